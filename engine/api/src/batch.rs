@@ -1,0 +1,106 @@
+//! Owns `POST /api/v1/predict/batch`: many predictions in one body, answered in order.
+//!
+//! Refuses to know how they are made; they are queued together, so that they share batches. A bad
+//! item is an error in its place, not of the whole. Bound: [`BATCH_ITEM_COUNT_MAX`] items.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::{Request, Response};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use truststram_base::limits::BATCH_ITEM_COUNT_MAX;
+use truststram_base::{Kind, RequestId};
+use utoipa::ToSchema;
+
+use crate::explain::{malformed, quote_non_finite};
+use crate::predict::{
+    PredictOptions, PredictRequest, json_body, json_response, parse, render, request_id,
+};
+use crate::problem::Problem;
+use crate::router::{Ports, query_of};
+
+/// Predictions in the order of the request; a failed item holds its problem instead.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct BatchResponse {
+    /// Either a prediction or `{"error": problem}` per item.
+    #[schema(value_type = Vec<Object>)]
+    predictions: Vec<Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+struct ItemError<'a> {
+    error: &'a Problem,
+}
+
+/// Make many predictions.
+#[utoipa::path(
+    post, path = "/api/v1/predict/batch", tag = "predictions",
+    params(PredictOptions),
+    request_body = Vec<PredictRequest<'_>>,
+    responses(
+        (status = 200, description = "Predictions in order; a bad item is an error in its place",
+         body = BatchResponse),
+        (status = 400, description = "The body is not a JSON list", body = Problem),
+        (status = 413, description = "The body is larger than the limit", body = Problem),
+    )
+)]
+pub(crate) async fn batch(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
+    match answer(&ports, request).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn answer(ports: &Ports, request: Request<Body>) -> Result<Response<Body>, Problem> {
+    let options: PredictOptions = query_of(request.uri())?;
+    let id = request_id(&request);
+    let body = json_body(request).await?;
+    let readable = quote_non_finite(&body);
+    let items: Vec<&RawValue> = serde_json::from_slice(&readable).map_err(|error| {
+        if error.is_data() {
+            Problem::new(Kind::Invalid, "the body must be a list of prediction requests")
+        } else {
+            malformed(&readable, &error)
+        }
+    })?;
+    if items.len() > BATCH_ITEM_COUNT_MAX {
+        let found = items.len();
+        let detail = format!("the list holds {found} items, more than {BATCH_ITEM_COUNT_MAX}");
+        return Err(Problem::new(Kind::Invalid, detail));
+    }
+    // Every item is queued before the first answer is awaited.
+    let waiting: Vec<_> = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| {
+            // One id per kept record, next to each other.
+            let item_id = RequestId(id.0.wrapping_add(index as u128));
+            let ask = parse(item.get().as_bytes(), item_id, options.durable)?;
+            let model = ask.model.clone();
+            Ok((item_id, model, ports.infer.predict(ask)))
+        })
+        .collect();
+    let mut predictions = Vec::with_capacity(waiting.len());
+    for item in waiting {
+        let json = match item {
+            Ok((item_id, model, pending)) => match pending.await {
+                Ok(answer) => render(&model, item_id, &answer, options).0,
+                Err(failure) => error_json(&failure.into()),
+            },
+            Err(problem) => error_json(&problem),
+        };
+        predictions.push(raw(json)?);
+    }
+    Ok(json_response(serde_json::to_vec(&BatchResponse { predictions }).unwrap_or_default()))
+}
+
+fn error_json(problem: &Problem) -> Vec<u8> {
+    serde_json::to_vec(&ItemError { error: problem }).unwrap_or_default()
+}
+
+fn raw(json: Vec<u8>) -> Result<Box<RawValue>, Problem> {
+    let internal = || Problem::new(Kind::Internal, "an answer could not be serialised");
+    let text = String::from_utf8(json).map_err(|_| internal())?;
+    RawValue::from_string(text).map_err(|_| internal())
+}

@@ -1,0 +1,185 @@
+//! Owns the traits through which the API reaches the engine, and the plain types they speak.
+//!
+//! Refuses to know who implements them; `engine/wire` does. Bound: every call answers or fails
+//! within its own deadline, and none blocks the calling thread.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use truststram_base::{Kind, ModelEntry, ModelId, ModelVersion, RequestId, UserId};
+
+/// One prediction to make.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    /// The request this belongs to.
+    pub request: RequestId,
+    /// The model to ask.
+    pub model: ModelId,
+    /// The version to ask; `None` means the active one.
+    pub version: Option<ModelVersion>,
+    /// Who asks.
+    pub user: Option<UserId>,
+    /// The input; every value is finite.
+    pub features: Vec<f32>,
+    /// Whether the answer waits until the record survives a power loss.
+    pub durable: bool,
+}
+
+/// One prediction made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The name of the predicted class.
+    pub label: String,
+    /// Probability of the predicted class, 0 to 1.
+    pub confidence: f32,
+    /// Probability per class, in the order of `classes`.
+    pub probabilities: Vec<f32>,
+    /// The version that answered.
+    pub version: ModelVersion,
+    /// When the answer was made, microseconds UTC.
+    pub timestamp_us: i64,
+    /// How long the request waited for its batch, microseconds.
+    pub queue_us: u32,
+    /// How long its batch was computed, microseconds.
+    pub compute_us: u32,
+}
+
+/// Why a prediction, or a question to the store, has no answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// No model of this id is registered.
+    #[error("no model `{0}` is registered; GET /api/v1/models lists them")]
+    UnknownModel(ModelId),
+    /// The model has no such version.
+    #[error("model `{0}` has no version {1}; GET /api/v1/models/{0} lists them")]
+    UnknownVersion(ModelId, ModelVersion),
+    /// The input has the wrong number of features.
+    #[error("model `{model}` takes {expected} features, found {found}")]
+    FeatureCount {
+        /// The model that was asked.
+        model: ModelId,
+        /// How many features it takes.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
+    /// A bounded queue is full.
+    #[error("the {0} queue is full; try again shortly")]
+    QueueFull(&'static str),
+    /// The deadline passed before the answer was ready.
+    #[error("no answer within the deadline of {0} ms")]
+    Deadline(u64),
+    /// The process is shutting down.
+    #[error("the server is shutting down")]
+    Draining,
+    /// The record could not be kept, so the answer is withheld.
+    #[error("the prediction could not be stored: {0}")]
+    NotKept(String),
+    /// The disk is full.
+    #[error("the disk is full; predictions are answered again once there is space")]
+    NoSpace,
+    /// Stored bytes do not match their checksum.
+    #[error("stored data is damaged: {0}")]
+    Corrupt(String),
+    /// An error of ours.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Failure {
+    /// What the failure means to its receiver.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::UnknownModel(_) | Self::UnknownVersion(..) => Kind::NotFound,
+            Self::FeatureCount { .. } => Kind::Invalid,
+            Self::QueueFull(_) => Kind::Overloaded,
+            Self::Deadline(_) => Kind::Timeout,
+            Self::Draining => Kind::Unavailable,
+            Self::NotKept(_) | Self::Internal(_) => Kind::Internal,
+            Self::NoSpace => Kind::NoSpace,
+            Self::Corrupt(_) => Kind::Corrupt,
+        }
+    }
+}
+
+/// The inference core as the API sees it.
+pub trait Infer: Send + Sync {
+    /// Queues one prediction; the future ends with the answer.
+    fn predict(&self, ask: Ask) -> BoxFuture<'static, Result<Answer, Failure>>;
+}
+
+/// Which stored predictions to read: all conditions given must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PredictionsQuery {
+    /// Of this model.
+    pub model: Option<ModelId>,
+    /// Of this user.
+    pub user: Option<UserId>,
+    /// Made at or after this time, microseconds UTC.
+    pub since_us: Option<i64>,
+    /// Made at or before this time, microseconds UTC.
+    pub until_us: Option<i64>,
+    /// At most this many rows.
+    pub limit: usize,
+    /// Continue after the page that gave this cursor.
+    pub cursor: Option<String>,
+}
+
+/// One stored prediction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredAnswer {
+    /// The request that asked.
+    pub request: RequestId,
+    /// The model that answered.
+    pub model: ModelId,
+    /// The version that answered.
+    pub version: ModelVersion,
+    /// Who asked.
+    pub user: Option<UserId>,
+    /// When, microseconds UTC.
+    pub timestamp_us: i64,
+    /// The name of the predicted class.
+    pub label: String,
+    /// Probability of the predicted class.
+    pub confidence: f32,
+    /// The input as it was given.
+    pub features: Vec<f32>,
+}
+
+/// A page of stored predictions, newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// The rows.
+    pub rows: Vec<StoredAnswer>,
+    /// Where the next page starts, if there is one.
+    pub next: Option<String>,
+}
+
+/// Why a page cannot be read: a cursor that we never gave, or a failure.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PageFailure {
+    /// The cursor is not one of ours.
+    BadCursor,
+    /// Anything else.
+    Failure(Failure),
+}
+
+/// The store as the API sees it.
+pub trait Records: Send + Sync {
+    /// Every registered version, by model id and version.
+    fn models(&self) -> BoxFuture<'static, Result<Vec<ModelEntry>, Failure>>;
+    /// One page of predictions.
+    fn predictions(&self, query: PredictionsQuery)
+    -> BoxFuture<'static, Result<Page, PageFailure>>;
+}
+
+/// The process as its operator sees it.
+pub trait Operate: Send + Sync {
+    /// Each check by name: `Ok`, or why requests should go elsewhere.
+    fn readiness(&self) -> BTreeMap<&'static str, Result<(), String>>;
+    /// What was found and chosen, and the depths of the queues.
+    fn status(&self) -> Value;
+    /// All metrics in the Prometheus text format.
+    fn metrics(&self) -> String;
+}

@@ -1,0 +1,187 @@
+//! Owns `POST /api/v1/predict`: body in, prediction out.
+//!
+//! Refuses to know how a prediction is made. The path is hot: the body is read once into the
+//! typed form, and only a body that this refuses is read again to say why.
+//! Bound: features by [`FEATURE_COUNT_MAX`], the body by the gateway.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use truststram_base::limits::{BODY_BYTES_MAX, FEATURE_COUNT_MAX};
+use truststram_base::{Kind, ModelId, ModelVersion, RequestId, UserId};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::explain::explain;
+use crate::ports::{Answer, Ask};
+use crate::problem::Problem;
+use crate::router::{Ports, query_of};
+use crate::timestamp;
+
+/// One prediction to make.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PredictRequest<'a> {
+    /// The model to ask.
+    #[serde(borrow)]
+    #[schema(example = "digits")]
+    model_id: Cow<'a, str>,
+    /// The version to ask; the active one if absent.
+    version: Option<u32>,
+    /// Who asks, kept with the prediction.
+    #[serde(borrow)]
+    user_id: Option<Cow<'a, str>>,
+    /// The features, as many as the model takes, each a finite number.
+    data: Vec<f32>,
+}
+
+/// One prediction made.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PredictResponse<'a> {
+    /// The name of the predicted class.
+    prediction: &'a str,
+    /// Probability of the predicted class, 0 to 1.
+    confidence: f32,
+    /// Probability per class, in the model's order; only with `probabilities=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probabilities: Option<&'a [f32]>,
+    /// The model that answered.
+    model_id: &'a str,
+    /// The version that answered.
+    model_version: u32,
+    /// When, RFC 3339 in UTC.
+    timestamp: String,
+    /// The id under which the prediction is kept.
+    request_id: String,
+}
+
+/// How a prediction is answered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PredictOptions {
+    /// Answer only after the record is on disk and survives a power loss.
+    pub durable: bool,
+    /// Include the probability of every class.
+    pub probabilities: bool,
+}
+
+/// Reads one body into an [`Ask`].
+pub(crate) fn parse(body: &[u8], request: RequestId, durable: bool) -> Result<Ask, Problem> {
+    let Ok(typed) = serde_json::from_slice::<PredictRequest<'_>>(body) else {
+        return Err(explain(body));
+    };
+    let finite = typed.data.iter().all(|value| value.is_finite());
+    if !finite || typed.data.len() > FEATURE_COUNT_MAX {
+        return Err(explain(body));
+    }
+    let model = ModelId::new(&typed.model_id).map_err(|_| explain(body))?;
+    let user = match typed.user_id {
+        Some(user) => Some(UserId::new(&user).map_err(|_| explain(body))?),
+        None => None,
+    };
+    let version = typed.version.map(ModelVersion);
+    Ok(Ask { request, model, version, user, features: typed.data, durable })
+}
+
+/// The answer's JSON.
+pub(crate) fn render(
+    model: &ModelId,
+    request: RequestId,
+    answer: &Answer,
+    options: PredictOptions,
+) -> PredictResponseJson {
+    let response = PredictResponse {
+        prediction: &answer.label,
+        confidence: answer.confidence,
+        probabilities: options.probabilities.then_some(&answer.probabilities),
+        model_id: model.as_str(),
+        model_version: answer.version.0,
+        timestamp: timestamp::format(answer.timestamp_us),
+        request_id: request.to_string(),
+    };
+    // Plain texts and finite numbers always serialise.
+    PredictResponseJson(serde_json::to_vec(&response).unwrap_or_default())
+}
+
+/// A prediction, serialised.
+pub(crate) struct PredictResponseJson(pub Vec<u8>);
+
+/// Takes the body out of a request whose media type is JSON.
+pub(crate) async fn json_body(request: Request<Body>) -> Result<Bytes, Problem> {
+    let media = request.headers().get(header::CONTENT_TYPE);
+    if !media.is_some_and(|media| is_json(media)) {
+        return Err(Problem::of_status(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            "Unsupported media type",
+            "send the body with `content-type: application/json`".to_owned(),
+        ));
+    }
+    axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX)
+        .await
+        .map_err(|error| Problem::new(Kind::TooLarge, format!("the body cannot be read: {error}")))
+}
+
+fn is_json(media: &HeaderValue) -> bool {
+    let name = media.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+    name.trim_ascii().eq_ignore_ascii_case(b"application/json")
+}
+
+/// The id that the gateway gave this request; zero outside the gateway.
+pub(crate) fn request_id<B>(request: &Request<B>) -> RequestId {
+    request.extensions().get::<RequestId>().copied().unwrap_or(RequestId(0))
+}
+
+/// A 200 with a JSON body.
+pub(crate) fn json_response(body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// Make one prediction.
+#[utoipa::path(
+    post, path = "/api/v1/predict", tag = "predictions",
+    params(PredictOptions),
+    request_body = PredictRequest<'_>,
+    responses(
+        (status = 200, description = "The prediction, kept in the store", body = PredictResponse<'_>),
+        (status = 400, description = "The body is not JSON", body = Problem),
+        (status = 404, description = "No such model or version", body = Problem),
+        (status = 413, description = "The body is larger than the limit", body = Problem),
+        (status = 422, description = "A value is not acceptable; `errors` names it", body = Problem),
+        (status = 503, description = "A queue is full; see Retry-After", body = Problem),
+        (status = 504, description = "No answer within the deadline", body = Problem),
+    )
+)]
+pub(crate) async fn predict(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
+    match answer(&ports, request).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn answer(ports: &Ports, request: Request<Body>) -> Result<Response<Body>, Problem> {
+    let options: PredictOptions = query_of(request.uri())?;
+    let id = request_id(&request);
+    let body = json_body(request).await?;
+    let ask = parse(&body, id, options.durable)?;
+    let model = ask.model.clone();
+    let answer = ports.infer.predict(ask).await?;
+    let mut response = json_response(render(&model, id, &answer, options).0);
+    if ports.server_timing {
+        let (queue_us, compute_us) = (f64::from(answer.queue_us), f64::from(answer.compute_us));
+        let timing =
+            format!("queue;dur={:.3}, compute;dur={:.3}", queue_us / 1e3, compute_us / 1e3);
+        if let Ok(value) = HeaderValue::try_from(timing) {
+            response.headers_mut().insert("server-timing", value);
+        }
+    }
+    Ok(response)
+}

@@ -1,0 +1,146 @@
+//! Owns error answers: RFC 9457 problem documents, and the one table from [`Kind`] to status.
+//!
+//! Refuses to know where an error came from. Bound: at most [`ERRORS_MAX`] field errors in one
+//! document.
+
+use axum::body::Body;
+use axum::response::IntoResponse;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use truststram_base::Kind;
+use utoipa::ToSchema;
+
+use crate::ports::Failure;
+
+/// Most field errors that one document lists.
+pub(crate) const ERRORS_MAX: usize = 16;
+
+/// How long a client should wait after a full queue, in seconds.
+const RETRY_AFTER_S: u32 = 1;
+
+/// One value that is not acceptable.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// The field, for example `data`.
+    pub field: String,
+    /// The position in the field, where it is a list; counted from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    /// What is wrong and what is expected.
+    pub message: String,
+}
+
+/// An error answer, `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Problem {
+    /// A stable name of the kind of problem.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:truststram:problem:invalid")]
+    pub type_uri: String,
+    /// The kind of problem in words.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time.
+    pub detail: String,
+    /// The byte offset at which a body stops being JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<usize>,
+    /// Each value that is not acceptable.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// Status, name and title of each kind of error.
+fn table(kind: Kind) -> (StatusCode, &'static str, &'static str) {
+    match kind {
+        Kind::Malformed => (StatusCode::BAD_REQUEST, "malformed", "Malformed request"),
+        Kind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid value"),
+        Kind::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+        Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
+        Kind::Conflict => (StatusCode::CONFLICT, "conflict", "Conflict"),
+        Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded"),
+        Kind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "deadline", "Deadline passed"),
+        Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
+        Kind::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "no-space", "Disk full"),
+        Kind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt", "Damaged data"),
+        Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+    }
+}
+
+impl Problem {
+    /// A problem of `kind`; `detail` says what happened and what to do.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let (status, name, title) = table(kind);
+        Self {
+            type_uri: format!("urn:truststram:problem:{name}"),
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            offset: None,
+            errors: Vec::new(),
+        }
+    }
+
+    /// A problem that no error kind stands for, such as a wrong method.
+    pub(crate) fn of_status(
+        status: StatusCode,
+        name: &str,
+        title: &'static str,
+        detail: String,
+    ) -> Self {
+        let type_uri = format!("urn:truststram:problem:{name}");
+        let status = status.as_u16();
+        Self { type_uri, title, status, detail, offset: None, errors: Vec::new() }
+    }
+
+    /// A body that parses but holds unacceptable values; the first one is also the detail.
+    pub(crate) fn invalid(mut errors: Vec<FieldError>) -> Self {
+        let found = errors.len();
+        errors.truncate(ERRORS_MAX);
+        let detail = match errors.first() {
+            None => "a value is not acceptable".to_owned(),
+            Some(first) => {
+                let place = match first.index {
+                    Some(index) => format!("{}[{index}]", first.field),
+                    None => first.field.clone(),
+                };
+                let more = match found {
+                    1 => String::new(),
+                    n => format!(" ({} more)", n - 1),
+                };
+                format!("{place} {}{more}", first.message)
+            }
+        };
+        Self { errors, ..Self::new(Kind::Invalid, detail) }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let detail = failure.to_string();
+        match failure {
+            Failure::FeatureCount { expected, found, .. } => {
+                let message = format!("must hold {expected} numbers, found {found}");
+                let errors = vec![FieldError { field: "data".to_owned(), index: None, message }];
+                Self { errors, ..Self::new(Kind::Invalid, detail) }
+            }
+            other => Self::new(other.kind(), detail),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        response
+    }
+}

@@ -1,0 +1,94 @@
+//! Owns which path leads to which handler, and the answers where none does.
+//!
+//! Refuses to listen: the gateway calls these routers in process. Bound: fixed tables.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Query;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use http::{Method, Response, StatusCode, Uri};
+use serde::de::DeserializeOwned;
+use truststram_base::Kind;
+
+use crate::ports::{Infer, Operate, Records};
+use crate::problem::Problem;
+use crate::{admin, batch, models, pages, predict, predictions};
+
+/// The engine behind the API.
+#[derive(Clone)]
+pub struct Ports {
+    /// Makes predictions.
+    pub infer: Arc<dyn Infer>,
+    /// Reads models and predictions.
+    pub records: Arc<dyn Records>,
+    /// Describes the process.
+    pub operate: Arc<dyn Operate>,
+    /// Whether predictions carry `Server-Timing`.
+    pub server_timing: bool,
+}
+
+/// The routes for everybody.
+pub fn public_router(ports: Ports) -> Router {
+    Router::new()
+        .route("/api/v1/predict", post(predict::predict))
+        .route("/api/v1/predict/batch", post(batch::batch))
+        .route("/api/v1/predictions", get(predictions::list))
+        .route("/api/v1/models", get(models::list))
+        .route("/api/v1/models/{id}", get(models::show))
+        .route("/health", get(pages::livez))
+        .route("/livez", get(pages::livez))
+        .route("/readyz", get(pages::readyz))
+        .route("/openapi.json", get(pages::openapi_json))
+        .route("/docs", get(pages::docs))
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(ports)
+}
+
+/// The routes for operators.
+pub fn admin_router(ports: Ports) -> Router {
+    Router::new()
+        .route("/metrics", get(admin::metrics))
+        .route("/admin/v1/status", get(admin::status))
+        .route("/livez", get(pages::livez))
+        .route("/readyz", get(pages::readyz))
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(ports)
+}
+
+/// The answer to a request that the gateway refuses before it reaches a router; `limit` is in
+/// bytes.
+pub fn reject(kind: Kind, limit: usize) -> Response<Body> {
+    let detail = match kind {
+        Kind::TooLarge => format!("the body is larger than the limit of {limit} bytes"),
+        _ => "the request is refused".to_owned(),
+    };
+    Problem::new(kind, detail).into_response()
+}
+
+/// Reads the query string into `T`.
+pub(crate) fn query_of<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
+    match Query::<T>::try_from_uri(uri) {
+        Ok(Query(query)) => Ok(query),
+        Err(error) => {
+            // The rejection's own text names its library; its source says what is wrong.
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let why = source.unwrap_or_else(|| error.to_string());
+            Err(Problem::new(Kind::Malformed, format!("the query string cannot be read: {why}")))
+        }
+    }
+}
+
+async fn no_route(uri: Uri) -> Problem {
+    Problem::new(Kind::NotFound, format!("nothing is at {}; /docs lists what is", uri.path()))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not take {method}; /docs lists what it takes", uri.path());
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    Problem::of_status(status, "method", "Method not allowed", detail)
+}

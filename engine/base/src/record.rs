@@ -1,0 +1,56 @@
+//! Owns the two rows that more than one crate speaks of: a kept prediction and a registered model.
+//!
+//! Refuses to know how rows are encoded or found. Bound: `features` by
+//! [`crate::limits::FEATURE_COUNT_MAX`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ModelId, ModelVersion, RequestId, UserId};
+
+/// One answered prediction, as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PredictionRecord {
+    /// The request that asked; unique per prediction.
+    pub request: RequestId,
+    /// The model that answered.
+    pub model: ModelId,
+    /// The version that answered.
+    pub version: ModelVersion,
+    /// Who asked, if the caller said so.
+    pub user: Option<UserId>,
+    /// When the answer was made, microseconds UTC.
+    pub timestamp_us: i64,
+    /// The input as given, before preprocessing.
+    pub features: Vec<f32>,
+    /// Index of the predicted class.
+    pub class: u32,
+    /// Probability of the predicted class, 0 to 1.
+    pub confidence: f32,
+}
+
+/// One registered version of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelEntry {
+    /// The model's id.
+    pub id: ModelId,
+    /// The version, counted from 1.
+    pub version: ModelVersion,
+    /// What kind of network it is, for example `dense`.
+    pub architecture: String,
+    /// The model file, relative to the data directory.
+    pub path: String,
+    /// SHA-256 of the model file, lower-case hexadecimal.
+    pub sha256: String,
+    /// Size of the model file in bytes.
+    pub bytes: u64,
+    /// When it was registered, microseconds UTC.
+    pub created_us: i64,
+    /// How many features one input has.
+    pub feature_count: u32,
+    /// The names of the classes, in the order of the output.
+    pub classes: Vec<String>,
+    /// Named figures of the training run, for example `held_out_accuracy`.
+    pub metrics: Vec<(String, f64)>,
+    /// Whether requests that name no version get this one.
+    pub active: bool,
+}

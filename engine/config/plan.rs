@@ -1,0 +1,243 @@
+//! Owns the resolved configuration, which alone the code below sees: addresses parsed, cores
+//! chosen, limits checked, the data directory usable.
+//!
+//! Refuses to change anything besides creating the data directory. Every problem is reported, not
+//! only the first. Bound: one value per key.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use truststram_base::limits;
+use truststram_machine::{CpuSet, Topology};
+use truststram_policy::{PluginLimits, PluginSource, PluginSpec};
+
+use super::problem::Problems;
+use super::raw::{self, IoUring, LogFormat, WhenFull};
+use super::read::Located;
+
+/// What the process does, without doubt.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Public address.
+    pub listen: SocketAddr,
+    /// Operators' address.
+    pub admin_listen: SocketAddr,
+    /// Where everything that must survive lives.
+    pub data_dir: PathBuf,
+    /// How long open requests get to finish.
+    pub drain: Duration,
+    /// One network thread for each.
+    pub network_cores: Vec<u32>,
+    /// One inference worker for each.
+    pub inference_cores: Vec<u32>,
+    /// The nodes and cores of this machine that the process may use.
+    pub topology: Topology,
+    /// Limits of the public side.
+    pub gateway: raw::Gateway,
+    /// The HTTP interface.
+    pub api: raw::Api,
+    /// The inference core.
+    pub inference: raw::Inference,
+    /// The store.
+    pub store: raw::Store,
+    /// Whether io_uring is tried.
+    pub io_uring: bool,
+    /// The batcher policy.
+    pub batcher: PluginSpec,
+    /// Filter of the process's own log.
+    pub log_level: String,
+    /// Whether that log is JSON.
+    pub log_json: bool,
+}
+
+/// Turns what was typed into a plan. `insecure` allows addresses that are not loopback.
+pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<Plan, Problems> {
+    let mut check = Check { located, problems: Problems::default() };
+    let raw = &located.raw;
+    let listen = check.address("server.listen", &raw.server.listen, insecure);
+    let admin_listen = check.address("server.admin_listen", &raw.server.admin_listen, insecure);
+    if listen == admin_listen && listen.port() != 0 {
+        check.fail("server.admin_listen", "is the same address as server.listen");
+    }
+    let (network_cores, inference_cores) = check.cores(raw, &topology);
+    check.limits(raw);
+    check.log_level(&raw.log.level);
+    let batcher = check.batcher(&raw.plugins);
+    let data_dir = PathBuf::from(&raw.server.data_dir);
+    check.data_dir(&data_dir);
+    let plan = Plan {
+        listen,
+        admin_listen,
+        data_dir,
+        drain: Duration::from_secs(raw.server.drain_s),
+        network_cores,
+        inference_cores,
+        topology,
+        gateway: raw.gateway.clone(),
+        api: raw.api.clone(),
+        inference: raw.inference.clone(),
+        store: raw.store.clone(),
+        io_uring: raw.machine.io_uring == IoUring::Auto,
+        batcher,
+        log_level: raw.log.level.clone(),
+        log_json: raw.log.format == LogFormat::Json,
+    };
+    check.problems.or(plan)
+}
+
+impl Plan {
+    /// Whether a prediction is refused when its record finds the store's queue full.
+    pub fn rejects_when_full(&self) -> bool {
+        self.store.when_full == WhenFull::Reject
+    }
+}
+
+struct Check<'a> {
+    located: &'a Located,
+    problems: Problems,
+}
+
+impl Check<'_> {
+    fn fail(&mut self, key: &str, message: impl Into<String>) {
+        self.problems.add(key, self.located.place(key), message);
+    }
+
+    fn address(&mut self, key: &str, text: &str, insecure: bool) -> SocketAddr {
+        let Ok(address) = text.parse::<SocketAddr>() else {
+            self.fail(key, format!("`{text}` is not an address such as 127.0.0.1:8080"));
+            return SocketAddr::from(([127, 0, 0, 1], 0));
+        };
+        if !address.ip().is_loopback() && !insecure {
+            let why = "is not a loopback address, and neither TLS nor authentication protects it";
+            self.fail(key, format!("{address} {why}; give --insecure if the network is trusted"));
+        }
+        address
+    }
+
+    /// Network and inference cores. Where there are at most two, both use all of them.
+    fn cores(&mut self, raw: &raw::Raw, topology: &Topology) -> (Vec<u32>, Vec<u32>) {
+        let allowed = topology.cores();
+        let shared = allowed.len() <= 2;
+        let network_count = if shared { allowed.len() } else { allowed.len().div_ceil(4) };
+        let network = self.core_list("server.network_cores", &raw.server.network_cores, &allowed);
+        let network = network.unwrap_or_else(|| allowed[..network_count].to_vec());
+        let compute = self.core_list("inference.cores", &raw.inference.cores, &allowed);
+        let compute = compute.unwrap_or_else(|| {
+            let apart: Vec<u32> =
+                allowed.iter().copied().filter(|core| !network.contains(core)).collect();
+            if shared || apart.is_empty() { allowed.clone() } else { apart }
+        });
+        (network, compute)
+    }
+
+    /// `None` means that the default holds: the text is "auto", or wrong and reported.
+    fn core_list(&mut self, key: &str, text: &str, allowed: &[u32]) -> Option<Vec<u32>> {
+        if text == "auto" {
+            return None;
+        }
+        let cores: Vec<u32> = match text.parse::<CpuSet>() {
+            Ok(set) => set.iter().collect(),
+            Err(error) => {
+                self.fail(key, format!("`{text}` is not a list such as 0-3,8: {error}"));
+                return None;
+            }
+        };
+        if cores.is_empty() || cores.len() > limits::CORE_COUNT_MAX {
+            self.fail(key, "must name at least one core");
+            return None;
+        }
+        if let Some(core) = cores.iter().find(|core| !allowed.contains(core)) {
+            self.fail(key, format!("core {core} is not one that this process may use"));
+            return None;
+        }
+        Some(cores)
+    }
+
+    fn limits(&mut self, raw: &raw::Raw) {
+        let mut within = |key: &str, value: u64, least: u64, most: u64| {
+            if !(least..=most).contains(&value) {
+                self.fail(key, format!("must be {least} to {most}, found {value}"));
+            }
+        };
+        within("server.drain_s", raw.server.drain_s, 0, 3_600);
+        let gateway = &raw.gateway;
+        let body_bytes_max = limits::BODY_BYTES_MAX as u64;
+        within("gateway.body_bytes_max", gateway.body_bytes_max as u64, 1, body_bytes_max);
+        within("gateway.read_timeout_s", gateway.read_timeout_s, 1, 3_600);
+        within("gateway.write_timeout_s", gateway.write_timeout_s, 1, 3_600);
+        let lines_max = gateway.access_log_lines_max as u64;
+        within("gateway.access_log_lines_max", lines_max, 1, 1 << 24);
+        within("api.deadline_ms", raw.api.deadline_ms, 1, 3_600_000);
+        let inference = &raw.inference;
+        let requests_max = inference.queue_requests_max as u64;
+        within("inference.queue_requests_max", requests_max, 1, 1 << 20);
+        within("inference.batch_max", u64::from(inference.batch_max), 1, 4_096);
+        within("inference.batch_target_us", inference.batch_target_us.into(), 1, 10_000_000);
+        let store = &raw.store;
+        within("store.queue_rows_max", store.queue_rows_max as u64, 1, 1 << 24);
+        within("store.group_rows_max", store.group_rows_max as u64, 1, 1 << 20);
+        within("store.group_wait_us", store.group_wait_us, 0, 10_000_000);
+        within("store.cache_mib", store.cache_mib as u64, 1, 1 << 20);
+        within("store.read_queue_max", store.read_queue_max as u64, 1, 1 << 16);
+    }
+
+    fn log_level(&mut self, level: &str) {
+        if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(level) {
+            self.fail("log.level", format!("`{level}` is not a filter: {error}"));
+        }
+    }
+
+    fn batcher(&mut self, plugins: &[raw::Plugin]) -> PluginSpec {
+        if plugins.len() > 1 {
+            self.fail("plugins[1]", "is a second batcher; one decides for all models");
+        }
+        let default = raw::default_batcher();
+        let plugin = plugins.first().unwrap_or(&default);
+        let source = match (&plugin.path, plugin.builtin.as_deref()) {
+            (Some(path), None) => PluginSource::File(PathBuf::from(path)),
+            (None, Some("batcher")) => PluginSource::Builtin("batcher"),
+            (None, Some(other)) => {
+                self.fail("plugins[0].builtin", format!("`{other}` is unknown; known: batcher"));
+                PluginSource::Builtin("batcher")
+            }
+            _ => {
+                self.fail("plugins[0]", "must have either `path` or `builtin`");
+                PluginSource::Builtin("batcher")
+            }
+        };
+        let limits = &plugin.limits;
+        if !(1..=1_024).contains(&limits.memory_mib) {
+            self.fail("plugins[0].limits", "memory_mib must be 1 to 1024");
+        }
+        if !(1..=1_000_000).contains(&limits.deadline_us) {
+            self.fail("plugins[0].limits", "deadline_us must be 1 to 1000000");
+        }
+        PluginSpec {
+            name: plugin.name.clone(),
+            source,
+            settings_json: serde_json::to_string(&plugin.settings).unwrap_or_default(),
+            limits: PluginLimits {
+                memory_bytes: (limits.memory_mib as usize) << 20,
+                deadline_us: u64::from(limits.deadline_us),
+            },
+        }
+    }
+
+    fn data_dir(&mut self, path: &Path) {
+        let key = "server.data_dir";
+        if let Err(error) = std::fs::create_dir_all(path) {
+            self.fail(key, format!("{} cannot be created: {error}", path.display()));
+            return;
+        }
+        // The process's rights are what counts, not the mode bits: try what it will do.
+        let probe = path.join(".write-probe");
+        let tried = std::fs::read_dir(path)
+            .and_then(|_| std::fs::write(&probe, b""))
+            .and_then(|()| std::fs::remove_file(&probe));
+        if let Err(error) = tried {
+            self.fail(key, format!("{} cannot be read and written: {error}", path.display()));
+        }
+    }
+}
+

@@ -1,0 +1,300 @@
+//! Owns the configuration as it is typed: one section per part of the engine, each key with its
+//! default and its documentation, from which `config/truststram.toml` is generated.
+//!
+//! Refuses to judge values; `plan` does. Bound: flat sections and one list of plugins.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Raw {
+    /// Addresses, data and life cycle.
+    pub server: Server,
+    /// The public side of the network.
+    pub gateway: Gateway,
+    /// The HTTP interface.
+    pub api: Api,
+    /// The inference core.
+    pub inference: Inference,
+    /// The store.
+    pub store: Store,
+    /// The machine.
+    pub machine: Machine,
+    /// The process's own log.
+    pub log: Log,
+    /// Policies.
+    pub plugins: Vec<Plugin>,
+}
+
+/// Addresses, data and life cycle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Public address. One that is not loopback needs `--insecure` until TLS is configured.
+    pub listen: String,
+    /// Address of metrics and status. One that is not loopback needs `--insecure`.
+    pub admin_listen: String,
+    /// Directory that holds everything that must survive. One process at a time owns it.
+    pub data_dir: String,
+    /// Seconds that open requests get to finish after SIGTERM.
+    pub drain_s: u64,
+    /// Cores that serve the network, such as "0-1". "auto": a quarter of the allowed cores, or
+    /// all of them where there are at most two.
+    pub network_cores: String,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            admin_listen: "127.0.0.1:9090".to_owned(),
+            data_dir: "truststram-data".to_owned(),
+            drain_s: 30,
+            network_cores: "auto".to_owned(),
+        }
+    }
+}
+
+/// The public side of the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gateway {
+    /// Largest request body in bytes; a larger one is answered 413.
+    pub body_bytes_max: usize,
+    /// Seconds that a read of a request body may stall.
+    pub read_timeout_s: u64,
+    /// Seconds that a write of an answer may stall.
+    pub write_timeout_s: u64,
+    /// File to which every public request is logged as a line of JSON. Empty: no access log.
+    pub access_log: String,
+    /// Access log lines that may wait to be written; more are dropped and counted.
+    pub access_log_lines_max: usize,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 8 << 20,
+            read_timeout_s: 60,
+            write_timeout_s: 60,
+            access_log: String::new(),
+            access_log_lines_max: 65_536,
+        }
+    }
+}
+
+/// The HTTP interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Milliseconds within which a prediction is answered; later ones are answered 504.
+    pub deadline_ms: u64,
+    /// Whether predictions carry `Server-Timing`. It tells clients how busy the server is.
+    pub server_timing: bool,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { deadline_ms: 1_000, server_timing: false }
+    }
+}
+
+/// The inference core.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Inference {
+    /// Cores that compute, one worker each, such as "2-7". "auto": those that do not serve the
+    /// network, or all of them where there are at most two.
+    pub cores: String,
+    /// Requests that may wait for a worker; more are answered 503.
+    pub queue_requests_max: usize,
+    /// Most requests that run as one batch.
+    pub batch_max: u32,
+    /// Microseconds within which the batcher policy should have a request answered.
+    pub batch_target_us: u32,
+}
+
+impl Default for Inference {
+    fn default() -> Self {
+        Self {
+            cores: "auto".to_owned(),
+            queue_requests_max: 4_096,
+            batch_max: 64,
+            batch_target_us: 2_000,
+        }
+    }
+}
+
+/// What happens to a prediction whose record finds the store's queue full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenFull {
+    /// It is answered 503.
+    Reject,
+    /// It is answered, and its record is dropped and counted.
+    Drop,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Records that may wait to be written.
+    pub queue_rows_max: usize,
+    /// Most records of one commit.
+    pub group_rows_max: usize,
+    /// Microseconds that records gather before they are committed, unless somebody waits for
+    /// them: the most that a power loss can take of what was answered without `durable=true`,
+    /// besides the commit under way.
+    pub group_wait_us: u64,
+    /// Memory for pages of each open file, in MiB.
+    pub cache_mib: usize,
+    /// "reject" answers 503 when the queue is full; "drop" answers and drops the record.
+    pub when_full: WhenFull,
+    /// Queries that may wait to be read; more are answered 503.
+    pub read_queue_max: usize,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            queue_rows_max: 65_536,
+            group_rows_max: 4_096,
+            group_wait_us: 20_000,
+            cache_mib: 64,
+            when_full: WhenFull::Reject,
+            read_queue_max: 256,
+        }
+    }
+}
+
+/// Whether io_uring is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IoUring {
+    /// Where the kernel allows it.
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// The machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Machine {
+    /// "auto" uses io_uring for model files and the access log where the kernel allows it; "off"
+    /// uses plain files.
+    pub io_uring: IoUring,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { io_uring: IoUring::Auto }
+    }
+}
+
+/// How the process's own log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The process's own log, on standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// "error", "warn", "info", "debug" or "trace", or a filter such as
+    /// "info,truststram_policy=debug".
+    pub level: String,
+    /// "text" for people, "json" for programs.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// One policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plugin {
+    /// The name in metrics and status.
+    pub name: String,
+    /// What it decides. This version asks one kind: "batcher".
+    pub kind: PluginKind,
+    /// A component file. Give this or `builtin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// A component that comes with the binary: "batcher". Give this or `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builtin: Option<String>,
+    /// Handed to the plugin as JSON.
+    #[serde(default = "no_settings")]
+    #[schema(value_type = Object)]
+    pub settings: toml::Table,
+    /// What one call may use.
+    #[serde(default)]
+    pub limits: PluginLimits,
+    /// What answers when the plugin fails. This version knows "default": the native default.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+}
+
+fn no_settings() -> toml::Table {
+    toml::Table::new()
+}
+
+/// What a plugin decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PluginKind {
+    /// How many waiting requests run now.
+    Batcher,
+}
+
+/// What answers when a plugin fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The native default.
+    #[default]
+    Default,
+}
+
+/// What one call of a plugin may use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginLimits {
+    /// Memory of one instance, in MiB.
+    pub memory_mib: u32,
+    /// Microseconds that one call may take, rounded up to whole milliseconds.
+    pub deadline_us: u32,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        Self { memory_mib: 8, deadline_us: 1_000 }
+    }
+}
+
+/// The built-in batcher, which is used where the file names no other.
+pub fn default_batcher() -> Plugin {
+    Plugin {
+        name: "batcher".to_owned(),
+        kind: PluginKind::Batcher,
+        path: None,
+        builtin: Some("batcher".to_owned()),
+        settings: toml::Table::new(),
+        limits: PluginLimits::default(),
+        on_failure: OnFailure::Default,
+    }
+}
+

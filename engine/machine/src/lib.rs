@@ -1,0 +1,37 @@
+//! Floor 1: the kernel, as the engine sees it.
+//!
+//! Owns NUMA topology, every thread and its placement, node-bound memory, io_uring, signals, the
+//! directory lock and the figures under /proc and /sys. It is the only home of `unsafe` besides
+//! `model/kernels`, and each module that needs it says why.
+//! Refuses to know models, requests and configuration.
+//! Bound: what the host lacks (NUMA, io_uring, rights in a container) degrades and is reported;
+//! it never fails the start.
+
+pub mod cpu_set;
+pub mod dir_lock;
+pub mod error;
+pub mod host;
+pub mod log_file;
+pub mod memory;
+pub mod pool;
+pub mod pressure;
+pub mod process;
+pub mod ring;
+pub mod signal;
+mod system_calls;
+pub mod thread;
+pub mod topology;
+
+pub use cpu_set::CpuSet;
+pub use dir_lock::DirLock;
+pub use error::MachineError;
+pub use host::{HostFacts, SimdLevel, host_facts};
+pub use log_file::LogFile;
+pub use memory::NodeBuffer;
+pub use pool::compute_pool;
+pub use pressure::{Pressure, Resource};
+pub use process::limit_library_threads;
+pub use ring::{FileBuffer, Ring, RingMode, RingStatus, probe, read_file};
+pub use signal::{Signal, Signals};
+pub use thread::{Degraded, Placement, Priority, Thread, ThreadSpec, spawn};
+pub use topology::{Node, Topology};

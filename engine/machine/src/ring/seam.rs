@@ -1,0 +1,34 @@
+//! Owns what both implementations promise.
+//!
+//! Refuses to know which one runs. Bound: every call returns only when the kernel is done with
+//! the caller's memory.
+
+use std::fs::File;
+use std::io;
+
+/// A way to read and write files. One thread uses it at a time.
+pub trait Ring: Send {
+    /// Fills `buffer` with the bytes from `offset` on, several pieces at a time where possible.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file ends first, or what the kernel said; `buffer` then holds
+    /// anything.
+    fn read_at(&mut self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all `chunks` in order at the file's position, which is its end for a file that was
+    /// opened for appending.
+    ///
+    /// # Errors
+    /// What the kernel said; a first part of the bytes may be written.
+    fn append(&mut self, file: &File, chunks: &[&[u8]]) -> io::Result<()>;
+
+    /// Returns when the bytes of the file, and the length that is needed to read them, are on
+    /// stable storage.
+    ///
+    /// # Errors
+    /// What the kernel said. Bytes written before may be lost then, even if a later call succeeds.
+    fn sync(&mut self, file: &File) -> io::Result<()>;
+
+    /// `io_uring` or `file`.
+    fn name(&self) -> &'static str;
+}

@@ -1,0 +1,131 @@
+//! Owns the system calls on placement that the standard library does not have, as safe functions.
+//!
+//! Refuses to know why they are called. Bound: processors up to [`CPU_MAX`], nodes below
+//! [`NODE_COUNT_MAX`]; masks live on the stack.
+#![allow(unsafe_code, reason = "system calls that no safe crate in the workspace offers")]
+
+use std::io;
+
+use crate::cpu_set::{CPU_MAX, CpuSet};
+
+/// One more than the largest NUMA node a kernel can be built for (`CONFIG_NODES_SHIFT` is at most
+/// 10).
+pub const NODE_COUNT_MAX: u32 = 1_024;
+
+// From include/uapi/linux/mempolicy.h; `libc` leaves them out.
+const MPOL_F_NODE: libc::c_ulong = 1;
+const MPOL_F_ADDR: libc::c_ulong = 2;
+
+const WORD_BITS: usize = u64::BITS as usize;
+type CpuMask = [u64; (CPU_MAX as usize + 1) / WORD_BITS];
+type NodeMask = [u64; NODE_COUNT_MAX as usize / WORD_BITS];
+
+/// The kernel takes one off the number of bits it is told (see the notes of set_mempolicy(2)).
+const NODE_MASK_BITS: libc::c_ulong = NODE_COUNT_MAX as libc::c_ulong + 1;
+
+/// The processors that the calling thread may run on.
+pub fn affinity() -> io::Result<CpuSet> {
+    let mut mask: CpuMask = [0; _];
+    // SAFETY: the kernel writes at most the given number of bytes into `mask`, which lives on
+    // this stack frame; thread 0 is the caller.
+    let status = unsafe {
+        libc::sched_getaffinity(0, size_of::<CpuMask>(), mask.as_mut_ptr().cast::<libc::cpu_set_t>())
+    };
+    check(status.into())?;
+    let has = |cpu: u32| mask[cpu as usize / WORD_BITS] >> (cpu as usize % WORD_BITS) & 1 == 1;
+    Ok((0..=CPU_MAX).filter(|&cpu| has(cpu)).collect())
+}
+
+/// Restricts the calling thread to `cpus`.
+pub fn set_affinity(cpus: &CpuSet) -> io::Result<()> {
+    let mut mask: CpuMask = [0; _];
+    for cpu in cpus.iter() {
+        set_bit(&mut mask, cpu)?;
+    }
+    // SAFETY: the kernel reads the given number of bytes from `mask` and keeps no pointer.
+    let status = unsafe {
+        libc::sched_setaffinity(0, size_of::<CpuMask>(), mask.as_ptr().cast::<libc::cpu_set_t>())
+    };
+    check(status.into())
+}
+
+/// Binds the memory that the calling thread touches first from now on to `node`.
+pub fn bind_thread_memory(node: u32) -> io::Result<()> {
+    let mask = node_mask(node)?;
+    // SAFETY: the kernel reads `NODE_MASK_BITS - 1` bits from `mask` and keeps no pointer.
+    check(unsafe {
+        libc::syscall(libc::SYS_set_mempolicy, libc::MPOL_BIND, mask.as_ptr(), NODE_MASK_BITS)
+    })
+}
+
+/// Binds pages of `memory` that nobody has touched yet to `node`. The slice of raw parts must be
+/// page aligned, or the kernel answers EINVAL.
+pub fn bind_memory(start: *const u8, bytes: usize, node: u32) -> io::Result<()> {
+    let mask = node_mask(node)?;
+    // SAFETY: mbind changes where untouched pages will come from, never what memory holds, and
+    // answers EFAULT for addresses that are not mapped; the mask is read as above.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mbind,
+            start,
+            bytes,
+            libc::MPOL_BIND,
+            mask.as_ptr(),
+            NODE_MASK_BITS,
+            0u32,
+        )
+    })
+}
+
+/// The node that holds the page of `address`. A page that was never written has no lasting node.
+pub fn node_of_address(address: *const u8) -> io::Result<u32> {
+    let mut node: libc::c_int = -1;
+    // SAFETY: the kernel writes one int into `node`, takes no mask (null, 0 bits) and answers
+    // EFAULT for an address that is not mapped.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_get_mempolicy,
+            &raw mut node,
+            std::ptr::null_mut::<u64>(),
+            0 as libc::c_ulong,
+            address,
+            MPOL_F_NODE | MPOL_F_ADDR,
+        )
+    })?;
+    u32::try_from(node).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Makes the calling thread a batch thread: it does not pre-empt others when it wakes up.
+pub fn set_batch_scheduling() -> io::Result<()> {
+    let priority: libc::c_int = 0;
+    // The raw call, because musl's wrapper always answers ENOSYS. `struct sched_param` is one int.
+    // SAFETY: the kernel reads one int from `priority` and keeps no pointer.
+    check(unsafe {
+        libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const priority)
+    })
+}
+
+/// Bytes of one page of memory.
+pub fn page_bytes() -> usize {
+    // SAFETY: sysconf only reads its argument.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    // The call cannot fail for this name; 4096 is right on every x86-64 host.
+    usize::try_from(bytes).unwrap_or(4_096)
+}
+
+fn node_mask(node: u32) -> io::Result<NodeMask> {
+    let mut mask: NodeMask = [0; _];
+    set_bit(&mut mask, node)?;
+    Ok(mask)
+}
+
+fn set_bit(mask: &mut [u64], bit: u32) -> io::Result<()> {
+    let word = mask.get_mut(bit as usize / WORD_BITS);
+    let word = word.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    *word |= 1 << (bit as usize % WORD_BITS);
+    Ok(())
+}
+
+fn check(status: libc::c_long) -> io::Result<()> {
+    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

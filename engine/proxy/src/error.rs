@@ -1,0 +1,45 @@
+//! Owns what can go wrong before a request exists: binding ports and starting threads.
+//!
+//! Refuses to know request errors; those are answered by the router. Bound: one enum.
+
+use std::net::SocketAddr;
+
+use truststram_base::Kind;
+use truststram_machine::MachineError;
+
+/// Why the gateway could not start or stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// Another process listens there.
+    #[error("{address} is in use by another process; stop it or choose another port")]
+    InUse {
+        /// The address that was asked for.
+        address: SocketAddr,
+    },
+    /// The address cannot be bound for another reason.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A network thread could not start or ended badly.
+    #[error("network thread: {0}")]
+    Thread(#[from] MachineError),
+    /// A network thread's event loop could not be built.
+    #[error("cannot start an event loop: {0}")]
+    EventLoop(std::io::Error),
+}
+
+impl ProxyError {
+    /// What the error means to its receiver.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::InUse { .. } => Kind::Conflict,
+            Self::Bind { .. } => Kind::Invalid,
+            Self::Thread(error) => error.kind(),
+            Self::EventLoop(_) => Kind::Internal,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Owns the network threads: one pinned thread per network core, each with an event loop of its
+//! own, each accepting from every listener and handing connections to Pingora.
+//!
+//! Refuses to know what is served. Pingora's `Server` is not used: it would start threads that
+//! nobody pins, bind ports after threads exist and leave by `exit`; its `HttpProxy` is made for an
+//! accept loop like this one. Bound: the drain ends when its time is over, whatever is open.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::Response;
+use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+use tokio::sync::watch;
+use truststram_base::{Clock, Kind};
+use truststram_machine::{LogFile, Priority, Thread, ThreadSpec};
+
+use crate::app::App;
+use crate::bind::Bound;
+use crate::connection::Connection;
+use crate::error::ProxyError;
+use crate::stats::GatewayStats;
+
+/// Makes the answer to a request that the gateway itself refuses; the number is the limit that
+/// was exceeded.
+pub(crate) type Rejection = fn(Kind, usize) -> Response<Body>;
+
+/// Runs on each network thread, inside its event loop, before the first connection; gets the
+/// thread's index.
+pub type ThreadStart = Arc<dyn Fn(usize) + Send + Sync>;
+
+/// One address and what is served there.
+pub struct Listener {
+    /// The bound socket.
+    pub bound: Bound,
+    /// What answers requests.
+    pub router: Router,
+    /// Largest request body in bytes; a larger one is answered by `reject`.
+    pub body_bytes_max: usize,
+    /// Whether requests are written to the access log.
+    pub is_logged: bool,
+}
+
+/// How the gateway runs.
+pub struct GatewayOptions {
+    /// Network cores: one thread is started for each.
+    pub cores: Vec<u32>,
+    /// How long a read of a request's body may stall.
+    pub read_timeout: Duration,
+    /// How long a write of an answer may stall.
+    pub write_timeout: Duration,
+    /// Makes the answer to a request that the gateway itself refuses.
+    pub reject: fn(Kind, usize) -> Response<Body>,
+    /// Where requests are logged, if anywhere.
+    pub access_log: Option<Arc<LogFile>>,
+    /// Runs first on each network thread.
+    pub on_thread_start: ThreadStart,
+    /// The time for log lines.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were still open when the time was over.
+    pub connections_cut: usize,
+}
+
+/// The running gateway.
+pub struct Gateway {
+    stop: watch::Sender<Stop>,
+    threads: Vec<Thread<Result<usize, ProxyError>>>,
+    stats: Vec<Arc<GatewayStats>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Serve,
+    /// Take no more connections and end idle ones; give the others this long.
+    Drain(Duration),
+    Cut,
+}
+
+impl Gateway {
+    /// Starts one thread per network core; connections are accepted when it returns.
+    pub fn start(listeners: Vec<Listener>, options: GatewayOptions) -> Result<Self, ProxyError> {
+        let (stop, stopped) = watch::channel(Stop::Serve);
+        let stats: Vec<_> = listeners.iter().map(|_| Arc::new(GatewayStats::new())).collect();
+        let mut gateway = Self { stop, threads: Vec::new(), stats };
+        for (index, &core) in options.cores.iter().enumerate() {
+            let mut ends = Vec::new();
+            for (listener, stats) in listeners.iter().zip(&gateway.stats) {
+                let app = make_app(listener, &options, stats.clone());
+                ends.push(Endpoint {
+                    socket: listener.bound.duplicate()?,
+                    proxy: Arc::new(http_proxy(&Arc::new(ServerConf::default()), app)),
+                    stats: stats.clone(),
+                });
+            }
+            let spec = ThreadSpec {
+                name: format!("net-{index}"),
+                cores: vec![core],
+                memory_node: None,
+                priority: Priority::Normal,
+            };
+            let (stopped, hook) = (stopped.clone(), options.on_thread_start.clone());
+            let body = move |_placement| run_thread(ends, stopped, || hook(index));
+            gateway.threads.push(truststram_machine::spawn(spec, body)?);
+        }
+        Ok(gateway)
+    }
+
+    /// Counts per listener, in the order in which they were given.
+    pub fn stats(&self) -> &[Arc<GatewayStats>] {
+        &self.stats
+    }
+
+    /// A handle that cuts a running drain short, for a second signal.
+    pub fn cutter(&self) -> impl Fn() + Send + Sync + use<> {
+        let stop = self.stop.clone();
+        move || {
+            stop.send_replace(Stop::Cut);
+        }
+    }
+
+    /// Stops accepting, lets open requests finish for at most `limit`, and joins the threads.
+    pub fn drain(self, limit: Duration) -> Result<Drained, ProxyError> {
+        // A cut that came first stays a cut.
+        self.stop.send_if_modified(|stop| {
+            let serving = *stop == Stop::Serve;
+            if serving {
+                *stop = Stop::Drain(limit);
+            }
+            serving
+        });
+        let mut connections_cut = 0;
+        for thread in self.threads {
+            connections_cut += thread.join()??;
+        }
+        Ok(Drained { connections_cut })
+    }
+}
+
+fn make_app(listener: &Listener, options: &GatewayOptions, stats: Arc<GatewayStats>) -> App {
+    App {
+        router: listener.router.clone(),
+        stats,
+        body_bytes_max: listener.body_bytes_max,
+        read_timeout: options.read_timeout,
+        write_timeout: options.write_timeout,
+        reject: options.reject,
+        access_log: options.access_log.clone().filter(|_| listener.is_logged),
+        clock: options.clock.clone(),
+    }
+}
+
+struct Endpoint {
+    socket: TcpListener,
+    proxy: Arc<HttpProxy<App>>,
+    stats: Arc<GatewayStats>,
+}
+
+fn run_thread(
+    ends: Vec<Endpoint>,
+    stop: watch::Receiver<Stop>,
+    on_start: impl FnOnce(),
+) -> Result<usize, ProxyError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(ProxyError::EventLoop)?;
+    runtime.block_on(async {
+        on_start();
+        let mut loops = Vec::new();
+        for end in ends {
+            loops.push(tokio::spawn(serve_endpoint(end, stop.clone())));
+        }
+        let mut connections_cut = 0;
+        for served in loops {
+            match served.await {
+                Ok(cut) => connections_cut += cut?,
+                Err(failed) => return Err(ProxyError::EventLoop(failed.into())),
+            }
+        }
+        Ok(connections_cut)
+    })
+}
+
+/// Serves until it is told to stop; returns how many connections were still open at the end.
+async fn serve_endpoint(
+    end: Endpoint,
+    mut stop: watch::Receiver<Stop>,
+) -> Result<usize, ProxyError> {
+    let listener = tokio::net::TcpListener::from_std(end.socket).map_err(ProxyError::EventLoop)?;
+    // Every connection holds a receiver, so that the sender knows when the last one is gone.
+    let (closing, closing_seen) = watch::channel(false);
+    let limit = loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    end.stats.connections_accepted.add(1);
+                    let connection = Connection::new(stream, peer);
+                    let (proxy, stats) = (end.proxy.clone(), end.stats.clone());
+                    let closing = closing_seen.clone();
+                    tokio::spawn(async move {
+                        stats.connections_open.raise(1);
+                        let _counted = OpenConnection(&stats);
+                        proxy.process_new(Box::new(connection), &closing).await;
+                    });
+                }
+                Err(error) => {
+                    end.stats.accept_failures.add(1);
+                    tracing::warn!(%error, "cannot accept a connection");
+                    // Without descriptors `accept` fails at once, again and again: let
+                    // connections end before the next try.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            _ = stop.changed() => match *stop.borrow_and_update() {
+                Stop::Serve => {}
+                Stop::Drain(limit) => break limit,
+                Stop::Cut => break Duration::ZERO,
+            },
+        }
+    };
+    drop(listener);
+    closing.send_replace(true);
+    drop(closing_seen);
+    end.proxy.http_cleanup().await;
+    tokio::select! {
+        () = closing.closed() => {}
+        () = tokio::time::sleep(limit) => {}
+        _ = stop.wait_for(|stop| *stop == Stop::Cut) => {}
+    }
+    Ok(closing.receiver_count())
+}
+
+struct OpenConnection<'a>(&'a GatewayStats);
+
+impl Drop for OpenConnection<'_> {
+    fn drop(&mut self) {
+        self.0.connections_open.lower(1);
+    }
+}

@@ -1,0 +1,206 @@
+//! Owns everything that can go wrong in the store, and what each case means to the caller.
+//!
+//! Refuses to know HTTP; `api` maps [`Kind`] to a status.
+//! Bound: an error holds no stored row, except [`Refused`], which gives one back.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+use truststram_base::{Kind, ModelId, ModelVersion, PredictionRecord};
+use truststram_machine::MachineError;
+
+/// How stored bytes differ from what the store wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Damage {
+    /// The bytes do not match their checksum.
+    #[error("the checksum does not match")]
+    Checksum,
+    /// The layout version in front of the bytes is not one that this program writes.
+    #[error("the layout version is unknown")]
+    Layout,
+    /// The bytes end inside a field, or go on after the last one.
+    #[error("a field is cut off or left over")]
+    Length,
+    /// A field holds a value that the store never writes.
+    #[error("a field holds an impossible value")]
+    Value,
+    /// An index names a row that is not there.
+    #[error("the indexed value is missing")]
+    Missing,
+}
+
+/// An error of the store.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The file system refused.
+    #[error("cannot {action} {}: {source}; check that it exists and that this user may write it",
+        path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A database file cannot be opened, read or written.
+    #[error("database file {}: {source}; check the disk and the space left on it, \
+        and that no other process has the file open", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What the database said.
+        source: Box<redb::Error>,
+    },
+    /// Stored bytes are not what was written. They are never served.
+    #[error("{} table {table} key {key}: {damage}; restore this file from a backup",
+        path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// The table in it.
+        table: &'static str,
+        /// The key in the table, as text.
+        key: String,
+        /// What is wrong.
+        damage: Damage,
+    },
+    /// The file is of another format version.
+    #[error("{} has format {found}, this program reads format {expected}; \
+        open it with the program that wrote it", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u64,
+        /// The version that this program reads and writes.
+        expected: u64,
+    },
+    /// The queue to the writer has no room.
+    #[error("the prediction store has {rows_max} rows or {bytes_max} bytes waiting for the disk; \
+        send fewer records or try again later")]
+    QueueFull {
+        /// Most rows that may wait.
+        rows_max: usize,
+        /// Most bytes that may wait.
+        bytes_max: usize,
+    },
+    /// The store is closed, or its writer has ended.
+    #[error("the prediction store is closed; start the service again")]
+    Closed,
+    /// The model is registered already.
+    #[error("model {id} version {version} is registered already; register the next version")]
+    ModelExists {
+        /// The model.
+        id: ModelId,
+        /// Its version.
+        version: ModelVersion,
+    },
+    /// The model cannot be put into bytes.
+    #[error("model {id} version {version} cannot be encoded: {source}; shorten its texts")]
+    ModelEncoding {
+        /// The model.
+        id: ModelId,
+        /// Its version.
+        version: ModelVersion,
+        /// What the encoder said.
+        source: postcard::Error,
+    },
+    /// The text is not a cursor.
+    #[error("{text:?} is not a cursor; pass the `next` of the page before, unchanged")]
+    Cursor {
+        /// The text, cut to a few characters.
+        text: String,
+    },
+    /// A commit failed while somebody waited for it.
+    #[error("the records are not committed: {0}")]
+    NotCommitted(CommitFailure),
+    /// The store was closed while the disk refused rows.
+    #[error("{rows} rows could not be written before the store was closed and are lost; \
+        see the failures logged before")]
+    RowsLost {
+        /// How many.
+        rows: u64,
+    },
+    /// The writer thread cannot be started, or ended by a panic.
+    #[error("the store's writer thread: {source}")]
+    Writer {
+        /// What the machine said.
+        source: MachineError,
+    },
+}
+
+impl StoreError {
+    /// Who caused the error and whether a retry can help.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Io { source, .. } => io_kind(source),
+            Self::Database { source, .. } => match source.as_ref() {
+                redb::Error::Io(source) => io_kind(source),
+                redb::Error::Corrupted(_) => Kind::Corrupt,
+                redb::Error::DatabaseAlreadyOpen => Kind::Conflict,
+                _ => Kind::Internal,
+            },
+            Self::Corrupt { .. } => Kind::Corrupt,
+            Self::Format { .. } | Self::ModelExists { .. } => Kind::Conflict,
+            Self::QueueFull { .. } => Kind::Overloaded,
+            Self::Closed => Kind::Unavailable,
+            Self::ModelEncoding { .. } => Kind::Invalid,
+            Self::Cursor { .. } => Kind::Malformed,
+            Self::NotCommitted(failure) => failure.kind(),
+            Self::RowsLost { .. } => Kind::Internal,
+            Self::Writer { source } => source.kind(),
+        }
+    }
+}
+
+fn io_kind(source: &io::Error) -> Kind {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
+        _ => Kind::Internal,
+    }
+}
+
+/// Why a group was not committed; shared by everybody who waited for it. The rows of a durable
+/// submission that gets this are not tried again, yet a few of them may be on disk: after a failed
+/// `fsync` only the next opening of the file can tell.
+#[derive(Clone, Debug)]
+pub struct CommitFailure(Arc<StoreError>);
+
+impl CommitFailure {
+    pub(crate) fn new(error: StoreError) -> Self {
+        Self(Arc::new(error))
+    }
+
+    /// The error itself.
+    pub fn error(&self) -> &StoreError {
+        &self.0
+    }
+
+    /// Who caused the error and whether a retry can help.
+    pub fn kind(&self) -> Kind {
+        self.0.kind()
+    }
+}
+
+impl fmt::Display for CommitFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for CommitFailure {}
+
+/// A record that was not taken, given back with the reason: [`StoreError::QueueFull`] or
+/// [`StoreError::Closed`].
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub struct Refused {
+    /// The record, unchanged.
+    pub record: PredictionRecord,
+    /// Why it was not taken.
+    pub error: StoreError,
+}

@@ -1,0 +1,14 @@
+//! Owns the adapters that join crates through their ports: policy to model, model and store to
+//! api, everything to metrics and status.
+//!
+//! Refuses to hold logic of its own: an adapter translates and counts. Bound: what the joined
+//! crates bound; the reader's queue by configuration.
+
+pub mod batcher;
+pub mod infer;
+pub mod metrics;
+pub mod operate;
+pub mod reader;
+pub mod records;
+pub mod replies;
+pub mod sink;

@@ -1,0 +1,69 @@
+//! Owns the thread on which the store is read, so that a query never holds up a network thread.
+//!
+//! Refuses to know queries. Bound: a queue of jobs; a full one refuses.
+
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use tokio::sync::oneshot;
+use truststram_api::ports::Failure;
+use truststram_machine::{MachineError, Priority, Thread, ThreadSpec};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The reading thread and the way to it.
+pub struct Reader {
+    jobs: Mutex<Option<SyncSender<Job>>>,
+    thread: Mutex<Option<Thread<()>>>,
+}
+
+impl Reader {
+    /// Starts the thread; at most `queue_max` jobs wait for it.
+    pub fn start(queue_max: usize) -> Result<Self, MachineError> {
+        let (jobs, queue) = sync_channel::<Job>(queue_max);
+        let spec = ThreadSpec {
+            name: "store-reader".to_owned(),
+            cores: Vec::new(),
+            memory_node: None,
+            priority: Priority::Batch,
+        };
+        let thread = truststram_machine::spawn(spec, move |_placement| {
+            for job in queue {
+                job();
+            }
+        })?;
+        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Runs `job` on the thread; the future ends with its result.
+    pub fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, Failure>> {
+        let (done, waiting) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            // The client may have gone; then nobody waits.
+            let _ = done.send(job());
+        });
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sent = match jobs {
+            None => Err(Failure::Draining),
+            Some(jobs) => jobs.try_send(job).map_err(|refused| match refused {
+                TrySendError::Full(_) => Failure::QueueFull("read"),
+                TrySendError::Disconnected(_) => Failure::Draining,
+            }),
+        };
+        match sent {
+            Ok(()) => waiting.map(|result| result.map_err(|_| Failure::Draining)).boxed(),
+            Err(failure) => ready(Err(failure)).boxed(),
+        }
+    }
+
+    /// Runs what is queued, takes no more and joins the thread. A second call does nothing.
+    pub fn close(&self) -> Result<(), MachineError> {
+        *self.jobs.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        thread.map_or(Ok(()), Thread::join)
+    }
+}

@@ -1,0 +1,200 @@
+//! Owns what becomes of a batch: its records go to the store in one queue operation, its answers
+//! to the network threads in one wake-up each.
+//!
+//! Refuses to know HTTP. A record that the store cannot take turns its answer into a 503, or is
+//! dropped and counted, as configured. Bound: one batch.
+
+use std::sync::Arc;
+
+use truststram_api::ports::{Answer, Failure};
+use truststram_base::{Clock, Counter, PredictionRecord, RequestId, UserId};
+use truststram_model::ModelError;
+use truststram_model::serving::{Inference, LoadedModel, Sink};
+use truststram_store::Store;
+
+use super::replies::{Address, Outbox, Replies};
+
+/// What a prediction ends with.
+pub type Outcome = Result<Answer, Failure>;
+
+/// What travels with a request through the engine.
+pub struct Ticket {
+    /// The request it belongs to.
+    pub request: RequestId,
+    /// Who asks.
+    pub user: Option<UserId>,
+    /// Whether the answer waits for the commit.
+    pub durable: bool,
+    /// The model that answers.
+    pub model: Arc<LoadedModel>,
+    /// Milliseconds that the request had, for the error text.
+    pub deadline_ms: u64,
+    /// Where the outcome goes.
+    pub address: Address<Outcome>,
+}
+
+/// Where one worker's answers go.
+pub struct RecordingSink {
+    store: Arc<Store>,
+    replies: Arc<Replies<Outcome>>,
+    clock: Arc<dyn Clock>,
+    rejects_when_full: bool,
+    dropped: Arc<Counter>,
+    outbox: Outbox<Outcome>,
+    records: Vec<PredictionRecord>,
+    answers: Vec<(Address<Outcome>, Answer)>,
+    durable_records: Vec<PredictionRecord>,
+    durable_answers: Vec<(Address<Outcome>, Answer)>,
+}
+
+impl RecordingSink {
+    /// A sink for one worker. `dropped` counts records that the store could not take and whose
+    /// answers were given all the same.
+    pub fn new(
+        store: Arc<Store>,
+        replies: Arc<Replies<Outcome>>,
+        clock: Arc<dyn Clock>,
+        rejects_when_full: bool,
+        dropped: Arc<Counter>,
+    ) -> Self {
+        Self {
+            store,
+            outbox: Outbox::new(replies.clone()),
+            replies,
+            clock,
+            rejects_when_full,
+            dropped,
+            records: Vec::new(),
+            answers: Vec::new(),
+            durable_records: Vec::new(),
+            durable_answers: Vec::new(),
+        }
+    }
+
+    /// Hands the batch's records over, and its answers with them.
+    fn keep(&mut self) {
+        if self.records.is_empty() {
+            return;
+        }
+        let refusal = self.store.submit_many(&mut self.records).err();
+        let refused = self.records.len();
+        self.records.clear();
+        if refusal.is_some() && !self.rejects_when_full {
+            self.dropped.add(refused as u64);
+        }
+        let failure = refusal.filter(|_| self.rejects_when_full).map(|error| failure_of(&error));
+        for (address, answer) in self.answers.drain(..) {
+            let outcome = failure.clone().map_or(Ok(answer), Err);
+            self.outbox.put(address, outcome);
+        }
+    }
+
+    /// The same for those whose answers wait for the commit.
+    fn keep_durably(&mut self) {
+        if self.durable_records.is_empty() {
+            return;
+        }
+        // The answers are needed on either way: by the writer once it has committed, or here if
+        // the store does not take the records.
+        let waiting = Arc::new(std::sync::Mutex::new(std::mem::take(&mut self.durable_answers)));
+        let (replies, handed_over) = (self.replies.clone(), waiting.clone());
+        let on_commit = Box::new(move |result: Result<(), truststram_store::CommitFailure>| {
+            let failure = result.err().map(|error| failure_of(error.error()));
+            let mut outbox = Outbox::new(replies);
+            answer_all(&handed_over, failure.as_ref(), &mut outbox);
+            outbox.send();
+        });
+        let taken = self.store.submit_many_durable(&mut self.durable_records, on_commit);
+        if let Err(error) = taken {
+            self.durable_records.clear();
+            answer_all(&waiting, Some(&failure_of(&error)), &mut self.outbox);
+        }
+    }
+}
+
+type Waiting = std::sync::Mutex<Vec<(Address<Outcome>, Answer)>>;
+
+fn answer_all(waiting: &Waiting, failure: Option<&Failure>, outbox: &mut Outbox<Outcome>) {
+    let mut waiting = waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for (address, answer) in waiting.drain(..) {
+        outbox.put(address, failure.cloned().map_or(Ok(answer), Err));
+    }
+}
+
+impl Sink<Ticket> for RecordingSink {
+    fn deliver(
+        &mut self,
+        ticket: Ticket,
+        features: Vec<f32>,
+        result: Result<Inference, ModelError>,
+    ) {
+        let inference = match result {
+            Ok(inference) => inference,
+            Err(error) => {
+                let failure = failure_of_model(&error, ticket.deadline_ms);
+                self.outbox.put(ticket.address, Err(failure));
+                return;
+            }
+        };
+        let timestamp_us = self.clock.utc_us();
+        let record = PredictionRecord {
+            request: ticket.request,
+            model: ticket.model.id().clone(),
+            version: inference.version,
+            user: ticket.user,
+            timestamp_us,
+            features,
+            class: inference.class,
+            confidence: inference.confidence,
+        };
+        let answer = Answer {
+            label: label(&ticket.model, inference.class),
+            confidence: inference.confidence,
+            probabilities: inference.probabilities,
+            version: inference.version,
+            timestamp_us,
+            queue_us: inference.queue_us,
+            compute_us: inference.compute_us,
+        };
+        if ticket.durable {
+            self.durable_records.push(record);
+            self.durable_answers.push((ticket.address, answer));
+        } else {
+            self.records.push(record);
+            self.answers.push((ticket.address, answer));
+        }
+    }
+
+    fn flush(&mut self) {
+        self.keep();
+        self.keep_durably();
+        self.outbox.send();
+    }
+}
+
+/// The name of a class, or its index where the model names none.
+fn label(model: &LoadedModel, class: u32) -> String {
+    model.classes().get(class as usize).cloned().unwrap_or_else(|| class.to_string())
+}
+
+/// What an inference error means to the caller.
+pub fn failure_of_model(error: &ModelError, deadline_ms: u64) -> Failure {
+    match error {
+        ModelError::QueueFull { .. } => Failure::QueueFull("inference"),
+        ModelError::Expired { .. } => Failure::Deadline(deadline_ms),
+        ModelError::Closed => Failure::Draining,
+        other => Failure::Internal(other.to_string()),
+    }
+}
+
+/// What a store error means to the caller.
+pub fn failure_of(error: &truststram_store::StoreError) -> Failure {
+    use truststram_store::StoreError;
+    match error {
+        StoreError::QueueFull { .. } => Failure::QueueFull("store"),
+        StoreError::Closed => Failure::Draining,
+        StoreError::Corrupt { .. } => Failure::Corrupt(error.to_string()),
+        other if other.kind() == truststram_base::Kind::NoSpace => Failure::NoSpace,
+        other => Failure::NotKept(other.to_string()),
+    }
+}
