@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn a_file_without_a_lock_locks_nobody_out() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("LOCK"), "pid 1\nleft by a process that was killed").unwrap();
+        std::fs::write(dir.path().join("LOCK"), "pid 1\nleft by a process that was killed")
+            .unwrap();
         let _lock = DirLock::acquire(dir.path()).unwrap();
         let text = std::fs::read_to_string(dir.path().join("LOCK")).unwrap();
         assert!(text.starts_with(&format!("pid {}\n", std::process::id())), "{text}");

@@ -92,7 +92,9 @@ pub enum MachineError {
         message: String,
     },
     /// Something that must come before the first thread came after it.
-    #[error("{action} needs a process with one thread, this one has {count}: call it first in main")]
+    #[error(
+        "{action} needs a process with one thread, this one has {count}: call it first in main"
+    )]
     ThreadsRunning {
         /// What was asked for.
         action: &'static str,

@@ -26,7 +26,10 @@ pub fn limit_library_threads() -> Result<(), MachineError> {
     for name in THREAD_LIMITS {
         // SAFETY: this is the only thread of the process, counted above, and only it could start
         // another; so nobody reads the environment meanwhile.
-        unsafe { std::env::set_var(name, "1") };
+        #[allow(clippy::disallowed_methods, reason = "the libraries read nothing else")]
+        unsafe {
+            std::env::set_var(name, "1");
+        }
     }
     Ok(())
 }

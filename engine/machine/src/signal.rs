@@ -73,7 +73,8 @@ impl Signals {
             set.assume_init()
         };
         // SAFETY: reads the initialised set; the old mask is not asked for.
-        let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+        let error =
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
         if error != 0 {
             let source = io::Error::from_raw_os_error(error);
             return Err(MachineError::System { call: "pthread_sigmask", source });
@@ -96,7 +97,8 @@ impl Signals {
         // `ssi_signo`, the signal's number, is the first field of signalfd(2)'s record.
         let [a, b, c, d, ..] = record;
         let number = u32::from_ne_bytes([a, b, c, d]);
-        let known = Signal::ALL.into_iter().find(|signal| u32::try_from(signal.number()) == Ok(number));
+        let known =
+            Signal::ALL.into_iter().find(|signal| u32::try_from(signal.number()) == Ok(number));
         known.ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))
     }
 }

@@ -29,7 +29,11 @@ pub fn affinity() -> io::Result<CpuSet> {
     // SAFETY: the kernel writes at most the given number of bytes into `mask`, which lives on
     // this stack frame; thread 0 is the caller.
     let status = unsafe {
-        libc::sched_getaffinity(0, size_of::<CpuMask>(), mask.as_mut_ptr().cast::<libc::cpu_set_t>())
+        libc::sched_getaffinity(
+            0,
+            size_of::<CpuMask>(),
+            mask.as_mut_ptr().cast::<libc::cpu_set_t>(),
+        )
     };
     check(status.into())?;
     let has = |cpu: u32| mask[cpu as usize / WORD_BITS] >> (cpu as usize % WORD_BITS) & 1 == 1;

@@ -83,6 +83,7 @@ pub struct Thread<T> {
 ///
 /// # Errors
 /// [`MachineError::Spawn`] when the kernel starts no thread. A refused placement is no error.
+#[allow(clippy::disallowed_methods, reason = "this is the one place that starts threads")]
 pub fn spawn<T: Send + 'static>(
     spec: ThreadSpec,
     body: impl FnOnce(Placement) -> T + Send + 'static,
@@ -159,7 +160,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::sync_channel;
 
     use super::*;
     use crate::topology::Topology;
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn panics_come_back_to_the_owner() {
-        let (release, wait) = channel::<()>();
+        let (release, wait) = sync_channel::<()>(0);
         let spec = ThreadSpec { name: "doomed".to_owned(), ..ThreadSpec::default() };
         let thread = spawn(spec, move |_| {
             let _ = wait.recv();
@@ -243,7 +244,7 @@ mod tests {
         let thread = thread.unwrap();
         assert!(!thread.is_finished());
         drop(release);
-        let error: MachineError = thread.join().map(|()| ()).unwrap_err();
+        let error: MachineError = thread.join().unwrap_err();
         assert_eq!(
             error.to_string(),
             "thread `doomed` panicked: no luck with 13; please report this with the log"

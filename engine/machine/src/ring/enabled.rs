@@ -149,29 +149,120 @@ impl Uring {
                 .user_data(slot as u64)
         };
         let mut pieces = [Piece::default(); IN_FLIGHT_MAX];
+        let mut due: Vec<usize> = (0..IN_FLIGHT_MAX).collect();
         let mut first_unread = 0;
         let mut in_flight = 0;
         let mut outcome = Ok(());
-        // Every slot starts with the answer "nothing left to do", which makes it take a piece.
-        let mut next_slot = Some(0);
-        while let Some(slot) = next_slot {
-            let piece = &mut pieces[slot];
-            if piece.start == piece.end {
-                piece.start = first_unread;
-                piece.end = end.min(first_unread + PIECE_BYTES_MAX);
-                first_unread = piece.end;
-            }
-            if outcome.is_ok() && piece.start < piece.end {
+        loop {
+            while let Some(slot) = due.pop().filter(|_| outcome.is_ok()) {
+                let piece = &mut pieces[slot];
+                if piece.start == piece.end {
+                    *piece =
+                        Piece { start: first_unread, end: end.min(first_unread + PIECE_BYTES_MAX) };
+                    first_unread = piece.end;
+                }
+                if piece.start == piece.end {
+                    continue;
+                }
                 // SAFETY: the piece lies in `buffer`, which is borrowed until this function
-                // returns; that is after all answers, by the loop's condition.
+                // returns; that is after the last answer, or after `abandon` has awaited it.
                 match unsafe { self.push(&entry(slot, *piece)) } {
                     Ok(()) => in_flight += 1,
                     Err(error) => outcome = Err(error),
                 }
             }
-            todo_marker();
-            next_slot = None;
+            if in_flight == 0 {
+                return outcome;
+            }
+            let (slot, result) = self.next_answer(in_flight)?;
+            in_flight -= 1;
+            let slot = slot as usize;
+            match usize::try_from(result) {
+                Ok(0) => outcome = Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => pieces[slot].start += count,
+                Err(_) if result == -libc::EINTR || result == -libc::EAGAIN => {}
+                Err(_) => outcome = Err(io::Error::from_raw_os_error(-result)),
+            }
+            due.push(slot);
         }
-        outcome
+    }
+}
+
+impl Ring for Uring {
+    fn read_at(&mut self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.ring.is_some() {
+            let outcome = self.read_pieces(file, buffer, offset);
+            // With the ring gone, what was read so far is read again.
+            if self.ring.is_some() || outcome.is_ok() {
+                return outcome;
+            }
+        }
+        self.plain.read_at(file, buffer, offset)
+    }
+
+    fn append(&mut self, file: &File, chunks: &[&[u8]]) -> io::Result<()> {
+        let mut slices = filled(chunks);
+        let mut rest = slices.as_mut_slice();
+        while !rest.is_empty() && self.ring.is_some() {
+            let count = rest.len().min(WRITE_CHUNK_COUNT_MAX) as u32;
+            let entry = opcode::Writev::new(Fd(file.as_raw_fd()), rest.as_ptr().cast(), count)
+                .offset(AT_POSITION)
+                .build();
+            // SAFETY: `IoSlice` has the layout of iovec; the slices and what they point to are
+            // borrowed until this function returns, and `run` waits for the answer.
+            match unsafe { self.run(entry) } {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) => return Err(error),
+            }
+        }
+        let left: Vec<&[u8]> = rest.iter().map(|slice| &**slice).collect();
+        self.plain.append(file, &left)
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        if self.ring.is_none() {
+            return self.plain.sync(file);
+        }
+        let entry = opcode::Fsync::new(Fd(file.as_raw_fd())).flags(FsyncFlags::DATASYNC).build();
+        // SAFETY: the operation has no memory.
+        unsafe { self.run(entry) }.map(drop)
+    }
+
+    fn name(&self) -> &'static str {
+        if self.ring.is_some() { "io_uring" } else { self.plain.name() }
+    }
+}
+
+/// Whether the kernel asks to try again.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY))
+}
+
+/// The first operation that the kernel lacks.
+fn missing_opcode(is_supported: impl Fn(u8) -> bool) -> Option<&'static str> {
+    OPCODES.iter().find(|(_, code)| !is_supported(*code)).map(|(name, _)| *name)
+}
+
+/// Why io_uring is not to be had, for operators.
+fn refusal(error: &io::Error) -> String {
+    let why = match error.raw_os_error() {
+        Some(libc::ENOSYS) => "the kernel is built without it",
+        Some(libc::EPERM) => "kernel.io_uring_disabled or a seccomp filter forbids it",
+        Some(libc::EACCES) => "a security module forbids it",
+        Some(libc::ENOMEM) => "RLIMIT_MEMLOCK is too small for it",
+        _ => "the kernel refused it",
+    };
+    format!("{why}: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_operation_is_named() {
+        assert_eq!(missing_opcode(|_| true), None);
+        assert_eq!(missing_opcode(|code| code != opcode::Fsync::CODE), Some("FSYNC"));
     }
 }

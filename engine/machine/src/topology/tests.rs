@@ -17,7 +17,8 @@ fn tree(files: &str) -> tempfile::TempDir {
 fn check(files: &str, allowed: &str, expected: Option<&[&str]>) {
     let root = tree(files);
     let read = Topology::read(root.path(), &allowed.parse().unwrap());
-    let described: Option<Vec<String>> = read.ok().map(|topology| topology.nodes.iter().map(describe).collect());
+    let described: Option<Vec<String>> =
+        read.ok().map(|topology| topology.nodes.iter().map(describe).collect());
     let expected = expected.map(|nodes| nodes.iter().map(ToString::to_string).collect());
     assert_eq!(described, expected, "allowed {allowed:?} of {files}");
 }
