@@ -1,1 +1,13 @@
-//! stub
+//! The composition root: the crates, joined into one process.
+//!
+//! Owns the order in which parts start and stop. Refuses to hold logic of its own: parts know
+//! their ports, `wire` adapts them. Bound: every thread started here is joined by [`App::stop`].
+
+mod app;
+pub mod cli;
+pub mod config;
+pub mod example;
+mod registry;
+mod wire;
+
+pub use app::{App, AppError, StartError, Started};

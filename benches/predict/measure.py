@@ -10,7 +10,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -131,7 +131,6 @@ class Load:
     bodies: Path
     core: int
     connections: int = CONNECTIONS
-    headers: list[str] = field(default_factory=list)
 
     def run(self, url: str, seconds: int) -> tuple[dict, float]:
         """Loads `url` for `seconds`; returns wrk's figures and the share of its core it used."""

@@ -110,9 +110,11 @@ def start_candidates(arguments: argparse.Namespace, core: int, bodies: list[byte
 
 
 def measure(candidates: list[Candidate], load: Load, core: int,
-            seconds: int) -> dict[str, list[Window]]:
-    """A warm-up, then the windows, one candidate at a time while the others are frozen."""
+            seconds: int) -> tuple[dict[str, list[Window]], dict[str, int | None]]:
+    """A warm-up, then the windows, one candidate at a time while the others are frozen. Returns the
+    windows, and how many records each candidate had kept before its first one."""
     windows: dict[str, list[Window]] = {candidate.key: [] for candidate in candidates}
+    kept_before: dict[str, int | None] = {}
     for candidate in candidates:
         candidate.freeze()
     for turn in range(ROUNDS + 1):
@@ -122,6 +124,7 @@ def measure(candidates: list[Candidate], load: Load, core: int,
                 load.run(candidate.url, min(WARM_UP_SECONDS, seconds))
                 if candidate.kept() is not None:
                     wait_for_kept(candidate, 0)
+                kept_before[candidate.key] = candidate.kept()
                 for pids in candidate.groups().values():
                     reset_peak_memory(pids)
             else:
@@ -134,11 +137,11 @@ def measure(candidates: list[Candidate], load: Load, core: int,
             candidate.freeze()
     for candidate in candidates:
         candidate.resume()
-    return windows
+    return windows, kept_before
 
 
 def check_all_kept(candidates: list[Candidate], windows: dict[str, list[Window]],
-                   kept_before: dict[str, int]) -> list[str]:
+                   kept_before: dict[str, int | None]) -> list[str]:
     """Every answered request must be a committed record. wrk hangs up on requests in flight, whose
     records are kept although it does not count their answers: at most one per connection."""
     seen = []
@@ -156,3 +159,73 @@ def check_all_kept(candidates: list[Candidate], windows: dict[str, list[Window]]
         seen.append(f"{candidate.title}: {answered:,} requests answered in the windows, all kept;"
                     f" {surplus} more were in flight as windows ended")
     return seen
+
+
+def say(line: str) -> None:
+    """Progress for the person who waits; the report itself goes to standard output."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def publish(arguments: argparse.Namespace, candidates: list[Candidate],
+            windows: dict[str, list[Window]], facts: dict) -> None:
+    """Prints the report and writes it: a complete run to benches/results, a partial one to the
+    work folder."""
+    complete = set(arguments.only) == set(CANDIDATES)
+    results = ROOT / "benches/results" if complete else arguments.work
+    results.mkdir(exist_ok=True)
+    text = report.text(candidates, windows, facts)
+    (results / "predict.txt").write_text(text)
+    document = report.document(candidates, windows, facts)
+    (results / "predict.json").write_text(json.dumps(document, indent=2) + "\n")
+    print(text)
+    say(f"written: {results}/predict.txt and .json")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """The whole comparison; whatever happens, no server outlives it."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise BenchError("two cores are needed: one for the servers, one for the load")
+    server_core, load_core = cores[:2]
+    os.sched_setaffinity(0, {load_core})
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    bodies = request_bodies(arguments.digits)
+    bodies_file = arguments.work / "bodies.txt"
+    bodies_file.write_bytes(b"\n".join(bodies) + b"\n")
+    load = Load(HERE / "predict.lua", bodies_file, load_core)
+    host = report.machine()
+    running: list[Candidate] = []
+    try:
+        say("starting the candidates")
+        checks = start_candidates(arguments, server_core, bodies, running)
+        say(f"measuring: a warm-up, then {ROUNDS} windows of {arguments.seconds} s for each")
+        windows, kept_before = measure(running, load, server_core, arguments.seconds)
+        checks += check_all_kept(running, windows, kept_before)
+        site_packages = next((arguments.work / "venv/lib").glob("python3*/site-packages"))
+        facts = {
+            "machine": host, "versions": report.versions(running, site_packages),
+            "server_core": server_core, "load_core": load_core, "rounds": ROUNDS,
+            "seconds": arguments.seconds, "checks": checks,
+        }
+        publish(arguments, running, windows, facts)
+    finally:
+        for candidate in reversed(running):
+            candidate.stop()
+
+
+def main() -> int:
+    """0: measured and every check held; 1: not, with the reason on standard error."""
+    # A request to end must run the `finally` above, or frozen servers would stay behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        run(parse_arguments())
+    except BenchError as error:
+        say(f"predict: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

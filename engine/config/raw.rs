@@ -297,4 +297,3 @@ pub fn default_batcher() -> Plugin {
         on_failure: OnFailure::Default,
     }
 }
-

@@ -4,7 +4,7 @@
 //! Refuses to know why a plugin failed; `policy` counts that. Bound: one call of the plugin's
 //! deadline per decision.
 
-use truststram_model::serving::{BatchDecision, Batcher, NativeBatcher, QueueView};
+use truststram_model::{BatchDecision, Batcher, NativeBatcher, QueueView};
 use truststram_policy::{BatchView, BatcherInstance};
 
 /// A batcher plugin with the native default behind it.

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use truststram_api::ports::{Answer, Ask, Failure, Infer};
 use truststram_base::Clock;
 use truststram_model::ModelError;
-use truststram_model::serving::{Engine, InferRequest};
+use truststram_model::{Engine, InferRequest};
 
 use super::replies::Replies;
 use super::sink::{Outcome, Ticket, failure_of_model};
@@ -55,8 +55,7 @@ impl EngineInfer {
             }
             other => failure_of_model(&other, deadline_ms),
         })?;
-        let answered =
-            waiting.map(|outcome| outcome.unwrap_or_else(|_| Err(Failure::Draining)));
+        let answered = waiting.map(|outcome| outcome.unwrap_or_else(|_| Err(Failure::Draining)));
         if !durable {
             // The worker answers every request, the late ones with the failure.
             return Ok(answered.boxed());

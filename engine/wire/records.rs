@@ -29,7 +29,10 @@ impl Records for StoreRecords {
         read.map(|result| result.and_then(|models| models)).boxed()
     }
 
-    fn predictions(&self, query: PredictionsQuery) -> BoxFuture<'static, Result<Page, PageFailure>> {
+    fn predictions(
+        &self,
+        query: PredictionsQuery,
+    ) -> BoxFuture<'static, Result<Page, PageFailure>> {
         let before = match query.cursor.as_deref().map(str::parse::<Cursor>).transpose() {
             Ok(before) => before,
             Err(_) => return ready(Err(PageFailure::BadCursor)).boxed(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use truststram_api::ports::{Answer, Failure};
 use truststram_base::{Clock, Counter, PredictionRecord, RequestId, UserId};
 use truststram_model::ModelError;
-use truststram_model::serving::{Inference, LoadedModel, Sink};
+use truststram_model::{Inference, LoadedModel, Sink};
 use truststram_store::Store;
 
 use super::replies::{Address, Outbox, Replies};

@@ -1,1 +1,11 @@
-fn main() {}
+//! The real binary over real sockets: one test per promise to users.
+//!
+//! Owns the tests of the whole. Refuses to reach into crates, except for the held-out digits.
+
+mod bad_input;
+mod cli;
+mod config;
+mod harness;
+mod hostile_plugins;
+mod kill;
+mod life_cycle;

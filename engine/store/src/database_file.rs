@@ -197,7 +197,9 @@ fn database_error(path: &Path, source: redb::Error) -> StoreError {
 /// Makes a new file's name durable: `fsync` of a file does not cover its directory.
 fn sync_parent(path: &Path) -> Result<(), StoreError> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    File::open(parent)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|source| StoreError::Io { action: "sync", path: parent.to_owned(), source })
+    File::open(parent).and_then(|directory| directory.sync_all()).map_err(|source| StoreError::Io {
+        action: "sync",
+        path: parent.to_owned(),
+        source,
+    })
 }

@@ -80,8 +80,10 @@ pub enum StoreError {
         expected: u64,
     },
     /// The queue to the writer has no room.
-    #[error("the prediction store has {rows_max} rows or {bytes_max} bytes waiting for the disk; \
-        send fewer records or try again later")]
+    #[error(
+        "the prediction store has {rows_max} rows or {bytes_max} bytes waiting for the disk; \
+        send fewer records or try again later"
+    )]
     QueueFull {
         /// Most rows that may wait.
         rows_max: usize,
@@ -119,8 +121,10 @@ pub enum StoreError {
     #[error("the records are not committed: {0}")]
     NotCommitted(CommitFailure),
     /// The store was closed while the disk refused rows.
-    #[error("{rows} rows could not be written before the store was closed and are lost; \
-        see the failures logged before")]
+    #[error(
+        "{rows} rows could not be written before the store was closed and are lost; \
+        see the failures logged before"
+    )]
     RowsLost {
         /// How many.
         rows: u64,

@@ -104,7 +104,11 @@ impl Writer {
                     if self.failed.is_empty() {
                         tracing::error!(%error, rows = row_count, "cannot commit predictions");
                     }
-                    failures.push(Failure { month, next_sequence, cause: CommitFailure::new(error) });
+                    failures.push(Failure {
+                        month,
+                        next_sequence,
+                        cause: CommitFailure::new(error),
+                    });
                 }
             }
         }

@@ -119,9 +119,9 @@ impl<T: Send + 'static> Engine<T> {
                 memory_node: place.memory_node,
                 priority: options.priority,
             };
-            let thread = spawn(spec, move |placement: &Placement| {
+            let thread = spawn(spec, move |placement: Placement| {
                 // The engine waits for this in `start`, so the send cannot fail.
-                let _ = placed.send(placement.clone());
+                let _ = placed.send(placement);
                 Worker::new(parts).run();
             })?;
             engine.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
@@ -163,7 +163,7 @@ impl<T: Send + 'static> Engine<T> {
             spec = Some(built.recv().map_err(|_| ModelError::Closed)??);
         }
         let spec = spec.ok_or(ModelError::Closed)?;
-        let model = Arc::new(LoadedModel { id: id.clone(), version, spec, key, alive });
+        let model = Arc::new(LoadedModel { id: id.clone(), version, spec, key, _alive: alive });
         change.insert(Arc::clone(&model));
         Ok(model)
     }

@@ -69,13 +69,14 @@ pub struct QueueView {
     pub target_us: u32,
 }
 
-/// What a [`Batcher`] wants. The worker keeps it within bounds: it takes at least 1 and at most
-/// `batch_max` requests, and holds none beyond the age of `target_us`.
+/// What a [`Batcher`] wants. The worker keeps it within bounds: it takes at most `batch_max`
+/// requests, and holds none beyond the age of `target_us`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchDecision {
-    /// How many requests to compute together; fewer if fewer are there when the wait is over.
+    /// How many requests to compute together now, oldest first; 0 is to wait and to be asked
+    /// again.
     pub take: u32,
-    /// How long to wait for `take` requests to be there, microseconds; 0 is not at all.
+    /// For `take` 0: the longest wait, microseconds. Another request ends it sooner.
     pub wait_us: u32,
 }
 

@@ -21,7 +21,7 @@ pub struct LoadedModel {
     pub(super) spec: Arc<ModelSpec>,
     pub(super) key: ReplicaKey,
     /// Each worker's replica holds the weak side and is dropped some time after this.
-    pub(super) alive: Arc<()>,
+    pub(super) _alive: Arc<()>,
 }
 
 /// Names the replicas of one loaded version inside the workers; never used twice.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use truststram_base::{Clock, ModelVersion};
 
 use super::inbox::{Command, Inbox, Incoming, Queued};
-use super::port::{BatchDecision, Batcher, Inference, NativeBatcher, QueueView, Sink};
+use super::port::{Batcher, Inference, NativeBatcher, QueueView, Sink};
 use super::replica::{Load, Replica};
 use super::stats::WorkerStats;
 use crate::error::ModelError;
@@ -136,43 +136,44 @@ impl<T> Worker<T> {
         self.parts.sink.flush();
     }
 
-    /// Asks the batcher, keeps its decision within bounds, waits, and returns how many to take.
+    /// Asks the batcher until it takes some requests, and returns how many. Where a wait is not
+    /// within its bounds the native default decides, so the last wait ends with the target.
     fn decide_and_wait(&mut self, index: usize) -> usize {
+        loop {
+            let view = self.view(index);
+            let batcher = &mut self.parts.batcher;
+            let decided = catch_unwind(AssertUnwindSafe(|| batcher.decide(&view)));
+            let decided = decided.unwrap_or_else(|_| {
+                self.parts.stats.batcher_panics.add(1);
+                NativeBatcher.decide(&view)
+            });
+            let left_us = view.target_us.saturating_sub(view.oldest_us);
+            let wait_us = decided.wait_us.min(left_us);
+            let is_full = view.queued >= view.batch_max;
+            let waits = decided.take == 0 && wait_us > 0 && !is_full;
+            if waits && self.wait_for_another(Duration::from_micros(wait_us.into())) {
+                continue;
+            }
+            let decided = if decided.take == 0 { NativeBatcher.decide(&self.view(index)) } else { decided };
+            return decided.take.clamp(1, view.batch_max) as usize;
+        }
+    }
+
+    fn view(&self, index: usize) -> QueueView {
         let queue = &self.replicas[index].queue;
         let now_us = self.parts.clock.monotonic_us();
         let oldest_us =
             queue.front().map_or(0, |(_, queued)| age_us(now_us, queued.request.enqueued_us));
-        let (batch_max, target_us) = (self.parts.batch_max, self.parts.target_us);
         let queued = u32::try_from(queue.len()).unwrap_or(u32::MAX);
-        let view = QueueView { queued, oldest_us, batch_max, target_us };
-        let batcher = &mut self.parts.batcher;
-        let decided = catch_unwind(AssertUnwindSafe(|| batcher.decide(&view)));
-        let BatchDecision { take, wait_us } = decided.unwrap_or_else(|_| {
-            self.parts.stats.batcher_panics.add(1);
-            NativeBatcher.decide(&view)
-        });
-        let take = take.clamp(1, batch_max) as usize;
-        let wait_us = wait_us.min(target_us.saturating_sub(oldest_us));
-        if wait_us > 0 {
-            self.wait_for(index, take, Duration::from_micros(wait_us.into()));
-        }
-        take
+        let (batch_max, target_us) = (self.parts.batch_max, self.parts.target_us);
+        QueueView { queued, oldest_us, batch_max, target_us }
     }
 
-    /// Waits until `take` requests for this replica are in, at most `wait`.
-    fn wait_for(&mut self, index: usize, take: usize, wait: Duration) {
-        let until = Instant::now() + wait;
-        loop {
-            let missing = take.saturating_sub(self.replicas[index].queue.len());
-            if missing == 0 {
-                return;
-            }
-            let in_time = self.parts.inbox.sleep_until(missing, until);
-            self.receive();
-            if !in_time {
-                return;
-            }
-        }
+    /// Waits until something comes in, at most `wait`; returns whether waiting can go on, which
+    /// it cannot once the inbox is closed.
+    fn wait_for_another(&mut self, wait: Duration) -> bool {
+        self.parts.inbox.sleep_until(1, Instant::now() + wait);
+        self.receive()
     }
 
     /// Takes the oldest requests of one replica, the expired ones apart.

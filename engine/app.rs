@@ -1,0 +1,288 @@
+//! Owns the running process: store, plugins, engine and gateway, started in this order and stopped
+//! in the reverse, so that nothing acknowledged is lost.
+//!
+//! Refuses to know arguments and files of configuration. Bound: the drain by its time limit.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use truststram_api::Ports;
+use truststram_base::{Clock, Counter, SystemClock};
+use truststram_machine::{DirLock, HostFacts, LogFile, MachineError, Priority, RingMode, probe};
+use truststram_model::ModelError;
+use truststram_model::{Engine, EngineOptions, WorkerPlace};
+use truststram_policy::{Host, PolicyError};
+use truststram_proxy::{Bound, Gateway, GatewayOptions, Listener, ProxyError};
+use truststram_store::{Store, StoreError, StoreOptions};
+
+use crate::config::Plan;
+use crate::registry::{self, RegistryError};
+use crate::wire::batcher::PluginBatcher;
+use crate::wire::infer::EngineInfer;
+use crate::wire::operate::{Operator, Parts};
+use crate::wire::reader::Reader;
+use crate::wire::records::StoreRecords;
+use crate::wire::replies::Replies;
+use crate::wire::sink::{RecordingSink, Ticket};
+
+/// Model versions that may be loaded at once.
+const LOADED_MAX: usize = 64;
+/// Largest request body on the operators' side.
+const ADMIN_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Why the process could not start or stop.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The machine.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The inference engine.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A model that is registered.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The network.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The plugin host itself.
+    #[error(transparent)]
+    Policy(PolicyError),
+}
+
+/// Why a start failed: a plugin that the configuration names, or anything else.
+#[derive(Debug)]
+pub enum StartError {
+    /// The batcher plugin cannot be used.
+    Plugin(PolicyError),
+    /// Anything else.
+    Other(AppError),
+}
+
+impl<E: Into<AppError>> From<E> for StartError {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// The data directory, owned and open, before anything is served.
+pub struct Started {
+    lock: DirLock,
+    /// The open store.
+    pub store: Arc<Store>,
+    /// The process's clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Started {
+    /// Takes the data directory and opens the store in it.
+    ///
+    /// # Errors
+    /// [`MachineError::Locked`] names the process that has it.
+    pub fn open(plan: &Plan) -> Result<Self, AppError> {
+        let lock = DirLock::acquire(&plan.data_dir)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let options = StoreOptions {
+            group_rows_max: plan.store.group_rows_max,
+            group_wait_us: plan.store.group_wait_us,
+            queue_rows_max: plan.store.queue_rows_max,
+            cache_bytes: plan.store.cache_mib << 20,
+            ..StoreOptions::default()
+        };
+        let store = Arc::new(Store::open(&plan.data_dir, options, clock.clone())?);
+        Ok(Self { lock, store, clock })
+    }
+}
+
+/// The running process.
+pub struct App {
+    parts: Arc<Parts>,
+    reader: Arc<Reader>,
+    gateway: Gateway,
+    addresses: [SocketAddr; 2],
+    drain: Duration,
+    _lock: DirLock,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Loads all registered models and serves on the two bound addresses.
+    pub fn start(
+        plan: &Plan,
+        started: Started,
+        public: Bound,
+        admin: Bound,
+    ) -> Result<Self, StartError> {
+        let Started { lock, store, clock } = started;
+        let mode = if plan.io_uring { RingMode::Auto } else { RingMode::Off };
+        let (mut ring, ring_status) = probe(mode);
+        let plugins = Arc::new(Host::new(clock.clone()).map_err(AppError::Policy)?);
+        let batcher = plugins.load_batcher(&plan.batcher).map_err(StartError::Plugin)?;
+        let replies = Replies::new(plan.network_cores.len());
+        let dropped = Arc::new(Counter::new());
+        let engine = Arc::new(Engine::<Ticket>::start(
+            &engine_options(plan),
+            clock.clone(),
+            |_worker| Box::new(PluginBatcher::new(batcher.instance())),
+            |_worker| {
+                let sink = RecordingSink::new(
+                    store.clone(),
+                    replies.clone(),
+                    clock.clone(),
+                    plan.rejects_when_full(),
+                    dropped.clone(),
+                );
+                Box::new(sink)
+            },
+        )?);
+        registry::load_all(&store, &engine, &plan.data_dir, ring.as_mut(), &plan.topology)?;
+        let access_log = open_access_log(plan, mode)?;
+        let reader = Arc::new(Reader::start(plan.store.read_queue_max)?);
+        let infer = EngineInfer {
+            engine: engine.clone(),
+            replies: replies.clone(),
+            clock: clock.clone(),
+            deadline_ms: plan.api.deadline_ms,
+        };
+        let records = StoreRecords { store: store.clone(), reader: reader.clone() };
+        let parts = Arc::new(Parts {
+            clock,
+            host: HostFacts::of_host(),
+            topology: plan.topology.clone(),
+            ring: ring_status,
+            network_cores: plan.network_cores.clone(),
+            store,
+            engine,
+            plugins,
+            batcher,
+            dropped,
+            access_log,
+            draining: AtomicBool::new(false),
+            listeners: OnceLock::new(),
+        });
+        let ports = Ports {
+            infer: Arc::new(infer),
+            records: Arc::new(records),
+            operate: Arc::new(Operator(parts.clone())),
+            server_timing: plan.api.server_timing,
+        };
+        let addresses = [public.address(), admin.address()];
+        let options = gateway_options(plan, &parts, replies);
+        let gateway = Gateway::start(listeners(plan, public, admin, ports), options)?;
+        let named = ["public", "admin"].into_iter().zip(gateway.stats().iter().cloned());
+        // Set once, here.
+        let _ = parts.listeners.set(named.collect());
+        Ok(Self { parts, reader, gateway, addresses, drain: plan.drain, _lock: lock })
+    }
+
+    /// The public address, with the port that was really bound.
+    pub fn public_address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// The operators' address.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.addresses[1]
+    }
+
+    /// A handle that ends a running drain at once.
+    pub fn cutter(&self) -> impl Fn() + Send + Sync + use<> {
+        self.gateway.cutter()
+    }
+
+    /// Has the access log opened anew, after it was renamed away.
+    pub fn reopen_logs(&self) {
+        if let Some(log) = &self.parts.access_log {
+            log.reopen();
+        }
+    }
+
+    /// Drains: takes no more connections, lets open requests finish, writes what is queued, and
+    /// joins every thread. Returns how many connections were cut.
+    pub fn stop(self) -> Result<usize, AppError> {
+        self.parts.draining.store(true, Ordering::Relaxed);
+        let drained = self.gateway.drain(self.drain);
+        // Each step is taken whatever became of the one before; the first error is reported.
+        let engine = self.parts.engine.close();
+        let reader = self.reader.close();
+        let store = self.parts.store.close();
+        let log = self.parts.access_log.as_ref().map_or(Ok(()), |log| log.close());
+        let plugins = self.parts.plugins.close();
+        let drained = drained?;
+        engine?;
+        reader?;
+        store?;
+        log?;
+        plugins.map_err(AppError::Policy)?;
+        Ok(drained.connections_cut)
+    }
+}
+
+fn engine_options(plan: &Plan) -> EngineOptions {
+    let place = |&core: &u32| WorkerPlace { core, memory_node: plan.topology.node_of_core(core) };
+    // Where workers share cores with network threads, a woken worker must not push the network
+    // thread aside in the middle of reading requests: it would compute batches of one.
+    let shares = plan.inference_cores.iter().any(|core| plan.network_cores.contains(core));
+    EngineOptions {
+        workers: plan.inference_cores.iter().map(place).collect(),
+        requests_max: plan.inference.queue_requests_max.max(plan.inference_cores.len()),
+        batch_max: plan.inference.batch_max,
+        target_us: plan.inference.batch_target_us,
+        loaded_max: LOADED_MAX,
+        priority: if shares { Priority::Batch } else { Priority::Normal },
+    }
+}
+
+fn open_access_log(plan: &Plan, mode: RingMode) -> Result<Option<Arc<LogFile>>, AppError> {
+    if plan.gateway.access_log.is_empty() {
+        return Ok(None);
+    }
+    let path = std::path::Path::new(&plan.gateway.access_log);
+    // The log's own ring: a ring belongs to one thread.
+    let log = LogFile::open(path, probe(mode).0, plan.gateway.access_log_lines_max)?;
+    Ok(Some(Arc::new(log)))
+}
+
+fn listeners(plan: &Plan, public: Bound, admin: Bound, ports: Ports) -> Vec<Listener> {
+    vec![
+        Listener {
+            bound: public,
+            router: truststram_api::public_router(ports.clone()),
+            body_bytes_max: plan.gateway.body_bytes_max,
+            is_logged: true,
+        },
+        Listener {
+            bound: admin,
+            router: truststram_api::admin_router(ports),
+            body_bytes_max: ADMIN_BODY_BYTES_MAX,
+            is_logged: false,
+        },
+    ]
+}
+
+fn gateway_options(
+    plan: &Plan,
+    parts: &Arc<Parts>,
+    replies: Arc<Replies<crate::wire::sink::Outcome>>,
+) -> GatewayOptions {
+    GatewayOptions {
+        cores: plan.network_cores.clone(),
+        read_timeout: Duration::from_secs(plan.gateway.read_timeout_s),
+        write_timeout: Duration::from_secs(plan.gateway.write_timeout_s),
+        reject: truststram_api::reject,
+        access_log: parts.access_log.clone(),
+        on_thread_start: Arc::new(move |index| replies.adopt_thread(index)),
+        clock: parts.clock.clone(),
+    }
+}

@@ -1,0 +1,59 @@
+//! Owns talking to a running server from the command line.
+//!
+//! Refuses to know what is asked. Bound: answers of [`ANSWER_BYTES_MAX`], one minute each.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use serde_json::Value;
+
+use super::Failure;
+
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Which server to ask.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServerArgument {
+    /// Address of the running server.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    server: String,
+}
+
+impl ServerArgument {
+    /// Gets `path` as JSON.
+    pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.answer(|agent, url| agent.get(url).call(), path)
+    }
+
+    /// Posts `body` to `path` and reads the answer as JSON.
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let body = serde_json::to_vec(body)?;
+        let json = "application/json";
+        self.answer(|agent, url| agent.post(url).header("content-type", json).send(&body), path)
+    }
+
+    fn answer(
+        &self,
+        ask: impl FnOnce(&ureq::Agent, &str) -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        path: &str,
+    ) -> Result<Value, Failure> {
+        let settings = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(TIMEOUT))
+            .build();
+        let url = format!("{}{path}", self.server.trim_end_matches('/'));
+        let mut response = ask(&settings.into(), &url).with_context(|| {
+            format!("no answer from {url}; is `truststram serve` running there (see --server)?")
+        })?;
+        let status = response.status();
+        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+        let value: Value = serde_json::from_str(&text.context("the answer cannot be read")?)
+            .with_context(|| format!("{url} did not answer with JSON (status {status})"))?;
+        if !status.is_success() {
+            let detail = value["detail"].as_str().unwrap_or("no detail given");
+            return Err(Failure::Failed(anyhow!("{status}: {detail}")));
+        }
+        Ok(value)
+    }
+}

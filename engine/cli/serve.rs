@@ -1,0 +1,172 @@
+//! Owns `serve`: configuration, ports, example, start, signals, drain.
+//!
+//! Refuses to know how anything is served. Bound: the drain by `server.drain_s`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, anyhow};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use truststram_base::Kind;
+use truststram_machine::{
+    MachineError, Priority, Signal, Signals, Thread, ThreadSpec, limit_library_threads,
+};
+use truststram_proxy::{Bound, bind};
+
+use super::{Example, Failure, ServeArguments, config, output};
+use crate::config::read::Located;
+use crate::config::{Plan, Problems};
+use crate::{App, AppError, StartError, Started, example};
+
+pub(super) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure> {
+    limit_library_threads()?;
+    let (plan, located) = config::planned(&arguments.config)?;
+    let signals = Signals::block()?;
+    start_log(&plan);
+    let started = Started::open(&plan).map_err(|error| match &error {
+        AppError::Machine(locked @ MachineError::Locked { .. }) => {
+            Failure::Refused(anyhow!("server.data_dir: {locked}"))
+        }
+        _ => data_dir_problem(&located, error),
+    })?;
+    let (public, admin) = bind_both(&plan, &located)?;
+    if let Some(Example::Digits) = arguments.example {
+        train_digits(&plan, &started)?;
+    }
+    let app = App::start(&plan, started, public, admin).map_err(|error| match error {
+        StartError::Plugin(error) => {
+            let mut problems = Problems::default();
+            problems.add("plugins[0]", located.place("plugins[0]"), error.to_string());
+            Failure::Usage(problems.into())
+        }
+        StartError::Other(error) => Failure::Failed(error.into()),
+    })?;
+    announce(&app, json)?;
+    let first = loop {
+        match signals.wait()? {
+            Signal::User1 => app.reopen_logs(),
+            Signal::Hangup => tracing::info!("nothing to reload: configuration is read at start"),
+            stop @ (Signal::Terminate | Signal::Interrupt) => break stop,
+        }
+    };
+    tracing::info!(signal = ?first, "draining; a second signal cuts open connections");
+    let watch = SecondSignal::watch(signals, app.cutter())?;
+    let stopped = app.stop();
+    watch.end()?;
+    match stopped? {
+        0 => tracing::info!("stopped"),
+        cut => tracing::warn!(connections = cut, "stopped; connections were cut"),
+    }
+    Ok(())
+}
+
+fn start_log(plan: &Plan) {
+    // The filter was checked with the configuration.
+    let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(&plan.log_level);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if plan.log_json {
+        log.json().init();
+    } else {
+        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        log.with_ansi(terminal).with_target(false).init();
+    }
+}
+
+fn data_dir_problem(located: &Located, error: AppError) -> Failure {
+    let kind = match &error {
+        AppError::Store(error) => error.kind(),
+        AppError::Machine(error) => error.kind(),
+        _ => Kind::Internal,
+    };
+    if kind == Kind::Corrupt {
+        return Failure::Refused(error.into());
+    }
+    let mut problems = Problems::default();
+    problems.add("server.data_dir", located.place("server.data_dir"), error.to_string());
+    Failure::Usage(problems.into())
+}
+
+/// Binds both addresses, so that one in use is reported together with the other.
+fn bind_both(plan: &Plan, located: &Located) -> Result<(Bound, Bound), Failure> {
+    let mut problems = Problems::default();
+    let mut attempt = |key: &str, address| {
+        bind(address).map_err(|error| problems.add(key, located.place(key), error.to_string())).ok()
+    };
+    let public = attempt("server.listen", plan.listen);
+    let admin = attempt("server.admin_listen", plan.admin_listen);
+    match (public, admin) {
+        (Some(public), Some(admin)) => Ok((public, admin)),
+        _ => Err(Failure::Usage(problems.into())),
+    }
+}
+
+fn train_digits(plan: &Plan, started: &Started) -> Result<(), Failure> {
+    let bar = ProgressBar::new(0);
+    let style = "training digits {bar:30} epoch {pos}/{len}  loss {msg}  {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    let trained = example::ensure_digits(plan, started, &mut |progress| {
+        bar.set_length(progress.epochs as u64);
+        bar.set_position(progress.epoch as u64);
+        bar.set_message(format!("{:.4}", progress.loss));
+    });
+    bar.finish_and_clear();
+    if let Some(accuracy) = trained.context("the example `digits` cannot be trained")? {
+        let percent = accuracy * 100.0;
+        output::remark(&format!(
+            "trained model `digits` version 1: {percent:.1} % of held-out digits are right"
+        ));
+    }
+    Ok(())
+}
+
+fn announce(app: &App, json: bool) -> Result<(), Failure> {
+    let (public, admin) = (app.public_address(), app.admin_address());
+    if json {
+        return output::json(&json!({
+            "listen": public.to_string(),
+            "admin_listen": admin.to_string(),
+            "process_id": std::process::id(),
+        }));
+    }
+    output::remark(&format!("serving on http://{public} (try http://{public}/docs)"));
+    output::remark(&format!("metrics and status on http://{admin}/metrics and /admin/v1/status"));
+    Ok(())
+}
+
+/// Waits for a second signal while the first one's drain runs.
+struct SecondSignal {
+    thread: Thread<()>,
+    over: std::sync::Arc<AtomicBool>,
+}
+
+impl SecondSignal {
+    fn watch(signals: Signals, cut: impl Fn() + Send + 'static) -> Result<Self, MachineError> {
+        let over = std::sync::Arc::new(AtomicBool::new(false));
+        let seen_over = over.clone();
+        let spec = ThreadSpec {
+            name: "signals".to_owned(),
+            priority: Priority::Normal,
+            ..ThreadSpec::default()
+        };
+        let thread = truststram_machine::spawn(spec, move |_placement| {
+            while let Ok(signal) = signals.wait() {
+                if seen_over.load(Ordering::Acquire) {
+                    return;
+                }
+                if matches!(signal, Signal::Terminate | Signal::Interrupt) {
+                    cut();
+                }
+            }
+        })?;
+        Ok(Self { thread, over })
+    }
+
+    /// Ends the wait by a signal of our own.
+    fn end(self) -> Result<(), MachineError> {
+        self.over.store(true, Ordering::Release);
+        Signal::User1.send_to_self()?;
+        self.thread.join()
+    }
+}

@@ -1,0 +1,164 @@
+//! Owns data sets in memory, their stratified splits and the bundled digits.
+//!
+//! Refuses to know models. Bound: the bundled file; splits copy their rows.
+
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+
+use crate::error::TrainError;
+use crate::random::Random;
+
+/// The share of the digits that the example is not trained on.
+pub const DIGITS_HELD_OUT_SHARE: f64 = 0.2;
+/// The seed of the example's split, so that tests and benchmarks ask for the same held-out rows.
+pub const DIGITS_SEED: u64 = 1_797;
+
+const DIGITS: &[u8] = include_bytes!("../data/digits.csv.gz");
+const DIGITS_NAME: &str = "digits.csv.gz";
+const PIXELS: usize = 64;
+const DIGIT_COUNT: u32 = 10;
+
+/// Rows with a class each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// `[rows, feature_count]`, row-major.
+    pub features: Vec<f32>,
+    /// The class of each row.
+    pub labels: Vec<u32>,
+    /// Features of one row.
+    pub feature_count: usize,
+    /// The names of the classes.
+    pub classes: Vec<String>,
+}
+
+/// A data set in two parts without a row in common.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    /// To train on.
+    pub train: Dataset,
+    /// To test with.
+    pub held_out: Dataset,
+}
+
+impl Dataset {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// The features of one row.
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.features[index * self.feature_count..][..self.feature_count]
+    }
+
+    /// Holds out the given share of each class, at least one row of it, chosen by `seed`.
+    pub fn split(&self, held_out_share: f64, seed: u64) -> Split {
+        let mut random = Random::new(seed);
+        let mut is_held_out = vec![false; self.rows()];
+        for class in 0..self.classes.len() as u32 {
+            let mut members: Vec<usize> =
+                (0..self.rows()).filter(|&row| self.labels[row] == class).collect();
+            random.shuffle(&mut members);
+            let count = (members.len() as f64 * held_out_share).round().max(1.0) as usize;
+            members.iter().take(count).for_each(|&row| is_held_out[row] = true);
+        }
+        let part = |held_out: bool| {
+            let rows = (0..self.rows()).filter(|&row| is_held_out[row] == held_out);
+            self.select(&rows.collect::<Vec<_>>())
+        };
+        Split { train: part(false), held_out: part(true) }
+    }
+
+    fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            features: rows.iter().flat_map(|&row| self.row(row)).copied().collect(),
+            labels: rows.iter().map(|&row| self.labels[row]).collect(),
+            feature_count: self.feature_count,
+            classes: self.classes.clone(),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), TrainError> {
+        let expected = self.feature_count.checked_mul(self.rows());
+        let holds = [
+            (self.feature_count > 0, "has no features"),
+            (self.rows() > 0, "has no rows"),
+            (self.classes.len() > 1, "has less than two classes"),
+            (expected == Some(self.features.len()), "has rows of different lengths"),
+            (self.features.iter().all(|value| value.is_finite()), "has values that are not finite"),
+            (
+                self.labels.iter().all(|&label| (label as usize) < self.classes.len()),
+                "has labels without a class",
+            ),
+        ];
+        let broken = holds.into_iter().find(|(holds, _)| !holds);
+        broken.map_or(Ok(()), |(_, why)| Err(TrainError::Dataset(why)))
+    }
+}
+
+/// The bundled digits: 64 pixels of 0 to 16, ten classes.
+pub fn digits() -> Result<Dataset, TrainError> {
+    let mut text = String::new();
+    GzDecoder::new(DIGITS)
+        .read_to_string(&mut text)
+        .map_err(|source| TrainError::Compression { name: DIGITS_NAME, source })?;
+    let mut features = Vec::new();
+    let mut labels = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let wrong = |expected| TrainError::Data { name: DIGITS_NAME, line: index + 1, expected };
+        let (pixels, label) = line.rsplit_once(',').ok_or_else(|| wrong("pixels, then a digit"))?;
+        let before = features.len();
+        for pixel in pixels.split(',') {
+            features.push(pixel.parse().map_err(|_| wrong("a pixel must be a number"))?);
+        }
+        if features.len() - before != PIXELS {
+            return Err(wrong("a row must hold 64 pixels"));
+        }
+        let label: u32 = label.trim().parse().map_err(|_| wrong("the last number is the digit"))?;
+        if label >= DIGIT_COUNT {
+            return Err(wrong("the digit must be 0 to 9"));
+        }
+        labels.push(label);
+    }
+    let classes = (0..DIGIT_COUNT).map(|digit| digit.to_string()).collect();
+    Ok(Dataset { features, labels, feature_count: PIXELS, classes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digits_are_whole_and_their_split_is_stratified_and_seeded() {
+        let data = digits().unwrap();
+        assert_eq!((data.rows(), data.feature_count, data.classes.len()), (1_797, 64, 10));
+        data.check().unwrap();
+        let split = data.split(DIGITS_HELD_OUT_SHARE, DIGITS_SEED);
+        assert_eq!(split, data.split(DIGITS_HELD_OUT_SHARE, DIGITS_SEED));
+        assert_ne!(split, data.split(DIGITS_HELD_OUT_SHARE, DIGITS_SEED + 1));
+        assert_eq!(split.train.rows() + split.held_out.rows(), 1_797);
+        let count = |data: &Dataset, class| data.labels.iter().filter(|&&l| l == class).count();
+        for class in 0..10 {
+            let share = count(&split.held_out, class) as f64 / count(&data, class) as f64;
+            assert!((share - 0.2).abs() < 0.01, "class {class}: {share}");
+        }
+    }
+
+    #[test]
+    fn data_that_cannot_be_trained_on_is_refused() {
+        let good = digits().unwrap();
+        let check = |change: &dyn Fn(&mut Dataset), expected: &str| {
+            let mut data = good.clone();
+            change(&mut data);
+            let message = data.check().unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        };
+        check(&|data| data.feature_count = 0, "no features");
+        check(&|data| data.labels.clear(), "no rows");
+        check(&|data| data.classes.truncate(1), "two classes");
+        check(&|data| data.classes.truncate(9), "without a class");
+        check(&|data| data.features.truncate(9), "different lengths");
+        check(&|data| data.features[7] = f32::NAN, "not finite");
+    }
+}

@@ -1,0 +1,69 @@
+//! Owns why training is not possible.
+//!
+//! Refuses to know who asked for it. Bound: one enum.
+
+use truststram_base::Kind;
+use truststram_machine::MachineError;
+use truststram_model::ModelError;
+
+/// What can go wrong in training.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A line of a data file cannot be read.
+    #[error("line {line} of {name}: {expected}")]
+    Data {
+        /// The data set.
+        name: &'static str,
+        /// The line, counted from 1.
+        line: usize,
+        /// What the line should hold.
+        expected: &'static str,
+    },
+    /// A data file cannot be decompressed.
+    #[error("{name} cannot be decompressed: {source}")]
+    Compression {
+        /// The data set.
+        name: &'static str,
+        /// What the decompressor said.
+        source: std::io::Error,
+    },
+    /// A data set that cannot be trained on.
+    #[error("the data set {0}")]
+    Dataset(&'static str),
+    /// An option out of its range.
+    #[error("the option `{option}` must be {expected}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The loss is no number any more.
+    #[error("the loss is not finite in epoch {epoch}; lower the learning rate")]
+    Diverged {
+        /// The epoch, counted from 1.
+        epoch: usize,
+    },
+    /// candle.
+    #[error("the computation failed: {0}; this is a defect, please report it")]
+    Compute(#[from] candle_core::Error),
+    /// The trained model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The threads of the evaluation.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+}
+
+impl TrainError {
+    /// What the error means to its receiver.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Data { .. } | Self::Compression { .. } => Kind::Malformed,
+            Self::Dataset(_) | Self::Option { .. } | Self::Diverged { .. } => Kind::Invalid,
+            Self::Compute(_) => Kind::Internal,
+            Self::Model(error) => error.kind(),
+            Self::Machine(error) => error.kind(),
+        }
+    }
+}

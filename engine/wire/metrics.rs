@@ -1,0 +1,230 @@
+//! Owns the names of all metrics: what each crate counts, as OpenMetrics text made on demand.
+//!
+//! Refuses to count; the crates do, in relaxed atomics. Times are exposed in seconds, sizes in
+//! bytes. Bound: one scrape reads each counter once.
+
+use std::fmt::Error;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::registry::Registry;
+use truststram_base::HistogramSnapshot;
+use truststram_proxy::STATUS_CLASSES;
+
+use super::operate::Parts;
+
+type Labels = [(&'static str, String)];
+type NoLabels = [(&'static str, &'static str); 0];
+
+/// All metrics now.
+pub fn render(parts: &Arc<Parts>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Engine(parts.clone())));
+    let mut written = String::new();
+    // Writing to a `String` cannot fail.
+    let _ = text::encode(&mut written, &registry);
+    written
+}
+
+#[derive(Debug)]
+struct Engine(Arc<Parts>);
+
+impl Collector for Engine {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let mut page = Page(encoder);
+        self.gateway(&mut page)?;
+        self.inference(&mut page)?;
+        self.plugin(&mut page)?;
+        self.store(&mut page)?;
+        self.process(&mut page)
+    }
+}
+
+impl Engine {
+    fn gateway(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let listeners = self.0.gateway();
+        let each = |value: &dyn Fn(&truststram_proxy::GatewayStats) -> u64| -> Vec<_> {
+            let named =
+                listeners.iter().map(|(name, stats)| (labels("listener", name), value(stats)));
+            named.collect()
+        };
+        let accepted = each(&|stats| stats.connections_accepted.get());
+        page.counters("truststram_connections", "Connections accepted", accepted)?;
+        let open = each(&|stats| stats.connections_open.get());
+        page.gauges("truststram_connections_open", "Connections open now", open)?;
+        let failed = each(&|stats| stats.accept_failures.get());
+        page.counters("truststram_accept_failures", "Failed accepts", failed)?;
+        let broken = each(&|stats| stats.broken.get());
+        page.counters("truststram_requests_broken", "Answers that could not be sent", broken)?;
+        let by_class = listeners.iter().flat_map(|(name, stats)| {
+            STATUS_CLASSES.iter().zip(&stats.requests).map(|(class, count)| {
+                let labels =
+                    vec![("listener", (*name).to_owned()), ("status", (*class).to_owned())];
+                (labels, count.get())
+            })
+        });
+        let by_class = by_class.collect();
+        page.counters("truststram_requests", "Requests answered, by class of status", by_class)?;
+        let times = listeners
+            .iter()
+            .map(|(name, stats)| (labels("listener", name), stats.duration_us.snapshot()));
+        let help = "Time from a request's head to the end of its answer";
+        page.histograms("truststram_request_seconds", help, 1e-6, times.collect())
+    }
+
+    fn inference(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let workers = self.0.engine.stats();
+        let named = |index: usize| labels("worker", &index.to_string());
+        let each = |value: &dyn Fn(&truststram_model::WorkerSnapshot) -> u64| -> Vec<_> {
+            workers
+                .iter()
+                .enumerate()
+                .map(|(index, worker)| (named(index), value(worker)))
+                .collect()
+        };
+        let unanswered = each(&|worker| worker.unanswered);
+        page.gauges("truststram_inference_queue", "Requests not answered yet", unanswered)?;
+        let batches = each(&|worker| worker.batches);
+        page.counters("truststram_inference_batches", "Batches computed", batches)?;
+        let answered = each(&|worker| worker.answered);
+        page.counters("truststram_inference_answered", "Requests answered", answered)?;
+        let expired = each(&|worker| worker.expired);
+        page.counters("truststram_inference_expired", "Deadlines passed in the queue", expired)?;
+        let failed = each(&|worker| worker.failed);
+        page.counters("truststram_inference_failed", "Requests whose computation failed", failed)?;
+        let histogram = |value: &dyn Fn(&truststram_model::WorkerSnapshot) -> HistogramSnapshot| {
+            let each = workers.iter().enumerate();
+            each.map(|(index, worker)| (named(index), value(worker))).collect::<Vec<_>>()
+        };
+        let sizes = histogram(&|worker| worker.batch_sizes.clone());
+        page.histograms("truststram_inference_batch_size", "Requests per batch", 1.0, sizes)?;
+        let queued = histogram(&|worker| worker.queue_us.clone());
+        let help = "Time in the queue per request";
+        page.histograms("truststram_inference_queue_seconds", help, 1e-6, queued)?;
+        let computed = histogram(&|worker| worker.compute_us.clone());
+        let help = "Time of computation per batch";
+        page.histograms("truststram_inference_compute_seconds", help, 1e-6, computed)
+    }
+
+    fn plugin(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let plugin = &self.0.batcher;
+        let stats = plugin.stats();
+        let name = || ("plugin", plugin.name().to_owned());
+        let one = |value| vec![(vec![name()], value)];
+        page.counters("truststram_plugin_calls", "Calls of a plugin", one(stats.calls.get()))?;
+        let failures = [
+            ("trap", &stats.traps),
+            ("deadline", &stats.deadlines),
+            ("memory", &stats.memory),
+            ("nonsense", &stats.nonsense),
+            ("failed", &stats.failed),
+        ];
+        let failures = failures
+            .into_iter()
+            .map(|(kind, count)| (vec![name(), ("kind", kind.to_owned())], count.get()));
+        let help = "Calls that a plugin failed, by kind; the native default answered";
+        page.counters("truststram_plugin_failures", help, failures.collect())?;
+        let skipped = one(stats.unavailable.get());
+        let help = "Decisions of the native default while a plugin rests or is replaced";
+        page.counters("truststram_plugin_skipped", help, skipped)?;
+        let open = one(u64::from(plugin.is_breaker_open()));
+        page.gauges("truststram_plugin_breaker_open", "1 while a plugin rests", open)?;
+        let dropped = one(stats.log_lines_dropped.get());
+        page.counters("truststram_plugin_log_lines_dropped", "Log lines over the limit", dropped)?;
+        let times = vec![(vec![name()], stats.call_ns.snapshot())];
+        page.histograms("truststram_plugin_call_seconds", "Time of a call", 1e-9, times)
+    }
+
+    fn store(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let stats = self.0.store.stats();
+        let one = |value| vec![(Vec::new(), value)];
+        let queued = one(stats.rows_queued);
+        page.gauges("truststram_store_rows_queued", "Records not committed yet", queued)?;
+        let committed = one(stats.rows_committed);
+        page.counters("truststram_store_rows_committed", "Records on disk", committed)?;
+        let refused = one(stats.rows_refused);
+        page.counters("truststram_store_rows_refused", "Records that found no room", refused)?;
+        let dropped = one(self.0.dropped.get());
+        let help = "Records dropped although their answer was given (store.when_full)";
+        page.counters("truststram_store_rows_dropped", help, dropped)?;
+        let lost = one(stats.rows_lost);
+        page.counters("truststram_store_rows_lost", "Records that the disk refused", lost)?;
+        page.counters("truststram_store_commits", "Transactions", one(stats.commits))?;
+        let failures = one(stats.commit_failures);
+        page.counters("truststram_store_commit_failures", "Failed transactions", failures)?;
+        page.gauges("truststram_store_file_bytes", "Size of all files", one(stats.file_bytes))?;
+        let times = vec![(Vec::new(), stats.commit_us)];
+        page.histograms("truststram_store_commit_seconds", "Time of a commit", 1e-6, times)?;
+        let rows = vec![(Vec::new(), stats.rows_per_commit)];
+        page.histograms("truststram_store_rows_per_commit", "Records per commit", 1.0, rows)
+    }
+
+    fn process(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let uptime = self.0.clock.monotonic_us() / 1_000_000;
+        page.gauges("truststram_uptime_seconds", "Since the start", vec![(Vec::new(), uptime)])?;
+        let Some(log) = &self.0.access_log else { return Ok(()) };
+        let one = |value| vec![(Vec::new(), value)];
+        let written = one(log.written());
+        page.counters("truststram_access_log_lines_written", "Lines written", written)?;
+        let dropped = one(log.dropped());
+        page.counters("truststram_access_log_lines_dropped", "Lines dropped", dropped)
+    }
+}
+
+fn labels(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
+    vec![(name, value.to_owned())]
+}
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+type Rows<T> = Vec<(Vec<(&'static str, String)>, T)>;
+
+impl Page<'_> {
+    fn counters(&mut self, name: &str, help: &str, rows: Rows<u64>) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in rows {
+            let none: Option<&Exemplar<NoLabels, u64>> = None;
+            let labels: &Labels = &labels;
+            family.encode_family(&labels)?.encode_counter(&value, none)?;
+        }
+        Ok(())
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, rows: Rows<u64>) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in rows {
+            let labels: &Labels = &labels;
+            family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    /// `unit` is what one of the snapshot's numbers is worth in the metric's unit.
+    fn histograms(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: f64,
+        rows: Rows<HistogramSnapshot>,
+    ) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, snapshot) in rows {
+            let buckets: Vec<(f64, u64)> = snapshot
+                .buckets
+                .iter()
+                .map(|&(bound, count)| match bound {
+                    u64::MAX => (f64::MAX, count),
+                    bound => (bound as f64 * unit, count),
+                })
+                .collect();
+            let sum = snapshot.sum as f64 * unit;
+            let labels: &Labels = &labels;
+            let mut row = family.encode_family(&labels)?;
+            row.encode_histogram::<NoLabels>(sum, snapshot.count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}

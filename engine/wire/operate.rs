@@ -1,0 +1,193 @@
+//! Owns what the operator sees of the process: readiness, status and metrics.
+//!
+//! Refuses to change anything. Bound: each answer is made on demand from counters.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use serde_json::{Value, json};
+use truststram_api::ports::Operate;
+use truststram_base::{Clock, Counter};
+use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
+use truststram_model::Engine;
+use truststram_policy::{BatcherPlugin, Host};
+use truststram_proxy::GatewayStats;
+use truststram_store::Store;
+
+use super::metrics;
+use super::sink::Ticket;
+
+/// The parts of the running process that are described.
+pub struct Parts {
+    /// Time since the start.
+    pub clock: Arc<dyn Clock>,
+    /// What the machine is.
+    pub host: HostFacts,
+    /// Its nodes and cores.
+    pub topology: Topology,
+    /// Whether io_uring is used.
+    pub ring: RingStatus,
+    /// Cores that serve the network.
+    pub network_cores: Vec<u32>,
+    /// The store.
+    pub store: Arc<Store>,
+    /// The inference engine.
+    pub engine: Arc<Engine<Ticket>>,
+    /// The plugin host.
+    pub plugins: Arc<Host>,
+    /// The batcher plugin.
+    pub batcher: Arc<BatcherPlugin>,
+    /// Records dropped although their answer was given.
+    pub dropped: Arc<Counter>,
+    /// The access log, if there is one.
+    pub access_log: Option<Arc<LogFile>>,
+    /// Set when the drain begins.
+    pub draining: AtomicBool,
+    /// Counts per listener, once it listens.
+    pub listeners: OnceLock<Vec<(&'static str, Arc<GatewayStats>)>>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    /// The listeners by name; none before they listen.
+    pub fn gateway(&self) -> &[(&'static str, Arc<GatewayStats>)] {
+        self.listeners.get().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The process as the API sees it.
+pub struct Operator(pub Arc<Parts>);
+
+impl Operate for Operator {
+    fn readiness(&self) -> BTreeMap<&'static str, Result<(), String>> {
+        let parts = &self.0;
+        let check = |holds: bool, why: &str| if holds { Ok(()) } else { Err(why.to_owned()) };
+        let serving = !parts.draining.load(Ordering::Relaxed);
+        let loaded = !parts.engine.models().is_empty();
+        let stats = parts.store.stats();
+        BTreeMap::from([
+            ("models", check(loaded, "no model is loaded")),
+            ("server", check(serving, "the server is draining")),
+            ("store", check(stats.rows_lost == 0, "the disk refused records")),
+        ])
+    }
+
+    fn status(&self) -> Value {
+        let parts = &self.0;
+        let stats = parts.store.stats();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "process_id": std::process::id(),
+            "uptime_s": parts.clock.monotonic_us() / 1_000_000,
+            "draining": parts.draining.load(Ordering::Relaxed),
+            "machine": machine(parts),
+            "network": { "cores": parts.network_cores },
+            "inference": inference(parts),
+            "models": models(parts),
+            "plugins": [plugin(parts)],
+            "store": {
+                "path": stats.path,
+                "rows_queued": stats.rows_queued,
+                "rows_committed": stats.rows_committed,
+                "rows_lost": stats.rows_lost,
+                "rows_dropped": parts.dropped.get(),
+                "commits": stats.commits,
+                "commit_failures": stats.commit_failures,
+                "file_bytes": stats.file_bytes,
+            },
+        })
+    }
+
+    fn metrics(&self) -> String {
+        metrics::render(&self.0)
+    }
+}
+
+fn machine(parts: &Parts) -> Value {
+    let host = &parts.host;
+    let (vnni, bf16) = match host.simd {
+        SimdLevel::Avx512 { vnni, bf16 } => (vnni, bf16),
+        _ => (false, false),
+    };
+    let nodes: Vec<Value> = parts
+        .topology
+        .nodes
+        .iter()
+        .map(
+            |node| json!({ "id": node.id, "cores": node.cores, "memory_bytes": node.memory_bytes }),
+        )
+        .collect();
+    json!({
+        "processor": host.processor,
+        "kernel": host.kernel,
+        "memory_bytes": host.memory_bytes,
+        "numa_nodes": nodes,
+        "simd": { "level": host.simd.name(), "vnni": vnni, "bf16": bf16 },
+        "io": { "chosen": parts.ring.chosen, "reason": parts.ring.reason },
+        "huge_pages": {
+            "transparent": host.transparent_huge_pages,
+            "reserved": host.huge_pages_total,
+        },
+    })
+}
+
+fn inference(parts: &Parts) -> Value {
+    let workers: Vec<Value> = parts
+        .engine
+        .stats()
+        .iter()
+        .map(|worker| {
+            let placement = &worker.placement;
+            let degraded: Vec<String> =
+                placement.degraded.iter().map(ToString::to_string).collect();
+            json!({
+                "cores": placement.cores,
+                "memory_bound": placement.memory_bound,
+                "degraded": degraded,
+                "queued": worker.unanswered,
+                "batches": worker.batches,
+                "answered": worker.answered,
+            })
+        })
+        .collect();
+    json!({ "workers": workers })
+}
+
+fn models(parts: &Parts) -> Vec<Value> {
+    let loaded = parts.engine.models();
+    loaded
+        .iter()
+        .map(|(model, active)| {
+            json!({ "id": model.id(), "version": model.version(), "active": active })
+        })
+        .collect()
+}
+
+fn plugin(parts: &Parts) -> Value {
+    let plugin = &parts.batcher;
+    let (info, stats) = (plugin.info(), plugin.stats());
+    json!({
+        "name": plugin.name(),
+        "kind": "batcher",
+        "component": info.name,
+        "version": info.version,
+        "summary": info.summary,
+        "allocator": if parts.plugins.uses_pooling() { "pooling" } else { "on demand" },
+        "calls": stats.calls.get(),
+        "breaker_open": plugin.is_breaker_open(),
+        "failures": {
+            "trap": stats.traps.get(),
+            "deadline": stats.deadlines.get(),
+            "memory": stats.memory.get(),
+            "nonsense": stats.nonsense.get(),
+            "failed": stats.failed.get(),
+        },
+    })
+}

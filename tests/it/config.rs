@@ -1,0 +1,104 @@
+//! Configuration: every problem at once with its place, and the generated file kept true.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::harness::BINARY;
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(BINARY).args(arguments).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bad.toml");
+    fs::create_dir(dir.path().join("conf.d")).unwrap();
+    fs::write(dir.path().join("conf.d/more.toml"), "[log]\nlevel = \"loud=\"\n").unwrap();
+    fs::write(dir.path().join("plain"), "a file").unwrap();
+    fs::write(
+        &file,
+        format!(
+            "[server]\nlisten = \"0.0.0.0:80\"\nadmin_listen = \"here\"\nlissten = 1\n\
+             data_dir = {:?}\n[inference]\nbatch_max = 0\ncores = \"9999\"\n[store]\n\
+             when_full = \"wait\"\n[nonsense]\n[[plugins]]\nname = \"a\"\nkind = \"oracle\"\n",
+            dir.path().join("plain/data")
+        ),
+    )
+    .unwrap();
+    let path = file.to_str().unwrap();
+    let output = run(&["check-config", "--config", path]);
+    assert_eq!(output.status.code(), Some(2));
+    let first = said(&output);
+    for (line, part) in [
+        (4, "server.lissten: unknown field"),
+        (10, "store.when_full: unknown variant"),
+        (11, "nonsense: is not a known section"),
+        (12, "plugins[0]: unknown variant"),
+    ] {
+        assert!(first.contains(&format!("bad.toml:{line}: {part}")), "{part}: {first}");
+    }
+    // With those mended, the values are judged, again all at once.
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace("lissten = 1\n", "").replace("when_full = \"wait\"\n", "");
+    fs::write(&file, &text[..text.find("[nonsense]").unwrap()]).unwrap();
+    let output = run(&["serve", "--config", path]);
+    assert_eq!(output.status.code(), Some(2));
+    let second = said(&output);
+    for part in [
+        "bad.toml:2: server.listen: 0.0.0.0:80 is not a loopback address",
+        "bad.toml:3: server.admin_listen: `here` is not an address",
+        "bad.toml:4: server.data_dir:",
+        "bad.toml:6: inference.batch_max: must be 1 to",
+        "bad.toml:7: inference.cores: core 9999",
+        "conf.d/more.toml:2: log.level: `loud=` is not a filter",
+    ] {
+        assert!(second.contains(part), "{part}: {second}");
+    }
+}
+
+#[test]
+fn ports_in_use_are_both_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken: Vec<TcpListener> =
+        (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let address = |index: usize| taken[index].local_addr().unwrap().to_string();
+    let data_dir = dir.path().join("data");
+    let output = run(&[
+        "serve",
+        "--listen",
+        &address(0),
+        "--admin-listen",
+        &address(1),
+        "--data-dir",
+        data_dir.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = said(&output);
+    assert!(said.contains(&format!("--listen: server.listen: {} is in use", address(0))), "{said}");
+    assert!(said.contains(&format!("server.admin_listen: {} is in use", address(1))), "{said}");
+}
+
+#[test]
+fn the_generated_file_is_true_and_complete() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/truststram.toml");
+    let generated = String::from_utf8(run(&["print-config", "--default"]).stdout).unwrap();
+    let kept = fs::read_to_string(&file).unwrap_or_default();
+    assert!(kept == generated, "run `truststram print-config --default > config/truststram.toml`");
+    let path = file.to_str().unwrap();
+    let read = run(&["print-config", "--json", "--config", path]);
+    let built_in = run(&["print-config", "--json"]);
+    let json = |output: &Output| -> serde_json::Value {
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(output)))
+    };
+    let (mut read, built_in) = (json(&read), json(&built_in));
+    // The file shows the batcher that is used when none is given.
+    read["plugins"] = built_in["plugins"].clone();
+    assert_eq!(read, built_in);
+}

@@ -1,0 +1,234 @@
+//! Owns a running server for a test: started on free ports, asked over HTTP, killed at the end.
+//!
+//! A data directory with the trained example is made once per build of the binary and copied for
+//! each test. Refuses to sleep: it waits for lines, answers and exits.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use serde_json::{Value, json};
+use truststram_train::{DIGITS_HELD_OUT_SHARE, DIGITS_SEED, Dataset, digits};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_truststram");
+
+/// The rows that the example was not trained on.
+pub fn held_out() -> Dataset {
+    digits().unwrap().split(DIGITS_HELD_OUT_SHARE, DIGITS_SEED).held_out
+}
+
+/// A data directory of its own with the trained example in it.
+pub fn trained_dir() -> tempfile::TempDir {
+    let built = fs::metadata(BINARY).unwrap().modified().unwrap();
+    let built = built.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let trained = root.join(format!("digits-{built}"));
+    let lock = File::create(root.join("digits.lock")).unwrap();
+    lock.lock().unwrap();
+    if !trained.join("done").exists() {
+        let _ = fs::remove_dir_all(&trained);
+        let server = Server::start_with(&trained, &["--example", "digits"]);
+        assert!(server.terminate().success());
+        fs::write(trained.join("done"), "").unwrap();
+    }
+    let copy = tempfile::tempdir().unwrap();
+    copy_tree(&trained, copy.path());
+    copy
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A running `truststram serve`.
+pub struct Server {
+    child: Child,
+    stderr: Option<BufReader<std::process::ChildStderr>>,
+    /// `http://` and the public address.
+    pub public: String,
+    /// `http://` and the operators' address.
+    pub admin: String,
+}
+
+/// An answer: status, headers, body.
+pub struct Answer {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub body: Value,
+    pub text: String,
+}
+
+impl Server {
+    /// Starts on `data_dir` without the example.
+    pub fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, &[])
+    }
+
+    /// Starts on `data_dir` with a configuration.
+    pub fn start_configured(data_dir: &Path, config: &str) -> Self {
+        let file = data_dir.join("test.toml");
+        fs::write(&file, config).unwrap();
+        Self::start_with(data_dir, &["--config", file.to_str().unwrap()])
+    }
+
+    /// Starts with more arguments and waits for the line that says where it listens.
+    pub fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(BINARY)
+            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .arg("--data-dir")
+            .arg(data_dir)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let Ok(facts) = serde_json::from_str::<Value>(&line) else {
+            let mut said = String::new();
+            std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
+            panic!("the server did not start: {said}");
+        };
+        let address = |key: &str| format!("http://{}", facts[key].as_str().unwrap());
+        Self {
+            child,
+            stderr: Some(stderr),
+            public: address("listen"),
+            admin: address("admin_listen"),
+        }
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]);
+        assert!({ status }.status().unwrap().success());
+    }
+
+    /// Reads the log until a line holds `part`.
+    pub fn wait_for_log(&mut self, part: &str) {
+        let stderr = self.stderr.as_mut().unwrap();
+        for line in stderr.lines() {
+            if line.unwrap().contains(part) {
+                return;
+            }
+        }
+        panic!("the log ended without `{part}`");
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(mut self) -> ExitStatus {
+        drain(self.stderr.take());
+        self.child.wait().unwrap()
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn terminate(self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Sends SIGKILL and waits for the end.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        send(|agent| agent.get(format!("{}{path}", self.public)).call())
+    }
+
+    pub fn admin_get(&self, path: &str) -> Answer {
+        send(|agent| agent.get(format!("{}{path}", self.admin)).call())
+    }
+
+    pub fn post(&self, path: &str, body: &[u8]) -> Answer {
+        let url = format!("{}{path}", self.public);
+        send(|agent| agent.post(&url).header("content-type", "application/json").send(body))
+    }
+
+    /// One prediction for `features` of the example.
+    pub fn predict(&self, features: &[f32], query: &str) -> Answer {
+        let body = json!({ "model_id": "digits", "user_id": "tester", "data": features });
+        self.post(&format!("/api/v1/predict{query}"), body.to_string().as_bytes())
+    }
+
+    /// The value of a metric with exactly these labels, such as `{kind="trap"}`; 0 if absent.
+    pub fn metric(&self, name_and_labels: &str) -> f64 {
+        let text = self.admin_get("/metrics").text;
+        let line = text.lines().find_map(|line| line.strip_prefix(name_and_labels));
+        line.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    /// Every stored prediction that `filter` names, newest first, read page by page.
+    pub fn stored(&self, filter: &str) -> Vec<Value> {
+        let mut rows = Vec::new();
+        let mut path = format!("/api/v1/predictions?limit=100{filter}");
+        loop {
+            let answer = self.get(&path);
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            rows.extend(answer.body["predictions"].as_array().unwrap().iter().cloned());
+            let Some(link) = answer.headers.get("link") else { return rows };
+            let link = link.to_str().unwrap();
+            path = link[1..link.find('>').unwrap()].to_owned();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn drain(stderr: Option<BufReader<std::process::ChildStderr>>) {
+    // The log must be read to its end, or the process could wait for us.
+    for line in stderr.into_iter().flat_map(BufReader::lines) {
+        if line.is_err() {
+            return;
+        }
+    }
+}
+
+fn send(
+    ask: impl FnOnce(&ureq::Agent) -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> Answer {
+    try_send(ask).unwrap()
+}
+
+/// As the others, for servers that are being killed.
+pub fn try_post(url: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
+    try_send(|agent| agent.post(url).header("content-type", "application/json").send(body))
+}
+
+fn try_send(
+    ask: impl FnOnce(&ureq::Agent) -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> Result<Answer, ureq::Error> {
+    thread_local! {
+        static AGENT: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .into();
+    }
+    let mut response = AGENT.with(ask)?;
+    let text = response.body_mut().read_to_string()?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Ok(Answer { status, headers, body, text })
+}
