@@ -152,23 +152,17 @@ fn merge(
 }
 
 fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
-    let mut raw = Raw::default();
-    let sections: [(&str, &mut dyn FnMut(Table, &mut Problems)); 7] = [
-        ("server", &mut |t, p| raw.server = section("server", t, located, p)),
-        ("gateway", &mut |t, p| raw.gateway = section("gateway", t, located, p)),
-        ("api", &mut |t, p| raw.api = section("api", t, located, p)),
-        ("inference", &mut |t, p| raw.inference = section("inference", t, located, p)),
-        ("store", &mut |t, p| raw.store = section("store", t, located, p)),
-        ("machine", &mut |t, p| raw.machine = section("machine", t, located, p)),
-        ("log", &mut |t, p| raw.log = section("log", t, located, p)),
-    ];
-    for (name, read_section) in sections {
-        match merged.remove(name) {
-            None => {}
-            Some(Value::Table(table)) => read_section(table, problems),
-            Some(_) => problems.add(name, located.place(name), "must be a section"),
-        }
-    }
+    let from = &mut merged;
+    let mut raw = Raw {
+        server: section("server", from, located, problems),
+        gateway: section("gateway", from, located, problems),
+        api: section("api", from, located, problems),
+        inference: section("inference", from, located, problems),
+        store: section("store", from, located, problems),
+        machine: section("machine", from, located, problems),
+        log: section("log", from, located, problems),
+        plugins: Vec::new(),
+    };
     match merged.remove("plugins") {
         None => {}
         Some(Value::Array(items)) => {
@@ -189,13 +183,21 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
     raw
 }
 
-/// Reads a flat section key by key, so that one bad key does not hide the next.
+/// Takes a flat section out and reads it key by key, so that one bad key does not hide the next.
 fn section<T: DeserializeOwned + Default>(
     name: &str,
-    table: Table,
+    from: &mut Table,
     located: &Located,
     problems: &mut Problems,
 ) -> T {
+    let table = match from.remove(name) {
+        None => return T::default(),
+        Some(Value::Table(table)) => table,
+        Some(_) => {
+            problems.add(name, located.place(name), "must be a section");
+            return T::default();
+        }
+    };
     let mut good = Table::new();
     for (key, value) in table {
         let alone = Table::from_iter([(key.clone(), value.clone())]);

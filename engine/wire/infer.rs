@@ -55,7 +55,7 @@ impl EngineInfer {
             }
             other => failure_of_model(&other, deadline_ms),
         })?;
-        let answered = waiting.map(|outcome| outcome.unwrap_or_else(|_| Err(Failure::Draining)));
+        let answered = waiting.map(|outcome| outcome.unwrap_or(Err(Failure::Draining)));
         if !durable {
             // The worker answers every request, the late ones with the failure.
             return Ok(answered.boxed());

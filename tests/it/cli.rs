@@ -29,7 +29,8 @@ fn out(output: &Output) -> String {
 fn models_and_predictions_from_the_command_line() {
     let dir = trained_dir();
     let server = Server::start(dir.path());
-    let url = server.public.as_str();
+    let url = server.public.clone();
+    let url = url.as_str();
     let list = out(&run(&["model", "list", "--server", url], ""));
     assert!(list.contains("digits  1"), "{list}");
     let show = out(&run(&["model", "show", "digits", "--server", url], ""));

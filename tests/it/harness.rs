@@ -116,8 +116,9 @@ impl Server {
 
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]);
-        assert!({ status }.status().unwrap().success());
+        let process_id = self.child.id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &process_id]).status();
+        assert!(status.unwrap().success());
     }
 
     /// Reads the log until a line holds `part`.

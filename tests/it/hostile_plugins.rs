@@ -8,6 +8,9 @@ use serde_json::json;
 
 use crate::harness::{Server, held_out, trained_dir};
 
+#[path = "../golden/plugins/component.rs"]
+mod golden;
+
 /// Predictions of some held-out digits, made by several clients at once.
 fn labels(server: &Server) -> Vec<String> {
     let rows = held_out();
@@ -38,10 +41,10 @@ fn every_request_is_answered_whatever_the_batcher_does() {
     assert!(server.metric("truststram_plugin_calls_total{plugin=\"batcher\"}") > 0.0);
     assert!(server.terminate().success());
 
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plugins/hostile");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let check = |file: &str, kind: &str| {
         let component = dir.path().join("hostile.wasm");
-        fs::write(&component, wat::parse_file(corpus.join(file)).unwrap()).unwrap();
+        fs::write(&component, golden::hostile(root, file)).unwrap();
         let config = format!(
             "[[plugins]]\nname = \"hostile\"\nkind = \"batcher\"\npath = {component:?}\n\
              limits = {{ memory_mib = 4, deadline_us = 1000 }}\n"

@@ -12,7 +12,9 @@ mod models;
 mod openapi;
 mod pages;
 pub mod ports;
+#[allow(unused_qualifications, reason = "what `utoipa::path` expands to names types in full")]
 mod predict;
+#[allow(unused_qualifications, reason = "as above")]
 mod predictions;
 mod problem;
 mod router;

@@ -114,7 +114,7 @@ pub(crate) struct PredictResponseJson(pub Vec<u8>);
 /// Takes the body out of a request whose media type is JSON.
 pub(crate) async fn json_body(request: Request<Body>) -> Result<Bytes, Problem> {
     let media = request.headers().get(header::CONTENT_TYPE);
-    if !media.is_some_and(|media| is_json(media)) {
+    if !media.is_some_and(is_json) {
         return Err(Problem::of_status(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "media-type",

@@ -94,10 +94,8 @@ impl ModelFile {
             found: format!("without `{METADATA_KEY}`"),
             expected: "the model's description under that key".to_owned(),
         })?;
-        let spec: ModelSpec = serde_json::from_str(&text).map_err(|source| ModelError::Json {
-            part: "description",
-            source: Arc::new(source),
-        })?;
+        let spec: ModelSpec = serde_json::from_str(&text)
+            .map_err(|source| ModelError::Json { part: "description", source: Arc::new(source) })?;
         spec.validate()?;
         check_coverage(&header.tensors, data.len() as u64)?;
         let mut layers = Vec::with_capacity(spec.layer_shapes().len());

@@ -165,7 +165,9 @@ impl ModelSpec {
         shape: &[u32],
         size: u32,
     ) -> Result<(), ModelError> {
-        ensure(field, shape == [size], || (format!("{shape:?}"), format!("[{size}] as in `layers`")))
+        ensure(field, shape == [size], || {
+            (format!("{shape:?}"), format!("[{size}] as in `layers`"))
+        })
     }
 }
 

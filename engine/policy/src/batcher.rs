@@ -23,9 +23,8 @@ use crate::v0_1_0::{Batcher, BatcherPre};
 const HOSTCALL_FUEL: usize = 1 << 20;
 /// Time that `describe` and `configure` may take, in ticks; they run once, off the request path.
 const SETUP_TICKS: u64 = 2_000;
-const CALL_NS: &[u64] = &[
-    100, 150, 200, 300, 500, 750, 1_000, 2_000, 5_000, 10_000, 100_000, 1_000_000, 10_000_000,
-];
+const CALL_NS: &[u64] =
+    &[100, 150, 200, 300, 500, 750, 1_000, 2_000, 5_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 /// The requests that wait for one model at one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,8 +202,13 @@ impl BatcherPlugin {
     pub fn instance(self: &Arc<Self>) -> BatcherInstance {
         let (replace, replacement) = sync_channel(1);
         let live = self.start().ok();
-        let mut instance =
-            BatcherInstance { plugin: self.clone(), live, replace, replacement, rest: Rest::default() };
+        let mut instance = BatcherInstance {
+            plugin: self.clone(),
+            live,
+            replace,
+            replacement,
+            rest: Rest::default(),
+        };
         if instance.live.is_none() {
             instance.ask_for_replacement();
         }

@@ -34,7 +34,9 @@ pub(crate) fn batcher(
     let facts = component.component_type();
     let foreign = facts.imports(engine).map(|(name, _)| name.to_owned()).find(|name| {
         // A later patch version may add nothing that we would not give.
-        !IMPORTS.iter().any(|known| name.strip_prefix(known).is_some_and(|rest| rest.starts_with('.')))
+        !IMPORTS
+            .iter()
+            .any(|known| name.strip_prefix(known).is_some_and(|rest| rest.starts_with('.')))
     });
     if let Some(import) = foreign {
         return Err(PolicyError::Import { plugin: plugin(), import, allowed: IMPORTS_SHOWN });
@@ -61,8 +63,7 @@ fn bytes(spec: &PluginSpec) -> Result<Arc<[u8]>, PolicyError> {
         }
         PluginSource::File(path) => path,
     };
-    let unreadable =
-        |source| PolicyError::Read { plugin: plugin(), path: path.clone(), source };
+    let unreadable = |source| PolicyError::Read { plugin: plugin(), path: path.clone(), source };
     let bytes = fs::metadata(path).map_err(unreadable)?.len();
     if bytes > PLUGIN_FILE_BYTES_MAX {
         let bytes_max = PLUGIN_FILE_BYTES_MAX;

@@ -81,7 +81,8 @@ fn tick(pulse: &Pulse, engine: &Engine) {
         if idle_ticks < IDLE_TICKS_MAX {
             std::thread::park_timeout(Duration::from_micros(TICK_US));
             engine.increment_epoch();
-            idle_ticks = if pulse.called.swap(false, Ordering::SeqCst) { 0 } else { idle_ticks + 1 };
+            idle_ticks =
+                if pulse.called.swap(false, Ordering::SeqCst) { 0 } else { idle_ticks + 1 };
             continue;
         }
         pulse.resting.store(true, Ordering::SeqCst);

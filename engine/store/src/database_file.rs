@@ -61,11 +61,6 @@ impl DatabaseFile {
         Self { path, cache_bytes, open, create_tables, state: RwLock::new(State::Shut) }
     }
 
-    /// Where the file is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Runs `operation` on the open database.
     pub(crate) fn with<T>(
         &self,

@@ -96,7 +96,8 @@ impl Queue {
         }
     }
 
-    /// Queues one record, or gives it back.
+    /// Queues one record, or gives it back. The large error is the record itself, moved once.
+    #[allow(clippy::result_large_err)]
     pub(crate) fn push(
         &self,
         record: PredictionRecord,

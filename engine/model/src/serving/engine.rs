@@ -244,9 +244,8 @@ impl<T: Send + 'static> Engine<T> {
 
     /// What each worker did so far.
     pub fn stats(&self) -> Vec<WorkerSnapshot> {
-        let snapshot = |crew: &Crew<T>| {
-            crew.stats.snapshot(crew.placement.clone(), crew.inbox.unanswered())
-        };
+        let snapshot =
+            |crew: &Crew<T>| crew.stats.snapshot(crew.placement.clone(), crew.inbox.unanswered());
         self.crew.iter().map(snapshot).collect()
     }
 

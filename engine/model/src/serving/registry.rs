@@ -106,7 +106,10 @@ impl Registry {
             .values()
             .flat_map(|versions| {
                 let active = versions.active.version;
-                versions.loaded.iter().map(move |model| (Arc::clone(model), model.version == active))
+                versions
+                    .loaded
+                    .iter()
+                    .map(move |model| (Arc::clone(model), model.version == active))
             })
             .collect();
         list.sort_by(|(a, _), (b, _)| (&a.id, a.version).cmp(&(&b.id, b.version)));
@@ -122,11 +125,7 @@ impl Registry {
 
 impl Change<'_> {
     /// Checks that one more version may be loaded and gives it a key.
-    pub fn admit(
-        &mut self,
-        id: &ModelId,
-        version: ModelVersion,
-    ) -> Result<ReplicaKey, ModelError> {
+    pub fn admit(&mut self, id: &ModelId, version: ModelVersion) -> Result<ReplicaKey, ModelError> {
         let map = self.registry.map.load();
         if map.get(id).is_some_and(|versions| versions.find(version).is_some()) {
             return Err(ModelError::AlreadyLoaded { model: id.clone(), version });
@@ -142,10 +141,9 @@ impl Change<'_> {
     /// Adds a version and makes it the active one.
     pub fn insert(&self, model: Arc<LoadedModel>) {
         self.update(|map| {
-            let versions = map.entry(model.id.clone()).or_insert_with(|| Versions {
-                active: Arc::clone(&model),
-                loaded: Vec::new(),
-            });
+            let versions = map
+                .entry(model.id.clone())
+                .or_insert_with(|| Versions { active: Arc::clone(&model), loaded: Vec::new() });
             versions.loaded.push(Arc::clone(&model));
             versions.active = Arc::clone(&model);
         });

@@ -154,7 +154,8 @@ impl<T> Worker<T> {
             if waits && self.wait_for_another(Duration::from_micros(wait_us.into())) {
                 continue;
             }
-            let decided = if decided.take == 0 { NativeBatcher.decide(&self.view(index)) } else { decided };
+            let decided =
+                if decided.take == 0 { NativeBatcher.decide(&self.view(index)) } else { decided };
             return decided.take.clamp(1, view.batch_max) as usize;
         }
     }

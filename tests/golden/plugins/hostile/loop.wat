@@ -1,0 +1,2 @@
+    (loop $for-ever (br $for-ever))
+    (i32.const 128)
