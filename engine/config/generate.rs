@@ -58,8 +58,8 @@ fn plugin(text: &mut String, plugin: &raw::Plugin) {
 fn keys<T: Serialize>(text: &mut String, schema: &serde_json::Value, values: &T) {
     let Ok(Value::Table(table)) = Value::try_from(values) else { return };
     for (key, value) in table {
-        let documented = &schema["properties"][&key];
-        comment(text, "", documented["description"].as_str().unwrap_or_default());
+        let description = schema["properties"][&key]["description"].as_str();
+        comment(text, "", description.unwrap_or_default());
         let _ = writeln!(text, "{key} = {}", inline(&value));
     }
 }

@@ -152,6 +152,7 @@ pub struct Store {
     /// Memory for pages of each open file, in MiB.
     pub cache_mib: usize,
     /// "reject" answers 503 when the queue is full; "drop" answers and drops the record.
+    #[schema(value_type = String)]
     pub when_full: WhenFull,
     /// Queries that may wait to be read; more are answered 503.
     pub read_queue_max: usize,
@@ -186,6 +187,7 @@ pub enum IoUring {
 pub struct Machine {
     /// "auto" uses io_uring for model files and the access log where the kernel allows it; "off"
     /// uses plain files.
+    #[schema(value_type = String)]
     pub io_uring: IoUring,
 }
 
@@ -213,6 +215,7 @@ pub struct Log {
     /// "info,truststram_policy=debug".
     pub level: String,
     /// "text" for people, "json" for programs.
+    #[schema(value_type = String)]
     pub format: LogFormat,
 }
 
