@@ -12,6 +12,8 @@ use super::Failure;
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+type Answered = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+
 /// Which server to ask.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArgument {
@@ -35,7 +37,7 @@ impl ServerArgument {
 
     fn answer(
         &self,
-        ask: impl FnOnce(&ureq::Agent, &str) -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        ask: impl FnOnce(&ureq::Agent, &str) -> Answered,
         path: &str,
     ) -> Result<Value, Failure> {
         let settings = ureq::Agent::config_builder()

@@ -278,13 +278,14 @@ pub enum OnFailure {
 pub struct PluginLimits {
     /// Memory of one instance, in MiB.
     pub memory_mib: u32,
-    /// Microseconds that one call may take, rounded up to whole milliseconds.
+    /// Microseconds that one call may take, rounded up to whole milliseconds. It is wall time: on
+    /// a core that the worker shares, a call also waits for the other threads.
     pub deadline_us: u32,
 }
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        Self { memory_mib: 8, deadline_us: 1_000 }
+        Self { memory_mib: 8, deadline_us: 10_000 }
     }
 }
 

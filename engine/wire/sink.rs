@@ -183,7 +183,7 @@ pub fn failure_of_model(error: &ModelError, deadline_ms: u64) -> Failure {
         ModelError::QueueFull { .. } => Failure::QueueFull("inference"),
         ModelError::Expired { .. } => Failure::Deadline(deadline_ms),
         ModelError::Closed => Failure::Draining,
-        other => Failure::Internal(other.to_string()),
+        other => Failure::Internal { reason: other.to_string() },
     }
 }
 
@@ -193,8 +193,8 @@ pub fn failure_of(error: &truststram_store::StoreError) -> Failure {
     match error {
         StoreError::QueueFull { .. } => Failure::QueueFull("store"),
         StoreError::Closed => Failure::Draining,
-        StoreError::Corrupt { .. } => Failure::Corrupt(error.to_string()),
+        StoreError::Corrupt { .. } => Failure::Corrupt { reason: error.to_string() },
         other if other.kind() == truststram_base::Kind::NoSpace => Failure::NoSpace,
-        other => Failure::NotKept(other.to_string()),
+        other => Failure::NotKept { reason: other.to_string() },
     }
 }

@@ -26,7 +26,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
         &file,
         format!(
             "[server]\nlisten = \"0.0.0.0:80\"\nadmin_listen = \"here\"\nlissten = 1\n\
-             data_dir = {:?}\n[inference]\nbatch_max = 0\ncores = \"9999\"\n[store]\n\
+             data_dir = {:?}\n[inference]\nbatch_max = 0\ncores = \"999\"\n[store]\n\
              when_full = \"wait\"\n[nonsense]\n[[plugins]]\nname = \"a\"\nkind = \"oracle\"\n",
             dir.path().join("plain/data")
         ),
@@ -56,7 +56,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
         "bad.toml:3: server.admin_listen: `here` is not an address",
         "bad.toml:4: server.data_dir:",
         "bad.toml:6: inference.batch_max: must be 1 to",
-        "bad.toml:7: inference.cores: core 9999",
+        "bad.toml:7: inference.cores: core 999",
         "conf.d/more.toml:2: log.level: `loud=` is not a filter",
     ] {
         assert!(second.contains(part), "{part}: {second}");

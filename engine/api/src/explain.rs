@@ -49,7 +49,7 @@ pub(crate) fn quote_non_finite(body: &[u8]) -> Cow<'_, [u8]> {
             b'N' | b'I' | b'-' | b'0'..=b'9' => {
                 let end = body[at..]
                     .iter()
-                    .position(|byte| !matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'+' | b'-' | b'.'))
+                    .position(|byte| !(byte.is_ascii_alphanumeric() || b"+-.".contains(byte)))
                     .map_or(body.len(), |length| at + length);
                 if is_non_finite(&body[at..end]) {
                     let text = &mut fixed.to_mut()[at..end];

@@ -74,17 +74,26 @@ pub enum Failure {
     #[error("the server is shutting down")]
     Draining,
     /// The record could not be kept, so the answer is withheld.
-    #[error("the prediction could not be stored: {0}")]
-    NotKept(String),
+    #[error("the prediction could not be stored: {reason}")]
+    NotKept {
+        /// What the store said.
+        reason: String,
+    },
     /// The disk is full.
     #[error("the disk is full; predictions are answered again once there is space")]
     NoSpace,
     /// Stored bytes do not match their checksum.
-    #[error("stored data is damaged: {0}")]
-    Corrupt(String),
+    #[error("stored data is damaged: {reason}")]
+    Corrupt {
+        /// What the store said.
+        reason: String,
+    },
     /// An error of ours.
-    #[error("internal error: {0}")]
-    Internal(String),
+    #[error("internal error: {reason}")]
+    Internal {
+        /// What the failing part said.
+        reason: String,
+    },
 }
 
 impl Failure {
@@ -96,9 +105,9 @@ impl Failure {
             Self::QueueFull(_) => Kind::Overloaded,
             Self::Deadline(_) => Kind::Timeout,
             Self::Draining => Kind::Unavailable,
-            Self::NotKept(_) | Self::Internal(_) => Kind::Internal,
+            Self::NotKept { .. } | Self::Internal { .. } => Kind::Internal,
             Self::NoSpace => Kind::NoSpace,
-            Self::Corrupt(_) => Kind::Corrupt,
+            Self::Corrupt { .. } => Kind::Corrupt,
         }
     }
 }

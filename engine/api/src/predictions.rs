@@ -72,7 +72,8 @@ pub(crate) struct PredictionsResponse {
 /// List stored predictions, newest first.
 #[utoipa::path(get, path = "/api/v1/predictions", tag = "predictions", params(Filter),
     responses(
-        (status = 200, description = "A page; `Link: rel=next` leads on", body = PredictionsResponse),
+        (status = 200, description = "A page; `Link: rel=next` leads on",
+         body = PredictionsResponse),
         (status = 422, description = "A filter is not acceptable", body = Problem),
     ))]
 pub(crate) async fn list(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {

@@ -282,7 +282,8 @@ impl BatcherInstance {
         counter.add(1);
         self.rest.failed(self.plugin.clock.monotonic_us());
         stats.resting.raise(1);
-        tracing::warn!(plugin = self.plugin.name(), failure = ?result, "the native default decides");
+        let plugin = self.plugin.name();
+        tracing::warn!(plugin, failure = ?result, "the native default decides");
         result
     }
 

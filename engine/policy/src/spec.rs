@@ -38,6 +38,6 @@ pub struct PluginLimits {
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        Self { memory_bytes: 8 << 20, deadline_us: 1_000 }
+        Self { memory_bytes: 8 << 20, deadline_us: 10_000 }
     }
 }

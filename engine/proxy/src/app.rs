@@ -60,6 +60,12 @@ fn next_id() -> RequestId {
     })
 }
 
+/// Marks an error as the client's doing, so that a body cut short is not answered as our failure.
+fn of_client(mut error: Box<Error>) -> Box<Error> {
+    error.as_down();
+    error
+}
+
 fn header_of(id: RequestId) -> HeaderValue {
     // Hexadecimal digits are always a legal header value.
     HeaderValue::from_bytes(&id.to_hex()).unwrap_or(HeaderValue::from_static(""))
@@ -82,7 +88,8 @@ impl ProxyHttp for App {
     ) -> Result<bool> {
         session.set_read_timeout(Some(self.read_timeout));
         session.set_write_timeout(Some(self.write_timeout));
-        let response = match exchange::read_body(session, self.body_bytes_max).await? {
+        let body = exchange::read_body(session, self.body_bytes_max).await;
+        let response = match body.map_err(of_client)? {
             RequestBody::Whole(body) => {
                 let mut extensions = http::Extensions::new();
                 extensions.insert(ctx.id);
@@ -94,7 +101,7 @@ impl ProxyHttp for App {
                 (self.reject)(Kind::TooLarge, self.body_bytes_max)
             }
         };
-        exchange::answer(session, response, header_of(ctx.id)).await?;
+        exchange::answer(session, response, header_of(ctx.id)).await.map_err(of_client)?;
         Ok(true)
     }
 

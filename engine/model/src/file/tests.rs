@@ -1,4 +1,5 @@
-//! Hostile and honest model files: what is accepted survives a round trip, what is refused is named.
+//! Hostile and honest model files: what is accepted survives a round trip,
+//! what is refused is named.
 
 use super::*;
 use crate::spec::Preprocessing;

@@ -191,7 +191,7 @@ fn a_new_version_takes_over_while_requests_run_and_batches_equal_singles() {
     let mut single = crate::dense::DenseNet::new(small_model(0.0), 1).unwrap();
     for reply in 0..1_000 {
         if reply == 500 {
-            load(&engine, "a", 2, 100.0);
+            load(&engine, "a", 2, 1e6);
         }
         let model = engine.model(&id("a"), None).unwrap();
         assert_eq!(model.version().0, if reply < 500 { 1 } else { 2 });
