@@ -104,7 +104,7 @@ fn queries_agree_with_a_plain_list() {
             open_with(dir.path(), StoreOptions { group_rows_max: 64, ..Default::default() });
         let mut state = seed + 1;
         let mut random = |below: u64| {
-            state = (state ^ (state << 13)) & u64::MAX;
+            state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             state % below
