@@ -2,7 +2,7 @@
 //! value reported at once, each with its key path, file and line.
 //!
 //! Refuses to judge values beyond their type. Later files win key by key; `[[plugins]]` of a
-//! later file replace those of earlier ones. Bound: files of [`FILE_BYTES_MAX`].
+//! later file replace those of earlier ones. Bound: files of `FILE_BYTES_MAX`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

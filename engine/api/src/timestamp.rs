@@ -10,7 +10,7 @@ pub(crate) fn format(utc_us: i64) -> String {
     humantime::format_rfc3339_micros(UNIX_EPOCH + since).to_string()
 }
 
-/// Reads what [`format`] writes, with any number of decimals, or a plain count of microseconds.
+/// Reads what [`format()`] writes, with any number of decimals, or a plain count of microseconds.
 pub(crate) fn parse(text: &str) -> Option<i64> {
     if let Ok(utc_us) = text.parse::<i64>() {
         return Some(utc_us);

@@ -4,7 +4,7 @@
 //! is new although its timestamp is old. Rows of several models, users and months are merged by
 //! sequence, and a segment is opened only when its turn comes.
 //! Refuses to know HTTP parameters. Bound: [`PAGE_ROW_COUNT_MAX`] rows and
-//! [`SEGMENT_COUNT_MAX`] opened segments per page; a page that ends for the second reason may be
+//! `SEGMENT_COUNT_MAX` opened segments per page; a page that ends for the second reason may be
 //! short or empty and still has a cursor to go on from.
 
 use std::collections::BinaryHeap;

@@ -2,7 +2,7 @@
 //! elsewhere, behind one trait.
 //!
 //! Owns the choice and both ways. Refuses to know what files hold. Bound: at most
-//! [`enabled::IN_FLIGHT_MAX`] operations at a time per ring.
+//! `IN_FLIGHT_MAX` operations at a time per ring.
 
 mod disabled;
 mod enabled;
