@@ -20,7 +20,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("bad.toml");
     fs::create_dir(dir.path().join("conf.d")).unwrap();
-    fs::write(dir.path().join("conf.d/more.toml"), "[log]\nlevel = \"loud=\"\n").unwrap();
+    fs::write(dir.path().join("conf.d/more.toml"), "[log]\nlevel = \"a=loudest\"\n").unwrap();
     fs::write(dir.path().join("plain"), "a file").unwrap();
     fs::write(
         &file,
@@ -57,7 +57,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
         "bad.toml:4: server.data_dir:",
         "bad.toml:6: inference.batch_max: must be 1 to",
         "bad.toml:7: inference.cores: core 999",
-        "conf.d/more.toml:2: log.level: `loud=` is not a filter",
+        "conf.d/more.toml:2: log.level: `a=loudest` is not a filter",
     ] {
         assert!(second.contains(part), "{part}: {second}");
     }

@@ -48,11 +48,15 @@ impl Dataset {
     }
 
     /// The features of one row.
+    ///
+    /// # Panics
+    /// As indexing does, for an `index` that is not below [`Self::rows`].
     pub fn row(&self, index: usize) -> &[f32] {
         &self.features[index * self.feature_count..][..self.feature_count]
     }
 
     /// Holds out the given share of each class, at least one row of it, chosen by `seed`.
+    /// A share that leaves nothing to train on shows when training refuses the data.
     pub fn split(&self, held_out_share: f64, seed: u64) -> Split {
         let mut random = Random::new(seed);
         let mut is_held_out = vec![false; self.rows()];
@@ -94,6 +98,24 @@ impl Dataset {
         ];
         let broken = holds.into_iter().find(|(holds, _)| !holds);
         broken.map_or(Ok(()), |(_, why)| Err(TrainError::Dataset(why)))
+    }
+}
+
+impl Split {
+    /// Checks both parts, that they are of one kind, and that each class can be learnt.
+    pub(crate) fn check(&self) -> Result<(), TrainError> {
+        let Self { train, held_out } = self;
+        train.check()?;
+        held_out.check()?;
+        if train.feature_count != held_out.feature_count || train.classes != held_out.classes {
+            return Err(TrainError::Dataset("has parts with different features or classes"));
+        }
+        let mut has_rows = vec![false; train.classes.len()];
+        train.labels.iter().for_each(|&label| has_rows[label as usize] = true);
+        match has_rows.iter().position(|has_rows| !has_rows) {
+            None => Ok(()),
+            Some(empty) => Err(TrainError::EmptyClass { class: train.classes[empty].clone() }),
+        }
     }
 }
 
@@ -143,6 +165,49 @@ mod tests {
             let share = count(&split.held_out, class) as f64 / count(&data, class) as f64;
             assert!((share - 0.2).abs() < 0.01, "class {class}: {share}");
         }
+    }
+
+    /// Two classes of ten rows; the only feature of a row is its number.
+    fn numbered() -> Dataset {
+        Dataset {
+            features: (0..20u8).map(f32::from).collect(),
+            labels: (0..20).map(|row| row % 2).collect(),
+            feature_count: 1,
+            classes: ["even", "odd"].map(str::to_owned).into(),
+        }
+    }
+
+    #[test]
+    fn a_split_has_each_row_once_whatever_the_share() {
+        let check = |share: f64, held_out: usize| {
+            let split = numbered().split(share, 1);
+            assert_eq!(split.held_out.rows(), held_out, "{share}");
+            let mut rows = [split.train.features, split.held_out.features].concat();
+            rows.sort_by(f32::total_cmp);
+            assert_eq!(rows, numbered().features, "{share}");
+        };
+        check(0.3, 6);
+        check(0.0, 2);
+        check(-1.0, 2);
+        check(f64::NAN, 2);
+        check(1.0, 20);
+        check(f64::INFINITY, 20);
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        let check = |change: &dyn Fn(&mut Split), expected: &str| {
+            let mut split = numbered().split(0.3, 1);
+            split.check().unwrap();
+            change(&mut split);
+            let message = split.check().unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        };
+        check(&|split| split.held_out.classes.swap(0, 1), "different features or classes");
+        check(&|split| split.held_out = digits().unwrap(), "different features or classes");
+        check(&|split| split.train.labels.fill(0), "class `odd` has no rows");
+        check(&|split| *split = numbered().split(1.0, 1), "no rows");
+        check(&|split| split.held_out.features[0] = f32::INFINITY, "not finite");
     }
 
     #[test]

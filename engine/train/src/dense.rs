@@ -80,17 +80,17 @@ pub fn train_dense(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Trained, TrainError> {
     check(options)?;
-    split.train.check()?;
-    split.held_out.check()?;
+    split.check()?;
     let data = &split.train;
     let mut sizes = vec![data.feature_count];
     sizes.extend(&options.hidden);
     sizes.push(data.classes.len());
+    // The description knows the limits, so it comes before the memory that the weights need.
+    let spec = describe(&sizes, data)?;
     let mut random = Random::new(options.seed);
     let net = Net::new(&sizes, DType::F32, &mut random)?;
-    let preprocessing = standardise(data);
-    let train_loss = fit(&net, data, &preprocessing, options, &mut random, progress)?;
-    let file = export(&net, &sizes, data.classes.clone(), preprocessing)?;
+    let train_loss = fit(&net, data, &spec.preprocessing, options, &mut random, progress)?;
+    let file = export(&net, spec)?;
     let confusion = evaluate(&file, &split.held_out, cores)?;
     let right: u32 = confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
     let held_out_accuracy = f64::from(right) / split.held_out.rows() as f64;
@@ -187,14 +187,12 @@ fn batch(
     Ok((input, Tensor::from_vec(labels, rows.len(), &Device::Cpu)?))
 }
 
-fn export(
-    net: &Net,
-    sizes: &[usize],
-    classes: Vec<String>,
-    preprocessing: Preprocessing,
-) -> Result<ModelFile, TrainError> {
+fn describe(sizes: &[usize], data: &Dataset) -> Result<ModelSpec, TrainError> {
     let sizes = sizes.iter().map(|&size| u32::try_from(size).unwrap_or(u32::MAX)).collect();
-    let spec = ModelSpec::dense(sizes, classes, preprocessing)?;
+    Ok(ModelSpec::dense(sizes, data.classes.clone(), standardise(data))?)
+}
+
+fn export(net: &Net, spec: ModelSpec) -> Result<ModelFile, TrainError> {
     let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
     let mut layers = Vec::with_capacity(net.layers.len());
     for (weight, bias) in &net.layers {
@@ -274,6 +272,9 @@ mod tests {
             assert!(error.to_string().contains(expected), "{error}");
         };
         check(&|options| options.hidden = vec![0], "`hidden`");
+        check(&|options| options.hidden = vec![usize::MAX], "`hidden`");
+        check(&|options| options.hidden = vec![1; 17], "`hidden`");
+        check(&|options| options.hidden = vec![65_536; 16], "bytes of weights");
         check(&|options| options.epochs = 0, "`epochs`");
         check(&|options| options.batch_size = 0, "`batch_size`");
         check(&|options| options.learning_rate = f64::NAN, "`learning_rate`");

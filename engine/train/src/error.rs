@@ -30,6 +30,12 @@ pub enum TrainError {
     /// A data set that cannot be trained on.
     #[error("the data set {0}")]
     Dataset(&'static str),
+    /// A class that cannot be learnt.
+    #[error("class `{class}` has no rows to train on; add some or leave the class out")]
+    EmptyClass {
+        /// The class.
+        class: String,
+    },
     /// An option out of its range.
     #[error("the option `{option}` must be {expected}")]
     Option {
@@ -60,7 +66,10 @@ impl TrainError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Data { .. } | Self::Compression { .. } => Kind::Malformed,
-            Self::Dataset(_) | Self::Option { .. } | Self::Diverged { .. } => Kind::Invalid,
+            Self::Dataset(_)
+            | Self::EmptyClass { .. }
+            | Self::Option { .. }
+            | Self::Diverged { .. } => Kind::Invalid,
             Self::Compute(_) => Kind::Internal,
             Self::Model(error) => error.kind(),
             Self::Machine(error) => error.kind(),

@@ -140,6 +140,64 @@ fn a_wait_ends_with_the_next_request() {
     assert_eq!(answers.recv().unwrap().0, 2);
 }
 
+/// The test's batcher always wants to wait for as long as it can; it must not get its way.
+#[test]
+fn a_wait_ends_when_the_batch_is_full_the_target_is_reached_or_the_engine_closes() {
+    let wait = BatchDecision { take: 0, wait_us: u32::MAX };
+    let check = |requests: u32, age_us: i64, closes: bool| {
+        let clock = Arc::new(ManualClock::at(0));
+        let Fixture { engine, answers, views, decisions } = told(16, clock.clone());
+        let model = load(&engine, "a", 1, 0.0);
+        engine.submit(&model, request(0)).unwrap();
+        views.recv().unwrap();
+        for reply in 1..requests {
+            engine.submit(&model, request(reply)).unwrap();
+        }
+        clock.advance(age_us);
+        decisions.send(wait).unwrap();
+        if closes {
+            engine.close().unwrap();
+        } else {
+            assert_eq!(views.recv().unwrap().queued, requests);
+            decisions.send(wait).unwrap();
+        }
+        for reply in 0..requests {
+            let (found, _, result) = answers.recv().unwrap();
+            assert_eq!((found, result.unwrap().batch_size), (reply, requests));
+        }
+    };
+    check(4, 0, false);
+    check(2, u32::MAX.into(), false);
+    check(1, 0, true);
+}
+
+#[test]
+fn a_batch_gives_what_its_rows_give_alone() {
+    let Fixture { engine, answers, views, decisions } = told(16, Arc::new(ManualClock::at(0)));
+    let model = load(&engine, "a", 1, 0.0);
+    engine.submit(&model, request(0)).unwrap();
+    views.recv().unwrap();
+    for reply in 1..4 {
+        engine.submit(&model, request(reply)).unwrap();
+    }
+    decisions.send(BatchDecision { take: 0, wait_us: u32::MAX }).unwrap();
+    assert_eq!(views.recv().unwrap().queued, 4);
+    decisions.send(take(4)).unwrap();
+    let together: Vec<Answer> = answers.iter().take(4).collect();
+    for (reply, features, result) in together {
+        let together = result.unwrap();
+        assert_eq!(together.batch_size, 4);
+        engine.submit(&model, InferRequest { features, ..request(reply) }).unwrap();
+        views.recv().unwrap();
+        decisions.send(take(1)).unwrap();
+        let alone = answers.recv().unwrap().2.unwrap();
+        assert_eq!((alone.batch_size, alone.class), (1, together.class));
+        for (alone, together) in alone.probabilities.iter().zip(&together.probabilities) {
+            assert!((alone - together).abs() < 1e-6, "{reply}: {together} for {alone}");
+        }
+    }
+}
+
 #[test]
 fn late_requests_are_answered_without_computation() {
     let clock = Arc::new(ManualClock::at(0));
