@@ -160,10 +160,10 @@ def ratio_lines(summaries: dict[str, dict]) -> list[str]:
         def ratio(figure: str) -> float:
             return ours[figure]["median"] / theirs[figure]["median"]
         lines.append(
-            f"truststram / {title}: requests/s {ratio('requests/s'):.2f}x,"
-            f" CPU per request 1/{1 / ratio('CPU us per request'):.2f},"
-            f" p50 1/{1 / ratio('p50 latency, ms'):.2f}, p99 1/{1 / ratio('p99 latency, ms'):.2f},"
-            f" memory 1/{1 / ratio('memory, MiB'):.2f}")
+            f"truststram against {title}: {ratio('requests/s'):.2f}x its requests/s,"
+            f" {ratio('CPU us per request'):.3f}x its CPU per request,"
+            f" {ratio('p50 latency, ms'):.2f}x its p50, {ratio('p99 latency, ms'):.2f}x its p99,"
+            f" {ratio('memory, MiB'):.2f}x its memory")
     return lines
 
 

@@ -10,3 +10,4 @@ mod harness;
 mod hostile_plugins;
 mod kill;
 mod life_cycle;
+mod openapi;

@@ -1,6 +1,7 @@
 //! Owns the OpenAPI document, made from the handlers' own annotations.
 //!
-//! Refuses to describe what is not routed: a test compares it with the router. Bound: made once.
+//! Refuses to describe what is not routed: `tests/it/openapi.rs` asks the running server for each
+//! described operation. Bound: made once.
 
 use utoipa::OpenApi;
 

@@ -264,6 +264,14 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        let mut split = split();
+        split.held_out.classes.push("ten".to_owned());
+        let trained = train_dense(&split, &TrainOptions::default(), &[0], &mut |_| {});
+        assert!(matches!(trained, Err(TrainError::Dataset(_))));
+    }
+
+    #[test]
     fn options_out_of_range_are_named() {
         let check = |change: &dyn Fn(&mut TrainOptions), expected: &str| {
             let mut options = TrainOptions::default();
