@@ -26,7 +26,7 @@ FIGURES = [
     ("CPU us per request", lambda window: window.cpu_us_per_request, "{:,.1f}"),
     ("p50 latency, ms", lambda window: window.p50_us / 1e3, "{:,.2f}"),
     ("p99 latency, ms", lambda window: window.p99_us / 1e3, "{:,.2f}"),
-    ("memory, MiB", lambda window: sum(window.memory_bytes_by_group.values()) / 2**20, "{:,.0f}"),
+    ("peak memory, MiB", lambda window: sum(window.memory_bytes_by_group.values()) / 2**20, "{:,.0f}"),
 ]
 
 
@@ -76,7 +76,7 @@ def summary(windows: list[Window]) -> dict[str, dict[str, float]]:
         result[title] = {"median": statistics.median(values), "min": min(values),
                          "max": max(values)}
     # Memory only grows under load: the greatest is the peak.
-    result["memory, MiB"]["median"] = result["memory, MiB"]["max"]
+    result["peak memory, MiB"]["median"] = result["memory, MiB"]["max"]
     return result
 
 
@@ -123,7 +123,7 @@ def text(candidates: list, windows: dict[str, list[Window]], facts: dict) -> str
         for candidate in candidates:
             figure = summaries[candidate.key][title]
             cell = form.format(figure["median"])
-            if title != "memory, MiB":
+            if title != "peak memory, MiB":
                 cell += f" ({form.format(figure['min'])}-{form.format(figure['max'])})"
             row.append(cell)
         rows.append(row)
@@ -163,7 +163,7 @@ def ratio_lines(summaries: dict[str, dict]) -> list[str]:
             f"truststram against {title}: {ratio('requests/s'):.2f}x its requests/s,"
             f" {ratio('CPU us per request'):.3f}x its CPU per request,"
             f" {ratio('p50 latency, ms'):.2f}x its p50, {ratio('p99 latency, ms'):.2f}x its p99,"
-            f" {ratio('memory, MiB'):.2f}x its memory")
+            f" {ratio('peak memory, MiB'):.2f}x its peak memory")
     return lines
 
 
@@ -176,9 +176,9 @@ NOTES = [
     "The guide's stack: its nginx.conf, FastAPI middlewares, Uvicorn settings, PostgreSQL settings",
     "and indexes, one worker, torch on one thread, one INSERT per answer in a background task over",
     f"20 connections, synchronous_commit at its default, on. In its favour: the model is cached in",
-    "process, no PgBouncer hop, no rate and connection limits, no access log, no worker recycling,",
-    "inference without a thread hop. PyPI's torch is the CUDA build: its memory includes libraries",
-    "that are loaded and not used.",
+    "process, no PgBouncer hop, no rate, connection and concurrency limits, no access log, no worker",
+    "recycling, inference without a thread hop. PyPI's torch is the CUDA build: its memory includes",
+    "libraries that are loaded and not used.",
 ]
 
 
