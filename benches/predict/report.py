@@ -76,7 +76,7 @@ def summary(windows: list[Window]) -> dict[str, dict[str, float]]:
         result[title] = {"median": statistics.median(values), "min": min(values),
                          "max": max(values)}
     # Memory only grows under load: the greatest is the peak.
-    result["peak memory, MiB"]["median"] = result["memory, MiB"]["max"]
+    result["peak memory, MiB"]["median"] = result["peak memory, MiB"]["max"]
     return result
 
 
