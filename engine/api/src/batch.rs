@@ -41,8 +41,10 @@ struct ItemError<'a> {
     responses(
         (status = 200, description = "Predictions in order; a bad item is an error in its place",
          body = BatchResponse),
-        (status = 400, description = "The body is not a JSON list", body = Problem),
+        (status = 400, description = "The body is not JSON", body = Problem),
         (status = 413, description = "The body is larger than the limit", body = Problem),
+        (status = 415, description = "The body is not called JSON", body = Problem),
+        (status = 422, description = "The body is not a list, or too long a one", body = Problem),
     )
 )]
 pub(crate) async fn batch(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {

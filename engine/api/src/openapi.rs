@@ -3,7 +3,8 @@
 //! Refuses to describe what is not routed: `tests/it/openapi.rs` asks the running server for each
 //! described operation. Bound: made once.
 
-use utoipa::OpenApi;
+use utoipa::openapi::{OpenApi as Described, RefOr};
+use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,9 +27,29 @@ use utoipa::OpenApi;
         (name = "predictions", description = "Ask a model, and list what was answered"),
         (name = "models", description = "What is registered"),
         (name = "health", description = "For load balancers and supervisors"),
-    )
+    ),
+    modifiers(&ProblemMedia)
 )]
 struct Document;
+
+/// Gives the problem documents their media type, once for all of the handlers.
+struct ProblemMedia;
+
+impl Modify for ProblemMedia {
+    fn modify(&self, document: &mut Described) {
+        let paths = document.paths.paths.values_mut();
+        let operations = paths.flat_map(|path| [&mut path.get, &mut path.post]).flatten();
+        for (status, response) in operations.flat_map(|o| &mut o.responses.responses) {
+            let RefOr::T(response) = response else { continue };
+            if !status.starts_with('4') && !status.starts_with('5') {
+                continue;
+            }
+            if let Some(content) = response.content.shift_remove("application/json") {
+                response.content.insert("application/problem+json".to_owned(), content);
+            }
+        }
+    }
+}
 
 /// The document as JSON.
 pub(crate) fn document() -> String {

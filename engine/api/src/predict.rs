@@ -156,6 +156,7 @@ pub(crate) fn json_response(body: Vec<u8>) -> Response<Body> {
         (status = 400, description = "The body is not JSON", body = Problem),
         (status = 404, description = "No such model or version", body = Problem),
         (status = 413, description = "The body is larger than the limit", body = Problem),
+        (status = 415, description = "The body is not called JSON", body = Problem),
         (status = 422, description = "A value is not acceptable; see `errors`", body = Problem),
         (status = 503, description = "A queue is full; see Retry-After", body = Problem),
         (status = 504, description = "No answer within the deadline", body = Problem),

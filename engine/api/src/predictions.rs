@@ -74,7 +74,9 @@ pub(crate) struct PredictionsResponse {
     responses(
         (status = 200, description = "A page; `Link: rel=next` leads on",
          body = PredictionsResponse),
+        (status = 400, description = "A filter is unknown", body = Problem),
         (status = 422, description = "A filter is not acceptable", body = Problem),
+        (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
 pub(crate) async fn list(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
     match page(&ports, request.uri()).await {
