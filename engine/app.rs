@@ -14,7 +14,7 @@ use truststram_base::{Clock, Counter, SystemClock};
 use truststram_machine::{DirLock, HostFacts, LogFile, MachineError, Priority, RingMode, probe};
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
-use truststram_policy::{Host, PolicyError};
+use truststram_policy::{Batcher, Host, PolicyError};
 use truststram_proxy::{Bound, Gateway, GatewayOptions, Listener, ProxyError};
 use truststram_store::{Store, StoreError, StoreOptions};
 
@@ -128,7 +128,7 @@ impl App {
         let mode = if plan.io_uring { RingMode::Auto } else { RingMode::Off };
         let (mut ring, ring_status) = probe(mode);
         let plugins = Arc::new(Host::new(clock.clone()).map_err(AppError::Policy)?);
-        let batcher = plugins.load_batcher(&plan.batcher).map_err(StartError::Plugin)?;
+        let batcher = plugins.load::<Batcher>(&plan.batcher).map_err(StartError::Plugin)?;
         let replies = Replies::new(plan.network_cores.len());
         let dropped = Arc::new(Counter::new());
         let engine = Arc::new(Engine::<Ticket>::start(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use truststram_base::limits;
 use truststram_machine::{CpuSet, Topology};
-use truststram_policy::{PluginLimits, PluginSource, PluginSpec};
+use truststram_policy::{Batcher, Kind, PluginLimits, PluginSource, PluginSpec, builtins};
 
 use super::problem::Problems;
 use super::raw::{self, IoUring, LogFormat, WhenFull};
@@ -196,14 +196,13 @@ impl Check<'_> {
         let plugin = plugins.first().unwrap_or(&default);
         let source = match (&plugin.path, plugin.builtin.as_deref()) {
             (Some(path), None) => PluginSource::File(PathBuf::from(path)),
-            (None, Some("batcher")) => PluginSource::Builtin("batcher"),
-            (None, Some(other)) => {
-                self.fail("plugins[0].builtin", format!("`{other}` is unknown; known: batcher"));
-                PluginSource::Builtin("batcher")
+            (None, Some(name)) => {
+                self.builtin("plugins[0].builtin", name);
+                PluginSource::Builtin(name.to_owned())
             }
             _ => {
                 self.fail("plugins[0]", "must have either `path` or `builtin`");
-                PluginSource::Builtin("batcher")
+                PluginSource::Builtin(raw::DEFAULT_BATCHER.to_owned())
             }
         };
         let limits = &plugin.limits;
@@ -221,6 +220,14 @@ impl Check<'_> {
                 memory_bytes: (limits.memory_mib as usize) << 20,
                 deadline_us: u64::from(limits.deadline_us),
             },
+        }
+    }
+
+    fn builtin(&mut self, key: &'static str, name: &str) {
+        let of_kind = || builtins().filter(|builtin| builtin.kind == Batcher::NAME);
+        if of_kind().all(|builtin| builtin.name != name) {
+            let known: Vec<&str> = of_kind().map(|builtin| builtin.name).collect();
+            self.fail(key, format!("`{name}` is unknown; known: {}", known.join(", ")));
         }
     }
 

@@ -236,7 +236,7 @@ pub struct Plugin {
     /// A component file. Give this or `builtin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// A component that comes with the binary: "batcher". Give this or `path`.
+    /// A policy that comes with the binary: "greedy" or "deadline". Give this or `path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<String>,
     /// Handed to the plugin as JSON.
@@ -289,13 +289,16 @@ impl Default for PluginLimits {
     }
 }
 
+/// The policy that forms batches where the file names no other.
+pub const DEFAULT_BATCHER: &str = "greedy";
+
 /// The built-in batcher, which is used where the file names no other.
 pub fn default_batcher() -> Plugin {
     Plugin {
         name: "batcher".to_owned(),
         kind: PluginKind::Batcher,
         path: None,
-        builtin: Some("batcher".to_owned()),
+        builtin: Some(DEFAULT_BATCHER.to_owned()),
         settings: toml::Table::new(),
         limits: PluginLimits::default(),
         on_failure: OnFailure::Default,

@@ -12,26 +12,31 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const TARGET: &str = "wasm32-unknown-unknown";
-/// Cargo package of each built-in plugin, and the name of its component in `OUT_DIR`.
-const BUILTIN: [(&str, &str); 1] = [("truststram-batcher", "batcher.wasm")];
+/// The built-in plugins: each is a folder of `plugins/` with the package `truststram-<name>`, and
+/// becomes the component `<name>.wasm` in `OUT_DIR`.
+const BUILTIN: [&str; 6] = ["aggregator", "batcher", "placer", "router", "selector", "tuner"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let plugins = root.join("plugins");
     // Folders are watched with everything in them; `plugins/` as a whole would include its build
     // output.
-    for path in ["plugins/Cargo.toml", "plugins/Cargo.lock", "plugins/batcher", "wit"] {
+    let shared = ["plugins/Cargo.toml", "plugins/Cargo.lock", "plugins/shell"];
+    for path in shared.into_iter().chain(["engine/decide", "wit", "Cargo.toml"]) {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
+    }
+    for plugin in BUILTIN {
+        println!("cargo::rerun-if-changed={}", plugins.join(plugin).display());
     }
     require_target()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let target_dir = out.join("plugins");
     build(&plugins, &target_dir)?;
-    for (package, component) in BUILTIN {
-        let module = format!("{}.wasm", package.replace('-', "_"));
+    for plugin in BUILTIN {
+        let module = format!("truststram_{plugin}.wasm");
         let module = fs::read(target_dir.join(TARGET).join("release").join(module))?;
         let bytes = wit_component::ComponentEncoder::default().module(&module)?.encode()?;
-        fs::write(out.join(component), bytes)?;
+        fs::write(out.join(plugin).with_extension("wasm"), bytes)?;
     }
     Ok(())
 }
@@ -56,8 +61,8 @@ fn build(plugins: &Path, target_dir: &Path) -> Result<(), Box<dyn Error>> {
     let mut cargo = cleaned(Command::new(env::var("CARGO")?));
     // The working directory makes cargo read the configuration of the plugins, if there is any.
     cargo.current_dir(plugins).args(["build", "--release", "--locked", "--target", TARGET]);
-    for (package, _) in BUILTIN {
-        cargo.args(["--package", package]);
+    for plugin in BUILTIN {
+        cargo.arg("--package").arg(format!("truststram-{plugin}"));
     }
     cargo.arg("--target-dir").arg(target_dir);
     let output = cargo.output()?;

@@ -4,24 +4,27 @@
 //! Refuses to know why a plugin failed; `policy` counts that. Bound: one call of the plugin's
 //! deadline per decision.
 
+use truststram_decide::batching::Moment;
 use truststram_model::{BatchDecision, Batcher, NativeBatcher, QueueView};
-use truststram_policy::{BatchView, BatcherInstance};
+use truststram_policy::{self as policy, Instance};
 
 /// A batcher plugin with the native default behind it.
 pub struct PluginBatcher {
-    instance: BatcherInstance,
+    instance: Instance<policy::Batcher>,
 }
 
 impl PluginBatcher {
     /// A batcher that asks `instance`.
-    pub fn new(instance: BatcherInstance) -> Self {
+    pub fn new(instance: Instance<policy::Batcher>) -> Self {
         Self { instance }
     }
 }
 
 impl Batcher for PluginBatcher {
     fn decide(&mut self, view: &QueueView) -> BatchDecision {
-        let asked = BatchView {
+        let asked = Moment {
+            // Every model of this version takes requests of one size.
+            bucket: 0,
             queued: view.queued,
             oldest_us: view.oldest_us,
             batch_max: view.batch_max,

@@ -115,16 +115,10 @@ impl Engine {
         let name = || ("plugin", plugin.name().to_owned());
         let one = |value| vec![(vec![name()], value)];
         page.counters("truststram_plugin_calls", "Calls of a plugin", one(stats.calls.get()))?;
-        let failures = [
-            ("trap", &stats.traps),
-            ("deadline", &stats.deadlines),
-            ("memory", &stats.memory),
-            ("nonsense", &stats.nonsense),
-            ("failed", &stats.failed),
-        ];
-        let failures = failures
+        let failures = stats
+            .failures()
             .into_iter()
-            .map(|(kind, count)| (vec![name(), ("kind", kind.to_owned())], count.get()));
+            .map(|(kind, count)| (vec![name(), ("kind", kind.to_owned())], count));
         let help = "Calls that a plugin failed, by kind; the native default answered";
         page.counters("truststram_plugin_failures", help, failures.collect())?;
         let skipped = one(stats.unavailable.get());

@@ -12,7 +12,7 @@ use truststram_api::ports::Operate;
 use truststram_base::{Clock, Counter};
 use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
 use truststram_model::Engine;
-use truststram_policy::{BatcherPlugin, Host};
+use truststram_policy::{Batcher, Host, Kind, Plugin};
 use truststram_proxy::GatewayStats;
 use truststram_store::Store;
 
@@ -38,7 +38,7 @@ pub struct Parts {
     /// The plugin host.
     pub plugins: Arc<Host>,
     /// The batcher plugin.
-    pub batcher: Arc<BatcherPlugin>,
+    pub batcher: Arc<Plugin<Batcher>>,
     /// Records dropped although their answer was given.
     pub dropped: Arc<Counter>,
     /// The access log, if there is one.
@@ -175,19 +175,15 @@ fn plugin(parts: &Parts) -> Value {
     let (info, stats) = (plugin.info(), plugin.stats());
     json!({
         "name": plugin.name(),
-        "kind": "batcher",
+        "kind": Batcher::NAME,
         "component": info.name,
         "version": info.version,
         "summary": info.summary,
         "allocator": if parts.plugins.uses_pooling() { "pooling" } else { "on demand" },
         "calls": stats.calls.get(),
         "breaker_open": plugin.is_breaker_open(),
-        "failures": {
-            "trap": stats.traps.get(),
-            "deadline": stats.deadlines.get(),
-            "memory": stats.memory.get(),
-            "nonsense": stats.nonsense.get(),
-            "failed": stats.failed.get(),
-        },
+        "failures": stats.failures().into_iter().collect::<BTreeMap<_, _>>(),
+        "last_error": stats.last_error(),
+        "swaps": stats.swaps.get(),
     })
 }

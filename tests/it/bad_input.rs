@@ -89,7 +89,7 @@ fn a_full_queue_is_answered_503_with_retry_after() {
     // The batcher waits for company up to half of the target; the queue holds one request.
     let config = "[api]\ndeadline_ms = 60000\n\
         [inference]\nqueue_requests_max = 1\ncores = \"0\"\nbatch_target_us = 10000000\n\
-        [[plugins]]\nname = \"batcher\"\nkind = \"batcher\"\nbuiltin = \"batcher\"\n\
+        [[plugins]]\nname = \"batcher\"\nkind = \"batcher\"\nbuiltin = \"deadline\"\n\
         settings = { wait_us = 1000000, min_batch = 2 }\n";
     let server = Server::start_configured(dir.path(), config);
     let row = held_out().row(0).to_vec();

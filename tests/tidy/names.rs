@@ -76,6 +76,7 @@ const BANS: &[Ban] = &[
         "engine/machine/",
         "engine/model/src/kernels/",
         "engine/model/src/kernels.rs",
+        "engine/policy/src/compiled.rs",
     ]),
     ban("anyhow", Place::CodeButTests, "use the error enum of the crate").except(&[
         "engine/main.rs",

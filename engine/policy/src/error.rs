@@ -10,13 +10,17 @@ use truststram_machine::MachineError;
 /// Why a plugin, or the host of plugins, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// No plugin of this name is embedded.
-    #[error("plugin `{plugin}`: no built-in component is named `{builtin}`; `batcher` is")]
+    /// No policy of this name and kind ships.
+    #[error("plugin `{plugin}`: no built-in {kind} is named `{builtin}`; known: {known}")]
     UnknownBuiltin {
         /// The plugin.
         plugin: String,
         /// What was asked for.
         builtin: String,
+        /// Its kind.
+        kind: &'static str,
+        /// What there is.
+        known: String,
     },
     /// The file cannot be read.
     #[error("plugin `{plugin}`: cannot read {}: {source}", path.display())]
@@ -57,12 +61,14 @@ pub enum PolicyError {
         allowed: &'static str,
     },
     /// The component lacks what its kind exports.
-    #[error("plugin `{plugin}`: does not export `{export}`, which a batcher must")]
+    #[error("plugin `{plugin}`: does not export `{export}`, which a {kind} must")]
     MissingExport {
         /// The plugin.
         plugin: String,
         /// What is missing.
         export: &'static str,
+        /// Its kind.
+        kind: &'static str,
     },
     /// The component exports the right names with other types, or cannot be started.
     #[error("plugin `{plugin}`: cannot be started: {source:#}")]

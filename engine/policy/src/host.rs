@@ -4,15 +4,18 @@
 //! [`Host::close`] or the drop joins.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use truststram_base::Clock;
 use wasmtime::Engine;
 
-use crate::batcher::BatcherPlugin;
+use crate::compiled::CompiledCache;
 use crate::engine;
 use crate::error::PolicyError;
+use crate::kind::Kind;
 use crate::load;
+use crate::plugin::{Plugin, Surroundings};
 use crate::repair::Repair;
 use crate::spec::PluginSpec;
 use crate::ticker::Ticker;
@@ -21,6 +24,7 @@ use crate::ticker::Ticker;
 pub struct Host {
     engine: Engine,
     uses_pooling: bool,
+    compiled: CompiledCache,
     clock: Arc<dyn Clock>,
     ticker: Ticker,
     repair: Repair,
@@ -33,23 +37,50 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// Sets up the engine and starts its threads.
+    /// Sets up the engine and starts its threads. Nothing compiled is kept.
     pub fn new(clock: Arc<dyn Clock>) -> Result<Self, PolicyError> {
-        let (engine, uses_pooling) = engine::make()?;
-        let ticker = Ticker::start(engine.clone())?;
-        let repair = Repair::start()?;
-        Ok(Self { engine, uses_pooling, clock, ticker, repair })
+        Self::with_cache(clock, None)
     }
 
-    /// Loads a batcher: checked, compiled, started once and configured.
+    /// The same with a directory, which nobody else may write to, for compiled components.
+    pub fn with_cache(
+        clock: Arc<dyn Clock>,
+        directory: Option<PathBuf>,
+    ) -> Result<Self, PolicyError> {
+        let (engine, uses_pooling) = engine::make()?;
+        let compiled = CompiledCache::new(&engine, directory);
+        let ticker = Ticker::start(engine.clone())?;
+        let repair = Repair::start()?;
+        Ok(Self { engine, uses_pooling, compiled, clock, ticker, repair })
+    }
+
+    /// Loads a plugin of kind `K`: checked, compiled, started once and configured.
     ///
     /// # Errors
     /// What is wrong with the component, by name.
-    pub fn load_batcher(&self, spec: &PluginSpec) -> Result<Arc<BatcherPlugin>, PolicyError> {
-        let pre = load::batcher(&self.engine, spec)?;
-        let (clock, pulse) = (self.clock.clone(), self.ticker.pulse());
-        let repairs = self.repair.queue();
-        BatcherPlugin::new(spec, &self.engine, pre, clock, pulse, repairs).map(Arc::new)
+    pub fn load<K: Kind>(&self, spec: &PluginSpec) -> Result<Arc<Plugin<K>>, PolicyError> {
+        let loaded = load::load::<K>(&self.engine, &self.compiled, spec)?;
+        let surroundings = Surroundings {
+            engine: self.engine.clone(),
+            clock: self.clock.clone(),
+            pulse: self.ticker.pulse(),
+            repairs: self.repair.queue(),
+        };
+        Plugin::new(loaded, surroundings).map(Arc::new)
+    }
+
+    /// Puts the component that `spec` names in the place of the one that `plugin` has, while its
+    /// instances are at work: each finishes the call it is in, hands on what it has learnt, and
+    /// goes over before its next call. The name stays the old one.
+    ///
+    /// # Errors
+    /// What is wrong with the new component; the old one stays.
+    pub fn replace<K: Kind>(
+        &self,
+        plugin: &Plugin<K>,
+        spec: &PluginSpec,
+    ) -> Result<(), PolicyError> {
+        plugin.replace(load::load::<K>(&self.engine, &self.compiled, spec)?)
     }
 
     /// Whether instances come from a pool, or are allocated on demand for want of address space.

@@ -5,24 +5,44 @@
 //! Refuses to know what a decision is used for; `engine/wire` joins it to the model.
 //! Bound: memory and time per call from [`PluginLimits`], instances by the engine's pool.
 
+mod aggregator;
 mod batcher;
+mod builtin;
+mod compiled;
 mod engine;
 mod error;
 mod host;
+mod instance;
+mod kernel;
+mod kind;
 mod load;
+mod placer;
+mod plugin;
 mod repair;
 mod rest;
+mod router;
+mod selector;
 mod spec;
 mod state;
+mod stats;
+mod text;
 mod ticker;
+mod tuner;
 mod v0_1_0;
 
-pub use batcher::{
-    BatchDecision, BatchView, BatcherInstance, BatcherPlugin, PluginInfo, PluginStats, Refusal,
-};
+pub use aggregator::UPDATES_MAX;
+pub use builtin::{Builtin, builtins};
 pub use error::PolicyError;
 pub use host::Host;
+pub use instance::Instance;
+pub use kernel::{TILE_COORDINATES_MAX, Tile};
+pub use kind::{Aggregator, Batcher, Kernel, Kind, Placer, Router, Selector, Tuner};
+pub use placer::{SITES_MAX, WORKLOADS_MAX};
+pub use plugin::{Plugin, PluginInfo};
+pub use selector::CLIENTS_MAX;
 pub use spec::{PluginLimits, PluginSource, PluginSpec};
+pub use stats::{PluginStats, Refusal};
+pub use tuner::{PARAMETERS_MAX, WINDOWS_MAX};
 
 #[cfg(test)]
 mod tests;

@@ -1,36 +1,99 @@
-//! Owns the way from bytes to a checked component: size, imports, exports, compilation.
+//! Owns the way from what the operator says to a checked component: size, imports, exports,
+//! compilation, settings.
 //!
 //! Refuses to run it. Bound: files of [`PLUGIN_FILE_BYTES_MAX`].
 
+use std::borrow::Cow;
 use std::fs;
-use std::sync::Arc;
 
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
 use wasmtime::Engine;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, Linker};
 
+use crate::builtin;
+use crate::compiled::CompiledCache;
 use crate::error::PolicyError;
+use crate::kind::Kind;
 use crate::spec::{PluginSource, PluginSpec};
-use crate::state::InstanceState;
-use crate::v0_1_0::{Batcher, BatcherPre};
-
-/// The components that ship inside the binary.
-const BATCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/batcher.wasm"));
 
 const IMPORTS: [&str; 2] = ["truststram:policy/host@0.1", "truststram:policy/types@0.1"];
 const IMPORTS_SHOWN: &str = "truststram:policy/host@0.1 and truststram:policy/types@0.1";
-const EXPORTS: [&str; 2] =
-    ["truststram:policy/lifecycle@0.1.0", "truststram:policy/batching@0.1.0"];
 
-/// Compiles the component that `spec` names, ready to be instantiated.
-pub(crate) fn batcher(
+/// A checked and compiled component with its settings.
+pub(crate) struct Loaded<K: Kind> {
+    pub(crate) pre: K::Pre,
+    /// With complete settings, and without the bytes of the component.
+    pub(crate) spec: PluginSpec,
+    /// Of the component, in hexadecimal.
+    pub(crate) sha256: String,
+}
+
+/// Compiles the component that `spec` names, ready to be instantiated, and completes its settings.
+pub(crate) fn load<K: Kind>(
     engine: &Engine,
+    compiled: &CompiledCache,
     spec: &PluginSpec,
-) -> Result<BatcherPre<InstanceState>, PolicyError> {
+) -> Result<Loaded<K>, PolicyError> {
     let plugin = || spec.name.clone();
-    let bytes = bytes(spec)?;
-    let component = Component::new(engine, &*bytes)
+    let too_large =
+        |bytes| PolicyError::TooLarge { plugin: plugin(), bytes, bytes_max: PLUGIN_FILE_BYTES_MAX };
+    let (bytes, settings_json) = match &spec.source {
+        PluginSource::Bytes(bytes) if bytes.len() as u64 > PLUGIN_FILE_BYTES_MAX => {
+            return Err(too_large(bytes.len() as u64));
+        }
+        PluginSource::Bytes(bytes) => (Cow::from(&**bytes), spec.settings_json.clone()),
+        PluginSource::File(path) => {
+            let unreadable =
+                |source| PolicyError::Read { plugin: plugin(), path: path.clone(), source };
+            let bytes = fs::metadata(path).map_err(unreadable)?.len();
+            if bytes > PLUGIN_FILE_BYTES_MAX {
+                return Err(too_large(bytes));
+            }
+            (Cow::from(fs::read(path).map_err(unreadable)?), spec.settings_json.clone())
+        }
+        PluginSource::Builtin(name) => {
+            let Some(found) = builtin::of_kind::<K>(name) else {
+                let (builtin, kind) = (name.clone(), K::NAME);
+                let known = builtin::names(kind);
+                return Err(PolicyError::UnknownBuiltin { plugin: plugin(), builtin, kind, known });
+            };
+            (Cow::from(found.component), settings_of(found.name, spec)?)
+        }
+    };
+    let sha256 = hex(&Sha256::digest(&*bytes));
+    let component = compiled
+        .component(engine, &bytes, &sha256)
         .map_err(|source| PolicyError::NotAComponent { plugin: plugin(), source })?;
+    check_names::<K>(engine, &component, &spec.name)?;
+    let mut linker = Linker::new(engine);
+    let pre = K::link(&mut linker, &component)
+        .map_err(|source| PolicyError::Instantiate { plugin: plugin(), source })?;
+    Ok(Loaded { pre, spec: PluginSpec { settings_json, ..spec.clone() }, sha256 })
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The settings of a policy that ships: the operator's, and which policy of its component it is.
+fn settings_of(name: &str, spec: &PluginSpec) -> Result<String, PolicyError> {
+    let refused = |message: String| PolicyError::Settings { plugin: spec.name.clone(), message };
+    let mut settings: Map<String, Value> = serde_json::from_str(&spec.settings_json)
+        .map_err(|error| refused(format!("the settings must be one JSON object: {error}")))?;
+    if settings.insert("policy".to_owned(), name.into()).is_some() {
+        return Err(refused("`policy` is said by `builtin` already".to_owned()));
+    }
+    Ok(Value::Object(settings).to_string())
+}
+
+fn check_names<K: Kind>(
+    engine: &Engine,
+    component: &Component,
+    plugin: &str,
+) -> Result<(), PolicyError> {
     let facts = component.component_type();
     let foreign = facts.imports(engine).map(|(name, _)| name.to_owned()).find(|name| {
         // A later patch version may add nothing that we would not give.
@@ -38,36 +101,13 @@ pub(crate) fn batcher(
             .iter()
             .any(|known| name.strip_prefix(known).is_some_and(|rest| rest.starts_with('.')))
     });
+    let plugin = plugin.to_owned();
     if let Some(import) = foreign {
-        return Err(PolicyError::Import { plugin: plugin(), import, allowed: IMPORTS_SHOWN });
+        return Err(PolicyError::Import { plugin, import, allowed: IMPORTS_SHOWN });
     }
-    for export in EXPORTS {
-        if component.get_export_index(None, export).is_none() {
-            return Err(PolicyError::MissingExport { plugin: plugin(), export });
-        }
+    let missing = K::EXPORTS.iter().find(|name| component.get_export_index(None, name).is_none());
+    match missing {
+        Some(export) => Err(PolicyError::MissingExport { plugin, export, kind: K::NAME }),
+        None => Ok(()),
     }
-    let unusable = |source| PolicyError::Instantiate { plugin: plugin(), source };
-    let mut linker = Linker::new(engine);
-    Batcher::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut InstanceState| state)
-        .map_err(unusable)?;
-    linker.instantiate_pre(&component).and_then(BatcherPre::new).map_err(unusable)
-}
-
-fn bytes(spec: &PluginSpec) -> Result<Arc<[u8]>, PolicyError> {
-    let plugin = || spec.name.clone();
-    let path = match &spec.source {
-        PluginSource::Builtin("batcher") => return Ok(BATCHER.into()),
-        PluginSource::Builtin(other) => {
-            let builtin = (*other).to_owned();
-            return Err(PolicyError::UnknownBuiltin { plugin: plugin(), builtin });
-        }
-        PluginSource::File(path) => path,
-    };
-    let unreadable = |source| PolicyError::Read { plugin: plugin(), path: path.clone(), source };
-    let bytes = fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > PLUGIN_FILE_BYTES_MAX {
-        let bytes_max = PLUGIN_FILE_BYTES_MAX;
-        return Err(PolicyError::TooLarge { plugin: plugin(), bytes, bytes_max });
-    }
-    fs::read(path).map(Into::into).map_err(unreadable)
 }

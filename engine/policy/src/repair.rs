@@ -4,19 +4,14 @@
 //! [`JOBS_MAX`]; an instance asks once per death, so more cannot be needed.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use truststram_machine::{MachineError, Priority, Thread, ThreadSpec};
 
-use crate::batcher::{BatcherPlugin, Live};
-
 const JOBS_MAX: usize = 2_048;
 
-/// One instance to replace.
-pub(crate) struct Job {
-    pub(crate) plugin: Arc<BatcherPlugin>,
-    pub(crate) place: SyncSender<Live>,
-}
+/// Makes one instance and hands it to its worker.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 enum Message {
     Replace(Job),
@@ -28,10 +23,10 @@ enum Message {
 pub(crate) struct RepairQueue(SyncSender<Message>);
 
 impl RepairQueue {
-    /// Queues a job; never waits.
-    pub(crate) fn ask(&self, job: Job) {
-        // With the thread gone the process is ending, and the native default serves.
-        let _ = self.0.try_send(Message::Replace(job));
+    /// Queues a job and says whether there was room; never waits. With the thread gone the process
+    /// is ending, and the native defaults serve.
+    pub(crate) fn ask(&self, job: Job) -> bool {
+        self.0.try_send(Message::Replace(job)).is_ok()
     }
 }
 
@@ -68,12 +63,6 @@ impl Repair {
 
 fn run(queue: &Receiver<Message>) {
     while let Ok(Message::Replace(job)) = queue.recv() {
-        match job.plugin.start() {
-            Ok(live) => {
-                // The worker may have ended meanwhile.
-                let _ = job.place.try_send(live);
-            }
-            Err(error) => tracing::error!(%error, "a plugin instance cannot be replaced"),
-        }
+        job();
     }
 }

@@ -3,6 +3,7 @@
 //! Refuses to know where it was said. Bound: plain data.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A plugin to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +21,12 @@ pub struct PluginSpec {
 /// Where a component comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PluginSource {
-    /// One that is embedded in the binary; `batcher` is.
-    Builtin(&'static str),
+    /// A policy that ships inside the binary, by its name.
+    Builtin(String),
     /// A component file.
     File(PathBuf),
+    /// The bytes of a component.
+    Bytes(Arc<[u8]>),
 }
 
 /// What one call of a plugin may use.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use truststram_base::{Clock, Counter};
 use wasmtime::ResourceLimiter;
 
-use crate::v0_1_0::truststram::policy::{host, types};
+use crate::v0_1_0::{host, types};
 
 const LOG_LINES_PER_WINDOW: u32 = 10;
 const LOG_WINDOW_US: u64 = 1_000_000;
@@ -17,7 +17,7 @@ const LOG_LINE_BYTES_MAX: usize = 1_024;
 const TABLE_ELEMENTS_MAX: usize = 10_000;
 
 /// The state of one instance.
-pub(crate) struct InstanceState {
+pub struct InstanceState {
     plugin: Arc<str>,
     clock: Arc<dyn Clock>,
     memory_bytes_max: usize,
@@ -86,9 +86,7 @@ impl host::Host for InstanceState {
             self.log_lines_dropped.add(1);
             return Ok(());
         }
-        let cut = message.floor_char_boundary(LOG_LINE_BYTES_MAX);
-        // Control characters could forge lines or colours in an operator's terminal.
-        let text: String = message[..cut].chars().filter(|c| !c.is_control()).collect();
+        let text = crate::text::line(&message, LOG_LINE_BYTES_MAX);
         let plugin = &*self.plugin;
         match level {
             host::Level::Trace => tracing::trace!(plugin, "{text}"),

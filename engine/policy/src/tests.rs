@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use truststram_base::{Counter, ManualClock};
 
+use truststram_decide::batching::{Decision, Moment};
+
 use crate::{
-    BatchDecision, BatchView, Host, PluginLimits, PluginSource, PluginSpec, PluginStats,
-    PolicyError, Refusal,
+    Batcher, Host, Kernel, PluginLimits, PluginSource, PluginSpec, PluginStats, PolicyError,
+    Refusal, Tile,
 };
 
 #[path = "../../../tests/golden/plugins/component.rs"]
 mod golden;
+mod twins;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -34,25 +37,152 @@ fn file(dir: &tempfile::TempDir, bytes: &[u8]) -> PluginSource {
     PluginSource::File(path)
 }
 
-const VIEW: BatchView = BatchView { queued: 5, oldest_us: 10, batch_max: 32, target_us: 10_000 };
+fn builtin(name: &str) -> PluginSource {
+    PluginSource::Builtin(name.to_owned())
+}
+
+const VIEW: Moment =
+    Moment { bucket: 0, queued: 5, oldest_us: 10, batch_max: 32, target_us: 10_000 };
 const WAIT: Duration = Duration::from_secs(60);
 
+/// The component of a kernel whose `reduce-chunk` is this WAT body.
+fn kernel(body: &str) -> Vec<u8> {
+    let wat = format!(
+        "(module (memory (export \"memory\") 16)
+           (global $free (mut i32) (i32.const 4096))
+           (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32)
+             (local $at i32)
+             (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+             (global.set $free (i32.add (local.get $at) (local.get 3)))
+             (local.get $at))
+           (func (export \"truststram:policy/kernel@0.1.0#reduce-chunk\")
+             (param $offset i64) (param $parameters i64) (param $round i64)
+             (param $weights i32) (param $weights_n i32) (param $rows i32) (param $rows_n i32)
+             (result i32)
+             (global.set $free (i32.const 4096))
+             {body}))"
+    );
+    golden::component_of(&root(), "kernel-plugin", &wat)
+}
+
 #[test]
-fn the_built_in_batcher_decides_as_documented() {
+fn kernels_reduce_and_what_is_no_reduction_is_refused() {
     let host = Host::new(Arc::new(ManualClock::at(0))).unwrap();
-    let check = |settings: &str, view: BatchView, take: u32, wait_us: u32| {
-        let spec = spec(PluginSource::Builtin("batcher"), settings);
-        let plugin = host.load_batcher(&spec).unwrap();
-        assert_eq!(plugin.info().name, "batcher");
-        let decision = plugin.instance().decide(&view);
-        assert_eq!(decision, Ok(BatchDecision { take, wait_us }), "{settings} {view:?}");
-        assert_eq!(plugin.stats().calls.get(), 1);
+    let dir = tempfile::tempdir().unwrap();
+    let tile = Tile { offset: 0, parameters: 3, round: 1 };
+    let rows: [&[f32]; 2] = [&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]];
+    let check = |body: &str, expected: Result<Vec<f32>, Refusal>| {
+        let plugin = host.load::<Kernel>(&spec(file(&dir, &kernel(body)), "{}")).unwrap();
+        let found = plugin.instance().reduce_chunk(tile, &[0.5, 0.5], &rows);
+        assert_eq!(found, expected, "{body}");
     };
-    check("{}", VIEW, 5, 0);
-    check("{}", BatchView { queued: 40, ..VIEW }, 32, 0);
-    check(r#"{"wait_us": 100}"#, VIEW, 0, 90);
-    check(r#"{"wait_us": 100, "min_batch": 5}"#, VIEW, 5, 0);
-    host.close().unwrap();
+    // Byte 8: the result, which is ok and a list; the list is the second row as it came in.
+    let answer = |pointer: &str, length: &str| {
+        format!(
+            "(i32.store (i32.const 8) (i32.const 0))
+             (i32.store (i32.const 12) {pointer}) (i32.store (i32.const 16) {length})
+             (i32.const 8)"
+        )
+    };
+    let second = "(i32.load (i32.add (local.get $rows) (i32.const 8)))";
+    let length = "(i32.load (i32.add (local.get $rows) (i32.const 12)))";
+    check(&answer(second, length), Ok(vec![4.0, 5.0, 6.0]));
+    check(&answer(second, "(i32.const 2)"), Err(Refusal::Nonsense));
+    check(&answer(second, "(i32.const 0x3fffffff)"), Err(Refusal::Failed));
+    let nan = format!("(f32.store {second} (f32.const nan)) {}", answer(second, length));
+    check(&nan, Err(Refusal::Nonsense));
+    check("unreachable", Err(Refusal::Trap));
+
+    let good = spec(file(&dir, &kernel(&answer(second, length))), "{}");
+    let mut instance = host.load::<Kernel>(&good).unwrap().instance();
+    assert_eq!(instance.reduce_chunk(tile, &[1.0], &rows), Err(Refusal::Failed));
+    let settings = spec(good.source, "{\"a\": 1}");
+    let error = host.load::<Kernel>(&settings).unwrap_err();
+    assert!(error.to_string().contains("takes no settings"), "{error}");
+}
+
+#[test]
+fn a_component_is_replaced_while_its_instances_work() {
+    let host = Host::new(Arc::new(ManualClock::at(0))).unwrap();
+    let plugin = host.load::<Batcher>(&spec(builtin("greedy"), "{}")).unwrap();
+    let mut instances = [plugin.instance(), plugin.instance()];
+    for round in 0..12 {
+        let (policy, expected) = match round % 2 {
+            0 => ("deadline", Decision { take: 0, wait_us: 4_990 }),
+            _ => ("greedy", Decision { take: 5, wait_us: 0 }),
+        };
+        host.replace(&plugin, &spec(builtin(policy), "{}")).unwrap();
+        for instance in &mut instances {
+            // It answers at every moment, from the old component until the new one has come.
+            assert!(instance.decide(&VIEW).is_ok());
+            assert!(instance.wait_ready(WAIT));
+            assert_eq!(instance.decide(&VIEW), Ok(expected));
+        }
+    }
+    assert_eq!(plugin.stats().swaps.get(), 12);
+    assert_eq!(plugin.stats().failures().map(|(_, count)| count), [0; 6]);
+    let error = host.replace(&plugin, &spec(builtin("lazy"), "{}")).unwrap_err();
+    assert!(error.to_string().contains("known: greedy, deadline"), "{error}");
+    assert_eq!(instances[0].decide(&VIEW), Ok(Decision { take: 5, wait_us: 0 }), "the old stays");
+}
+
+#[test]
+fn a_component_is_rolled_back_and_switched_off() {
+    let host = Host::new(Arc::new(ManualClock::at(0))).unwrap();
+    let plugin = host.load::<Batcher>(&spec(builtin("greedy"), "{}")).unwrap();
+    let mut instance = plugin.instance();
+    let mut answer = || {
+        assert!(instance.wait_ready(WAIT));
+        instance.decide(&VIEW).map(|decision| decision.take)
+    };
+    assert!(!plugin.roll_back(), "there was none before");
+    host.replace(&plugin, &spec(builtin("deadline"), "{}")).unwrap();
+    assert_eq!(answer(), Ok(0));
+    assert!(plugin.roll_back());
+    assert_eq!(answer(), Ok(5));
+    assert!(plugin.roll_back(), "and forward again");
+    assert_eq!(answer(), Ok(0));
+    plugin.set_enabled(false);
+    assert_eq!(answer(), Err(Refusal::Disabled));
+    assert_eq!(plugin.stats().unavailable.get(), 0, "that is no failure");
+    plugin.set_enabled(true);
+    assert_eq!(answer(), Ok(0));
+    for _ in 0..10 {
+        host.replace(&plugin, &spec(builtin("greedy"), "{}")).unwrap();
+        assert_eq!(answer(), Ok(5));
+    }
+    assert_eq!(plugin.stats().versions.get(), 2, "the present one and the one before it");
+}
+
+#[test]
+fn compiled_code_is_kept_and_never_trusted_when_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("compiled");
+    let load = || {
+        let clock = Arc::new(ManualClock::at(0));
+        let host = Host::with_cache(clock, Some(cache.clone())).unwrap();
+        let plugin = host.load::<Batcher>(&spec(builtin("greedy"), "{}")).unwrap();
+        assert_eq!(plugin.instance().decide(&VIEW), Ok(Decision { take: 5, wait_us: 0 }));
+        host.close().unwrap();
+    };
+    load();
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    let written = std::fs::read(file).unwrap();
+    let inode = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(file).unwrap());
+    let first = inode();
+    load();
+    assert_eq!(inode(), first, "it is read, not written again");
+    let mut damaged = written.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    for bytes in [&damaged[..], &written[..middle], b""] {
+        std::fs::write(file, bytes).unwrap();
+        load();
+        assert_eq!(std::fs::read(file).unwrap().len(), written.len());
+        assert_ne!(std::fs::read(file).unwrap(), bytes);
+    }
 }
 
 #[test]
@@ -62,7 +192,7 @@ fn each_kind_of_failure_is_contained_counted_and_rested_from() {
     let dir = tempfile::tempdir().unwrap();
     let check = |name: &str, refusal: Refusal, counter: fn(&PluginStats) -> &Counter| {
         let spec = spec(file(&dir, &golden::hostile(&root(), name)), "{}");
-        let plugin = host.load_batcher(&spec).unwrap();
+        let plugin = host.load::<Batcher>(&spec).unwrap();
         assert_eq!(plugin.info().name, "hostile");
         let mut instance = plugin.instance();
         for failures in 1..=3 {
@@ -93,11 +223,11 @@ fn an_instance_that_failed_once_is_used_again() {
     let clock = Arc::new(ManualClock::at(0));
     let host = Host::new(clock.clone()).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let plugin = host.load_batcher(&spec(file(&dir, &component), "{}")).unwrap();
+    let plugin = host.load::<Batcher>(&spec(file(&dir, &component), "{}")).unwrap();
     let mut instance = plugin.instance();
-    let good = Ok(BatchDecision { take: 5, wait_us: 0 });
+    let good = Ok(Decision { take: 5, wait_us: 0 });
     assert_eq!(instance.decide(&VIEW), good);
-    assert_eq!(instance.decide(&BatchView { queued: 1, ..VIEW }), Err(Refusal::Trap));
+    assert_eq!(instance.decide(&Moment { queued: 1, ..VIEW }), Err(Refusal::Trap));
     assert_eq!(instance.decide(&VIEW), Err(Refusal::Unavailable));
     assert!(instance.wait_ready(WAIT));
     assert_eq!(instance.decide(&VIEW), Err(Refusal::Unavailable), "it still rests");
@@ -111,13 +241,13 @@ fn what_is_no_batcher_is_refused_by_name() {
     let host = Host::new(Arc::new(ManualClock::at(0))).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let check = |source: PluginSource, settings: &str, expected: &str| {
-        let error: PolicyError = host.load_batcher(&spec(source, settings)).unwrap_err();
+        let error: PolicyError = host.load::<Batcher>(&spec(source, settings)).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
-    let batcher = || PluginSource::Builtin("batcher");
-    check(batcher(), r#"{"wait": 1}"#, "unknown field `wait`");
-    check(batcher(), "[]", "one JSON object");
-    check(PluginSource::Builtin("oracle"), "{}", "no built-in component is named `oracle`");
+    check(builtin("greedy"), r#"{"wait": 1}"#, "unknown field `wait`");
+    check(builtin("greedy"), r#"{"policy": "deadline"}"#, "said by `builtin` already");
+    check(builtin("greedy"), "[]", "one JSON object");
+    check(builtin("fedavg"), "{}", "no built-in batcher is named `fedavg`; known: greedy");
     check(PluginSource::File(dir.path().join("none")), "{}", "cannot read");
     check(file(&dir, b"MZ"), "{}", "not a WASM component");
     check(file(&dir, b"\0asm\x01\0\0\0"), "{}", "not a WASM component");

@@ -9,8 +9,11 @@
   (func (export "truststram:policy/lifecycle@0.1.0#describe") (result i32) (i32.const 0))
   (func (export "truststram:policy/lifecycle@0.1.0#configure") (param i32 i32) (result i32)
     (i32.const 64))
+  (func (export "truststram:policy/lifecycle@0.1.0#snapshot") (result i32) (i32.const 64))
+  (func (export "truststram:policy/lifecycle@0.1.0#restore") (param i32 i32) (result i32)
+    (i32.const 64))
   (func (export "truststram:policy/batching@0.1.0#decide")
-    (param $queued i32) (param $oldest-us i32) (param $batch-max i32) (param $target-us i32)
+    (param $bucket i32) (param $queued i32) (param $oldest-us i32) (param $batch-max i32) (param $target-us i32)
     (result i32)
     ;; DECIDE
   ))

@@ -1,0 +1,293 @@
+//! Owns what all instances of one plugin share: its component, its settings, its figures, and the
+//! exchange of the component while instances are at work.
+//!
+//! Refuses to be called for decisions; instances are. Bound: one component, the one before it for a
+//! roll-back, and older ones only while an instance still uses them.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use truststram_base::{Clock, Gauge};
+use wasmtime::{Engine, Store};
+
+use crate::error::PolicyError;
+use crate::instance::Instance;
+use crate::kind::Kind;
+use crate::load::Loaded;
+use crate::repair::RepairQueue;
+use crate::spec::PluginSpec;
+use crate::state::InstanceState;
+use crate::stats::PluginStats;
+use crate::text;
+use crate::ticker::Pulse;
+use crate::v0_1_0::types;
+
+/// Bytes that one call may move from the guest to the host.
+const HOSTCALL_FUEL: usize = 4 << 20;
+/// Bytes of a `snapshot`.
+const STATE_BYTES_MAX: usize = 1 << 20;
+/// Time that `describe`, `configure`, `snapshot` and `restore` may take, in ticks of 1 ms; they run
+/// seldom and off the path of a request.
+pub(crate) const SETUP_TICKS: u64 = 2_000;
+
+/// What a plugin says of itself, cut to the lengths that `types.wit` states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginInfo {
+    /// Its own name.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// One line for the operator.
+    pub summary: String,
+}
+
+/// What the host lends to every plugin.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) engine: Engine,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) repairs: RepairQueue,
+}
+
+/// A component with its settings, ready to be instantiated.
+pub(crate) struct Version<K: Kind> {
+    pub(crate) spec: PluginSpec,
+    sha256: String,
+    pre: K::Pre,
+    info: PluginInfo,
+    /// Counts the versions that are in memory.
+    alive: Arc<Gauge>,
+}
+
+impl<K: Kind> Drop for Version<K> {
+    fn drop(&mut self) {
+        self.alive.lower(1);
+    }
+}
+
+/// The version in use, and the one before it.
+struct Versions<K: Kind> {
+    current: Arc<Version<K>>,
+    previous: Option<Arc<Version<K>>>,
+}
+
+/// A started and configured instance.
+pub(crate) struct Live<K: Kind> {
+    /// The number of the exchange that this is an instance of.
+    pub(crate) number: u64,
+    pub(crate) version: Arc<Version<K>>,
+    pub(crate) store: Store<InstanceState>,
+    pub(crate) bindings: K::Bindings,
+}
+
+/// A plugin of kind `K`.
+pub struct Plugin<K: Kind> {
+    name: Arc<str>,
+    versions: Mutex<Versions<K>>,
+    /// How often the component was exchanged, and one; instances compare it without the lock.
+    number: AtomicU64,
+    is_enabled: AtomicBool,
+    pub(crate) stats: PluginStats,
+    pub(crate) surroundings: Surroundings,
+}
+
+impl<K: Kind> fmt::Debug for Plugin<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin").field("kind", &K::NAME).field("name", &self.name).finish()
+    }
+}
+
+impl<K: Kind> Plugin<K> {
+    /// Starts one instance, asks it what it is and hands it its settings.
+    pub(crate) fn new(loaded: Loaded<K>, surroundings: Surroundings) -> Result<Self, PolicyError> {
+        let name: Arc<str> = loaded.spec.name.as_str().into();
+        let stats = PluginStats::new();
+        let version = Version::try_out(&name, loaded, &surroundings, &stats)?;
+        let versions = Mutex::new(Versions { current: Arc::new(version), previous: None });
+        let (number, is_enabled) = (AtomicU64::new(1), AtomicBool::new(true));
+        Ok(Self { name, versions, number, is_enabled, stats, surroundings })
+    }
+
+    /// The name that the operator gave it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it says of itself.
+    pub fn info(&self) -> PluginInfo {
+        self.version().info.clone()
+    }
+
+    /// SHA-256 of its component, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        self.version().sha256.clone()
+    }
+
+    /// What the operator said of it.
+    pub fn spec(&self) -> PluginSpec {
+        self.version().spec.clone()
+    }
+
+    /// Whether it is asked at all.
+    pub fn is_enabled(&self) -> bool {
+        self.is_enabled.load(Ordering::Relaxed)
+    }
+
+    /// Has it asked, or leaves every decision to the native default.
+    pub fn set_enabled(&self, is_enabled: bool) {
+        self.is_enabled.store(is_enabled, Ordering::Relaxed);
+    }
+
+    /// What it was asked.
+    pub fn stats(&self) -> &PluginStats {
+        &self.stats
+    }
+
+    /// Whether any of its instances rests after a failure.
+    pub fn is_breaker_open(&self) -> bool {
+        self.stats.resting.get() > 0
+    }
+
+    /// An instance for one worker.
+    pub fn instance(self: &Arc<Self>) -> Instance<K> {
+        Instance::new(self.clone())
+    }
+
+    /// Puts another component in the place of this one. Instances finish the call they are in, hand
+    /// what they have learnt to the new one, and use it from its first call on.
+    ///
+    /// # Errors
+    /// What is wrong with the new one; the present one stays.
+    pub(crate) fn replace(&self, loaded: Loaded<K>) -> Result<(), PolicyError> {
+        let version = Version::try_out(&self.name, loaded, &self.surroundings, &self.stats)?;
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut versions.current, Arc::new(version));
+        versions.previous = Some(old);
+        self.exchanged();
+        Ok(())
+    }
+
+    /// Puts the component before this one back in its place; a second call undoes the first.
+    /// Returns whether there was one.
+    pub fn roll_back(&self) -> bool {
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(previous) = versions.previous.take() else { return false };
+        let old = std::mem::replace(&mut versions.current, previous);
+        versions.previous = Some(old);
+        self.exchanged();
+        true
+    }
+
+    /// Tells instances, with the lock held, so that the number and the version belong together.
+    fn exchanged(&self) {
+        self.number.fetch_add(1, Ordering::Release);
+        self.stats.swaps.add(1);
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    fn version(&self) -> Arc<Version<K>> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner).current.clone()
+    }
+
+    fn numbered_version(&self) -> (u64, Arc<Version<K>>) {
+        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.number(), versions.current.clone())
+    }
+
+    /// A new instance of the present component, with what an earlier one has learnt.
+    pub(crate) fn start(&self, state: Option<&[u8]>) -> Result<Live<K>, PolicyError> {
+        let (number, version) = self.numbered_version();
+        let (mut store, bindings) = version.start(&self.name, &self.surroundings, &self.stats)?;
+        if let Some(state) = state {
+            store.set_epoch_deadline(SETUP_TICKS);
+            match K::restore(&bindings, &mut store, state) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    let reason = message(error);
+                    tracing::warn!(plugin = &*self.name, reason, "begins without its old state");
+                }
+                Err(source) => return Err(unusable(&self.name, source)),
+            }
+        }
+        Ok(Live { number, version, store, bindings })
+    }
+}
+
+impl<K: Kind> Version<K> {
+    fn try_out(
+        name: &Arc<str>,
+        loaded: Loaded<K>,
+        surroundings: &Surroundings,
+        stats: &PluginStats,
+    ) -> Result<Self, PolicyError> {
+        let info =
+            PluginInfo { name: String::new(), version: String::new(), summary: String::new() };
+        let Loaded { pre, spec, sha256 } = loaded;
+        stats.versions.raise(1);
+        let alive = stats.versions.clone();
+        let mut version = Self { spec, sha256, pre, info, alive };
+        let (mut store, bindings) = version.start(name, surroundings, stats)?;
+        store.set_epoch_deadline(SETUP_TICKS);
+        let info = K::describe(&bindings, &mut store).map_err(|source| unusable(name, source))?;
+        version.info = PluginInfo {
+            name: text::line(&info.name, 64),
+            version: text::line(&info.version, 64),
+            summary: text::line(&info.summary, 256),
+        };
+        Ok(version)
+    }
+
+    /// A new instance, configured.
+    fn start(
+        &self,
+        name: &Arc<str>,
+        surroundings: &Surroundings,
+        stats: &PluginStats,
+    ) -> Result<(Store<InstanceState>, K::Bindings), PolicyError> {
+        let state = InstanceState::new(
+            name.clone(),
+            surroundings.clock.clone(),
+            self.spec.limits.memory_bytes,
+            stats.log_lines_dropped.clone(),
+        );
+        let mut store = Store::new(&surroundings.engine, state);
+        store.limiter(|state| state);
+        store.set_hostcall_fuel(HOSTCALL_FUEL);
+        surroundings.pulse.call_begins();
+        store.set_epoch_deadline(SETUP_TICKS);
+        let unusable = |source| unusable(name, source);
+        let bindings = K::instantiate(&self.pre, &mut store).map_err(unusable)?;
+        let configured = K::configure(&bindings, &mut store, &self.spec.settings_json);
+        configured.map_err(unusable)?.map_err(|error| PolicyError::Settings {
+            plugin: name.to_string(),
+            message: message(error),
+        })?;
+        Ok((store, bindings))
+    }
+}
+
+impl<K: Kind> Live<K> {
+    /// What the instance has learnt, unless it fails to say so.
+    pub(crate) fn snapshot(&mut self) -> Option<Vec<u8>> {
+        self.store.set_epoch_deadline(SETUP_TICKS);
+        let state = K::snapshot(&self.bindings, &mut self.store).ok()?;
+        (!state.is_empty() && state.len() <= STATE_BYTES_MAX).then_some(state)
+    }
+}
+
+/// The words of a plugin's error.
+pub(crate) fn message(error: types::Error) -> String {
+    let (types::Error::InvalidConfig(message)
+    | types::Error::Unsupported(message)
+    | types::Error::Internal(message)) = error;
+    text::line(&message, 256)
+}
+
+fn unusable(name: &str, source: wasmtime::Error) -> PolicyError {
+    PolicyError::Instantiate { plugin: name.to_owned(), source }
+}
