@@ -23,7 +23,7 @@ RUN_TESTS := cargo test --workspace --locked --no-fail-fast --tests
 endif
 
 .NOTPARALLEL:
-.PHONY: help setup build serve test check tests soak bench audit fmt $(BENCHES)
+.PHONY: help setup plugin-tools build serve test check tests soak bench audit fmt $(BENCHES)
 
 help:
 	@echo "make setup    install what a build needs and this host lacks"
@@ -59,8 +59,12 @@ endif
 	$(STEP) documentation env RUSTDOCFLAGS=-Dwarnings \
 		cargo doc --workspace --no-deps --locked --quiet
 
+# What builds the example plugins in C, Python and JavaScript, for the tests.
+plugin-tools:
+	@PLUGIN_TOOLS=target/plugin-tools scripts/plugin-tools.sh
+
 # `--workspace` in every step keeps the features equal, so that no library is built twice.
-tests: setup
+tests: setup plugin-tools
 	$(STEP) tidy cargo test --workspace --locked --quiet --test tidy
 ifdef PLUGINS
 	$(STEP) tests-plugins cargo test $(IN_PLUGINS) --workspace --locked --quiet

@@ -10,28 +10,32 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use truststram_api::Ports;
+use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
 use truststram_base::{Clock, Counter, SystemClock};
 use truststram_machine::{DirLock, HostFacts, LogFile, MachineError, Priority, RingMode, probe};
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
-use truststram_policy::{Batcher, Host, PolicyError};
+use truststram_policy::{Host, PolicyError};
 use truststram_proxy::{Bound, Gateway, GatewayOptions, Listener, ProxyError};
 use truststram_store::{Store, StoreError, StoreOptions};
 
 use crate::config::Plan;
 use crate::registry::{self, RegistryError};
+use crate::wire::background::Background;
 use crate::wire::batcher::PluginBatcher;
 use crate::wire::infer::EngineInfer;
 use crate::wire::operate::{Operator, Parts};
-use crate::wire::reader::Reader;
+use crate::wire::policies::OpenPolicies;
 use crate::wire::records::StoreRecords;
 use crate::wire::replies::Replies;
 use crate::wire::sink::{RecordingSink, Ticket};
 
 /// Model versions that may be loaded at once.
 const LOADED_MAX: usize = 64;
-/// Largest request body on the operators' side.
-const ADMIN_BODY_BYTES_MAX: usize = 1 << 20;
+/// Changes of plugins that may wait for each other.
+const LOADS_MAX: usize = 8;
+/// Largest request body on the operators' side: one plugin.
+const ADMIN_BODY_BYTES_MAX: usize = PLUGIN_FILE_BYTES_MAX as usize;
 
 /// Why the process could not start or stop.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +107,8 @@ impl Started {
 /// The running process.
 pub struct App {
     parts: Arc<Parts>,
-    reader: Arc<Reader>,
+    reader: Arc<Background>,
+    loader: Arc<Background>,
     gateway: Gateway,
     addresses: [SocketAddr; 2],
     drain: Duration,
@@ -127,8 +132,10 @@ impl App {
         let Started { lock, store, clock } = started;
         let mode = if plan.io_uring { RingMode::Auto } else { RingMode::Off };
         let (mut ring, ring_status) = probe(mode);
-        let plugins = Arc::new(Host::new(clock.clone()).map_err(AppError::Policy)?);
-        let batcher = plugins.load::<Batcher>(&plan.batcher).map_err(StartError::Plugin)?;
+        let compiled = Some(plan.data_dir.join("plugins/compiled"));
+        let plugins = Host::with_cache(clock.clone(), compiled).map_err(AppError::Policy)?;
+        let policies = OpenPolicies::start(Arc::new(plugins), plan).map_err(StartError::Plugin)?;
+        let (plugins, batcher) = (policies.host().clone(), policies.batcher().clone());
         let replies = Replies::new(plan.network_cores.len());
         let dropped = Arc::new(Counter::new());
         let engine = Arc::new(Engine::<Ticket>::start(
@@ -148,7 +155,9 @@ impl App {
         )?);
         registry::load_all(&store, &engine, &plan.data_dir, ring.as_mut(), &plan.topology)?;
         let access_log = open_access_log(plan, mode)?;
-        let reader = Arc::new(Reader::start(plan.store.read_queue_max)?);
+        let reader =
+            Arc::new(Background::start("store-reader", "read", plan.store.read_queue_max)?);
+        let loader = Arc::new(Background::start("policy-loader", "plugin", LOADS_MAX)?);
         let infer = EngineInfer {
             engine: engine.clone(),
             replies: replies.clone(),
@@ -175,6 +184,7 @@ impl App {
             infer: Arc::new(infer),
             records: Arc::new(records),
             operate: Arc::new(Operator(parts.clone())),
+            policies: Arc::new(policies.serve(loader.clone(), parts.clone())),
             server_timing: plan.api.server_timing,
         };
         let addresses = [public.address(), admin.address()];
@@ -183,7 +193,7 @@ impl App {
         let named = ["public", "admin"].into_iter().zip(gateway.stats().iter().cloned());
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
-        Ok(Self { parts, reader, gateway, addresses, drain: plan.drain, _lock: lock })
+        Ok(Self { parts, reader, loader, gateway, addresses, drain: plan.drain, _lock: lock })
     }
 
     /// The public address, with the port that was really bound.
@@ -214,12 +224,14 @@ impl App {
         self.parts.draining.store(true, Ordering::Relaxed);
         let drained = self.gateway.drain(self.drain);
         // Each step is taken whatever became of the one before; the first error is reported.
+        let loader = self.loader.close();
         let engine = self.parts.engine.close();
         let reader = self.reader.close();
         let store = self.parts.store.close();
         let log = self.parts.access_log.as_ref().map_or(Ok(()), |log| log.close());
         let plugins = self.parts.plugins.close();
         let drained = drained?;
+        loader?;
         engine?;
         reader?;
         store?;

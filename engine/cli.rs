@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod model;
 mod output;
+mod plugin;
 mod predict;
 mod serve;
 
@@ -56,6 +57,9 @@ enum Command {
     /// List or show the models of a running server.
     #[command(subcommand)]
     Model(model::ModelCommand),
+    /// Make, check and install policies.
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
     /// Print a completion script for a shell, to be sourced.
     Completions {
         /// The shell.
@@ -132,6 +136,7 @@ pub fn run() -> ExitCode {
         Command::PrintConfig { config, default } => config::print(&config, default, json),
         Command::Predict(arguments) => predict::run(&arguments, json),
         Command::Model(command) => model::run(&command, json),
+        Command::Plugin(command) => plugin::run(&command, json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "truststram", &mut script);

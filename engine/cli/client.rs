@@ -22,6 +22,29 @@ pub(super) struct ServerArgument {
     server: String,
 }
 
+/// Which server's operators' side to ask.
+#[derive(Debug, clap::Args)]
+pub(super) struct AdminArgument {
+    /// Operators' address of the running server.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    admin: String,
+}
+
+impl AdminArgument {
+    /// Asks for `path` with this method and body, and reads the answer as JSON.
+    pub(super) fn send(&self, method: &str, path: &str, body: &[u8]) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.admin.trim_end_matches('/'));
+        let media = if method == "POST" { "application/json" } else { "application/wasm" };
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(&url)
+            .header("content-type", media)
+            .body(body.to_vec())
+            .with_context(|| format!("{url} is no address"))?;
+        answer(|agent| agent.run(request), &url, "--admin")
+    }
+}
+
 impl ServerArgument {
     /// Gets `path` as JSON.
     pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
@@ -40,22 +63,30 @@ impl ServerArgument {
         ask: impl FnOnce(&ureq::Agent, &str) -> Answered,
         path: &str,
     ) -> Result<Value, Failure> {
-        let settings = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(TIMEOUT))
-            .build();
         let url = format!("{}{path}", self.server.trim_end_matches('/'));
-        let mut response = ask(&settings.into(), &url).with_context(|| {
-            format!("no answer from {url}; is `truststram serve` running there (see --server)?")
-        })?;
-        let status = response.status();
-        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
-        let value: Value = serde_json::from_str(&text.context("the answer cannot be read")?)
-            .with_context(|| format!("{url} did not answer with JSON (status {status})"))?;
-        if !status.is_success() {
-            let detail = value["detail"].as_str().unwrap_or("no detail given");
-            return Err(Failure::Failed(anyhow!("{status}: {detail}")));
-        }
-        Ok(value)
+        answer(|agent| ask(agent, &url), &url, "--server")
     }
+}
+
+fn answer(
+    ask: impl FnOnce(&ureq::Agent) -> Answered,
+    url: &str,
+    option: &str,
+) -> Result<Value, Failure> {
+    let settings = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(TIMEOUT))
+        .build();
+    let mut response = ask(&settings.into()).with_context(|| {
+        format!("no answer from {url}; is `truststram serve` running there (see {option})?")
+    })?;
+    let status = response.status();
+    let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+    let value: Value = serde_json::from_str(&text.context("the answer cannot be read")?)
+        .with_context(|| format!("{url} did not answer with JSON (status {status})"))?;
+    if !status.is_success() {
+        let detail = value["detail"].as_str().unwrap_or("no detail given");
+        return Err(Failure::Failed(anyhow!("{status}: {detail}")));
+    }
+    Ok(value)
 }

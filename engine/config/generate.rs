@@ -30,6 +30,7 @@ pub fn default_file() -> String {
     section(&mut text, "store", &default.store);
     section(&mut text, "machine", &default.machine);
     section(&mut text, "log", &default.log);
+    section(&mut text, "policy", &default.policy);
     plugin(&mut text, &raw::default_batcher());
     text
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use truststram_base::limits;
 use truststram_machine::{CpuSet, Topology};
-use truststram_policy::{Batcher, Kind, PluginLimits, PluginSource, PluginSpec, builtins};
+use truststram_policy::{
+    Batcher, Kind, PluginLimits, PluginSource, PluginSpec, PublicKey, builtins,
+};
 
 use super::problem::Problems;
 use super::raw::{self, IoUring, LogFormat, WhenFull};
@@ -45,6 +47,10 @@ pub struct Plan {
     pub io_uring: bool,
     /// The batcher policy.
     pub batcher: PluginSpec,
+    /// Keys that may sign plugins.
+    pub trusted_keys: Vec<PublicKey>,
+    /// Whether an installed plugin needs a signature.
+    pub require_signed: bool,
     /// Filter of the process's own log.
     pub log_level: String,
     /// Whether that log is JSON.
@@ -64,6 +70,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     check.limits(raw);
     check.log_level(&raw.log.level);
     let batcher = check.batcher(&raw.plugins);
+    let trusted_keys = check.keys(&raw.policy);
     let data_dir = PathBuf::from(&raw.server.data_dir);
     check.data_dir(&data_dir);
     let plan = Plan {
@@ -80,6 +87,8 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         store: raw.store.clone(),
         io_uring: raw.machine.io_uring == IoUring::Auto,
         batcher,
+        trusted_keys,
+        require_signed: raw.policy.require_signed,
         log_level: raw.log.level.clone(),
         log_json: raw.log.format == LogFormat::Json,
     };
@@ -205,6 +214,10 @@ impl Check<'_> {
                 PluginSource::Builtin(raw::DEFAULT_BATCHER.to_owned())
             }
         };
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if !(1..=64).contains(&plugin.name.len()) || !plugin.name.bytes().all(is_word) {
+            self.fail("plugins[0].name", "must be 1 to 64 letters, digits, `-` or `_`");
+        }
         let limits = &plugin.limits;
         if !(1..=1_024).contains(&limits.memory_mib) {
             self.fail("plugins[0].limits", "memory_mib must be 1 to 1024");
@@ -221,6 +234,23 @@ impl Check<'_> {
                 deadline_us: u64::from(limits.deadline_us),
             },
         }
+    }
+
+    fn keys(&mut self, policy: &raw::Policy) -> Vec<PublicKey> {
+        let mut keys = Vec::new();
+        for text in &policy.trusted_keys {
+            match PublicKey::parse(text) {
+                Some(key) => keys.push(key),
+                None => self.fail(
+                    "policy.trusted_keys",
+                    format!("`{text}` is no Ed25519 public key of 64 hexadecimal digits"),
+                ),
+            }
+        }
+        if policy.require_signed && keys.is_empty() {
+            self.fail("policy.require_signed", "needs a key in policy.trusted_keys");
+        }
+        keys
     }
 
     fn builtin(&mut self, key: &'static str, name: &str) {

@@ -24,6 +24,8 @@ pub struct Raw {
     pub machine: Machine,
     /// The process's own log.
     pub log: Log,
+    /// Who may bring policies.
+    pub policy: Policy,
     /// Policies.
     pub plugins: Vec<Plugin>,
 }
@@ -223,6 +225,16 @@ impl Default for Log {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Text }
     }
+}
+
+/// Who may bring policies.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Whether a component that is installed while serving needs a signature.
+    pub require_signed: bool,
+    /// Ed25519 public keys that may sign, 64 hexadecimal digits each.
+    pub trusted_keys: Vec<String>,
 }
 
 /// One policy.

@@ -161,6 +161,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         store: section("store", from, located, problems),
         machine: section("machine", from, located, problems),
         log: section("log", from, located, problems),
+        policy: section("policy", from, located, problems),
         plugins: Vec::new(),
     };
     match merged.remove("plugins") {
@@ -177,7 +178,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         Some(_) => problems.add("plugins", located.place("plugins"), "must be [[plugins]]"),
     }
     for name in merged.keys() {
-        let known = "server, gateway, api, inference, store, machine, log, [[plugins]]";
+        let known = "server, gateway, api, inference, store, machine, log, policy, [[plugins]]";
         problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
     }
     raw

@@ -2,13 +2,15 @@
 //! api, everything to metrics and status.
 //!
 //! Refuses to hold logic of its own: an adapter translates and counts. Bound: what the joined
-//! crates bound; the reader's queue by configuration.
+//! crates bound; the reader's queue by configuration, the loader's by
+//! [`policies`].
 
+pub mod background;
 pub mod batcher;
 pub mod infer;
 pub mod metrics;
 pub mod operate;
-pub mod reader;
+pub mod policies;
 pub mod records;
 pub mod replies;
 pub mod sink;

@@ -12,7 +12,7 @@ use truststram_api::ports::Operate;
 use truststram_base::{Clock, Counter};
 use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
 use truststram_model::Engine;
-use truststram_policy::{Batcher, Host, Kind, Plugin};
+use truststram_policy::{Batcher, Host, Kind, Plugin, PluginSource};
 use truststram_proxy::GatewayStats;
 use truststram_store::Store;
 
@@ -170,7 +170,8 @@ fn models(parts: &Parts) -> Vec<Value> {
         .collect()
 }
 
-fn plugin(parts: &Parts) -> Value {
+/// The batcher plugin: its component, whether it is asked, and how it answered.
+pub(super) fn plugin(parts: &Parts) -> Value {
     let plugin = &parts.batcher;
     let (info, stats) = (plugin.info(), plugin.stats());
     json!({
@@ -179,11 +180,24 @@ fn plugin(parts: &Parts) -> Value {
         "component": info.name,
         "version": info.version,
         "summary": info.summary,
+        "sha256": plugin.sha256(),
+        "source": source(&plugin.spec().source),
+        "settings": serde_json::from_str::<Value>(&plugin.spec().settings_json).ok(),
+        "enabled": plugin.is_enabled(),
         "allocator": if parts.plugins.uses_pooling() { "pooling" } else { "on demand" },
         "calls": stats.calls.get(),
         "breaker_open": plugin.is_breaker_open(),
         "failures": stats.failures().into_iter().collect::<BTreeMap<_, _>>(),
         "last_error": stats.last_error(),
         "swaps": stats.swaps.get(),
+        "versions_in_memory": stats.versions.get(),
     })
+}
+
+fn source(source: &PluginSource) -> Value {
+    match source {
+        PluginSource::Builtin(name) => json!({ "builtin": name }),
+        PluginSource::File(path) => json!({ "path": path }),
+        PluginSource::Bytes(_) => json!("installed"),
+    }
 }

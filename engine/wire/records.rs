@@ -11,7 +11,7 @@ use truststram_api::ports::{Failure, Page, PageFailure, PredictionsQuery, Record
 use truststram_base::{ModelEntry, ModelId, ModelVersion};
 use truststram_store::{Cursor, PredictionPage, PredictionQuery, Store, StoreError};
 
-use super::reader::Reader;
+use super::background::Background;
 use super::sink::failure_of;
 
 /// The store as the API sees it.
@@ -19,7 +19,7 @@ pub struct StoreRecords {
     /// The store.
     pub store: Arc<Store>,
     /// The thread that reads it.
-    pub reader: Arc<Reader>,
+    pub reader: Arc<Background>,
 }
 
 impl Records for StoreRecords {

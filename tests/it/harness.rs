@@ -158,6 +158,24 @@ impl Server {
         send(|agent| agent.get(format!("{}{path}", self.admin)).call())
     }
 
+    /// Puts a component in the place of the plugin `name`, or fails to.
+    pub fn install(&self, name: &str, query: &str, component: &[u8]) -> Answer {
+        let url = format!("{}/admin/v1/plugins/{name}{query}", self.admin);
+        send(|agent| agent.put(&url).header("content-type", "application/wasm").send(component))
+    }
+
+    /// Has something done to the plugin `name`.
+    pub fn plugin_action(&self, name: &str, action: &str) -> Answer {
+        let url = format!("{}/admin/v1/plugins/{name}", self.admin);
+        let body = json!({ "action": action }).to_string();
+        send(|agent| agent.post(&url).header("content-type", "application/json").send(&body))
+    }
+
+    /// What the server says of the plugin `name`.
+    pub fn plugin(&self, name: &str) -> Value {
+        self.admin_get(&format!("/admin/v1/plugins/{name}")).body
+    }
+
     pub fn post(&self, path: &str, body: &[u8]) -> Answer {
         let url = format!("{}{path}", self.public);
         send(|agent| agent.post(&url).header("content-type", "application/json").send(body))

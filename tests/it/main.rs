@@ -11,3 +11,5 @@ mod hostile_plugins;
 mod kill;
 mod life_cycle;
 mod openapi;
+mod plugin_author;
+mod plugins;

@@ -11,6 +11,7 @@ mod explain;
 mod models;
 mod openapi;
 mod pages;
+mod policies;
 pub mod ports;
 #[allow(unused_qualifications, reason = "what `utoipa::path` expands to names types in full")]
 mod predict;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
+use serde::Deserialize;
 use serde_json::Value;
 use truststram_base::{Kind, ModelEntry, ModelId, ModelVersion, RequestId, UserId};
 
@@ -181,6 +182,77 @@ pub trait Records: Send + Sync {
     /// One page of predictions.
     fn predictions(&self, query: PredictionsQuery)
     -> BoxFuture<'static, Result<Page, PageFailure>>;
+}
+
+/// A component to put to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Install {
+    /// Its bytes.
+    pub component: Vec<u8>,
+    /// The text of one JSON object.
+    pub settings_json: String,
+    /// Its signature in hexadecimal, if it has one.
+    pub signature: Option<String>,
+    /// Whether it is installed although it failed the questions that it is asked first.
+    pub force: bool,
+}
+
+/// What is done to a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyAction {
+    /// It is asked again.
+    Enable,
+    /// It is not asked; the native default decides.
+    Disable,
+    /// The component before this one takes its place; once more undoes that.
+    RollBack,
+    /// The component that the configuration names takes its place, for good.
+    Remove,
+}
+
+/// Why a plugin could not be changed; the one in use stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyFailure {
+    /// What the failure means to its receiver.
+    pub kind: Kind,
+    /// What is wrong and what to do.
+    pub detail: String,
+}
+
+impl PolicyFailure {
+    /// No plugin has this name.
+    pub fn unknown(name: &str, plugins: &[Value]) -> Self {
+        let known: Vec<&str> =
+            plugins.iter().filter_map(|plugin| plugin["name"].as_str()).collect();
+        let known = known.join(", ");
+        let detail = format!("no plugin is named `{name}`; there is {known}");
+        Self { kind: Kind::NotFound, detail }
+    }
+}
+
+impl From<Failure> for PolicyFailure {
+    fn from(failure: Failure) -> Self {
+        Self { kind: failure.kind(), detail: failure.to_string() }
+    }
+}
+
+/// The plugins as their operator sees them.
+pub trait Policies: Send + Sync {
+    /// Each plugin with its component and figures.
+    fn list(&self) -> Vec<Value>;
+    /// Puts a component in the place of the present one, now and after each start.
+    fn install(
+        &self,
+        name: String,
+        install: Install,
+    ) -> BoxFuture<'static, Result<Value, PolicyFailure>>;
+    /// Changes a plugin; ends with what it is now.
+    fn act(
+        &self,
+        name: String,
+        action: PolicyAction,
+    ) -> BoxFuture<'static, Result<Value, PolicyFailure>>;
 }
 
 /// The process as its operator sees it.

@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Query;
+use axum::extract::{DefaultBodyLimit, Query};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use http::{Method, Response, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use truststram_base::Kind;
 
-use crate::ports::{Infer, Operate, Records};
+use crate::ports::{Infer, Operate, Policies, Records};
 use crate::problem::Problem;
-use crate::{admin, batch, models, pages, predict, predictions};
+use crate::{admin, batch, models, pages, policies, predict, predictions};
 
 /// The engine behind the API.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct Ports {
     pub records: Arc<dyn Records>,
     /// Describes the process.
     pub operate: Arc<dyn Operate>,
+    /// Lists and exchanges plugins.
+    pub policies: Arc<dyn Policies>,
     /// Whether predictions carry `Server-Timing`.
     pub server_timing: bool,
 }
@@ -53,6 +55,16 @@ pub fn admin_router(ports: Ports) -> Router {
     Router::new()
         .route("/metrics", get(admin::metrics))
         .route("/admin/v1/status", get(admin::status))
+        .route("/admin/v1/plugins", get(policies::list))
+        .route(
+            "/admin/v1/plugins/{name}",
+            get(policies::show)
+                .put(policies::install)
+                .delete(policies::remove)
+                .post(policies::act)
+                // The gateway has limited the body already.
+                .layer(DefaultBodyLimit::disable()),
+        )
         .route("/livez", get(pages::livez))
         .route("/readyz", get(pages::readyz))
         .fallback(no_route)

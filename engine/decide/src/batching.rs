@@ -58,7 +58,7 @@ impl Default for Settings {
 }
 
 /// The requests of one bucket that wait at one worker, as `batching.wit` describes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Moment {
     /// Which bucket of the model; 0 where all requests are of one size.
     pub bucket: u32,
@@ -73,7 +73,7 @@ pub struct Moment {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Decision {
     /// How many run now, oldest first; 0 means wait.
     pub take: u32,

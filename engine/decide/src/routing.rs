@@ -86,6 +86,9 @@ impl Table {
     }
 }
 
+/// Keys of turns are counted from the least again beyond this, so that they stay precise.
+const KEY_MAX: f64 = 1e9;
+
 /// One candidate in the heap.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -101,10 +104,12 @@ struct Entry {
 pub struct Router {
     policy: Policy,
     heap: Vec<Entry>,
-    /// Ids of the latest table, and the key of each candidate after the latest pick; infinite for
-    /// one that could not be picked.
+    /// Where turns are taken: ids of the latest table, and the key of each candidate after the
+    /// latest pick; infinite for one that could not be picked.
     ids: Vec<u32>,
     keys: Vec<f64>,
+    /// The least of the keys as the table came.
+    least: f64,
 }
 
 impl Router {
@@ -119,30 +124,50 @@ impl Router {
         if !table.is_even() {
             return;
         }
-        let keys = self.first_keys(table);
-        let is_up = |&index: &usize| table.states[index] & (HEALTHY | DRAINING) == HEALTHY;
-        let has_room = |&index: &usize| {
-            let (in_flight, capacity) = (table.in_flight[index], table.capacities[index]);
-            capacity == 0 || in_flight < capacity
-        };
-        // At most u32::MAX candidates fit into the memory of a component.
-        let entry = |index: usize| Entry {
-            key: keys[index],
-            step: step(self.policy, table, index),
-            index: index as u32,
-        };
-        let all = 0..table.ids.len();
-        self.heap.extend(all.clone().filter(is_up).filter(has_room).map(entry));
+        if self.takes_turns() {
+            self.carry_keys(&table.ids);
+        }
+        self.fill(table, true);
         if self.heap.is_empty() {
             // All are full: the host's queues decide then.
-            self.heap.extend(all.filter(is_up).map(entry));
-        }
-        self.keys = vec![f64::INFINITY; keys.len()];
-        self.heap.iter().for_each(|entry| self.keys[entry.index as usize] = entry.key);
-        if self.ids != table.ids {
-            self.ids.clone_from(&table.ids);
+            self.fill(table, false);
         }
         (0..self.heap.len() / 2).rev().for_each(|at| sift_down(&mut self.heap, at));
+    }
+
+    fn takes_turns(&self) -> bool {
+        matches!(self.policy, Policy::Weighted | Policy::RoundRobin)
+    }
+
+    /// Puts the candidates of `table` that can be picked into the heap, in no order yet.
+    fn fill(&mut self, table: &Table, needs_room: bool) {
+        let loads = table.states.iter().zip(&table.in_flight).zip(&table.capacities);
+        let speeds = table.weights.iter().zip(&table.latency_us).zip(&table.error_shares);
+        let rows = loads.zip(speeds).enumerate();
+        for (index, (((state, in_flight), capacity), ((weight, latency_us), errors))) in rows {
+            let is_up = state & (HEALTHY | DRAINING) == HEALTHY;
+            let has_room = *capacity == 0 || in_flight < capacity;
+            if !is_up || (needs_room && !has_room) {
+                if let Some(key) = self.keys.get_mut(index) {
+                    *key = f64::INFINITY;
+                }
+                continue;
+            }
+            let step = step(self.policy, *weight, *latency_us, *errors);
+            let key = match self.keys.get_mut(index) {
+                // Turns already taken count on; a candidate that is new or comes back begins with
+                // the least of them, so that it does not get all requests until it has caught up.
+                Some(key) => {
+                    *key = if *key < f64::INFINITY { *key } else { self.least };
+                    *key
+                }
+                // With the request to be placed among them, so that of two idle ones the better
+                // goes first.
+                None => step * (f64::from(*in_flight) + 1.0),
+            };
+            // At most u32::MAX candidates fit into the memory of a component.
+            self.heap.push(Entry { key, step, index: index as u32 });
+        }
     }
 
     /// Picks the index of a candidate of the latest table, or [`NO_CHOICE`]. `cost_hint` is the
@@ -162,47 +187,37 @@ impl Router {
         index
     }
 
-    /// The keys with which the candidates of `table` begin.
-    fn first_keys(&self, table: &Table) -> Vec<f64> {
-        match self.policy {
-            Policy::LeastConn | Policy::Latency => (0..table.ids.len())
-                // With the request to be placed among them, so that of two idle ones the better
-                // goes first.
-                .map(|i| step(self.policy, table, i) * (f64::from(table.in_flight[i]) + 1.0))
-                .collect(),
-            Policy::Weighted | Policy::RoundRobin => self.carried_keys(&table.ids),
+    /// Brings the keys of the table before to the order of this one; those of others are infinite.
+    fn carry_keys(&mut self, ids: &[u32]) {
+        if self.ids != ids {
+            let mut known: Vec<(u32, f64)> =
+                self.ids.iter().copied().zip(self.keys.iter().copied()).collect();
+            known.sort_unstable_by_key(|&(id, _)| id);
+            let key_of = |id: &u32| known.binary_search_by_key(id, |&(known, _)| known);
+            self.keys =
+                ids.iter().map(|id| key_of(id).map_or(f64::INFINITY, |at| known[at].1)).collect();
+            self.ids = ids.to_vec();
         }
-    }
-
-    /// Turns already taken count on; a candidate that is new or comes back begins with the least
-    /// of them, so that it does not get all requests until it has caught up.
-    fn carried_keys(&self, ids: &[u32]) -> Vec<f64> {
-        let least = self.keys.iter().copied().fold(f64::INFINITY, f64::min);
-        let least = if least.is_finite() { least } else { 0.0 };
-        // Keys are counted from the least again, so that they never grow out of precision.
-        let counted = |key: f64| if key.is_finite() { key - least } else { 0.0 };
-        if self.ids == ids {
-            return self.keys.iter().map(|&key| counted(key)).collect();
+        let least = self.keys.iter().copied().fold(f64::INFINITY, |a, b| if b < a { b } else { a });
+        self.least = if least < f64::INFINITY { least } else { 0.0 };
+        if self.least > KEY_MAX {
+            self.keys.iter_mut().for_each(|key| *key -= self.least);
+            self.least = 0.0;
         }
-        let mut known: Vec<(u32, f64)> =
-            self.ids.iter().copied().zip(self.keys.iter().copied()).collect();
-        known.sort_unstable_by_key(|&(id, _)| id);
-        let key_of = |id: &u32| known.binary_search_by_key(id, |&(known, _)| known);
-        ids.iter().map(|id| key_of(id).map_or(0.0, |at| counted(known[at].1))).collect()
     }
 }
 
 /// What one unit of work adds to the key of a candidate.
-fn step(policy: Policy, table: &Table, index: usize) -> f64 {
-    let weight = f64::from(table.weights[index].max(1));
+fn step(policy: Policy, weight: u32, latency_us: f32, errors: f32) -> f64 {
+    let weight = f64::from(weight.max(1));
     match policy {
         Policy::RoundRobin => 1.0,
         Policy::LeastConn | Policy::Weighted => 1.0 / weight,
         Policy::Latency => {
-            let latency_us = f64::from(table.latency_us[index]);
+            let latency_us = f64::from(latency_us);
             // A candidate that has not answered yet counts as a fast one, so that it is tried.
             let latency_us = if latency_us.is_finite() { latency_us.max(1.0) } else { 1.0 };
-            let errors = f64::from(table.error_shares[index]);
+            let errors = f64::from(errors);
             let errors = if errors.is_finite() { errors.clamp(0.0, 0.99) } else { 0.0 };
             // A request that fails is tried again: with this share of failures it takes, on
             // average, so many tries.

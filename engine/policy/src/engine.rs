@@ -14,8 +14,10 @@ const INSTANCES_MAX: u32 = 128;
 /// Memory that one instance of the pool may ever have; a plugin's own limit is lower.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
 
-/// The engine and whether it uses the pool.
-pub(crate) fn make() -> Result<(Engine, bool), PolicyError> {
+/// The engine and whether it uses the pool. `counts_fuel` makes it count instructions, which slows
+/// tight loops.
+pub(crate) fn make(counts_fuel: bool) -> Result<(Engine, bool), PolicyError> {
+    let config = |allocation| config(allocation, counts_fuel);
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(INSTANCES_MAX)
         .total_core_instances(INSTANCES_MAX * 2)
@@ -30,12 +32,13 @@ pub(crate) fn make() -> Result<(Engine, bool), PolicyError> {
     engine.map(|engine| (engine, false)).map_err(PolicyError::Host)
 }
 
-fn config(allocation: InstanceAllocationStrategy) -> Config {
+fn config(allocation: InstanceAllocationStrategy, counts_fuel: bool) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
         .concurrency_support(false)
         .epoch_interruption(true)
+        .consume_fuel(counts_fuel)
         .allocation_strategy(allocation);
     config
 }

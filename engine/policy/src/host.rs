@@ -18,12 +18,18 @@ use crate::load;
 use crate::plugin::{Plugin, Surroundings};
 use crate::repair::Repair;
 use crate::spec::PluginSpec;
+#[cfg(doc)]
+use crate::stats::PluginStats;
 use crate::ticker::Ticker;
+
+/// Most instructions of one call on a host that counts them.
+pub const FUEL_MAX: u64 = 1_000_000_000;
 
 /// The host of plugins.
 pub struct Host {
     engine: Engine,
     uses_pooling: bool,
+    counts_fuel: bool,
     compiled: CompiledCache,
     clock: Arc<dyn Clock>,
     ticker: Ticker,
@@ -47,11 +53,28 @@ impl Host {
         clock: Arc<dyn Clock>,
         directory: Option<PathBuf>,
     ) -> Result<Self, PolicyError> {
-        let (engine, uses_pooling) = engine::make()?;
+        Self::make(clock, directory, false)
+    }
+
+    /// A host that counts the instructions of each call, in [`PluginStats::fuel`], and stops a call
+    /// after [`FUEL_MAX`] of them, so that a check ends the same on every machine.
+    pub fn counting(
+        clock: Arc<dyn Clock>,
+        directory: Option<PathBuf>,
+    ) -> Result<Self, PolicyError> {
+        Self::make(clock, directory, true)
+    }
+
+    fn make(
+        clock: Arc<dyn Clock>,
+        directory: Option<PathBuf>,
+        counts_fuel: bool,
+    ) -> Result<Self, PolicyError> {
+        let (engine, uses_pooling) = engine::make(counts_fuel)?;
         let compiled = CompiledCache::new(&engine, directory);
         let ticker = Ticker::start(engine.clone())?;
         let repair = Repair::start()?;
-        Ok(Self { engine, uses_pooling, compiled, clock, ticker, repair })
+        Ok(Self { engine, uses_pooling, counts_fuel, compiled, clock, ticker, repair })
     }
 
     /// Loads a plugin of kind `K`: checked, compiled, started once and configured.
@@ -65,6 +88,7 @@ impl Host {
             clock: self.clock.clone(),
             pulse: self.ticker.pulse(),
             repairs: self.repair.queue(),
+            counts_fuel: self.counts_fuel,
         };
         Plugin::new(loaded, surroundings).map(Arc::new)
     }

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{Store, Trap};
 
+use crate::host::FUEL_MAX;
 use crate::kind::{Called, Kind};
 use crate::plugin::{Live, Plugin, message};
 use crate::rest::Rest;
 use crate::state::InstanceState;
 use crate::stats::{Fault, Refusal};
-use crate::ticker::TICK_US;
 use crate::v0_1_0::types;
 
 /// One worker's instance of a plugin.
@@ -28,6 +28,8 @@ pub struct Instance<K: Kind> {
     /// A replacement was asked for and has not come yet.
     awaits: bool,
     rest: Rest,
+    /// The number of the exchange whose component was called last.
+    called: u64,
 }
 
 impl<K: Kind> Instance<K> {
@@ -35,7 +37,8 @@ impl<K: Kind> Instance<K> {
         let (replace, replacement) = sync_channel(1);
         let live = plugin.start(None).ok();
         let rest = Rest::default();
-        let mut instance = Self { plugin, live, replace, replacement, awaits: false, rest };
+        let mut instance =
+            Self { plugin, live, replace, replacement, awaits: false, rest, called: 0 };
         if instance.live.is_none() {
             instance.ask_for_replacement(None);
         }
@@ -82,6 +85,10 @@ impl<K: Kind> Instance<K> {
             }
             Err(fault) => {
                 self.plugin.stats.count(&fault);
+                // To say that it cannot decide this is an answer: the next question may suit it.
+                if fault.refusal == Refusal::Declined {
+                    return Err(fault.refusal);
+                }
                 self.rest();
                 let (plugin, reason) = (self.plugin.name(), &*fault.reason);
                 tracing::warn!(plugin, failure = ?fault.refusal, reason, "its default decides");
@@ -92,7 +99,10 @@ impl<K: Kind> Instance<K> {
 
     fn is_ready(&mut self) -> bool {
         if self.rest.is_resting() {
-            if !self.rest.is_over(|| self.plugin.surroundings.clock.monotonic_us()) {
+            if self.called != self.plugin.number() {
+                // Another component took its place: that one has not failed.
+                self.rest = Rest::default();
+            } else if !self.rest.is_over(|| self.plugin.surroundings.clock.monotonic_us()) {
                 return false;
             }
             self.plugin.stats.resting.lower(1);
@@ -118,6 +128,8 @@ impl<K: Kind> Instance<K> {
         match &mut self.live {
             Some(live) if live.number == number => {}
             Some(live) => {
+                // On the path of a request: a snapshot has the time of a call.
+                self.plugin.surroundings.pulse.call_begins(live.deadline_ticks());
                 let state = live.snapshot();
                 self.ask_for_replacement(state);
             }
@@ -130,7 +142,10 @@ impl<K: Kind> Instance<K> {
         match live {
             Some(live) => self.live = Some(live),
             // It cannot even be started; it is tried again after a rest.
-            None if !self.rest.is_resting() => self.rest(),
+            None if !self.rest.is_resting() => {
+                self.called = self.plugin.number();
+                self.rest();
+            }
             None => {}
         }
     }
@@ -145,21 +160,29 @@ impl<K: Kind> Instance<K> {
             return Err(Fault { refusal: Refusal::Unavailable, reason });
         };
         plugin.stats.calls.add(1);
-        plugin.surroundings.pulse.call_begins();
-        // One tick more, because the first one may come at once.
-        let ticks = live.version.spec.limits.deadline_us.div_ceil(TICK_US) + 1;
+        self.called = live.number;
+        let ticks = live.deadline_ticks();
+        plugin.surroundings.pulse.call_begins(ticks);
         live.store.set_epoch_deadline(ticks);
         live.store.data_mut().growth_refused = false;
+        if plugin.surroundings.counts_fuel {
+            // It cannot fail where instructions are counted.
+            let _ = live.store.set_fuel(FUEL_MAX);
+        }
         let begun = Instant::now();
         let called = call(&live.bindings, &mut live.store);
         let elapsed = begun.elapsed().as_nanos();
         plugin.stats.call_ns.observe(u64::try_from(elapsed).unwrap_or(u64::MAX));
+        if plugin.surroundings.counts_fuel {
+            let left = live.store.get_fuel().unwrap_or(FUEL_MAX);
+            plugin.stats.fuel.add(FUEL_MAX.saturating_sub(left));
+        }
         let error = match called {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         let refusal = match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => Refusal::Deadline,
+            Some(Trap::Interrupt | Trap::OutOfFuel) => Refusal::Deadline,
             _ if live.store.data().growth_refused => Refusal::Memory,
             Some(_) => Refusal::Trap,
             None => Refusal::Failed,

@@ -3,8 +3,10 @@
 //! Refuses to know what is asked of them; each kind has a module for that. Bound: one marker type
 //! for each kind.
 
+use std::ops::Deref;
+
 use wasmtime::Store;
-use wasmtime::component::{Component, Func, HasSelf, Linker};
+use wasmtime::component::{self, Component, Func, HasSelf, Linker};
 
 use crate::state::InstanceState;
 use crate::v0_1_0::{self, types};
@@ -63,6 +65,12 @@ pub trait Kind: 'static {
 
 macro_rules! kind {
     ($(#[$doc:meta])* $kind:ident, $module:ident, $pre:ident, $name:literal, $export:literal) => {
+        kind!($(#[$doc])* $kind, $module, $pre, $name, $export, v0_1_0::$module::$kind, |pre, store| {
+            pre.instantiate(store)
+        });
+    };
+    ($(#[$doc:meta])* $kind:ident, $module:ident, $pre:ident, $name:literal, $export:literal,
+     $bindings:ty, |$from:ident, $store:ident| $instantiate:block) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub enum $kind {}
@@ -71,22 +79,20 @@ macro_rules! kind {
             const NAME: &'static str = $name;
             const EXPORTS: &'static [&'static str] = &[LIFECYCLE, $export];
             type Pre = v0_1_0::$module::$pre<InstanceState>;
-            type Bindings = v0_1_0::$module::$kind;
+            type Bindings = $bindings;
 
             fn link(
                 linker: &mut Linker<InstanceState>,
                 component: &Component,
             ) -> wasmtime::Result<Self::Pre> {
-                Self::Bindings::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+                v0_1_0::$module::$kind::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
                 v0_1_0::$module::$pre::new(linker.instantiate_pre(component)?)
             }
 
             fn instantiate(
-                pre: &Self::Pre,
-                store: &mut Store<InstanceState>,
-            ) -> wasmtime::Result<Self::Bindings> {
-                pre.instantiate(store)
-            }
+                $from: &Self::Pre,
+                $store: &mut Store<InstanceState>,
+            ) -> wasmtime::Result<Self::Bindings> $instantiate
 
             fn describe(
                 bindings: &Self::Bindings,
@@ -135,7 +141,13 @@ kind!(
 );
 kind!(
     /// Routes requests.
-    Router, router, RouterPre, "router", "truststram:policy/routing@0.1.0"
+    Router, router, RouterPre, "router", "truststram:policy/routing@0.1.0",
+    RouterBindings, |pre, store| {
+        let instance = pre.instance_pre().instantiate(&mut *store)?;
+        let observe = function(&instance, store, Router::EXPORTS[1], "observe")?;
+        let bindings = v0_1_0::router::Router::new(store, &instance)?;
+        Ok(RouterBindings { bindings, observe })
+    }
 );
 kind!(
     /// Selects federated clients.
@@ -145,6 +157,37 @@ kind!(
     /// Tunes settings.
     Tuner, tuner, TunerPre, "tuner", "truststram:policy/tuning@0.1.0"
 );
+
+/// The exports of a router, and one function of them by itself: what is asked with long lists is
+/// called with slices, where the generated bindings would take copies.
+pub struct RouterBindings {
+    bindings: v0_1_0::router::Router,
+    pub(crate) observe: Func,
+}
+
+impl Deref for RouterBindings {
+    type Target = v0_1_0::router::Router;
+
+    fn deref(&self) -> &Self::Target {
+        &self.bindings
+    }
+}
+
+/// An exported function; its type was checked when the component was bound.
+fn function(
+    instance: &component::Instance,
+    store: &mut Store<InstanceState>,
+    interface: &str,
+    name: &str,
+) -> wasmtime::Result<Func> {
+    let found = instance.get_export_index(&mut *store, None, interface);
+    let index = found
+        .as_ref()
+        .and_then(|interface| instance.get_export_index(&mut *store, Some(interface), name));
+    index
+        .and_then(|index| instance.get_func(store, index))
+        .ok_or_else(|| wasmtime::Error::msg(format!("{interface} has no function `{name}`")))
+}
 
 /// Reduces tiles of updates.
 #[derive(Clone, Copy, Debug)]
@@ -169,14 +212,7 @@ impl Kind for Kernel {
         store: &mut Store<InstanceState>,
     ) -> wasmtime::Result<Self::Bindings> {
         let instance = pre.instance_pre().instantiate(&mut *store)?;
-        // Types are checked when the component is bound.
-        let interface = instance.get_export_index(&mut *store, None, Self::EXPORTS[0]);
-        let index = interface.as_ref().and_then(|interface| {
-            instance.get_export_index(&mut *store, Some(interface), "reduce-chunk")
-        });
-        index
-            .and_then(|index| instance.get_func(&mut *store, index))
-            .ok_or_else(|| wasmtime::Error::msg("no function `reduce-chunk`"))
+        function(&instance, store, Self::EXPORTS[0], "reduce-chunk")
     }
 
     /// A kernel has no `lifecycle`: it is what its file is called.

@@ -12,6 +12,7 @@ use truststram_base::{Clock, Gauge};
 use wasmtime::{Engine, Store};
 
 use crate::error::PolicyError;
+use crate::host::FUEL_MAX;
 use crate::instance::Instance;
 use crate::kind::Kind;
 use crate::load::Loaded;
@@ -20,15 +21,15 @@ use crate::spec::PluginSpec;
 use crate::state::InstanceState;
 use crate::stats::PluginStats;
 use crate::text;
-use crate::ticker::Pulse;
+use crate::ticker::{Pulse, TICK_US};
 use crate::v0_1_0::types;
 
 /// Bytes that one call may move from the guest to the host.
 const HOSTCALL_FUEL: usize = 4 << 20;
 /// Bytes of a `snapshot`.
 const STATE_BYTES_MAX: usize = 1 << 20;
-/// Time that `describe`, `configure`, `snapshot` and `restore` may take, in ticks of 1 ms; they run
-/// seldom and off the path of a request.
+/// Time that `describe`, `configure` and `restore` may take, in ticks of 1 ms; they run seldom and
+/// off the path of a request.
 pub(crate) const SETUP_TICKS: u64 = 2_000;
 
 /// What a plugin says of itself, cut to the lengths that `types.wit` states.
@@ -49,6 +50,8 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) repairs: RepairQueue,
+    /// Whether instructions are counted.
+    pub(crate) counts_fuel: bool,
 }
 
 /// A component with its settings, ready to be instantiated.
@@ -204,6 +207,7 @@ impl<K: Kind> Plugin<K> {
         let (number, version) = self.numbered_version();
         let (mut store, bindings) = version.start(&self.name, &self.surroundings, &self.stats)?;
         if let Some(state) = state {
+            self.surroundings.pulse.call_begins(SETUP_TICKS);
             store.set_epoch_deadline(SETUP_TICKS);
             match K::restore(&bindings, &mut store, state) {
                 Ok(Ok(())) => {}
@@ -232,6 +236,7 @@ impl<K: Kind> Version<K> {
         let alive = stats.versions.clone();
         let mut version = Self { spec, sha256, pre, info, alive };
         let (mut store, bindings) = version.start(name, surroundings, stats)?;
+        surroundings.pulse.call_begins(SETUP_TICKS);
         store.set_epoch_deadline(SETUP_TICKS);
         let info = K::describe(&bindings, &mut store).map_err(|source| unusable(name, source))?;
         version.info = PluginInfo {
@@ -258,23 +263,30 @@ impl<K: Kind> Version<K> {
         let mut store = Store::new(&surroundings.engine, state);
         store.limiter(|state| state);
         store.set_hostcall_fuel(HOSTCALL_FUEL);
-        surroundings.pulse.call_begins();
+        surroundings.pulse.call_begins(SETUP_TICKS);
         store.set_epoch_deadline(SETUP_TICKS);
-        let unusable = |source| unusable(name, source);
-        let bindings = K::instantiate(&self.pre, &mut store).map_err(unusable)?;
+        if surroundings.counts_fuel {
+            store.set_fuel(FUEL_MAX).map_err(|source| unusable(name, source))?;
+        }
+        let bindings =
+            K::instantiate(&self.pre, &mut store).map_err(|source| unusable(name, source))?;
         let configured = K::configure(&bindings, &mut store, &self.spec.settings_json);
-        configured.map_err(unusable)?.map_err(|error| PolicyError::Settings {
-            plugin: name.to_string(),
-            message: message(error),
+        configured.map_err(|source| unusable(name, source))?.map_err(|error| {
+            PolicyError::Settings { plugin: name.to_string(), message: message(error) }
         })?;
         Ok((store, bindings))
     }
 }
 
 impl<K: Kind> Live<K> {
+    /// The deadline of one call, with one tick more because the first one may come at once.
+    pub(crate) fn deadline_ticks(&self) -> u64 {
+        self.version.spec.limits.deadline_us.div_ceil(TICK_US) + 1
+    }
+
     /// What the instance has learnt, unless it fails to say so.
     pub(crate) fn snapshot(&mut self) -> Option<Vec<u8>> {
-        self.store.set_epoch_deadline(SETUP_TICKS);
+        self.store.set_epoch_deadline(self.deadline_ticks());
         let state = K::snapshot(&self.bindings, &mut self.store).ok()?;
         (!state.is_empty() && state.len() <= STATE_BYTES_MAX).then_some(state)
     }

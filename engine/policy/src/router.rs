@@ -3,11 +3,32 @@
 //! Refuses a pick that is no index of the table. Bound: the latest table; a pick is flat numbers.
 
 use truststram_decide::routing::{NO_CHOICE, Table};
+use wasmtime::component::{ComponentType, Lower};
 
 use crate::instance::Instance;
 use crate::kind::Router;
 use crate::stats::{Fault, Refusal};
-use crate::v0_1_0::router::exports::truststram::policy::routing as wit;
+
+/// The table as `routing.wit` describes it, lowered straight from slices: the generated type owns
+/// its columns, which would be copied first.
+#[derive(Clone, Copy, ComponentType, Lower)]
+#[component(record)]
+struct Columns<'a> {
+    #[component(name = "now-ms")]
+    now_ms: u64,
+    ids: &'a [u32],
+    weights: &'a [u32],
+    #[component(name = "in-flight")]
+    in_flight: &'a [u32],
+    capacities: &'a [u32],
+    #[component(name = "latency-us")]
+    latency_us: &'a [f32],
+    #[component(name = "error-shares")]
+    error_shares: &'a [f32],
+    #[component(name = "cost-per-hour")]
+    cost_per_hour: &'a [f32],
+    states: &'a [u32],
+}
 
 impl Instance<Router> {
     /// Pushes a new table.
@@ -15,19 +36,22 @@ impl Instance<Router> {
     /// # Errors
     /// Why it did not arrive; picks go by the table before, or by none.
     pub fn observe(&mut self, table: &Table) -> Result<(), Refusal> {
-        let pushed = wit::Table {
+        let pushed = Columns {
             now_ms: table.now_ms,
-            ids: table.ids.clone(),
-            weights: table.weights.clone(),
-            in_flight: table.in_flight.clone(),
-            capacities: table.capacities.clone(),
-            latency_us: table.latency_us.clone(),
-            error_shares: table.error_shares.clone(),
-            cost_per_hour: table.cost_per_hour.clone(),
-            states: table.states.clone(),
+            ids: &table.ids,
+            weights: &table.weights,
+            in_flight: &table.in_flight,
+            capacities: &table.capacities,
+            latency_us: &table.latency_us,
+            error_shares: &table.error_shares,
+            cost_per_hour: &table.cost_per_hour,
+            states: &table.states,
         };
         self.ask(
-            |bindings, store| bindings.truststram_policy_routing().call_observe(store, &pushed),
+            |router, store| {
+                let observe = router.observe.typed::<(Columns<'_>,), ()>(&*store)?;
+                observe.call(store, (pushed,))
+            },
             Ok,
         )
     }
@@ -45,8 +69,9 @@ impl Instance<Router> {
         candidates: u32,
     ) -> Result<Option<u32>, Refusal> {
         self.ask(
-            |bindings, store| {
-                bindings.truststram_policy_routing().call_pick(store, key, cost_hint, attempt)
+            |router, store| {
+                let routing = router.truststram_policy_routing();
+                routing.call_pick(store, key, cost_hint, attempt)
             },
             |index| match index {
                 NO_CHOICE => Ok(None),

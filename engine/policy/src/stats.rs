@@ -67,6 +67,8 @@ pub struct PluginStats {
     pub unavailable: Counter,
     /// Log lines over the limit.
     pub log_lines_dropped: Arc<Counter>,
+    /// Instructions of all calls, on a host that counts them.
+    pub fuel: Counter,
     /// Times that another component took this one's place.
     pub swaps: Counter,
     /// Time of a call, nanoseconds.
@@ -89,6 +91,7 @@ impl PluginStats {
             failed: Counter::new(),
             unavailable: Counter::new(),
             log_lines_dropped: Arc::new(Counter::new()),
+            fuel: Counter::new(),
             swaps: Counter::new(),
             call_ns: Histogram::new(CALL_NS),
             versions: Arc::new(Gauge::new()),

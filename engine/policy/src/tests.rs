@@ -155,6 +155,88 @@ fn a_component_is_rolled_back_and_switched_off() {
 }
 
 #[test]
+fn a_failed_component_is_replaced_without_its_rest() {
+    let host = Host::new(Arc::new(ManualClock::at(0))).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let trap = file(&dir, &golden::hostile(&root(), "trap.wat"));
+    let plugin = host.load::<Batcher>(&spec(trap, "{}")).unwrap();
+    let mut instance = plugin.instance();
+    assert_eq!(instance.decide(&VIEW), Err(Refusal::Trap));
+    assert_eq!(instance.decide(&VIEW), Err(Refusal::Unavailable));
+    host.replace(&plugin, &spec(builtin("greedy"), "{}")).unwrap();
+    // The clock stands still: the rest of the old one is not over.
+    let _ = instance.decide(&VIEW);
+    assert!(instance.wait_ready(WAIT));
+    assert_eq!(instance.decide(&VIEW), Ok(Decision { take: 5, wait_us: 0 }));
+    assert!(!plugin.is_breaker_open());
+}
+
+/// Components that were built when version 0.1.0 of the interface was frozen: never build these
+/// anew, they stand for what users have.
+#[test]
+fn frozen_components_are_loaded_and_answer() {
+    fn answers<K: crate::Rehearse>(settings: &str) {
+        let host = Host::new(Arc::new(ManualClock::at(0))).unwrap();
+        let folder = root().join("tests/golden/plugins/frozen/since_v0.1.0");
+        let source = PluginSource::File(folder.join(format!("{}.wasm", K::NAME)));
+        let limits = PluginLimits { memory_bytes: 64 << 20, ..PluginLimits::default() };
+        let plugin = host.load::<K>(&PluginSpec { limits, ..spec(source, settings) }).unwrap();
+        crate::rehearse(&mut [plugin.instance(), plugin.instance()]).unwrap();
+    }
+    answers::<crate::Aggregator>(r#"{"policy": "fedbuff", "buffer": 5}"#);
+    answers::<Batcher>(r#"{"policy": "deadline"}"#);
+    answers::<Kernel>("{}");
+    answers::<crate::Placer>(r#"{"policy": "balanced", "cost_weight": 0.5}"#);
+    answers::<crate::Router>(r#"{"policy": "latency"}"#);
+    answers::<crate::Selector>(r#"{"policy": "guide-score", "ratio": 0.3}"#);
+    answers::<crate::Tuner>(r#"{"policy": "guide-runtime"}"#);
+}
+
+#[test]
+fn built_in_components_pass_their_rehearsal() {
+    fn rehearsed<K: crate::Rehearse>() {
+        let host = Host::new(Arc::new(ManualClock::at(0))).unwrap();
+        let of_kind = crate::builtins().filter(|builtin| builtin.kind == K::NAME);
+        for policy in of_kind {
+            let plugin = host.load::<K>(&spec(builtin(policy.name), "{}")).unwrap();
+            let result = crate::rehearse(&mut [plugin.instance(), plugin.instance()]);
+            assert_eq!(result, Ok(()), "{}", policy.name);
+        }
+    }
+    rehearsed::<crate::Aggregator>();
+    rehearsed::<Batcher>();
+    rehearsed::<crate::Placer>();
+    rehearsed::<crate::Router>();
+    rehearsed::<crate::Selector>();
+    rehearsed::<crate::Tuner>();
+}
+
+#[test]
+fn a_snapshot_without_end_stops_no_worker() {
+    let frame = std::fs::read_to_string(root().join("tests/golden/plugins/hostile/frame.wat"));
+    let looping = frame
+        .unwrap()
+        .replace(
+            "snapshot\") (result i32) (i32.const 64)",
+            "snapshot\") (result i32) (loop $more (br $more)) unreachable",
+        )
+        .replace(";; DECIDE", "(i32.store (i32.const 128) (i32.const 1)) (i32.const 128)");
+    assert!(looping.contains("loop"));
+    let host = Host::new(Arc::new(ManualClock::at(0))).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // A deadline longer than the clock takes to rest by itself.
+    let limits = PluginLimits { deadline_us: 300_000, ..PluginLimits::default() };
+    let source = file(&dir, &golden::component(&root(), &looping));
+    let plugin = host.load::<Batcher>(&PluginSpec { limits, ..spec(source, "{}") }).unwrap();
+    let mut instance = plugin.instance();
+    assert_eq!(instance.decide(&VIEW), Ok(Decision { take: 1, wait_us: 0 }));
+    host.replace(&plugin, &spec(builtin("greedy"), "{}")).unwrap();
+    let _ = instance.decide(&VIEW);
+    assert!(instance.wait_ready(WAIT));
+    assert_eq!(instance.decide(&VIEW), Ok(Decision { take: 5, wait_us: 0 }));
+}
+
+#[test]
 fn compiled_code_is_kept_and_never_trusted_when_damaged() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("compiled");

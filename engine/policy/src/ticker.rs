@@ -1,9 +1,9 @@
 //! Owns the clock that stops plugins: a thread that advances the engine's epoch every millisecond.
 //!
-//! It rests while no plugin is called, so that an idle server does not wake a thousand times a
+//! It rests once the longest deadline of the calls that began is long over, so that an idle server does not wake a thousand times a
 //! second; a call that finds it resting wakes it. Refuses to know deadlines. Bound: one thread.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,23 +12,24 @@ use wasmtime::Engine;
 
 /// Length of one tick.
 pub(crate) const TICK_US: u64 = 1_000;
-/// Ticks without a call after which the clock rests.
-const IDLE_TICKS_MAX: u32 = 100;
+/// Ticks beyond the last deadline after which the clock rests.
+const IDLE_TICKS: u64 = 100;
 
-/// What callers touch: two flags, written on every call, read on every tick.
+/// What callers touch: written on every call, read on every tick.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    called: AtomicBool,
+    /// The longest deadline, in ticks, of the calls that began since the last tick.
+    deadline_ticks: AtomicU64,
     resting: AtomicBool,
     stopping: AtomicBool,
     thread: OnceLock<std::thread::Thread>,
 }
 
 impl Pulse {
-    /// Says that a call begins, so that the clock runs while it lasts.
-    pub(crate) fn call_begins(&self) {
-        // The order matters: the clock looks at `called` after it has said that it rests.
-        self.called.store(true, Ordering::SeqCst);
+    /// Says that a call with this deadline begins, so that the clock runs while it lasts.
+    pub(crate) fn call_begins(&self, deadline_ticks: u64) {
+        // The order matters: the clock looks at this after it has said that it rests.
+        self.deadline_ticks.fetch_max(deadline_ticks, Ordering::SeqCst);
         if self.resting.load(Ordering::SeqCst) {
             self.wake();
         }
@@ -76,21 +77,23 @@ impl Ticker {
 fn tick(pulse: &Pulse, engine: &Engine) {
     // Set once, here, before the clock can rest.
     let _ = pulse.thread.set(std::thread::current());
-    let mut idle_ticks = 0;
+    let mut ticks_left = 0_u64;
     while !pulse.stopping.load(Ordering::SeqCst) {
-        if idle_ticks < IDLE_TICKS_MAX {
+        if ticks_left > 0 {
             std::thread::park_timeout(Duration::from_micros(TICK_US));
             engine.increment_epoch();
-            idle_ticks =
-                if pulse.called.swap(false, Ordering::SeqCst) { 0 } else { idle_ticks + 1 };
+            let begun = pulse.deadline_ticks.swap(0, Ordering::SeqCst);
+            let wanted = if begun > 0 { begun.saturating_add(IDLE_TICKS) } else { 0 };
+            ticks_left = wanted.max(ticks_left - 1);
             continue;
         }
         pulse.resting.store(true, Ordering::SeqCst);
-        let wanted = pulse.called.load(Ordering::SeqCst) || pulse.stopping.load(Ordering::SeqCst);
-        if !wanted {
+        let is_wanted = pulse.deadline_ticks.load(Ordering::SeqCst) > 0
+            || pulse.stopping.load(Ordering::SeqCst);
+        if !is_wanted {
             std::thread::park();
         }
         pulse.resting.store(false, Ordering::SeqCst);
-        idle_ticks = 0;
+        ticks_left = IDLE_TICKS;
     }
 }

@@ -1,6 +1,6 @@
-//! Owns the thread on which the store is read, so that a query never holds up a network thread.
+//! Owns a thread for work that would hold up a network thread: reading the store, loading plugins.
 //!
-//! Refuses to know queries. Bound: a queue of jobs; a full one refuses.
+//! Refuses to know the work. Bound: a queue of jobs; a full one refuses.
 
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -12,28 +12,30 @@ use truststram_machine::{MachineError, Priority, Thread, ThreadSpec};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The reading thread and the way to it.
-pub struct Reader {
+/// The thread and the way to it.
+pub struct Background {
+    queue: &'static str,
     jobs: Mutex<Option<SyncSender<Job>>>,
     thread: Mutex<Option<Thread<()>>>,
 }
 
-impl Reader {
-    /// Starts the thread; at most `queue_max` jobs wait for it.
-    pub fn start(queue_max: usize) -> Result<Self, MachineError> {
-        let (jobs, queue) = sync_channel::<Job>(queue_max);
+impl Background {
+    /// Starts the thread `name`; at most `queue_max` jobs wait for it. `queue` is what a client is
+    /// told is full.
+    pub fn start(name: &str, queue: &'static str, queue_max: usize) -> Result<Self, MachineError> {
+        let (jobs, waiting) = sync_channel::<Job>(queue_max);
         let spec = ThreadSpec {
-            name: "store-reader".to_owned(),
+            name: name.to_owned(),
             cores: Vec::new(),
             memory_node: None,
             priority: Priority::Batch,
         };
         let thread = truststram_machine::spawn(spec, move |_placement| {
-            for job in queue {
+            for job in waiting {
                 job();
             }
         })?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
 
     /// Runs `job` on the thread; the future ends with its result.
@@ -50,7 +52,7 @@ impl Reader {
         let sent = match jobs {
             None => Err(Failure::Draining),
             Some(jobs) => jobs.try_send(job).map_err(|refused| match refused {
-                TrySendError::Full(_) => Failure::QueueFull("read"),
+                TrySendError::Full(_) => Failure::QueueFull(self.queue),
                 TrySendError::Disconnected(_) => Failure::Draining,
             }),
         };

@@ -1,0 +1,296 @@
+//! Owns `plugin new` and `plugin build`: from nothing to a component.
+//!
+//! Refuses to install tools: it calls those of the language and says which one is missing. A new
+//! plugin starts as a copy of a worked example from `plugins/examples/`, which the tests build.
+//! Bound: one folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, anyhow};
+use serde_json::json;
+use wit_component::ComponentEncoder;
+use wit_parser::Resolve;
+
+use super::project::{Language, Manifest, PluginKind};
+use crate::cli::{Failure, output};
+
+const WASM_TARGET: &str = "wasm32-unknown-unknown";
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct NewArguments {
+    /// The plugin's name, which is also the folder's: a-z, 0-9 and `-`.
+    name: String,
+    /// What it decides.
+    #[arg(long, value_enum)]
+    kind: PluginKind,
+    /// The language that it is written in.
+    #[arg(long = "lang", value_enum)]
+    language: Language,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct BuildArguments {
+    /// The folder with `plugin.toml`.
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// Where the tools of Python and JavaScript are, if they are not on the path: a folder with
+    /// `bin/componentize-py` or `node_modules/.bin/jco`.
+    #[arg(long, value_name = "DIRECTORY")]
+    tools: Option<PathBuf>,
+}
+
+macro_rules! example {
+    ($folder:literal: $($file:literal),*) => {
+        &[$((
+            $file,
+            include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"), "/plugins/examples/", $folder, "/", $file
+            )),
+        )),*]
+    };
+}
+
+/// Where a plugin of a kind in a language begins: the name of the example, and its files.
+type Example = (Language, PluginKind, &'static str, &'static [(&'static str, &'static str)]);
+
+const EXAMPLES: [Example; 5] = [
+    (
+        Language::Rust,
+        PluginKind::Batcher,
+        "rust-batcher",
+        example!("rust-batcher": "Cargo.toml", "src/lib.rs", "cases.json"),
+    ),
+    (
+        Language::Rust,
+        PluginKind::Kernel,
+        "rust-kernel",
+        example!("rust-kernel": "Cargo.toml", ".cargo/config.toml", "src/lib.rs"),
+    ),
+    (
+        Language::Python,
+        PluginKind::Batcher,
+        "python-batcher",
+        example!("python-batcher": "plugin.py", "cases.json"),
+    ),
+    (
+        Language::Js,
+        PluginKind::Batcher,
+        "js-batcher",
+        example!("js-batcher": "plugin.js", "cases.json"),
+    ),
+    (
+        Language::C,
+        PluginKind::Batcher,
+        "c-batcher",
+        example!("c-batcher": "plugin.c", "cases.json"),
+    ),
+];
+
+macro_rules! wit {
+    ($($file:literal),*) => {
+        &[$((
+            $file,
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/wit/since_v0.1.0/", $file)),
+        )),*]
+    };
+}
+
+const WIT: &[(&str, &str)] = wit!(
+    "aggregation.wit",
+    "batching.wit",
+    "lifecycle.wit",
+    "placement.wit",
+    "routing.wit",
+    "selection.wit",
+    "tuning.wit",
+    "types.wit"
+);
+
+/// Starts a plugin.
+pub(super) fn new(arguments: &NewArguments, json: bool) -> Result<(), Failure> {
+    let NewArguments { name, kind, language } = arguments;
+    let found = EXAMPLES.iter().find(|(of, what, ..)| of == language && what == kind);
+    let Some((_, _, example, files)) = found else {
+        let there: Vec<String> = EXAMPLES
+            .iter()
+            .map(|(language, kind, ..)| format!("{} in {language:?}", kind.name()))
+            .collect();
+        return Err(Failure::Usage(anyhow!(
+            "there is no start for a {} in {language:?} yet; there is: {}",
+            kind.name(),
+            there.join(", ")
+        )));
+    };
+    let folder = Path::new(name);
+    if folder.exists() {
+        return Err(Failure::Usage(anyhow!("{name} is there already")));
+    }
+    let manifest = format!(
+        "name = \"{name}\"\nkind = \"{}\"\nlanguage = \"{}\"\nversion = \"0.1.0\"\n",
+        kind.name(),
+        format!("{language:?}").to_lowercase(),
+    );
+    write(&folder.join("plugin.toml"), &manifest)?;
+    write(&folder.join(".gitignore"), "/target\n")?;
+    // Fails where the name cannot be used, before anything else is written.
+    if let Err(failure) = Manifest::read(folder) {
+        let _ = fs::remove_dir_all(folder);
+        return Err(failure);
+    }
+    for (file, text) in *files {
+        let text = text.replace("../../../wit/since_v0.1.0", "wit").replace(*example, name);
+        write(&folder.join(file), &text)?;
+    }
+    for (file, text) in WIT {
+        write(&folder.join("wit").join(file), text)?;
+    }
+    if json {
+        return output::json(&json!({ "folder": folder }));
+    }
+    output::text(&format!(
+        "{name}/ is a {} that works as it is. Next:\n\n  truststram plugin build {name}\n  \
+         truststram plugin check {name}\n  truststram plugin install {} {name}/target/{name}.wasm\n",
+        kind.name(),
+        kind.name(),
+    ))
+}
+
+/// Builds the component of a plugin.
+pub(super) fn build(arguments: &BuildArguments, json: bool) -> Result<(), Failure> {
+    let folder = arguments
+        .folder
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", arguments.folder.display()))?;
+    let manifest = Manifest::read(&folder)?;
+    let target = folder.join("target");
+    let wit = target.join("wit");
+    for (file, text) in WIT {
+        write(&wit.join(file), text)?;
+    }
+    let component = manifest.component(&folder);
+    let world = manifest.kind.world();
+    let tool = |name: &str, places: [&str; 2]| {
+        // The tool runs in the plugin's folder, so its own path must hold from there.
+        let tools = arguments.tools.as_ref().and_then(|tools| tools.canonicalize().ok());
+        let found = tools.as_ref().and_then(|tools| {
+            places.map(|place| tools.join(place).join(name)).into_iter().find(|path| path.exists())
+        });
+        let mut command = Command::new(found.unwrap_or_else(|| PathBuf::from(name)));
+        if let Some(tools) = tools {
+            // jco is a script for the node that may have come with the tools.
+            let brought = tools.join("python/bin");
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let all = std::iter::once(brought).chain(std::env::split_paths(&path));
+            command.env("PATH", std::env::join_paths(all).unwrap_or(path));
+        }
+        command
+    };
+    match manifest.language {
+        Language::Rust => rust(&manifest, &folder)?,
+        Language::C => c(&manifest, &folder, &wit)?,
+        Language::Python => run(
+            tool("componentize-py", ["bin", "python/bin"])
+                .current_dir(&folder)
+                .arg("--wit-path")
+                .arg(&wit)
+                .args(["--world", world, "componentize", "--stub-wasi", "plugin", "--output"])
+                .arg(&component),
+            "pip install componentize-py==0.25.1",
+        )?,
+        Language::Js => run(
+            tool("jco", ["node_modules/.bin", "js/node_modules/.bin"])
+                .current_dir(&folder)
+                .args(["componentize", "plugin.js", "--world-name", world, "--wit"])
+                .arg(&wit)
+                .args(["--backend", "quickjs", "--backend-qjs-disable-async"])
+                .args(["--backend-qjs-stub-wasi", "--out"])
+                .arg(&component),
+            "npm install @bytecodealliance/jco@1.35.0",
+        )?,
+    }
+    let bytes = fs::metadata(&component)
+        .with_context(|| format!("the build made no {}", component.display()))?
+        .len();
+    if json {
+        return output::json(&json!({ "component": component, "bytes": bytes }));
+    }
+    output::text(&format!("{} ({bytes} bytes)\n", component.display()))
+}
+
+fn rust(manifest: &Manifest, folder: &Path) -> Result<(), Failure> {
+    let target = folder.join("target");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(folder)
+        .args(["build", "--release", "--target", WASM_TARGET, "--target-dir"])
+        .arg(&target);
+    // Flags for this machine, as an outer cargo sets them, are not for the component's.
+    for name in ["CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"] {
+        cargo.env_remove(name);
+    }
+    run(&mut cargo, "https://rustup.rs, then: rustup target add wasm32-unknown-unknown")?;
+    let module = format!("{}.wasm", manifest.name.replace('-', "_"));
+    encode(&target.join(WASM_TARGET).join("release").join(module), &manifest.component(folder))
+}
+
+fn c(manifest: &Manifest, folder: &Path, wit: &Path) -> Result<(), Failure> {
+    let bindings = folder.join("target/bindings");
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_path(wit)?;
+    let world = resolve.select_world(&[package], Some(manifest.kind.world()))?;
+    let mut files = wit_bindgen_core::Files::default();
+    wit_bindgen_c::Opts::default().build().generate(&mut resolve, world, &mut files)?;
+    for (name, bytes) in files.iter() {
+        write(&bindings.join(name), bytes)?;
+    }
+    let name = manifest.kind.world().replace('-', "_");
+    let module = folder.join("target/module.wasm");
+    run(
+        Command::new("clang")
+            .current_dir(folder)
+            .args(["--target=wasm32-wasi", "-mexec-model=reactor", "-O2", "-Wall", "-Wextra"])
+            .arg("-I")
+            .arg(&bindings)
+            .arg("plugin.c")
+            .arg(bindings.join(format!("{name}.c")))
+            .arg(bindings.join(format!("{name}_component_type.o")))
+            .arg("-o")
+            .arg(&module),
+        "apt-get install clang lld wasi-libc libclang-rt-14-dev-wasm32",
+    )?;
+    encode(&module, &manifest.component(folder))
+}
+
+/// Turns a core module with the description of its world into a component.
+fn encode(module: &Path, component: &Path) -> Result<(), Failure> {
+    let bytes = super::read(module)?;
+    let encoded = ComponentEncoder::default().module(&bytes).and_then(|encoder| {
+        let mut encoder = encoder.validate(true);
+        encoder.encode()
+    });
+    let encoded = encoded.with_context(|| format!("{} is no plugin", module.display()))?;
+    write(component, encoded)
+}
+
+fn run(command: &mut Command, install: &str) -> Result<(), Failure> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {program}; to install it: {install}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said =
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    Err(Failure::Failed(anyhow!("{program} failed:\n{}", said.concat().trim_end())))
+}
+
+fn write(path: &Path, text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(path, text))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Owns the plugins that were installed while serving, below the data directory: each component by
+//! its hash, and a record of which one is in use.
+//!
+//! Refuses to run them. Every change is one rename, so that a process that is killed leaves the old
+//! record or the new one. Bound: the present component and the one before it for each name.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A component that can be in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// SHA-256 of an installed component; none for what the configuration names.
+    pub sha256: Option<String>,
+    /// The text of one JSON object.
+    pub settings_json: String,
+}
+
+/// What is in use under a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Whether it is asked.
+    pub enabled: bool,
+    /// The present component.
+    pub current: Entry,
+    /// The one before it.
+    pub previous: Option<Entry>,
+}
+
+/// The folder of one plugin.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    folder: PathBuf,
+}
+
+impl Shelf {
+    /// The folder of the plugin `name` below `data_dir`. A name is checked by the configuration.
+    pub fn new(data_dir: &Path, name: &str) -> Self {
+        Self { folder: data_dir.join("plugins/installed").join(name) }
+    }
+
+    /// The record, if anything was ever changed.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn read(&self) -> io::Result<Option<Record>> {
+        match fs::read(self.folder.join("record.json")) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::from),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The file of an installed component.
+    pub fn component(&self, sha256: &str) -> PathBuf {
+        self.folder.join(format!("{sha256}.wasm"))
+    }
+
+    /// Keeps a component; it is not in use until [`Self::write`] says so.
+    ///
+    /// # Errors
+    /// Why it cannot be kept.
+    pub fn keep(&self, sha256: &str, component: &[u8]) -> io::Result<()> {
+        replace(&self.folder, &self.component(sha256), component)
+    }
+
+    /// Puts `record` in force and removes components that it does not name.
+    ///
+    /// # Errors
+    /// Why it cannot be written; the old one is in force then.
+    pub fn write(&self, record: &Record) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(record).map_err(io::Error::from)?;
+        replace(&self.folder, &self.folder.join("record.json"), &text)?;
+        let named: Vec<PathBuf> = [Some(&record.current), record.previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(self.component(entry.sha256.as_ref()?)))
+            .collect();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let is_component = path.extension().is_some_and(|extension| extension == "wasm");
+            if is_component && !named.contains(&path) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file that is whole whenever it is there, even after a loss of power.
+fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let temporary = path.with_extension("tmp");
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_is_kept_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(dir.path(), "batcher");
+        assert_eq!(shelf.read().unwrap(), None);
+        let entry = |sha256: &str| Entry {
+            sha256: Some(sha256.to_owned()),
+            settings_json: "{}".to_owned(),
+        };
+        for (component, previous) in [("a", None), ("b", Some("a")), ("c", Some("b"))] {
+            shelf.keep(component, component.as_bytes()).unwrap();
+            let record =
+                Record { enabled: true, current: entry(component), previous: previous.map(entry) };
+            shelf.write(&record).unwrap();
+            assert_eq!(shelf.read().unwrap(), Some(record));
+        }
+        assert!(!shelf.component("a").exists());
+        assert_eq!(fs::read(shelf.component("b")).unwrap(), b"b");
+        fs::write(shelf.folder.join("record.json"), "{}").unwrap();
+        assert!(shelf.read().is_err());
+    }
+}
