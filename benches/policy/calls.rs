@@ -58,6 +58,9 @@ fn in_turn(calls: usize, mut plugin: impl FnMut(), mut native: impl FnMut()) -> 
     (Times(of_plugin), Times(of_native))
 }
 
+/// Uses a result, so that it is made.
+fn keep<T>(_result: T) {}
+
 fn row(what: &str, (plugin, native): &(Times, Times)) -> Outcome {
     let mut out = std::io::stdout();
     writeln!(
@@ -95,8 +98,8 @@ fn batchers(host: &Host) -> Outcome {
         };
         let times = in_turn(
             300_000,
-            || drop(black_box(plugin.decide(black_box(&moment)))),
-            || drop(black_box(batching::decide(&settings, black_box(&moment)))),
+            || keep(black_box(plugin.decide(black_box(&moment)))),
+            || keep(black_box(batching::decide(&settings, black_box(&moment)))),
         );
         row(&format!("batcher {name}: decide, 256 queued"), &times)?;
     }
@@ -124,13 +127,13 @@ fn routers(host: &Host) -> Outcome {
         plugin.observe(&table).map_err(|refusal| format!("{name}: {refusal:?}"))?;
         let times = in_turn(
             300_000,
-            || drop(black_box(plugin.pick(7, 1, 0, CANDIDATES))),
-            || drop(black_box(native.pick(1))),
+            || keep(black_box(plugin.pick(7, 1, 0, CANDIDATES))),
+            || keep(black_box(native.pick(1))),
         );
         row(&format!("router {name}: pick of 256"), &times)?;
         let times = in_turn(
             50_000,
-            || drop(black_box(plugin.observe(black_box(&table)))),
+            || keep(black_box(plugin.observe(black_box(&table)))),
             || native.observe(black_box(&table)),
         );
         row(&format!("router {name}: observe 256"), &times)?;
@@ -166,8 +169,8 @@ fn aggregators(host: &Host) -> Outcome {
         let mut plugin = instance::<Aggregator>(host, name)?;
         let times = in_turn(
             10_000,
-            || drop(black_box(plugin.make_plan(&round, black_box(updates)))),
-            || drop(black_box(aggregation::make_plan(&settings, black_box(updates)))),
+            || keep(black_box(plugin.make_plan(&round, black_box(updates)))),
+            || keep(black_box(aggregation::make_plan(&settings, black_box(updates)))),
         );
         row(&format!("aggregator {name}: make-plan of 100"), &times)?;
     }
@@ -176,8 +179,8 @@ fn aggregators(host: &Host) -> Outcome {
     let update = aggregation::Update { client: 1, samples: 5, l2_norm: 1.0, ..Default::default() };
     let times = in_turn(
         100_000,
-        || drop(black_box(plugin.admit(&round, black_box(&update)))),
-        || drop(black_box(aggregation::admit(&settings, &round, black_box(&update)))),
+        || keep(black_box(plugin.admit(&round, black_box(&update)))),
+        || keep(black_box(aggregation::admit(&settings, &round, black_box(&update)))),
     );
     row("aggregator fedavg: admit", &times)
 }
@@ -204,8 +207,8 @@ fn selectors(host: &Host) -> Outcome {
         let mut plugin = instance::<Selector>(host, name)?;
         let times = in_turn(
             3_000,
-            || drop(black_box(plugin.select(&request, black_box(&clients)))),
-            || drop(black_box(selection::select(&settings, &request, black_box(&clients)))),
+            || keep(black_box(plugin.select(&request, black_box(&clients)))),
+            || keep(black_box(selection::select(&settings, &request, black_box(&clients)))),
         );
         row(&format!("selector {name}: select of 1,000"), &times)?;
     }
@@ -245,8 +248,8 @@ fn placers(host: &Host) -> Outcome {
         let mut plugin = instance::<Placer>(host, name)?;
         let times = in_turn(
             2_000,
-            || drop(black_box(plugin.place(1, &sites, black_box(&workloads)))),
-            || drop(black_box(placement::place(&settings, &sites, black_box(&workloads)))),
+            || keep(black_box(plugin.place(1, &sites, black_box(&workloads)))),
+            || keep(black_box(placement::place(&settings, &sites, black_box(&workloads)))),
         );
         row(&format!("placer {name}: 50 workloads, 20 sites"), &times)?;
     }
@@ -285,7 +288,7 @@ fn tuners(host: &Host) -> Outcome {
         };
         let times = in_turn(
             3_000,
-            || drop(black_box(plugin.propose(&[], &parameters, &history(&mut of_plugin)))),
+            || keep(black_box(plugin.propose(&[], &parameters, &history(&mut of_plugin)))),
             || {
                 let windows = history(&mut of_native);
                 drop(tuning::propose(&settings, &mut state, &[], &parameters, &windows));

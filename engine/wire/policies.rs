@@ -60,7 +60,7 @@ impl OpenPolicies {
         };
         let batcher = host.load::<Batcher>(&binding.configured)?;
         if let Err(error) = binding.restore(&host, &batcher, &record) {
-            tracing::error!(%error, "an installed plugin cannot be used; the configured one serves");
+            tracing::error!(%error, "the installed plugin cannot be used; the configured serves");
         }
         batcher.set_enabled(record.enabled);
         Ok(Self { host, batcher, binding })

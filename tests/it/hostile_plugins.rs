@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::{Server, held_out, trained_dir};
 
 #[path = "../golden/plugins/component.rs"]
-mod golden;
+pub mod golden;
 
 /// Predictions of some held-out digits, made by several clients at once.
 fn labels(server: &Server) -> Vec<String> {

@@ -63,8 +63,10 @@ fn a_plugin_in_rust() {
 }
 
 #[test]
-fn a_kernel_in_rust() {
-    in_use("rust", "kernel");
+fn every_kind_in_rust() {
+    for kind in ["kernel", "aggregator", "placer", "router", "selector", "tuner"] {
+        in_use("rust", kind);
+    }
 }
 
 #[test]
@@ -91,7 +93,7 @@ fn what_is_no_plugin_is_refused_with_what_to_do() {
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(said.contains(part), "{said}");
     };
-    check(&["new", "mine", "--kind", "tuner", "--lang", "c"], 2, "there is: batcher in Rust");
+    check(&["new", "mine", "--kind", "tuner", "--lang", "c"], 2, "batcher in Python");
     check(&["new", "No Name", "--kind", "batcher", "--lang", "c"], 2, "a-z, 0-9 and `-`");
     check(&["new", "mine", "--kind", "batcher", "--lang", "c"], 0, "");
     check(&["new", "mine", "--kind", "batcher", "--lang", "c"], 2, "is there already");

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::{Server, held_out, trained_dir};
+use crate::hostile_plugins::golden;
 
-#[path = "../golden/plugins/component.rs"]
-mod golden;
 #[path = "../golden/plugins/hostile.rs"]
 mod hostile;
 

@@ -1,7 +1,7 @@
 //! Owns `plugin new` and `plugin build`: from nothing to a component.
 //!
 //! Refuses to install tools: it calls those of the language and says which one is missing. A new
-//! plugin starts as a copy of a worked example from `plugins/examples/`, which the tests build.
+//! plugin starts as a copy of `plugins/examples/` or `plugins/templates/`, which the tests build.
 //! Bound: one folder.
 
 use std::fs;
@@ -52,10 +52,29 @@ macro_rules! example {
     };
 }
 
-/// Where a plugin of a kind in a language begins: the name of the example, and its files.
+/// What stands for the name in a template.
+const TEMPLATE: &str = "{{name}}";
+
+/// Where a plugin of a kind in a language begins: what stands for its name, and its files.
 type Example = (Language, PluginKind, &'static str, &'static [(&'static str, &'static str)]);
 
-const EXAMPLES: [Example; 5] = [
+macro_rules! template {
+    ($($part:literal),*) => {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/templates/rust/", $($part),*)
+    };
+}
+
+macro_rules! rust_template {
+    ($kind:literal) => {
+        &[
+            ("Cargo.toml", include_str!(template!("Cargo.toml"))),
+            ("src/lib.rs", include_str!(template!("kinds/", $kind, ".rs"))),
+        ]
+    };
+}
+
+// Taken from the worked examples where there is one.
+const EXAMPLES: [Example; 10] = [
     (
         Language::Rust,
         PluginKind::Batcher,
@@ -68,6 +87,11 @@ const EXAMPLES: [Example; 5] = [
         "rust-kernel",
         example!("rust-kernel": "Cargo.toml", ".cargo/config.toml", "src/lib.rs"),
     ),
+    (Language::Rust, PluginKind::Aggregator, TEMPLATE, rust_template!("aggregator")),
+    (Language::Rust, PluginKind::Placer, TEMPLATE, rust_template!("placer")),
+    (Language::Rust, PluginKind::Router, TEMPLATE, rust_template!("router")),
+    (Language::Rust, PluginKind::Selector, TEMPLATE, rust_template!("selector")),
+    (Language::Rust, PluginKind::Tuner, TEMPLATE, rust_template!("tuner")),
     (
         Language::Python,
         PluginKind::Batcher,
@@ -151,7 +175,8 @@ pub(super) fn new(arguments: &NewArguments, json: bool) -> Result<(), Failure> {
     }
     output::text(&format!(
         "{name}/ is a {} that works as it is. Next:\n\n  truststram plugin build {name}\n  \
-         truststram plugin check {name}\n  truststram plugin install {} {name}/target/{name}.wasm\n",
+         truststram plugin check {name}\n  \
+         truststram plugin install {} {name}/target/{name}.wasm\n",
         kind.name(),
         kind.name(),
     ))

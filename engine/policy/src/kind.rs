@@ -65,9 +65,11 @@ pub trait Kind: 'static {
 
 macro_rules! kind {
     ($(#[$doc:meta])* $kind:ident, $module:ident, $pre:ident, $name:literal, $export:literal) => {
-        kind!($(#[$doc])* $kind, $module, $pre, $name, $export, v0_1_0::$module::$kind, |pre, store| {
-            pre.instantiate(store)
-        });
+        kind!(
+            $(#[$doc])*
+            $kind, $module, $pre, $name, $export,
+            v0_1_0::$module::$kind, |pre, store| { pre.instantiate(store) }
+        );
     };
     ($(#[$doc:meta])* $kind:ident, $module:ident, $pre:ident, $name:literal, $export:literal,
      $bindings:ty, |$from:ident, $store:ident| $instantiate:block) => {

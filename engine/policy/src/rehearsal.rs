@@ -265,9 +265,9 @@ impl Rehearse for Placer {
         let item = CacheItem {
             size_gib: price(&mut numbers),
             requests_per_hour: f64::from(numbers.count(1_000)),
-            is_latency_sensitive: number % 2 == 0,
+            is_latency_sensitive: number.is_multiple_of(2),
             budget_per_month: f64::from(numbers.count(10)),
-            readers: (number % 3 == 0).then_some((1.0, 2.0)),
+            readers: number.is_multiple_of(3).then_some((1.0, 2.0)),
         };
         let copies = instance.place_cache(&item, &sites)?;
         Ok(format!("{placed:?} {ranked:?} {copies:?}"))
@@ -310,7 +310,12 @@ impl Rehearse for Tuner {
             .collect();
         let proposed = instance.propose(&facts, &parameters, &history)?;
         if proposed.is_some() {
-            instance.conclude(number, 100.0, f64::from(numbers.number(200.0)), number % 2 == 0)?;
+            instance.conclude(
+                number,
+                100.0,
+                f64::from(numbers.number(200.0)),
+                number.is_multiple_of(2),
+            )?;
         }
         Ok(format!("{proposed:?}"))
     }

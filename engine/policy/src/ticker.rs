@@ -1,7 +1,8 @@
 //! Owns the clock that stops plugins: a thread that advances the engine's epoch every millisecond.
 //!
-//! It rests once the longest deadline of the calls that began is long over, so that an idle server does not wake a thousand times a
-//! second; a call that finds it resting wakes it. Refuses to know deadlines. Bound: one thread.
+//! It rests once the longest deadline of the calls that began is long over, so that an idle server
+//! does not wake a thousand times a second; a call that finds it resting wakes it. Refuses to know
+//! whose deadlines they are. Bound: one thread.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

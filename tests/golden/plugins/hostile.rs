@@ -32,7 +32,8 @@ const FRAME: &str = r#"(module
   (func (export "truststram:policy/lifecycle@0.1.0#snapshot") (result i32) SNAPSHOT)
   (func (export "truststram:policy/lifecycle@0.1.0#restore") (param i32 i32) (result i32) RESTORE)
   (func (export "truststram:policy/batching@0.1.0#decide")
-    (param $bucket i32) (param $queued i32) (param $oldest i32) (param $most i32) (param $target i32)
+    (param $bucket i32) (param $queued i32) (param $oldest i32) (param $most i32)
+    (param $target i32)
     (result i32)
     (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
     DECIDE))"#;
@@ -71,6 +72,7 @@ fn answer(take: &str, wait_us: &str) -> String {
 }
 
 /// Those that start and then do harm when they are asked.
+#[allow(clippy::too_many_lines, reason = "a table with a line for each")]
 fn deciding() -> Vec<(&'static str, String)> {
     let decide = |body: &str| wat(&[("DECIDE", body)]);
     let with = |more: &str, body: &str| wat(&[("MORE", more), ("DECIDE", body)]);
@@ -88,40 +90,79 @@ fn deciding() -> Vec<(&'static str, String)> {
         ("traps", decide("unreachable")),
         ("traps on every second call", decide(&every_second)),
         ("loops for ever", decide(FOR_EVER)),
-        ("loops over memory", decide(&format!("{} {GOOD}", repeat(
-            u32::MAX, "(memory.fill (i32.const 2048) (i32.const 0) (i32.const 60000))")))),
-        ("recurses without end", with("(func $deep (result i32) (i32.add (call $deep) (i32.const 1)))",
-            "(call $deep)")),
+        (
+            "loops over memory",
+            decide(&format!(
+                "{} {GOOD}",
+                repeat(u32::MAX, "(memory.fill (i32.const 2048) (i32.const 0) (i32.const 60000))")
+            )),
+        ),
+        (
+            "recurses without end",
+            with("(func $deep (result i32) (i32.add (call $deep) (i32.const 1)))", "(call $deep)"),
+        ),
         ("divides by zero", decide("(i32.div_u (i32.const 1) (i32.const 0))")),
         ("makes a number of none", decide("(i32.trunc_f32_s (f32.const nan))")),
         ("reads beyond its memory", decide("(i32.load (i32.const -8))")),
-        ("writes beyond its memory", decide("(i32.store (i32.const -8) (i32.const 1)) (i32.const 0)")),
+        (
+            "writes beyond its memory",
+            decide("(i32.store (i32.const -8) (i32.const 1)) (i32.const 0)"),
+        ),
         ("calls nothing", decide("(call_indirect (result i32) (i32.const 1))")),
         ("calls beyond its table", decide("(call_indirect (result i32) (i32.const 99))")),
         ("takes all memory and traps", decide(&format!("{grow} unreachable"))),
         ("takes all memory and goes on", decide(&format!("{grow} {GOOD}"))),
-        ("takes a huge table", decide(&format!(
-            "(drop (table.grow $table (ref.null func) (i32.const 100000000))) {GOOD}"))),
+        (
+            "takes a huge table",
+            decide(&format!(
+                "(drop (table.grow $table (ref.null func) (i32.const 100000000))) {GOOD}"
+            )),
+        ),
         ("answers from beyond its memory", decide("(i32.const 0x7ffffff0)")),
         ("answers from between two words", decide("(i32.const 129)")),
-        ("takes more than there is", decide(&answer(
-            "(i32.add (local.get $queued) (i32.const 1))", "(i32.const 0)"))),
-        ("takes the most there is of a number", decide(&answer("(i32.const -1)", "(i32.const -1)"))),
+        (
+            "takes more than there is",
+            decide(&answer("(i32.add (local.get $queued) (i32.const 1))", "(i32.const 0)")),
+        ),
+        (
+            "takes the most there is of a number",
+            decide(&answer("(i32.const -1)", "(i32.const -1)")),
+        ),
         ("neither takes nor waits", decide(&answer("(i32.const 0)", "(i32.const 0)"))),
         ("waits beyond the target", decide(&answer("(i32.const 0)", "(i32.const -1)"))),
         ("always waits", decide(&answer("(i32.const 0)", "(local.get $target)"))),
         ("takes one at a time", decide(&answer("(i32.const 1)", "(i32.const 0)"))),
-        ("floods the log", log(&repeat(10_000, "(call $log (i32.const 2) (i32.const 32) (i32.const 7))"))),
-        ("logs what is not in its memory", log("(call $log (i32.const 2) (i32.const 0) (i32.const -1))")),
+        (
+            "floods the log",
+            log(&repeat(10_000, "(call $log (i32.const 2) (i32.const 32) (i32.const 7))")),
+        ),
+        (
+            "logs what is not in its memory",
+            log("(call $log (i32.const 2) (i32.const 0) (i32.const -1))"),
+        ),
         ("logs at no level", log("(call $log (i32.const 77) (i32.const 32) (i32.const 7))")),
-        ("logs what is no text", log("(i32.store (i32.const 256) (i32.const -1))
-            (call $log (i32.const 2) (i32.const 256) (i32.const 4))")),
-        ("asks for seeds without end", wat(&[("IMPORTS", SEED), ("DECIDE",
-            &format!("{} {GOOD}", repeat(u32::MAX, "(drop (call $seed))")))])),
+        (
+            "logs what is no text",
+            log("(i32.store (i32.const 256) (i32.const -1))
+            (call $log (i32.const 2) (i32.const 256) (i32.const 4))"),
+        ),
+        (
+            "asks for seeds without end",
+            wat(&[
+                ("IMPORTS", SEED),
+                ("DECIDE", &format!("{} {GOOD}", repeat(u32::MAX, "(drop (call $seed))"))),
+            ]),
+        ),
         ("gives a snapshot without end", wat(&[("SNAPSHOT", FOR_EVER)])),
-        ("gives a snapshot of 100 MB", wat(&[("SNAPSHOT",
-            "(i32.store (i32.const 256) (i32.const 0)) (i32.store (i32.const 260) (i32.const 100000000))
-             (i32.const 256)")])),
+        (
+            "gives a snapshot of 100 MB",
+            wat(&[(
+                "SNAPSHOT",
+                "(i32.store (i32.const 256) (i32.const 0))
+             (i32.store (i32.const 260) (i32.const 100000000))
+             (i32.const 256)",
+            )]),
+        ),
         ("traps when it is given a snapshot", wat(&[("RESTORE", "unreachable")])),
     ]
 }

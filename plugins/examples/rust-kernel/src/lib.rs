@@ -13,7 +13,7 @@ wit_bindgen::generate!({ path: "../../../wit/since_v0.1.0", world: "kernel-plugi
 
 struct Median;
 
-/// Compares each pair in turn, the smaller first. Written out, so that all values stay in registers.
+/// Compares each pair in turn, the smaller first. Written out, so that values stay in registers.
 macro_rules! compare {
     ($v:ident: $(($low:literal, $high:literal))*) => {
         $(($v[$low], $v[$high]) = (min($v[$low], $v[$high]), max($v[$low], $v[$high]));)*
