@@ -141,7 +141,7 @@ impl App {
         let engine = Arc::new(Engine::<Ticket>::start(
             &engine_options(plan),
             clock.clone(),
-            |_worker| Box::new(PluginBatcher::new(batcher.instance())),
+            |_worker| Box::new(PluginBatcher::new(batcher.instance(), plan.batcher_on_failure)),
             |_worker| {
                 let sink = RecordingSink::new(
                     store.clone(),

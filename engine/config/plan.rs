@@ -47,6 +47,8 @@ pub struct Plan {
     pub io_uring: bool,
     /// The batcher policy.
     pub batcher: PluginSpec,
+    /// What decides when the batcher fails.
+    pub batcher_on_failure: raw::OnFailure,
     /// Keys that may sign plugins.
     pub trusted_keys: Vec<PublicKey>,
     /// Whether an installed plugin needs a signature.
@@ -87,6 +89,10 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         store: raw.store.clone(),
         io_uring: raw.machine.io_uring == IoUring::Auto,
         batcher,
+        batcher_on_failure: raw
+            .plugins
+            .first()
+            .map_or_else(raw::OnFailure::default, |plugin| plugin.on_failure),
         trusted_keys,
         require_signed: raw.policy.require_signed,
         log_level: raw.log.level.clone(),

@@ -258,7 +258,8 @@ pub struct Plugin {
     /// What one call may use.
     #[serde(default)]
     pub limits: PluginLimits,
-    /// What answers when the plugin fails. This version knows "default": the native default.
+    /// What decides when the plugin fails: "default", the native default, or "last-good", the
+    /// latest good decision as far as it fits (the native default before the first one).
     #[serde(default)]
     pub on_failure: OnFailure,
 }
@@ -277,11 +278,13 @@ pub enum PluginKind {
 
 /// What answers when a plugin fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
     /// The native default.
     #[default]
     Default,
+    /// The latest good decision, as far as it fits.
+    LastGood,
 }
 
 /// What one call of a plugin may use.

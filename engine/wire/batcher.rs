@@ -1,22 +1,39 @@
-//! Owns the joint of policy and model: each worker asks its own instance of the batcher plugin,
-//! and the native default answers where the plugin does not.
+//! Owns the joint of policy and model: each worker asks its own instance of the batcher plugin, and
+//! where the plugin does not answer, the native default does or the latest good decision.
 //!
 //! Refuses to know why a plugin failed; `policy` counts that. Bound: one call of the plugin's
 //! deadline per decision.
 
 use truststram_decide::batching::Moment;
 use truststram_model::{BatchDecision, Batcher, NativeBatcher, QueueView};
-use truststram_policy::{self as policy, Instance};
+use truststram_policy::{self as policy, Instance, Refusal};
+
+use crate::config::raw::OnFailure;
 
 /// A batcher plugin with the native default behind it.
 pub struct PluginBatcher {
     instance: Instance<policy::Batcher>,
+    on_failure: OnFailure,
+    last_good: Option<u32>,
 }
 
 impl PluginBatcher {
     /// A batcher that asks `instance`.
-    pub fn new(instance: Instance<policy::Batcher>) -> Self {
-        Self { instance }
+    pub fn new(instance: Instance<policy::Batcher>, on_failure: OnFailure) -> Self {
+        Self { instance, on_failure, last_good: None }
+    }
+}
+
+impl PluginBatcher {
+    /// The decision where the plugin gives none.
+    fn instead(&self, view: &QueueView, refusal: Refusal) -> BatchDecision {
+        match (self.on_failure, self.last_good) {
+            // Whoever switched the plugin off wants nothing of it.
+            (OnFailure::LastGood, Some(take)) if refusal != Refusal::Disabled => {
+                BatchDecision { take: take.min(view.queued).min(view.batch_max), wait_us: 0 }
+            }
+            _ => NativeBatcher.decide(view),
+        }
     }
 }
 
@@ -31,8 +48,16 @@ impl Batcher for PluginBatcher {
             target_us: view.target_us,
         };
         match self.instance.decide(&asked) {
-            Ok(decision) => BatchDecision { take: decision.take, wait_us: decision.wait_us },
-            Err(_counted) => NativeBatcher.decide(view),
+            Ok(decision) => {
+                if decision.take > 0 {
+                    self.last_good = Some(decision.take);
+                }
+                BatchDecision { take: decision.take, wait_us: decision.wait_us }
+            }
+            Err(counted) => self.instead(view, counted),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! Plugins of a running server: installed, exchanged, rolled back and kept over a restart, while
 //! predictions go on and none of them fails.
 
+use std::io::Write;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,9 +36,28 @@ fn taking(take: u32) -> Vec<u8> {
     golden::component(root(), &frame.replace(";; DECIDE", &body))
 }
 
+/// What the clients of a load have seen.
+#[derive(Default)]
+struct Seen {
+    answered: AtomicU64,
+    latencies: Mutex<Vec<Duration>>,
+}
+
+impl Seen {
+    fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// The 99th percentile of the answers since the last call of this.
+    fn p99(&self) -> Duration {
+        let mut latencies = std::mem::take(&mut *self.latencies.lock().unwrap());
+        latencies.sort_unstable();
+        latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default()
+    }
+}
+
 /// Runs `work` while several clients ask for predictions; every answer must be the right one.
-/// `work` gets the count of answers.
-fn under_load<T>(server: &Server, work: impl FnOnce(&AtomicU64) -> T) -> T {
+fn under_load<T>(server: &Server, work: impl FnOnce(&Seen) -> T) -> T {
     let rows = held_out();
     let url = format!("{}/api/v1/predict", server.public);
     let bodies: Vec<String> = (0..40)
@@ -48,20 +69,22 @@ fn under_load<T>(server: &Server, work: impl FnOnce(&AtomicU64) -> T) -> T {
         answer.body["prediction"].as_str().unwrap().to_owned()
     };
     let expected: Vec<String> = bodies.iter().map(ask).collect();
-    let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stop, seen) = (AtomicBool::new(false), Seen::default());
     std::thread::scope(|scope| {
         for _ in 0..LOAD_THREADS {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     for (body, expected) in bodies.iter().zip(&expected) {
+                        let begun = Instant::now();
                         assert_eq!(ask(body), *expected);
-                        answered.fetch_add(1, Ordering::Relaxed);
+                        seen.latencies.lock().unwrap().push(begun.elapsed());
+                        seen.answered.fetch_add(1, Ordering::Relaxed);
                     }
                 }
             });
         }
         // The clients end even if the work panics.
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&answered)));
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&seen)));
         stop.store(true, Ordering::Relaxed);
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -159,18 +182,16 @@ fn components_are_swapped_under_load_and_nothing_is_lost_or_left() {
     let server = Server::start_configured(dir.path(), "[store]\ncache_mib = 1\n");
     let components = [taking(1), taking(7)];
     let swaps = if std::env::var_os("TRUSTSTRAM_SOAK").is_some() { 1_000 } else { 100 };
-    let (settled, end) = under_load(&server, |answered| {
-        let mut settled = 0;
+    let resident = under_load(&server, |seen| {
+        let mut resident = Vec::with_capacity(swaps);
         for swap in 0..swaps {
-            let before = answered.load(Ordering::Relaxed);
+            let before = seen.answered();
             let answer = server.install("batcher", "", &components[swap % 2]);
             assert_eq!(answer.status, 200, "{}", answer.text);
-            until("an answer after the swap", || answered.load(Ordering::Relaxed) > before);
-            if swap == swaps / 2 {
-                settled = resident_kib(server.process_id());
-            }
+            until("an answer after the swap", || seen.answered() > before);
+            resident.push(resident_kib(server.process_id()));
         }
-        (settled, resident_kib(server.process_id()))
+        resident
     });
     until("the old versions are gone", || {
         let _ = server.predict(held_out().row(0), "");
@@ -179,7 +200,11 @@ fn components_are_swapped_under_load_and_nothing_is_lost_or_left() {
     let plugin = server.plugin("batcher");
     assert_eq!(plugin["swaps"], swaps);
     assert!(plugin["failures"].as_object().unwrap().values().all(|count| count == 0), "{plugin}");
-    assert!(end * 100 <= settled * 105, "{settled} KiB in the middle, {end} KiB at the end");
+    // The allocator keeps and returns some MiB as it likes; what leaks does not come back, so that
+    // even the least of the last quarter would lie above the most of the first half.
+    let settled = resident[..swaps / 2].iter().max().unwrap();
+    let end = resident[swaps - swaps / 4..].iter().min().unwrap();
+    assert!(end * 100 <= settled * 105, "{settled} KiB in the first half, {end} KiB at the end");
     assert!(server.terminate().success());
 }
 
@@ -192,7 +217,9 @@ fn hostile_components_do_no_harm_to_a_server_under_load() {
     let corpus = hostile::corpus(root());
     assert!(corpus.len() >= 40, "{}", corpus.len());
     let good = taking(64);
-    under_load(&server, |answered| {
+    let (usual, harmed) = under_load(&server, |seen| {
+        until("answers to compare with", || seen.answered() > 3_000);
+        let usual = seen.p99();
         for hostile in &corpus {
             let name = hostile.name;
             let installed = server.install("batcher", "?force=true", &hostile.component);
@@ -205,14 +232,18 @@ fn hostile_components_do_no_harm_to_a_server_under_load() {
                 None => assert_eq!(installed.status, 200, "{name}: {}", installed.text),
             }
             // Some harm is done when it is asked, some when it hands over to the next.
-            let before = answered.load(Ordering::Relaxed);
-            until(name, || answered.load(Ordering::Relaxed) > before + 100);
+            let before = seen.answered();
+            until(name, || seen.answered() > before + 100);
             let healed = server.install("batcher", "", &good);
             assert_eq!(healed.status, 200, "{name}: {}", healed.text);
             let before = server.plugin("batcher")["calls"].as_u64().unwrap();
             until(name, || server.plugin("batcher")["calls"].as_u64().unwrap() > before + 10);
         }
+        (usual, seen.p99())
     });
+    // No test depends on speed; `cargo nextest run hostile --no-capture` shows it.
+    let mut out = std::io::stderr();
+    writeln!(out, "p99 of a prediction: {usual:?} before, {harmed:?} with the corpus").unwrap();
     let failed = "truststram_requests_total{listener=\"public\",status=\"5xx\"}";
     assert_eq!(server.metric(failed), 0.0);
     let failures = &server.plugin("batcher")["failures"];
