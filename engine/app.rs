@@ -23,6 +23,7 @@ use crate::config::Plan;
 use crate::registry::{self, RegistryError};
 use crate::wire::background::Background;
 use crate::wire::batcher::PluginBatcher;
+use crate::wire::decisions::Decisions;
 use crate::wire::infer::EngineInfer;
 use crate::wire::operate::{Operator, Parts};
 use crate::wire::policies::OpenPolicies;
@@ -109,6 +110,7 @@ pub struct App {
     parts: Arc<Parts>,
     reader: Arc<Background>,
     loader: Arc<Background>,
+    decisions: Option<Arc<Decisions>>,
     gateway: Gateway,
     addresses: [SocketAddr; 2],
     drain: Duration,
@@ -134,14 +136,16 @@ impl App {
         let (mut ring, ring_status) = probe(mode);
         let compiled = Some(plan.data_dir.join("plugins/compiled"));
         let plugins = Host::with_cache(clock.clone(), compiled).map_err(AppError::Policy)?;
-        let policies = OpenPolicies::start(Arc::new(plugins), plan).map_err(StartError::Plugin)?;
-        let (plugins, batcher) = (policies.host().clone(), policies.batcher().clone());
+        let plugins = Arc::new(plugins);
+        let policies =
+            OpenPolicies::start(plugins.clone(), plan, &store).map_err(StartError::Plugin)?;
+        let (batcher, on_failure) = (policies.batcher().clone(), plan.batcher.on_failure);
         let replies = Replies::new(plan.network_cores.len());
         let dropped = Arc::new(Counter::new());
         let engine = Arc::new(Engine::<Ticket>::start(
             &engine_options(plan),
             clock.clone(),
-            |_worker| Box::new(PluginBatcher::new(batcher.instance(), plan.batcher_on_failure)),
+            |_worker| Box::new(PluginBatcher::new(batcher.instance(), on_failure)),
             |_worker| {
                 let sink = RecordingSink::new(
                     store.clone(),
@@ -165,16 +169,17 @@ impl App {
             deadline_ms: plan.api.deadline_ms,
         };
         let records = StoreRecords { store: store.clone(), reader: reader.clone() };
+        let decisions = policies.decisions().cloned();
         let parts = Arc::new(Parts {
             clock,
             host: HostFacts::of_host(),
             topology: plan.topology.clone(),
             ring: ring_status,
             network_cores: plan.network_cores.clone(),
-            store,
+            store: store.clone(),
             engine,
-            plugins,
-            batcher,
+            host_of_plugins: plugins,
+            plugins: policies.bound().to_vec(),
             dropped,
             access_log,
             draining: AtomicBool::new(false),
@@ -184,7 +189,7 @@ impl App {
             infer: Arc::new(infer),
             records: Arc::new(records),
             operate: Arc::new(Operator(parts.clone())),
-            policies: Arc::new(policies.serve(loader.clone(), parts.clone())),
+            policies: Arc::new(policies.serve(loader.clone(), reader.clone(), store)),
             server_timing: plan.api.server_timing,
         };
         let addresses = [public.address(), admin.address()];
@@ -193,7 +198,8 @@ impl App {
         let named = ["public", "admin"].into_iter().zip(gateway.stats().iter().cloned());
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
-        Ok(Self { parts, reader, loader, gateway, addresses, drain: plan.drain, _lock: lock })
+        let drain = plan.drain;
+        Ok(Self { parts, reader, loader, decisions, gateway, addresses, drain, _lock: lock })
     }
 
     /// The public address, with the port that was really bound.
@@ -227,13 +233,16 @@ impl App {
         let loader = self.loader.close();
         let engine = self.parts.engine.close();
         let reader = self.reader.close();
+        // The workers have ended, so that all runs of decisions are over.
+        let decisions = self.decisions.as_ref().map_or(Ok(()), |decisions| decisions.close());
         let store = self.parts.store.close();
         let log = self.parts.access_log.as_ref().map_or(Ok(()), |log| log.close());
-        let plugins = self.parts.plugins.close();
+        let plugins = self.parts.host_of_plugins.close();
         let drained = drained?;
         loader?;
         engine?;
         reader?;
+        decisions?;
         store?;
         log?;
         plugins.map_err(AppError::Policy)?;

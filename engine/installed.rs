@@ -2,13 +2,15 @@
 //! its hash, and a record of which one is in use.
 //!
 //! Refuses to run them. Every change is one rename, so that a process that is killed leaves the old
-//! record or the new one. Bound: the present component and the one before it for each name.
+//! record or the new one. Bound: the present component, the one before it and the one on trial for
+//! each name.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use truststram_policy::Stage;
 
 /// A component that can be in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +23,7 @@ pub struct Entry {
 }
 
 /// What is in use under a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// Whether it is asked.
@@ -30,6 +32,26 @@ pub struct Record {
     pub current: Entry,
     /// The one before it.
     pub previous: Option<Entry>,
+    /// The one on trial beside it.
+    #[serde(default)]
+    pub trial: Option<Tried>,
+}
+
+/// A component on trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tried {
+    /// The component.
+    pub entry: Entry,
+    /// How it is tried.
+    pub stage: Stage,
+}
+
+impl Record {
+    /// What is in use where nothing was ever changed.
+    pub fn new(current: Entry) -> Self {
+        Self { enabled: true, current, previous: None, trial: None }
+    }
 }
 
 /// The folder of one plugin.
@@ -76,7 +98,8 @@ impl Shelf {
     pub fn write(&self, record: &Record) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(record).map_err(io::Error::from)?;
         replace(&self.folder, &self.folder.join("record.json"), &text)?;
-        let named: Vec<PathBuf> = [Some(&record.current), record.previous.as_ref()]
+        let tried = record.trial.as_ref().map(|trial| &trial.entry);
+        let named: Vec<PathBuf> = [Some(&record.current), record.previous.as_ref(), tried]
             .into_iter()
             .flatten()
             .filter_map(|entry| Some(self.component(entry.sha256.as_ref()?)))
@@ -116,13 +139,23 @@ mod tests {
             sha256: Some(sha256.to_owned()),
             settings_json: "{}".to_owned(),
         };
+        shelf.keep("t", b"t").unwrap();
         for (component, previous) in [("a", None), ("b", Some("a")), ("c", Some("b"))] {
             shelf.keep(component, component.as_bytes()).unwrap();
-            let record =
-                Record { enabled: true, current: entry(component), previous: previous.map(entry) };
+            let record = Record {
+                previous: previous.map(entry),
+                trial: Some(Tried { entry: entry("t"), stage: Stage::Canary(0.5) }),
+                ..Record::new(entry(component))
+            };
             shelf.write(&record).unwrap();
             assert_eq!(shelf.read().unwrap(), Some(record));
         }
+        assert_eq!(fs::read(shelf.component("t")).unwrap(), b"t");
+        // As it was written before there were trials.
+        let older =
+            r#"{"enabled":true,"current":{"sha256":null,"settings_json":"{}"},"previous":null}"#;
+        fs::write(shelf.folder.join("record.json"), older).unwrap();
+        assert_eq!(shelf.read().unwrap().unwrap().trial, None);
         assert!(!shelf.component("a").exists());
         assert_eq!(fs::read(shelf.component("b")).unwrap(), b"b");
         fs::write(shelf.folder.join("record.json"), "{}").unwrap();

@@ -43,6 +43,12 @@ impl AdminArgument {
             .with_context(|| format!("{url} is no address"))?;
         answer(|agent| agent.run(request), &url, "--admin")
     }
+
+    /// Gets `path` as bytes.
+    pub(super) fn fetch(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let url = format!("{}{path}", self.admin.trim_end_matches('/'));
+        bytes(|agent| agent.get(&url).call(), &url, "--admin").map(|(_, body)| body)
+    }
 }
 
 impl ServerArgument {
@@ -73,6 +79,17 @@ fn answer(
     url: &str,
     option: &str,
 ) -> Result<Value, Failure> {
+    let (status, body) = bytes(ask, url, option)?;
+    Ok(serde_json::from_slice(&body)
+        .with_context(|| format!("{url} did not answer with JSON (status {status})"))?)
+}
+
+/// The body of a good answer; of any other the detail is the failure.
+fn bytes(
+    ask: impl FnOnce(&ureq::Agent) -> Answered,
+    url: &str,
+    option: &str,
+) -> Result<(ureq::http::StatusCode, Vec<u8>), Failure> {
     let settings = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(TIMEOUT))
@@ -81,12 +98,12 @@ fn answer(
         format!("no answer from {url}; is `truststram serve` running there (see {option})?")
     })?;
     let status = response.status();
-    let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
-    let value: Value = serde_json::from_str(&text.context("the answer cannot be read")?)
-        .with_context(|| format!("{url} did not answer with JSON (status {status})"))?;
-    if !status.is_success() {
-        let detail = value["detail"].as_str().unwrap_or("no detail given");
-        return Err(Failure::Failed(anyhow!("{status}: {detail}")));
+    let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+    let body = body.context("the answer cannot be read")?;
+    if status.is_success() {
+        return Ok((status, body));
     }
-    Ok(value)
+    let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let detail = problem["detail"].as_str().unwrap_or("no detail given");
+    Err(Failure::Failed(anyhow!("{status}: {detail}")))
 }

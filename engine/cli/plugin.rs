@@ -8,6 +8,8 @@ mod bench;
 mod check;
 mod key;
 mod project;
+mod replay;
+mod start;
 
 use std::fs;
 use std::path::PathBuf;
@@ -48,6 +50,13 @@ pub(super) enum PluginCommand {
         /// Install it although it failed the questions that it is asked first.
         #[arg(long)]
         force: bool,
+        /// `use` puts it in the place of the present one; `shadow` asks it the same and compares;
+        /// `canary` lets it decide a share of the questions.
+        #[arg(long, value_enum, default_value = "use")]
+        stage: Stage,
+        /// The share of the questions that a canary decides, above 0 and at most 1.
+        #[arg(long, default_value_t = 0.05)]
+        share: f64,
         #[command(flatten)]
         server: AdminArgument,
     },
@@ -59,6 +68,19 @@ pub(super) enum PluginCommand {
     Disable(Target),
     /// Go back to the component before the present one; once more undoes that.
     Rollback(Target),
+    /// Put the component on trial in the place of the present one.
+    Promote(Target),
+    /// Drop the component on trial.
+    Discard(Target),
+    /// Ask a plugin of a running server a question of its kind.
+    Ask {
+        /// The plugin's name.
+        name: String,
+        /// A file with the question as JSON, as `cases.json` has it; `-` for standard input.
+        question: PathBuf,
+        #[command(flatten)]
+        server: AdminArgument,
+    },
     /// Start a plugin: a folder with its source, which builds as it is.
     New(author::NewArguments),
     /// Build the plugin in a folder by the tools of its language.
@@ -67,6 +89,8 @@ pub(super) enum PluginCommand {
     Check(check::CheckArguments),
     /// Time the decisions of a component against those of a built-in one's native twin.
     Bench(bench::BenchArguments),
+    /// Ask a component what a running server's plugin was asked: what would have changed?
+    Replay(replay::ReplayArguments),
     /// Make a key to sign plugins with.
     Key {
         /// Where the private key is written; it must not exist yet.
@@ -80,6 +104,17 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         key: PathBuf,
     },
+}
+
+/// How a component is put to use.
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+pub(super) enum Stage {
+    /// In the place of the present one.
+    Use,
+    /// Beside it, and only compared.
+    Shadow,
+    /// Beside it, deciding a share.
+    Canary,
 }
 
 #[derive(Debug, clap::Args)]
@@ -101,9 +136,14 @@ pub(super) fn run(command: &PluginCommand, json: bool) -> Result<(), Failure> {
             if json { output::json(&answer) } else { output::text(&list(&answer)) }
         }
         PluginCommand::Show { name, server } => show(&server.send("GET", &path(name), &[])?, json),
-        PluginCommand::Install { name, file, settings, force, server } => {
+        PluginCommand::Install { name, file, settings, force, stage, share, server } => {
             let component = read(file)?;
             let mut query = format!("?force={force}&settings={}", encoded(settings));
+            match stage {
+                Stage::Use => {}
+                Stage::Shadow => query.push_str("&stage=shadow"),
+                Stage::Canary => query.push_str(&format!("&stage=canary&share={share}")),
+            }
             if let Ok(signature) = fs::read_to_string(key::beside(file)) {
                 query.push_str(&format!("&signature={}", encoded(signature.trim())));
             }
@@ -115,6 +155,17 @@ pub(super) fn run(command: &PluginCommand, json: bool) -> Result<(), Failure> {
         PluginCommand::Enable(target) => act(target, "enable"),
         PluginCommand::Disable(target) => act(target, "disable"),
         PluginCommand::Rollback(target) => act(target, "roll-back"),
+        PluginCommand::Promote(target) => act(target, "promote"),
+        PluginCommand::Discard(target) => act(target, "discard"),
+        PluginCommand::Ask { name, question, server } => {
+            let question = match question.to_str() {
+                Some("-") => std::io::read_to_string(std::io::stdin())?.into_bytes(),
+                _ => read(question)?,
+            };
+            let answer = server.send("POST", &format!("{}/ask", path(name)), &question)?;
+            output::json(&answer["answer"])
+        }
+        PluginCommand::Replay(arguments) => replay::run(arguments, json),
         PluginCommand::New(arguments) => author::new(arguments, json),
         PluginCommand::Build(arguments) => author::build(arguments, json),
         PluginCommand::Check(arguments) => check::run(arguments, json),

@@ -10,12 +10,10 @@ use std::time::Duration;
 
 use truststram_base::limits;
 use truststram_machine::{CpuSet, Topology};
-use truststram_policy::{
-    Batcher, Kind, PluginLimits, PluginSource, PluginSpec, PublicKey, builtins,
-};
+use truststram_policy::{PluginLimits, PluginSource, PluginSpec, PublicKey, builtins};
 
 use super::problem::Problems;
-use super::raw::{self, IoUring, LogFormat, WhenFull};
+use super::raw::{self, IoUring, LogFormat, PluginKind, WhenFull};
 use super::read::Located;
 
 /// What the process does, without doubt.
@@ -46,9 +44,11 @@ pub struct Plan {
     /// Whether io_uring is tried.
     pub io_uring: bool,
     /// The batcher policy.
-    pub batcher: PluginSpec,
-    /// What decides when the batcher fails.
-    pub batcher_on_failure: raw::OnFailure,
+    pub batcher: PluginPlan,
+    /// Plugins of other kinds.
+    pub other_plugins: Vec<PluginPlan>,
+    /// What is kept of the decisions of plugins.
+    pub policy: raw::Policy,
     /// Keys that may sign plugins.
     pub trusted_keys: Vec<PublicKey>,
     /// Whether an installed plugin needs a signature.
@@ -57,6 +57,17 @@ pub struct Plan {
     pub log_level: String,
     /// Whether that log is JSON.
     pub log_json: bool,
+}
+
+/// A plugin to load.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginPlan {
+    /// What it decides.
+    pub kind: PluginKind,
+    /// Its component, settings and limits.
+    pub spec: PluginSpec,
+    /// What decides when it fails.
+    pub on_failure: raw::OnFailure,
 }
 
 /// Turns what was typed into a plan. `insecure` allows addresses that are not loopback.
@@ -71,7 +82,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     let (network_cores, inference_cores) = check.cores(raw, &topology);
     check.limits(raw);
     check.log_level(&raw.log.level);
-    let batcher = check.batcher(&raw.plugins);
+    let (batcher, other_plugins) = check.plugins(&raw.plugins);
     let trusted_keys = check.keys(&raw.policy);
     let data_dir = PathBuf::from(&raw.server.data_dir);
     check.data_dir(&data_dir);
@@ -89,10 +100,8 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         store: raw.store.clone(),
         io_uring: raw.machine.io_uring == IoUring::Auto,
         batcher,
-        batcher_on_failure: raw
-            .plugins
-            .first()
-            .map_or_else(raw::OnFailure::default, |plugin| plugin.on_failure),
+        other_plugins,
+        policy: raw.policy.clone(),
         trusted_keys,
         require_signed: raw.policy.require_signed,
         log_level: raw.log.level.clone(),
@@ -203,35 +212,58 @@ impl Check<'_> {
         }
     }
 
-    fn batcher(&mut self, plugins: &[raw::Plugin]) -> PluginSpec {
-        if plugins.len() > 1 {
-            self.fail("plugins[1]", "is a second batcher; one decides for all models");
+    /// The batcher, which there always is, and the others.
+    fn plugins(&mut self, plugins: &[raw::Plugin]) -> (PluginPlan, Vec<PluginPlan>) {
+        let mut others: Vec<PluginPlan> = Vec::new();
+        let mut batcher = None;
+        for (index, plugin) in plugins.iter().enumerate() {
+            let planned = self.plugin(index, plugin);
+            let is_named = |known: &PluginPlan| known.spec.name == plugin.name;
+            if batcher.iter().chain(&others).any(is_named) {
+                let name = &plugin.name;
+                self.fail(&format!("plugins[{index}].name"), format!("`{name}` is taken already"));
+            }
+            match plugin.kind {
+                PluginKind::Batcher if batcher.is_some() => self.fail(
+                    &format!("plugins[{index}]"),
+                    "is a second batcher; one decides for all models",
+                ),
+                PluginKind::Batcher => batcher = Some(planned),
+                _ => others.push(planned),
+            }
         }
-        let default = raw::default_batcher();
-        let plugin = plugins.first().unwrap_or(&default);
+        let batcher = batcher.unwrap_or_else(|| self.plugin(0, &raw::default_batcher()));
+        if others.iter().any(|other| other.spec.name == batcher.spec.name) {
+            self.fail("plugins", "the name `batcher` is that of the built-in batcher");
+        }
+        (batcher, others)
+    }
+
+    fn plugin(&mut self, index: usize, plugin: &raw::Plugin) -> PluginPlan {
+        let key = |part: &str| format!("plugins[{index}]{part}");
         let source = match (&plugin.path, plugin.builtin.as_deref()) {
             (Some(path), None) => PluginSource::File(PathBuf::from(path)),
             (None, Some(name)) => {
-                self.builtin("plugins[0].builtin", name);
+                self.builtin(&key(".builtin"), plugin.kind.name(), name);
                 PluginSource::Builtin(name.to_owned())
             }
             _ => {
-                self.fail("plugins[0]", "must have either `path` or `builtin`");
+                self.fail(&key(""), "must have either `path` or `builtin`");
                 PluginSource::Builtin(raw::DEFAULT_BATCHER.to_owned())
             }
         };
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if !(1..=64).contains(&plugin.name.len()) || !plugin.name.bytes().all(is_word) {
-            self.fail("plugins[0].name", "must be 1 to 64 letters, digits, `-` or `_`");
+            self.fail(&key(".name"), "must be 1 to 64 letters, digits, `-` or `_`");
         }
         let limits = &plugin.limits;
         if !(1..=1_024).contains(&limits.memory_mib) {
-            self.fail("plugins[0].limits", "memory_mib must be 1 to 1024");
+            self.fail(&key(".limits"), "memory_mib must be 1 to 1024");
         }
         if !(1..=1_000_000).contains(&limits.deadline_us) {
-            self.fail("plugins[0].limits", "deadline_us must be 1 to 1000000");
+            self.fail(&key(".limits"), "deadline_us must be 1 to 1000000");
         }
-        PluginSpec {
+        let spec = PluginSpec {
             name: plugin.name.clone(),
             source,
             settings_json: serde_json::to_string(&plugin.settings).unwrap_or_default(),
@@ -239,7 +271,8 @@ impl Check<'_> {
                 memory_bytes: (limits.memory_mib as usize) << 20,
                 deadline_us: u64::from(limits.deadline_us),
             },
-        }
+        };
+        PluginPlan { kind: plugin.kind, spec, on_failure: plugin.on_failure }
     }
 
     fn keys(&mut self, policy: &raw::Policy) -> Vec<PublicKey> {
@@ -259,8 +292,8 @@ impl Check<'_> {
         keys
     }
 
-    fn builtin(&mut self, key: &'static str, name: &str) {
-        let of_kind = || builtins().filter(|builtin| builtin.kind == Batcher::NAME);
+    fn builtin(&mut self, key: &str, kind: &str, name: &str) {
+        let of_kind = || builtins().filter(|builtin| builtin.kind == kind);
         if of_kind().all(|builtin| builtin.name != name) {
             let known: Vec<&str> = of_kind().map(|builtin| builtin.name).collect();
             self.fail(key, format!("`{name}` is unknown; known: {}", known.join(", ")));

@@ -4,6 +4,7 @@
 //! Refuses to judge values; `plan` does. Bound: flat sections and one list of plugins.
 
 use serde::{Deserialize, Serialize};
+use truststram_policy::Kind;
 use utoipa::ToSchema;
 
 /// The whole file.
@@ -24,7 +25,7 @@ pub struct Raw {
     pub machine: Machine,
     /// The process's own log.
     pub log: Log,
-    /// Who may bring policies.
+    /// Who may bring policies, and what is kept of their decisions.
     pub policy: Policy,
     /// Policies.
     pub plugins: Vec<Plugin>,
@@ -227,14 +228,31 @@ impl Default for Log {
     }
 }
 
-/// Who may bring policies.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+/// Who may bring policies, and what is kept of their decisions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// Whether a component that is installed while serving needs a signature.
     pub require_signed: bool,
     /// Ed25519 public keys that may sign, 64 hexadecimal digits each.
     pub trusted_keys: Vec<String>,
+    /// Runs of decisions of each plugin that are kept for `truststram plugin replay`, the newest
+    /// ones. 0 records nothing.
+    pub recorded_runs_max: u32,
+    /// Milliseconds from the start of one run of a batcher or router to the next. Of the other
+    /// kinds every decision is recorded.
+    pub record_every_ms: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            require_signed: false,
+            trusted_keys: Vec::new(),
+            recorded_runs_max: 1_000,
+            record_every_ms: 1_000,
+        }
+    }
 }
 
 /// One policy.
@@ -243,12 +261,15 @@ pub struct Policy {
 pub struct Plugin {
     /// The name in metrics and status.
     pub name: String,
-    /// What it decides. This version asks one kind: "batcher".
+    /// What it decides: "aggregator", "batcher", "kernel", "placer", "router", "selector" or
+    /// "tuner". The engine of this version asks the batcher; the others answer
+    /// `truststram plugin ask`.
     pub kind: PluginKind,
     /// A component file. Give this or `builtin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// A policy that comes with the binary: "greedy" or "deadline". Give this or `path`.
+    /// A policy that comes with the binary, such as "greedy" or "deadline" for a batcher. Give
+    /// this or `path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<String>,
     /// Handed to the plugin as JSON.
@@ -258,8 +279,9 @@ pub struct Plugin {
     /// What one call may use.
     #[serde(default)]
     pub limits: PluginLimits,
-    /// What decides when the plugin fails: "default", the native default, or "last-good", the
-    /// latest good decision as far as it fits (the native default before the first one).
+    /// What decides when the plugin fails: "default", the native default; "last-good", the latest
+    /// good decision as far as it fits (the native default before the first one); or "reject":
+    /// what needed the decision is refused, by a 503 where a client waits.
     #[serde(default)]
     pub on_failure: OnFailure,
 }
@@ -269,11 +291,39 @@ fn no_settings() -> toml::Table {
 }
 
 /// What a plugin decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum PluginKind {
-    /// How many waiting requests run now.
+    /// Plans how updates of federated clients become a model.
+    Aggregator,
+    /// Forms batches of waiting requests.
     Batcher,
+    /// Reduces a tile of updates to one.
+    Kernel,
+    /// Places workloads and copies of data.
+    Placer,
+    /// Picks the candidate that takes a request.
+    Router,
+    /// Selects the clients that train in a round.
+    Selector,
+    /// Proposes settings to try.
+    Tuner,
+}
+
+impl PluginKind {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        use truststram_policy as policy;
+        match self {
+            Self::Aggregator => policy::Aggregator::NAME,
+            Self::Batcher => policy::Batcher::NAME,
+            Self::Kernel => policy::Kernel::NAME,
+            Self::Placer => policy::Placer::NAME,
+            Self::Router => policy::Router::NAME,
+            Self::Selector => policy::Selector::NAME,
+            Self::Tuner => policy::Tuner::NAME,
+        }
+    }
 }
 
 /// What answers when a plugin fails.
@@ -285,6 +335,8 @@ pub enum OnFailure {
     Default,
     /// The latest good decision, as far as it fits.
     LastGood,
+    /// Nothing: what needed the decision is refused.
+    Reject,
 }
 
 /// What one call of a plugin may use.

@@ -1,5 +1,5 @@
 //! Builds the plugins that ship inside the binary: core modules from the workspace `plugins/`,
-//! each turned into a component in this process.
+//! each turned into a component with its manifest in this process.
 //!
 //! Owns the one nested cargo run of the project. Refuses to know what a plugin does.
 //! Bound: one cargo run with a target directory of its own under `OUT_DIR`, so that it never waits
@@ -10,6 +10,8 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use truststram_manifest::Manifest;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// The built-in plugins: each is a folder of `plugins/` with the package `truststram-<name>`, and
@@ -35,7 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for plugin in BUILTIN {
         let module = format!("truststram_{plugin}.wasm");
         let module = fs::read(target_dir.join(TARGET).join("release").join(module))?;
-        let bytes = wit_component::ComponentEncoder::default().module(&module)?.encode()?;
+        let mut bytes = wit_component::ComponentEncoder::default().module(&module)?.encode()?;
+        let manifest = plugins.join(plugin).join("plugin.toml");
+        let manifest = Manifest::from_toml(&fs::read_to_string(&manifest)?)
+            .map_err(|error| format!("{}: {error}", manifest.display()))?;
+        manifest.attach(&mut bytes)?;
         fs::write(out.join(plugin).with_extension("wasm"), bytes)?;
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! Owns the joint of policy and model: each worker asks its own instance of the batcher plugin, and
-//! where the plugin does not answer, the native default does or the latest good decision.
+//! where the plugin does not answer, the native default does, or the latest good decision, or the
+//! requests are refused, as configured.
 //!
 //! Refuses to know why a plugin failed; `policy` counts that. Bound: one call of the plugin's
 //! deadline per decision.
 
 use truststram_decide::batching::Moment;
 use truststram_model::{BatchDecision, Batcher, NativeBatcher, QueueView};
-use truststram_policy::{self as policy, Instance, Refusal};
+use truststram_policy::{self as policy, Fallback, Instance, Refusal};
 
 use crate::config::raw::OnFailure;
 
@@ -26,19 +27,28 @@ impl PluginBatcher {
 
 impl PluginBatcher {
     /// The decision where the plugin gives none.
-    fn instead(&self, view: &QueueView, refusal: Refusal) -> BatchDecision {
-        match (self.on_failure, self.last_good) {
+    fn instead(&self, view: &QueueView, refusal: Refusal) -> Option<BatchDecision> {
+        let fallback = match (self.on_failure, self.last_good) {
             // Whoever switched the plugin off wants nothing of it.
-            (OnFailure::LastGood, Some(take)) if refusal != Refusal::Disabled => {
-                BatchDecision { take: take.min(view.queued).min(view.batch_max), wait_us: 0 }
+            _ if refusal == Refusal::Disabled => return Some(NativeBatcher::decision(view)),
+            (OnFailure::LastGood, Some(_)) => Fallback::LastGood,
+            (OnFailure::Reject, _) => Fallback::Reject,
+            (OnFailure::LastGood | OnFailure::Default, _) => Fallback::Default,
+        };
+        self.instance.plugin().stats().fell_back(fallback);
+        match (fallback, self.last_good) {
+            (Fallback::Reject, _) => None,
+            (Fallback::LastGood, Some(take)) => {
+                let take = take.min(view.queued).min(view.batch_max);
+                Some(BatchDecision { take, wait_us: 0 })
             }
-            _ => NativeBatcher.decide(view),
+            _ => Some(NativeBatcher::decision(view)),
         }
     }
 }
 
 impl Batcher for PluginBatcher {
-    fn decide(&mut self, view: &QueueView) -> BatchDecision {
+    fn decide(&mut self, view: &QueueView) -> Option<BatchDecision> {
         let asked = Moment {
             // Every model of this version takes requests of one size.
             bucket: 0,
@@ -52,9 +62,9 @@ impl Batcher for PluginBatcher {
                 if decision.take > 0 {
                     self.last_good = Some(decision.take);
                 }
-                BatchDecision { take: decision.take, wait_us: decision.wait_us }
+                Some(BatchDecision { take: decision.take, wait_us: decision.wait_us })
             }
-            Err(counted) => self.instead(view, counted),
+            Err(refusal) => self.instead(view, refusal),
         }
     }
 }

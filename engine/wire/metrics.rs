@@ -12,9 +12,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 use truststram_base::HistogramSnapshot;
+use truststram_policy::PluginStats;
 use truststram_proxy::STATUS_CLASSES;
 
 use super::operate::Parts;
+use super::plugin_status::{Figures, TrialFigures};
 
 type Labels = [(&'static str, String)];
 type NoLabels = [(&'static str, &'static str); 0];
@@ -110,26 +112,74 @@ impl Engine {
     }
 
     fn plugin(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let plugin = &self.0.batcher;
-        let stats = plugin.stats();
-        let name = || ("plugin", plugin.name().to_owned());
-        let one = |value| vec![(vec![name()], value)];
-        page.counters("truststram_plugin_calls", "Calls of a plugin", one(stats.calls.get()))?;
-        let failures = stats
-            .failures()
-            .into_iter()
-            .map(|(kind, count)| (vec![name(), ("kind", kind.to_owned())], count));
-        let help = "Calls that a plugin failed, by kind; the native default answered";
-        page.counters("truststram_plugin_failures", help, failures.collect())?;
-        let skipped = one(stats.unavailable.get());
-        let help = "Decisions of the native default while a plugin rests or is replaced";
+        let plugins: Vec<Figures<'_>> =
+            self.0.plugins.iter().map(|plugin| plugin.figures()).collect();
+        let each = |value: &dyn Fn(&Figures<'_>) -> u64| -> Rows<u64> {
+            let row = |plugin: &Figures<'_>| (labels("plugin", plugin.name), value(plugin));
+            plugins.iter().map(row).collect()
+        };
+        let by = |label: &'static str, values: &dyn Fn(&PluginStats) -> Vec<(&str, u64)>| {
+            let row = |name: &str, (value, count): (&str, u64)| {
+                (vec![("plugin", name.to_owned()), (label, value.to_owned())], count)
+            };
+            let rows = |plugin: &Figures<'_>| -> Rows<u64> {
+                values(plugin.stats).into_iter().map(|value| row(plugin.name, value)).collect()
+            };
+            plugins.iter().flat_map(rows).collect::<Rows<u64>>()
+        };
+        let calls = each(&|plugin| plugin.stats.calls.get());
+        page.counters("truststram_plugin_calls", "Calls of a plugin", calls)?;
+        let failures = by("kind", &|stats| stats.failures().to_vec());
+        page.counters("truststram_plugin_failures", "Calls that a plugin failed", failures)?;
+        let skipped = each(&|plugin| plugin.stats.unavailable.get());
+        let help = "Questions not asked while a plugin rests or is replaced";
         page.counters("truststram_plugin_skipped", help, skipped)?;
-        let open = one(u64::from(plugin.is_breaker_open()));
+        let fallbacks = by("by", &|stats| stats.fallbacks().to_vec());
+        let help = "Decisions that something else made in the plugin's place";
+        page.counters("truststram_plugin_fallbacks", help, fallbacks)?;
+        let open = each(&|plugin| plugin.is_breaker_open.into());
         page.gauges("truststram_plugin_breaker_open", "1 while a plugin rests", open)?;
-        let dropped = one(stats.log_lines_dropped.get());
+        let peak = each(&|plugin| plugin.stats.memory_bytes_peak.get());
+        let help = "Most memory that an instance had";
+        page.gauges("truststram_plugin_memory_peak_bytes", help, peak)?;
+        let swaps = each(&|plugin| plugin.stats.swaps.get());
+        page.counters("truststram_plugin_swaps", "Exchanges of the component", swaps)?;
+        let dropped = each(&|plugin| plugin.stats.log_lines_dropped.get());
         page.counters("truststram_plugin_log_lines_dropped", "Log lines over the limit", dropped)?;
-        let times = vec![(vec![name()], stats.call_ns.snapshot())];
-        page.histograms("truststram_plugin_call_seconds", "Time of a call", 1e-9, times)
+        let dropped = each(&|plugin| plugin.stats.runs_dropped.get());
+        let help = "Runs of decisions that could not be recorded";
+        page.counters("truststram_plugin_runs_dropped", help, dropped)?;
+        let times = plugins
+            .iter()
+            .map(|plugin| (labels("plugin", plugin.name), plugin.stats.call_ns.snapshot()));
+        let times = times.collect();
+        page.histograms("truststram_plugin_call_seconds", "Time of a call", 1e-9, times)?;
+        Self::trials(&plugins, page)
+    }
+
+    fn trials(plugins: &[Figures<'_>], page: &mut Page<'_>) -> Result<(), Error> {
+        let on_trial: Vec<(&str, &TrialFigures)> = plugins
+            .iter()
+            .filter_map(|plugin| Some((plugin.name, plugin.trial.as_ref()?)))
+            .collect();
+        let each = |value: &dyn Fn(&TrialFigures) -> u64| -> Rows<u64> {
+            on_trial.iter().map(|(name, trial)| (labels("plugin", name), value(trial))).collect()
+        };
+        let agreed = each(&|trial| trial.agreed);
+        let help = "Answers of a shadow that were the same";
+        page.counters("truststram_plugin_trial_agreed", help, agreed)?;
+        let differed = each(&|trial| trial.differed);
+        let help = "Answers of a shadow that were not the same";
+        page.counters("truststram_plugin_trial_differed", help, differed)?;
+        let decided = each(&|trial| trial.decided);
+        page.counters("truststram_plugin_trial_decided", "Decisions of a canary", decided)?;
+        let failures = each(&|trial| trial.failures);
+        let help = "Calls that a component on trial failed";
+        page.counters("truststram_plugin_trial_failures", help, failures)?;
+        let times =
+            on_trial.iter().map(|(name, trial)| (labels("plugin", name), trial.call_ns.clone()));
+        let help = "Time of a call of a component on trial";
+        page.histograms("truststram_plugin_trial_call_seconds", help, 1e-9, times.collect())
     }
 
     fn store(&self, page: &mut Page<'_>) -> Result<(), Error> {

@@ -7,9 +7,12 @@
 
 pub mod background;
 pub mod batcher;
+pub mod binding;
+pub mod decisions;
 pub mod infer;
 pub mod metrics;
 pub mod operate;
+pub mod plugin_status;
 pub mod policies;
 pub mod records;
 pub mod replies;

@@ -12,10 +12,11 @@ use truststram_api::ports::Operate;
 use truststram_base::{Clock, Counter};
 use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
 use truststram_model::Engine;
-use truststram_policy::{Batcher, Host, Kind, Plugin, PluginSource};
+use truststram_policy::Host;
 use truststram_proxy::GatewayStats;
 use truststram_store::Store;
 
+use super::binding::Bound;
 use super::metrics;
 use super::sink::Ticket;
 
@@ -36,9 +37,9 @@ pub struct Parts {
     /// The inference engine.
     pub engine: Arc<Engine<Ticket>>,
     /// The plugin host.
-    pub plugins: Arc<Host>,
-    /// The batcher plugin.
-    pub batcher: Arc<Plugin<Batcher>>,
+    pub host_of_plugins: Arc<Host>,
+    /// The plugins.
+    pub plugins: Vec<Arc<dyn Bound>>,
     /// Records dropped although their answer was given.
     pub dropped: Arc<Counter>,
     /// The access log, if there is one.
@@ -91,7 +92,7 @@ impl Operate for Operator {
             "network": { "cores": parts.network_cores },
             "inference": inference(parts),
             "models": models(parts),
-            "plugins": [plugin(parts)],
+            "plugins": parts.plugins.iter().map(|plugin| plugin.status()).collect::<Vec<_>>(),
             "store": {
                 "path": stats.path,
                 "rows_queued": stats.rows_queued,
@@ -168,36 +169,4 @@ fn models(parts: &Parts) -> Vec<Value> {
             json!({ "id": model.id(), "version": model.version(), "active": active })
         })
         .collect()
-}
-
-/// The batcher plugin: its component, whether it is asked, and how it answered.
-pub(super) fn plugin(parts: &Parts) -> Value {
-    let plugin = &parts.batcher;
-    let (info, stats) = (plugin.info(), plugin.stats());
-    json!({
-        "name": plugin.name(),
-        "kind": Batcher::NAME,
-        "component": info.name,
-        "version": info.version,
-        "summary": info.summary,
-        "sha256": plugin.sha256(),
-        "source": source(&plugin.spec().source),
-        "settings": serde_json::from_str::<Value>(&plugin.spec().settings_json).ok(),
-        "enabled": plugin.is_enabled(),
-        "allocator": if parts.plugins.uses_pooling() { "pooling" } else { "on demand" },
-        "calls": stats.calls.get(),
-        "breaker_open": plugin.is_breaker_open(),
-        "failures": stats.failures().into_iter().collect::<BTreeMap<_, _>>(),
-        "last_error": stats.last_error(),
-        "swaps": stats.swaps.get(),
-        "versions_in_memory": stats.versions.get(),
-    })
-}
-
-fn source(source: &PluginSource) -> Value {
-    match source {
-        PluginSource::Builtin(name) => json!({ "builtin": name }),
-        PluginSource::File(path) => json!({ "path": path }),
-        PluginSource::Bytes(_) => json!("installed"),
-    }
 }

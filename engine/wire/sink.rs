@@ -183,6 +183,7 @@ pub fn failure_of_model(error: &ModelError, deadline_ms: u64) -> Failure {
         ModelError::QueueFull { .. } => Failure::QueueFull("inference"),
         ModelError::Expired { .. } => Failure::Deadline(deadline_ms),
         ModelError::Closed => Failure::Draining,
+        ModelError::Undecided => Failure::Undecided,
         other => Failure::Internal { reason: other.to_string() },
     }
 }

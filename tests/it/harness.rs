@@ -171,6 +171,13 @@ impl Server {
         send(|agent| agent.post(&url).header("content-type", "application/json").send(&body))
     }
 
+    /// Asks the plugin `name` a question of its kind.
+    pub fn ask(&self, name: &str, question: &Value) -> Answer {
+        let url = format!("{}/admin/v1/plugins/{name}/ask", self.admin);
+        let body = question.to_string();
+        send(|agent| agent.post(&url).header("content-type", "application/json").send(&body))
+    }
+
     /// What the server says of the plugin `name`.
     pub fn plugin(&self, name: &str) -> Value {
         self.admin_get(&format!("/admin/v1/plugins/{name}")).body

@@ -147,6 +147,192 @@ fn a_component_that_fails_its_questions_is_not_installed_unless_forced() {
     assert!(server.terminate().success());
 }
 
+/// What the command line says, which must succeed.
+fn plugin_command(server: &Server, arguments: &[&str]) -> serde_json::Value {
+    let output = std::process::Command::new(crate::harness::BINARY)
+        .args(["plugin", "--json"])
+        .args(arguments)
+        .args(["--admin", &server.admin])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_component_is_tried_beside_the_one_in_use_and_promoted() {
+    let dir = trained_dir();
+    let file = dir.path().join("three.wasm");
+    std::fs::write(&file, taking(3)).unwrap();
+    let file = file.to_str().unwrap();
+    let server = Server::start(dir.path());
+    let builtin = server.plugin("batcher");
+    for wrong in ["?share=0.5", "?stage=canary&share=0", "?stage=canary&share=2", "?stage=both"] {
+        let answer = server.install("batcher", wrong, &taking(3));
+        assert!([400, 422].contains(&answer.status), "{wrong}: {}", answer.text);
+    }
+    assert_eq!(server.plugin_action("batcher", "promote").status, 409);
+    assert_eq!(server.plugin_action("batcher", "discard").status, 409);
+
+    let shadow = plugin_command(&server, &["install", "batcher", file, "--stage", "shadow"]);
+    assert_eq!(shadow["sha256"], builtin["sha256"], "the one in use stays");
+    assert_eq!(shadow["trial"]["stage"], "shadow");
+    let trial = |key: &str| server.plugin("batcher")["trial"][key].as_u64().unwrap();
+    under_load(&server, |_| {
+        until("a shadow is asked", || trial("agreed") + trial("differed") > 50)
+    });
+    assert_eq!(server.metric("truststram_plugin_trial_failures_total{plugin=\"batcher\"}"), 0.0);
+    server.kill();
+
+    // The trial goes on after a start.
+    let server = Server::start(dir.path());
+    assert_eq!(server.plugin("batcher")["trial"]["sha256"], shadow["trial"]["sha256"]);
+    assert!(plugin_command(&server, &["discard", "batcher"])["trial"].is_null());
+    let arguments = ["install", "batcher", file, "--stage", "canary", "--share", "0.5"];
+    assert_eq!(plugin_command(&server, &arguments)["trial"]["share"], 0.5);
+    let trial = |key: &str| server.plugin("batcher")["trial"][key].as_u64().unwrap();
+    under_load(&server, |_| until("a canary decides", || trial("decided") > 50));
+    let promoted = plugin_command(&server, &["promote", "batcher"]);
+    assert_eq!(promoted["sha256"], shadow["trial"]["sha256"]);
+    assert!(promoted["trial"].is_null());
+    server.kill();
+    let server = Server::start(dir.path());
+    assert_eq!(server.plugin("batcher")["sha256"], shadow["trial"]["sha256"]);
+    let rolled = server.plugin_action("batcher", "roll-back");
+    assert_eq!(rolled.body["sha256"], builtin["sha256"]);
+    assert!(server.terminate().success());
+}
+
+#[test]
+fn a_hostile_component_on_trial_does_no_harm() {
+    let dir = trained_dir();
+    let config = "[[plugins]]\nname = \"batcher\"\nkind = \"batcher\"\nbuiltin = \"greedy\"\n\
+                  limits = { memory_mib = 4, deadline_us = 1000 }\n";
+    let server = Server::start_configured(dir.path(), config);
+    under_load(&server, |_| {
+        for name in ["trap.wat", "loop.wat", "memory.wat", "nonsense.wat"] {
+            for stage in ["?force=true&stage=shadow", "?force=true&stage=canary&share=1"] {
+                let installed = server.install("batcher", stage, &golden::hostile(root(), name));
+                assert_eq!(installed.status, 200, "{name}: {}", installed.text);
+                let failures = "truststram_plugin_trial_failures_total{plugin=\"batcher\"}";
+                until(name, || server.metric(failures) > 0.0);
+            }
+        }
+    });
+    let plugin = server.plugin("batcher");
+    assert!(plugin["failures"].as_object().unwrap().values().all(|count| count == 0), "{plugin}");
+    assert_eq!(server.plugin_action("batcher", "discard").status, 200);
+    assert!(server.terminate().success());
+}
+
+#[test]
+fn recorded_decisions_are_replayed_against_another_component() {
+    let dir = trained_dir();
+    let config = "[policy]\nrecord_every_ms = 1\n";
+    let server = Server::start_configured(dir.path(), config);
+    let saved = dir.path().join("saved");
+    let saved = saved.to_str().unwrap();
+    under_load(&server, |seen| until("some decisions", || seen.answered() > 500));
+    let replay =
+        |path: &str| plugin_command(&server, &["replay", path, "--of", "batcher", "--save", saved]);
+    let same = replay("builtin:greedy");
+    assert!(same["decisions"].as_u64().unwrap() > 100, "{same}");
+    assert_eq!((&same["changed"], &same["same"]), (&json!(0), &same["decisions"]));
+    let changed = replay("builtin:deadline");
+    assert!(changed["changed"].as_u64().unwrap() > 0, "{changed}");
+    assert!(changed["changes"][0]["question"]["queued"].is_u64(), "{changed}");
+    let shown = server.admin_get("/admin/v1/plugins/batcher/decisions?limit=2").body;
+    assert_eq!(shown["runs"].as_array().unwrap().len(), 2);
+    let decided = &shown["runs"][0]["decisions"][0];
+    assert_eq!(decided["answer"]["take"], decided["question"]["queued"], "{decided}");
+    server.kill();
+    // What was committed is there after a kill, and what was saved needs no server.
+    let server = Server::start_configured(dir.path(), config);
+    let again = plugin_command(&server, &["replay", "builtin:greedy", "--of", "batcher"]);
+    assert_eq!(again["changed"], 0);
+    assert!(again["decisions"].as_u64().unwrap() >= same["decisions"].as_u64().unwrap());
+    let offline = plugin_command(&server, &["replay", "builtin:greedy", "--from", saved]);
+    assert_eq!(offline["changed"], 0);
+    assert!(server.terminate().success());
+}
+
+#[test]
+fn with_reject_a_failing_batcher_refuses_requests() {
+    let dir = trained_dir();
+    let component = dir.path().join("trap.wasm");
+    std::fs::write(&component, golden::hostile(root(), "trap.wat")).unwrap();
+    let config = format!(
+        "[[plugins]]\nname = \"batcher\"\nkind = \"batcher\"\npath = {component:?}\n\
+         on_failure = \"reject\"\n"
+    );
+    let server = Server::start_configured(dir.path(), &config);
+    let rows = held_out();
+    let refused = server.predict(rows.row(0), "");
+    assert_eq!(refused.status, 503, "{}", refused.text);
+    assert!(refused.headers.contains_key("retry-after"));
+    assert!(refused.text.contains("gives no decision"), "{}", refused.text);
+    let rejected = "truststram_plugin_fallbacks_total{plugin=\"batcher\",by=\"reject\"}";
+    assert!(server.metric(rejected) > 0.0, "{}", server.admin_get("/metrics").text);
+    assert_eq!(server.plugin_action("batcher", "disable").status, 200);
+    assert_eq!(server.predict(rows.row(0), "").status, 200, "switched off, the default decides");
+    assert!(server.terminate().success());
+}
+
+#[test]
+fn plugins_of_every_kind_are_bound_and_answer_the_operator() {
+    let dir = trained_dir();
+    let config = "[[plugins]]\nname = \"clouds\"\nkind = \"placer\"\nbuiltin = \"balanced\"\n\
+                  settings = { cost_weight = 0.9 }\n\
+                  [[plugins]]\nname = \"rounds\"\nkind = \"aggregator\"\nbuiltin = \"fedbuff\"\n";
+    let server = Server::start_configured(dir.path(), config);
+    let names: Vec<String> = server.admin_get("/admin/v1/plugins").body["plugins"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|plugin| plugin["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["batcher", "clouds", "rounds"]);
+    let schema = &server.plugin("clouds")["settings_schema"]["properties"]["cost_weight"];
+    assert_eq!(schema["maximum"], 1.0);
+    let round = json!({
+        "round": 1, "now_ms": 0, "parameters": 10, "clients_asked": 9, "buffered": 4,
+    });
+    let update = |staleness: u32| {
+        json!({ "admit": { "round": round, "update": {
+            "client": 1, "staleness": staleness, "samples": 5, "l2_norm": 1.0, "train_loss": "NaN",
+        } } })
+    };
+    let answer = server.ask("rounds", &update(5)).body;
+    assert_eq!(answer["answer"]["admitted"], "accept-and-aggregate", "{answer}");
+    let answer = server.ask("rounds", &update(6)).body;
+    assert_eq!(answer["answer"]["admitted"]["refuse"], "6 rounds old, more than 5", "{answer}");
+    // Every decision of such a kind is recorded.
+    let runs = server.admin_get("/admin/v1/plugins/rounds/decisions").body;
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 2, "{runs}");
+    let wrong = server.ask("rounds", &json!({ "admit": {} }));
+    assert_eq!(wrong.status, 422);
+    assert!(
+        wrong.text.contains("no question for the kind `aggregator`: missing field `round`"),
+        "{}",
+        wrong.text
+    );
+    assert_eq!(server.ask("nobody", &json!("wanted")).status, 404);
+    let question = dir.path().join("question.json");
+    std::fs::write(&question, r#"{"rank-sites": {"purpose": "training", "sites": []}}"#).unwrap();
+    let question = question.to_str().unwrap();
+    assert_eq!(plugin_command(&server, &["ask", "clouds", question])["ranked"], json!([]));
+    let settings = ["install", "clouds", question, "--settings", r#"{"cost_weight": 2}"#];
+    let output = std::process::Command::new(crate::harness::BINARY)
+        .arg("plugin")
+        .args(settings)
+        .args(["--admin", &server.admin])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(server.terminate().success());
+}
+
 #[test]
 fn only_what_a_trusted_key_signed_is_installed() {
     let dir = trained_dir();

@@ -1,4 +1,5 @@
-//! Owns `/admin/v1/plugins`: plugins listed, shown, installed, removed, rolled back and switched.
+//! Owns `/admin/v1/plugins`: plugins listed, shown, installed, tried, removed, rolled back,
+//! switched and asked, and their recorded decisions.
 //!
 //! Refuses to know what a component is. What changes something takes PUT, DELETE or a JSON body, so
 //! that no page in an operator's browser can send it unasked. Bound: one component as the body, by
@@ -7,12 +8,13 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use http::{HeaderMap, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Response, Uri, header};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use truststram_base::Kind;
 
-use crate::ports::{Install, PolicyAction, PolicyFailure};
+use crate::ports::{Install, InstallStage, PolicyAction, PolicyFailure};
 use crate::predict::json_response;
 use crate::problem::Problem;
 use crate::router::{Ports, query_of};
@@ -27,6 +29,55 @@ struct InstallQuery {
     signature: Option<String>,
     /// Install it although it failed the questions that it is asked first.
     force: bool,
+    /// How it is put to use; `use` if absent.
+    stage: Option<StageName>,
+    /// For `canary`: the share of the questions that it decides; 0.05 if absent.
+    share: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StageName {
+    Use,
+    Shadow,
+    Canary,
+}
+
+/// Share of a canary for which none is given.
+const CANARY_SHARE: f64 = 0.05;
+/// Runs that are shown for which no limit is given, and the most.
+const RUNS_SHOWN: usize = 100;
+const RUNS_MAX: usize = 100_000;
+
+impl InstallQuery {
+    fn stage(&self) -> Result<InstallStage, Problem> {
+        let refused = |detail: &str| Err(Problem::new(Kind::Invalid, detail));
+        match (self.stage.unwrap_or(StageName::Use), self.share) {
+            (StageName::Canary, share) => match share.unwrap_or(CANARY_SHARE) {
+                share if share > 0.0 && share <= 1.0 => Ok(InstallStage::Canary(share)),
+                _ => refused("`share` must be above 0 and at most 1"),
+            },
+            (_, Some(_)) => refused("`share` belongs to the stage `canary`"),
+            (StageName::Use, None) => Ok(InstallStage::Use),
+            (StageName::Shadow, None) => Ok(InstallStage::Shadow),
+        }
+    }
+}
+
+/// Which recorded decisions to show, and how.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct DecisionsQuery {
+    limit: Option<usize>,
+    /// `json` for people, `frames` for `truststram plugin replay`.
+    format: Option<DecisionsFormat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum DecisionsFormat {
+    Json,
+    Frames,
 }
 
 /// What `POST` takes.
@@ -58,11 +109,16 @@ pub(crate) async fn install(
         Ok(query) => query,
         Err(problem) => return problem.into_response(),
     };
+    let stage = match query.stage() {
+        Ok(stage) => stage,
+        Err(problem) => return problem.into_response(),
+    };
     let install = Install {
         component: component.to_vec(),
         settings_json: query.settings.unwrap_or_else(|| "{}".to_owned()),
         signature: query.signature,
         force: query.force,
+        stage,
     };
     of(ports.policies.install(name, install).await)
 }
@@ -77,16 +133,57 @@ pub(crate) async fn act(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
+    match json_of::<ActionBody>(&headers, &body) {
+        Ok(ActionBody { action }) => of(ports.policies.act(name, action).await),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+pub(crate) async fn ask(
+    State(ports): State<Ports>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    match json_of::<Value>(&headers, &body) {
+        Ok(question) => of(ports.policies.ask(name, question).await),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+pub(crate) async fn decisions(
+    State(ports): State<Ports>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Response<Body> {
+    let query: DecisionsQuery = match query_of(&uri) {
+        Ok(query) => query,
+        Err(problem) => return problem.into_response(),
+    };
+    let is_frames = query.format == Some(DecisionsFormat::Frames);
+    let usual = if is_frames { RUNS_MAX } else { RUNS_SHOWN };
+    let limit = query.limit.unwrap_or(usual).min(RUNS_MAX);
+    match ports.policies.decisions(name, limit).await {
+        Ok(runs) if is_frames => {
+            let media = HeaderValue::from_static("application/octet-stream");
+            let mut response = Response::new(Body::from(runs.frames));
+            response.headers_mut().insert(header::CONTENT_TYPE, media);
+            response
+        }
+        Ok(runs) => answer(&serde_json::json!({ "runs": runs.shown })),
+        Err(failure) => Problem::new(failure.kind, failure.detail).into_response(),
+    }
+}
+
+/// Reads a body that says that it is JSON.
+fn json_of<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
     let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !media.is_some_and(|media| media.starts_with("application/json")) {
         let detail = "the body must be `application/json`, as the header `content-type` says";
-        return Problem::new(Kind::Malformed, detail).into_response();
+        return Err(Problem::new(Kind::Malformed, detail));
     }
-    match serde_json::from_slice::<ActionBody>(&body) {
-        Ok(ActionBody { action }) => of(ports.policies.act(name, action).await),
-        Err(error) => Problem::new(Kind::Malformed, format!("the body cannot be read: {error}"))
-            .into_response(),
-    }
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::new(Kind::Malformed, format!("the body cannot be read: {error}")))
 }
 
 fn of(result: Result<Value, PolicyFailure>) -> Response<Body> {

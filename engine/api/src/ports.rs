@@ -74,6 +74,9 @@ pub enum Failure {
     /// The process is shutting down.
     #[error("the server is shutting down")]
     Draining,
+    /// The batcher policy gives no decision, and the operator wants none in its place.
+    #[error("the policy that forms batches gives no decision; try again shortly")]
+    Undecided,
     /// The record could not be kept, so the answer is withheld.
     #[error("the prediction could not be stored: {reason}")]
     NotKept {
@@ -105,7 +108,7 @@ impl Failure {
             Self::FeatureCount { .. } => Kind::Invalid,
             Self::QueueFull(_) => Kind::Overloaded,
             Self::Deadline(_) => Kind::Timeout,
-            Self::Draining => Kind::Unavailable,
+            Self::Draining | Self::Undecided => Kind::Unavailable,
             Self::NotKept { .. } | Self::Internal { .. } => Kind::Internal,
             Self::NoSpace => Kind::NoSpace,
             Self::Corrupt { .. } => Kind::Corrupt,
@@ -184,8 +187,19 @@ pub trait Records: Send + Sync {
     -> BoxFuture<'static, Result<Page, PageFailure>>;
 }
 
+/// How a component is put to use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum InstallStage {
+    /// In the place of the present one.
+    Use,
+    /// Beside the present one: asked the same, and only compared.
+    Shadow,
+    /// Beside the present one, deciding this share of the questions, above 0 and at most 1.
+    Canary(f64),
+}
+
 /// A component to put to use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Install {
     /// Its bytes.
     pub component: Vec<u8>,
@@ -195,6 +209,8 @@ pub struct Install {
     pub signature: Option<String>,
     /// Whether it is installed although it failed the questions that it is asked first.
     pub force: bool,
+    /// How it is put to use.
+    pub stage: InstallStage,
 }
 
 /// What is done to a plugin.
@@ -207,6 +223,10 @@ pub enum PolicyAction {
     Disable,
     /// The component before this one takes its place; once more undoes that.
     RollBack,
+    /// The component on trial takes the place of the present one.
+    Promote,
+    /// The component on trial is dropped.
+    Discard,
     /// The component that the configuration names takes its place, for good.
     Remove,
 }
@@ -237,11 +257,21 @@ impl From<Failure> for PolicyFailure {
     }
 }
 
+/// Recorded runs of decisions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedRuns {
+    /// For programs: as they were recorded, one after the other.
+    pub frames: Vec<u8>,
+    /// For people.
+    pub shown: Vec<Value>,
+}
+
 /// The plugins as their operator sees them.
 pub trait Policies: Send + Sync {
     /// Each plugin with its component and figures.
     fn list(&self) -> Vec<Value>;
-    /// Puts a component in the place of the present one, now and after each start.
+    /// Puts a component in the place of the present one, or on trial beside it, now and after each
+    /// start.
     fn install(
         &self,
         name: String,
@@ -253,6 +283,18 @@ pub trait Policies: Send + Sync {
         name: String,
         action: PolicyAction,
     ) -> BoxFuture<'static, Result<Value, PolicyFailure>>;
+    /// Asks a plugin a question of its kind and ends with the answer.
+    fn ask(
+        &self,
+        name: String,
+        question: Value,
+    ) -> BoxFuture<'static, Result<Value, PolicyFailure>>;
+    /// The newest recorded runs of a plugin, at most `limit`, the oldest of them first.
+    fn decisions(
+        &self,
+        name: String,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<RecordedRuns, PolicyFailure>>;
 }
 
 /// The process as its operator sees it.

@@ -65,6 +65,11 @@ pub fn admin_router(ports: Ports) -> Router {
                 // The gateway has limited the body already.
                 .layer(DefaultBodyLimit::disable()),
         )
+        .route(
+            "/admin/v1/plugins/{name}/ask",
+            post(policies::ask).layer(DefaultBodyLimit::disable()),
+        )
+        .route("/admin/v1/plugins/{name}/decisions", get(policies::decisions))
         .route("/livez", get(pages::livez))
         .route("/readyz", get(pages::readyz))
         .fallback(no_route)

@@ -57,6 +57,27 @@ impl Gauge {
     }
 }
 
+/// The most that a level ever was.
+#[derive(Debug, Default)]
+pub struct Peak(AtomicU64);
+
+impl Peak {
+    /// A peak at zero.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Takes a level into account.
+    pub fn observe(&self, level: u64) {
+        self.0.fetch_max(level, Ordering::Relaxed);
+    }
+
+    /// The most so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 const BUCKET_COUNT_MAX: usize = 32;
 
 /// A histogram with fixed upper bounds, cumulative only when it is read.

@@ -13,7 +13,7 @@ pub mod limits;
 pub mod record;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use counters::{Counter, Gauge, Histogram, HistogramSnapshot};
+pub use counters::{Counter, Gauge, Histogram, HistogramSnapshot, Peak};
 pub use ids::{IdError, ModelId, ModelVersion, RequestId, UserId};
 pub use kind::Kind;
 pub use record::{ModelEntry, PredictionRecord};

@@ -1,8 +1,7 @@
 //! Owns `plugin new` and `plugin build`: from nothing to a component.
 //!
-//! Refuses to install tools: it calls those of the language and says which one is missing. A new
-//! plugin starts as a copy of `plugins/examples/` or `plugins/templates/`, which the tests build.
-//! Bound: one folder.
+//! Refuses to install tools: it calls those of the language and says which one is missing. Bound:
+//! one folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,8 @@ use serde_json::json;
 use wit_component::ComponentEncoder;
 use wit_parser::Resolve;
 
-use super::project::{Language, Manifest, PluginKind};
+use super::project::{Language, PluginKind, Project, world as world_of};
+use super::start;
 use crate::cli::{Failure, output};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
@@ -41,77 +41,6 @@ pub(in crate::cli) struct BuildArguments {
     tools: Option<PathBuf>,
 }
 
-macro_rules! example {
-    ($folder:literal: $($file:literal),*) => {
-        &[$((
-            $file,
-            include_str!(concat!(
-                env!("CARGO_MANIFEST_DIR"), "/plugins/examples/", $folder, "/", $file
-            )),
-        )),*]
-    };
-}
-
-/// What stands for the name in a template.
-const TEMPLATE: &str = "{{name}}";
-
-/// Where a plugin of a kind in a language begins: what stands for its name, and its files.
-type Example = (Language, PluginKind, &'static str, &'static [(&'static str, &'static str)]);
-
-macro_rules! template {
-    ($($part:literal),*) => {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/templates/rust/", $($part),*)
-    };
-}
-
-macro_rules! rust_template {
-    ($kind:literal) => {
-        &[
-            ("Cargo.toml", include_str!(template!("Cargo.toml"))),
-            ("src/lib.rs", include_str!(template!("kinds/", $kind, ".rs"))),
-        ]
-    };
-}
-
-// Taken from the worked examples where there is one.
-const EXAMPLES: [Example; 10] = [
-    (
-        Language::Rust,
-        PluginKind::Batcher,
-        "rust-batcher",
-        example!("rust-batcher": "Cargo.toml", "src/lib.rs", "cases.json"),
-    ),
-    (
-        Language::Rust,
-        PluginKind::Kernel,
-        "rust-kernel",
-        example!("rust-kernel": "Cargo.toml", ".cargo/config.toml", "src/lib.rs"),
-    ),
-    (Language::Rust, PluginKind::Aggregator, TEMPLATE, rust_template!("aggregator")),
-    (Language::Rust, PluginKind::Placer, TEMPLATE, rust_template!("placer")),
-    (Language::Rust, PluginKind::Router, TEMPLATE, rust_template!("router")),
-    (Language::Rust, PluginKind::Selector, TEMPLATE, rust_template!("selector")),
-    (Language::Rust, PluginKind::Tuner, TEMPLATE, rust_template!("tuner")),
-    (
-        Language::Python,
-        PluginKind::Batcher,
-        "python-batcher",
-        example!("python-batcher": "plugin.py", "cases.json"),
-    ),
-    (
-        Language::Js,
-        PluginKind::Batcher,
-        "js-batcher",
-        example!("js-batcher": "plugin.js", "cases.json"),
-    ),
-    (
-        Language::C,
-        PluginKind::Batcher,
-        "c-batcher",
-        example!("c-batcher": "plugin.c", "cases.json"),
-    ),
-];
-
 macro_rules! wit {
     ($($file:literal),*) => {
         &[$((
@@ -135,38 +64,21 @@ const WIT: &[(&str, &str)] = wit!(
 /// Starts a plugin.
 pub(super) fn new(arguments: &NewArguments, json: bool) -> Result<(), Failure> {
     let NewArguments { name, kind, language } = arguments;
-    let found = EXAMPLES.iter().find(|(of, what, ..)| of == language && what == kind);
-    let Some((_, _, example, files)) = found else {
-        let there: Vec<String> = EXAMPLES
-            .iter()
-            .map(|(language, kind, ..)| format!("{} in {language:?}", kind.name()))
-            .collect();
-        return Err(Failure::Usage(anyhow!(
-            "there is no start for a {} in {language:?} yet; there is: {}",
-            kind.name(),
-            there.join(", ")
-        )));
-    };
     let folder = Path::new(name);
     if folder.exists() {
         return Err(Failure::Usage(anyhow!("{name} is there already")));
     }
-    let manifest = format!(
-        "name = \"{name}\"\nkind = \"{}\"\nlanguage = \"{}\"\nversion = \"0.1.0\"\n",
-        kind.name(),
-        format!("{language:?}").to_lowercase(),
-    );
-    write(&folder.join("plugin.toml"), &manifest)?;
+    for (file, text) in start::files(*language, *kind, name) {
+        write(&folder.join(&file), &text)?;
+        // The manifest comes first: where the name cannot be used, nothing else is written.
+        if file == "plugin.toml"
+            && let Err(failure) = Project::read(folder)
+        {
+            let _ = fs::remove_dir_all(folder);
+            return Err(failure);
+        }
+    }
     write(&folder.join(".gitignore"), "/target\n")?;
-    // Fails where the name cannot be used, before anything else is written.
-    if let Err(failure) = Manifest::read(folder) {
-        let _ = fs::remove_dir_all(folder);
-        return Err(failure);
-    }
-    for (file, text) in *files {
-        let text = text.replace("../../../wit/since_v0.1.0", "wit").replace(*example, name);
-        write(&folder.join(file), &text)?;
-    }
     for (file, text) in WIT {
         write(&folder.join("wit").join(file), text)?;
     }
@@ -188,14 +100,14 @@ pub(super) fn build(arguments: &BuildArguments, json: bool) -> Result<(), Failur
         .folder
         .canonicalize()
         .with_context(|| format!("cannot find {}", arguments.folder.display()))?;
-    let manifest = Manifest::read(&folder)?;
+    let project = Project::read(&folder)?;
     let target = folder.join("target");
     let wit = target.join("wit");
     for (file, text) in WIT {
         write(&wit.join(file), text)?;
     }
-    let component = manifest.component(&folder);
-    let world = manifest.kind.world();
+    let component = project.component(&folder);
+    let world = world_of(project.kind);
     let tool = |name: &str, places: [&str; 2]| {
         // The tool runs in the plugin's folder, so its own path must hold from there.
         let tools = arguments.tools.as_ref().and_then(|tools| tools.canonicalize().ok());
@@ -212,9 +124,9 @@ pub(super) fn build(arguments: &BuildArguments, json: bool) -> Result<(), Failur
         }
         command
     };
-    match manifest.language {
-        Language::Rust => rust(&manifest, &folder)?,
-        Language::C => c(&manifest, &folder, &wit)?,
+    match project.language {
+        Language::Rust => rust(&project, &folder)?,
+        Language::C => c(&project, &folder, &wit)?,
         Language::Python => run(
             tool("componentize-py", ["bin", "python/bin"])
                 .current_dir(&folder)
@@ -235,16 +147,18 @@ pub(super) fn build(arguments: &BuildArguments, json: bool) -> Result<(), Failur
             "npm install @bytecodealliance/jco@1.35.0",
         )?,
     }
-    let bytes = fs::metadata(&component)
-        .with_context(|| format!("the build made no {}", component.display()))?
-        .len();
+    let mut built = fs::read(&component)
+        .with_context(|| format!("the build made no {}", component.display()))?;
+    project.manifest.attach(&mut built).map_err(|error| anyhow!("plugin.toml: {error}"))?;
+    write(&component, &built)?;
+    let bytes = built.len();
     if json {
         return output::json(&json!({ "component": component, "bytes": bytes }));
     }
     output::text(&format!("{} ({bytes} bytes)\n", component.display()))
 }
 
-fn rust(manifest: &Manifest, folder: &Path) -> Result<(), Failure> {
+fn rust(project: &Project, folder: &Path) -> Result<(), Failure> {
     let target = folder.join("target");
     let mut cargo = Command::new("cargo");
     cargo
@@ -256,21 +170,21 @@ fn rust(manifest: &Manifest, folder: &Path) -> Result<(), Failure> {
         cargo.env_remove(name);
     }
     run(&mut cargo, "https://rustup.rs, then: rustup target add wasm32-unknown-unknown")?;
-    let module = format!("{}.wasm", manifest.name.replace('-', "_"));
-    encode(&target.join(WASM_TARGET).join("release").join(module), &manifest.component(folder))
+    let module = format!("{}.wasm", project.manifest.name.replace('-', "_"));
+    encode(&target.join(WASM_TARGET).join("release").join(module), &project.component(folder))
 }
 
-fn c(manifest: &Manifest, folder: &Path, wit: &Path) -> Result<(), Failure> {
+fn c(project: &Project, folder: &Path, wit: &Path) -> Result<(), Failure> {
     let bindings = folder.join("target/bindings");
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(wit)?;
-    let world = resolve.select_world(&[package], Some(manifest.kind.world()))?;
+    let world = resolve.select_world(&[package], Some(world_of(project.kind)))?;
     let mut files = wit_bindgen_core::Files::default();
     wit_bindgen_c::Opts::default().build().generate(&mut resolve, world, &mut files)?;
     for (name, bytes) in files.iter() {
         write(&bindings.join(name), bytes)?;
     }
-    let name = manifest.kind.world().replace('-', "_");
+    let name = world_of(project.kind).replace('-', "_");
     let module = folder.join("target/module.wasm");
     run(
         Command::new("clang")
@@ -285,7 +199,7 @@ fn c(manifest: &Manifest, folder: &Path, wit: &Path) -> Result<(), Failure> {
             .arg(&module),
         "apt-get install clang lld wasi-libc libclang-rt-14-dev-wasm32",
     )?;
-    encode(&module, &manifest.component(folder))
+    encode(&module, &project.component(folder))
 }
 
 /// Turns a core module with the description of its world into a component.

@@ -11,7 +11,8 @@ use anyhow::anyhow;
 use serde_json::json;
 use truststram_base::SystemClock;
 use truststram_policy::{
-    Host, Instance, Kind, PluginLimits, PluginSource, PluginSpec, QUESTIONS, Rehearse, builtins,
+    Host, Instance, Kind, PluginLimits, PluginSource, PluginSpec, QUESTIONS, Refusal, Rehearse,
+    builtins,
 };
 
 use super::project::{PluginKind, Subject, with_kind};
@@ -49,6 +50,28 @@ struct Timed<K: Kind> {
     ns: Vec<u64>,
 }
 
+impl<K: Rehearse> Timed<K> {
+    /// Has the questions with this number answered; the first round only warms up.
+    fn answer(&mut self, number: u64, is_kept: bool) -> Result<(), Failure> {
+        let questions = K::questions(&mut self.instance, number);
+        let failed = |refusal: Refusal| {
+            let name = &self.name;
+            Failure::Failed(anyhow!("{name}, question {number}: {refusal:?}"))
+        };
+        for question in questions.map_err(failed)? {
+            let begun = Instant::now();
+            let answer = K::ask(&mut self.instance, &question);
+            let elapsed = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            match answer {
+                Ok(_) | Err(Refusal::Declined) if is_kept => self.ns.push(elapsed),
+                Ok(_) | Err(Refusal::Declined) => {}
+                Err(refusal) => return Err(failed(refusal)),
+            }
+        }
+        Ok(())
+    }
+}
+
 fn timed<K: Rehearse>(
     host: &Host,
     subject: &Subject,
@@ -73,26 +96,13 @@ fn timed<K: Rehearse>(
         contestants.push(load(&spec(&name, PluginSource::Builtin(name.clone()), "{}"))?);
     }
     for round in 0..=arguments.rounds {
-        for question in 0..QUESTIONS {
+        for number in 0..QUESTIONS {
             for contestant in &mut contestants {
-                let begun = Instant::now();
-                let answer = K::ask(&mut contestant.instance, question);
-                let elapsed = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                if let Err(refusal) = answer
-                    && refusal != truststram_policy::Refusal::Declined
-                {
-                    let name = &contestant.name;
-                    return Err(Failure::Failed(anyhow!(
-                        "{name}, question {question}: {refusal:?}"
-                    )));
-                }
-                // The first round warms up.
-                if round > 0 {
-                    contestant.ns.push(elapsed);
-                }
+                contestant.answer(number, round > 0)?;
             }
         }
     }
+    let asked = contestants[0].ns.len();
     let figures: Vec<(String, u64, u64)> = contestants
         .into_iter()
         .map(|mut contestant| {
@@ -113,7 +123,6 @@ fn timed<K: Rehearse>(
         .iter()
         .map(|(name, p50, p99)| vec![name.clone(), p50.to_string(), p99.to_string()])
         .collect();
-    let asked = u64::from(arguments.rounds) * QUESTIONS;
     output::text(&format!(
         "{asked} questions of kind {}, with what it takes to put them\n{}",
         K::NAME,

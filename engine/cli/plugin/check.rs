@@ -10,9 +10,9 @@ use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use truststram_base::SystemClock;
-use truststram_decide::batching::{Decision, Moment};
 use truststram_policy::{
-    Batcher, Host, PluginLimits, PluginSource, PluginSpec, QUESTIONS, Rehearse, rehearse,
+    Host, Instance, Kind, PluginLimits, PluginSource, PluginSpec, QUESTIONS, Refusal, Rehearse,
+    rehearse,
 };
 
 use super::project::{PluginKind, Subject, with_kind};
@@ -39,12 +39,15 @@ pub(in crate::cli) struct CheckArguments {
 
 /// One recorded decision: the answer that an instance with these settings gave.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
+#[serde(deny_unknown_fields, bound = "")]
+struct Case<K: Kind> {
+    /// The settings; those of the case before if absent, and `{}` in the first.
     #[serde(default)]
-    settings: Value,
-    question: Moment,
-    answer: Decision,
+    settings: Option<Value>,
+    question: K::Question,
+    /// Absent where the component declines to answer.
+    #[serde(default)]
+    answer: Option<K::Answer>,
 }
 
 pub(super) fn run(arguments: &CheckArguments, json: bool) -> Result<(), Failure> {
@@ -55,7 +58,8 @@ pub(super) fn run(arguments: &CheckArguments, json: bool) -> Result<(), Failure>
     let host = Host::counting(Arc::new(SystemClock::new()), subject.compiled())?;
     let mut passed = with_kind!(subject.kind, rehearsed, &host, &subject, arguments)?;
     if let Some(cases) = &subject.cases {
-        passed.push(recorded(&host, &subject, arguments, cases)?);
+        let asked = with_kind!(subject.kind, recorded, &host, &subject, arguments, cases)?;
+        passed.push(asked);
     }
     host.close()?;
     if json {
@@ -84,6 +88,13 @@ fn rehearsed<K: Rehearse>(
     let info = first.info();
     let mut passed = vec![
         "imports nothing but `host` and `types`, and exports what its kind must".to_owned(),
+        match first.manifest() {
+            Some(manifest) => {
+                let (api, settings) = (&manifest.api, manifest.settings.len());
+                format!("has a manifest for `truststram:policy` {api} with {settings} settings")
+            }
+            None => "has no manifest, so that its settings are only checked by itself".to_owned(),
+        },
         format!("says that it is `{}` {}: {}", info.name, info.version, info.summary),
     ];
     let unknown = host.load::<K>(&spec(r#"{"no such setting": 1}"#));
@@ -98,7 +109,7 @@ fn rehearsed<K: Rehearse>(
     }
     let second = host.load::<K>(&spec(&arguments.settings))?;
     let mut instances = [first.instance(), second.instance()];
-    rehearse(&mut instances).map_err(|reason| anyhow!("{reason}"))?;
+    rehearse(&mut instances).map_err(|reason| Failure::Failed(anyhow!("{reason}")))?;
     passed.push(format!(
         "answers {QUESTIONS} questions, edges among them, within bounds and twice alike"
     ));
@@ -117,32 +128,27 @@ fn rehearsed<K: Rehearse>(
     Ok(passed)
 }
 
-/// Asks the recorded questions in turn, with a new instance wherever the settings change.
-fn recorded(
+/// Asks the recorded questions in turn, of a new instance wherever a case names settings.
+fn recorded<K: Kind>(
     host: &Host,
     subject: &Subject,
     arguments: &CheckArguments,
     file: &Path,
 ) -> Result<String, Failure> {
-    if subject.kind != PluginKind::Batcher {
-        let kind = subject.kind.name();
-        return Err(Failure::Usage(anyhow!("recorded cases are read for a batcher, not a {kind}")));
-    }
-    let cases: Vec<Case> = serde_json::from_slice(&read(file)?)
-        .with_context(|| format!("{} is no list of cases", file.display()))?;
-    let mut instance = None;
+    let cases: Vec<Case<K>> = serde_json::from_slice(&read(file)?)
+        .with_context(|| format!("{} is no list of cases of a {}", file.display(), K::NAME))?;
+    let instance = |settings: &str| -> Result<Instance<K>, Failure> {
+        Ok(host.load::<K>(&spec(&subject.component, settings, arguments))?.instance())
+    };
+    let mut asked = instance("{}")?;
     for (index, case) in cases.iter().enumerate() {
-        let settings =
-            if case.settings.is_null() { "{}".to_owned() } else { case.settings.to_string() };
-        let is_same = instance.as_ref().is_some_and(|(known, _)| *known == settings);
-        if !is_same {
-            let plugin = host.load::<Batcher>(&spec(&subject.component, &settings, arguments))?;
-            instance = Some((settings, plugin.instance()));
+        if let Some(settings) = &case.settings {
+            asked = instance(&settings.to_string())?;
         }
-        let Some((_, asked)) = &mut instance else { continue };
-        let answer = asked.decide(&case.question);
-        if answer != Ok(case.answer) {
-            let (question, expected) = (&case.question, &case.answer);
+        let answer = K::ask(&mut asked, &case.question);
+        let expected = case.answer.clone().ok_or(Refusal::Declined);
+        if answer != expected {
+            let question = &case.question;
             return Err(Failure::Failed(anyhow!(
                 "{} case {index}: {question:?} was answered by {answer:?}, not {expected:?}",
                 file.display()

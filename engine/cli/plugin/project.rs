@@ -5,31 +5,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
-use serde::Deserialize;
+use anyhow::anyhow;
+use clap::ValueEnum;
+use truststram_manifest::Manifest;
 
 use super::read;
 use crate::cli::Failure;
-
-/// A kind of plugin, as authors say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum PluginKind {
-    /// Plans the aggregation of federated rounds.
-    Aggregator,
-    /// Forms batches.
-    Batcher,
-    /// Reduces tiles of updates.
-    Kernel,
-    /// Places workloads.
-    Placer,
-    /// Routes requests.
-    Router,
-    /// Selects federated clients.
-    Selector,
-    /// Tunes settings.
-    Tuner,
-}
+pub(super) use crate::config::raw::PluginKind;
 
 /// Calls `$run::<K>($arguments)` with the marker of a kind.
 macro_rules! with_kind {
@@ -47,30 +29,19 @@ macro_rules! with_kind {
 }
 pub(super) use with_kind;
 
-impl PluginKind {
-    /// Its name.
-    pub(super) fn name(self) -> &'static str {
-        use truststram_policy::Kind;
-        match self {
-            Self::Aggregator => truststram_policy::Aggregator::NAME,
-            Self::Batcher => truststram_policy::Batcher::NAME,
-            Self::Kernel => truststram_policy::Kernel::NAME,
-            Self::Placer => truststram_policy::Placer::NAME,
-            Self::Router => truststram_policy::Router::NAME,
-            Self::Selector => truststram_policy::Selector::NAME,
-            Self::Tuner => truststram_policy::Tuner::NAME,
-        }
-    }
+/// The world of a kind in `wit/`.
+pub(super) fn world(kind: PluginKind) -> &'static str {
+    if kind == PluginKind::Kernel { "kernel-plugin" } else { kind.name() }
+}
 
-    /// The world in `wit/`.
-    pub(super) fn world(self) -> &'static str {
-        if self == Self::Kernel { "kernel-plugin" } else { self.name() }
-    }
+/// The kind of a policy that ships.
+pub(super) fn kind_of_builtin(name: &str) -> Option<PluginKind> {
+    let builtin = truststram_policy::builtins().find(|builtin| builtin.name == name)?;
+    PluginKind::from_str(builtin.kind, false).ok()
 }
 
 /// The language of a plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Language {
     /// Rust, by cargo.
     Rust,
@@ -82,14 +53,24 @@ pub(super) enum Language {
     C,
 }
 
-/// `plugin.toml`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Manifest {
-    pub(super) name: String,
+impl Language {
+    /// Its name in a manifest.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Python => "python",
+            Self::Js => "js",
+            Self::C => "c",
+        }
+    }
+}
+
+/// The folder of a plugin, by its `plugin.toml`.
+#[derive(Clone, Debug)]
+pub(super) struct Project {
+    pub(super) manifest: Manifest,
     pub(super) kind: PluginKind,
     pub(super) language: Language,
-    pub(super) version: String,
 }
 
 /// A plugin to work on.
@@ -102,25 +83,33 @@ pub(super) struct Subject {
     in_folder: bool,
 }
 
-impl Manifest {
+impl Project {
     /// Reads the manifest of the plugin in `folder`.
     pub(super) fn read(folder: &Path) -> Result<Self, Failure> {
         let file = folder.join("plugin.toml");
-        let text = String::from_utf8(read(&file)?)?;
-        let manifest: Self =
-            toml::from_str(&text).with_context(|| format!("{} is wrong", file.display()))?;
-        let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if manifest.name.is_empty() || !manifest.name.bytes().all(is_word) {
-            let error = anyhow!("{}: `name` takes a-z, 0-9 and `-`", file.display());
-            return Err(Failure::Usage(error));
-        }
-        Ok(manifest)
+        let wrong = |reason: String| Failure::Usage(anyhow!("{}: {reason}", file.display()));
+        let manifest = Manifest::from_toml(&String::from_utf8(read(&file)?)?)
+            .map_err(|error| wrong(error.to_string()))?;
+        let kind = PluginKind::from_str(&manifest.kind, false).map_err(|_| {
+            wrong(format!("`kind` is `{}`; known: {}", manifest.kind, known::<PluginKind>()))
+        })?;
+        let language = manifest.language.as_deref().unwrap_or_default();
+        let language = Language::from_str(language, false).map_err(|_| {
+            wrong(format!("`language` is `{language}`; known: {}", known::<Language>()))
+        })?;
+        Ok(Self { manifest, kind, language })
     }
 
     /// Where `plugin build` puts the component.
     pub(super) fn component(&self, folder: &Path) -> PathBuf {
-        folder.join("target").join(format!("{}.wasm", self.name))
+        folder.join("target").join(format!("{}.wasm", self.manifest.name))
     }
+}
+
+/// The names of a choice, for messages.
+fn known<T: ValueEnum>() -> String {
+    let names = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    names.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
 impl Subject {
@@ -138,8 +127,8 @@ impl Subject {
             })?;
             return Ok(Self { kind, component: path.to_owned(), cases: None, in_folder: false });
         }
-        let manifest = Manifest::read(path)?;
-        let component = manifest.component(path);
+        let project = Project::read(path)?;
+        let component = project.component(path);
         if !component.exists() {
             let shown = path.display();
             return Err(Failure::Failed(anyhow!(
@@ -149,7 +138,7 @@ impl Subject {
         }
         let cases =
             Some(path.join("cases.json")).filter(|cases| fs::exists(cases).unwrap_or(false));
-        let kind = kind.unwrap_or(manifest.kind);
+        let kind = kind.unwrap_or(project.kind);
         Ok(Self { kind, component, cases, in_folder: true })
     }
 }

@@ -4,7 +4,7 @@
 //! Refuses to see a tensor: it reads facts about the updates and returns a plan. Bound: memory
 //! linear in the updates; time too, besides multi-Krum, which sorts a row of distances for each.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 mod plan;
 
@@ -136,7 +136,8 @@ impl Settings {
 }
 
 /// Facts that cost the host a pass over all updates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct CostlyFacts {
     /// [`Updates::cosines`].
     pub cosines: bool,
@@ -145,7 +146,8 @@ pub struct CostlyFacts {
 }
 
 /// Where the training stands, as `aggregation.wit` describes it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Round {
     /// The round that is being collected, from 1.
     pub round: u64,
@@ -160,7 +162,8 @@ pub struct Round {
 }
 
 /// One update as it arrives.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Update {
     /// The client.
     pub client: u32,
@@ -169,13 +172,16 @@ pub struct Update {
     /// Examples it trained on.
     pub samples: u64,
     /// Euclidean length.
+    #[serde(with = "crate::number")]
     pub l2_norm: f32,
     /// Its mean loss; NaN if unknown.
+    #[serde(with = "crate::number")]
     pub train_loss: f32,
 }
 
 /// What becomes of an update.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Admission {
     /// It is kept.
     Accept,
@@ -186,7 +192,8 @@ pub enum Admission {
 }
 
 /// The updates of a round as columns.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Updates {
     /// The clients.
     pub clients: Vec<u32>,
@@ -195,12 +202,16 @@ pub struct Updates {
     /// Examples each trained on.
     pub samples: Vec<u64>,
     /// Euclidean lengths.
+    #[serde(with = "crate::number::list")]
     pub l2_norms: Vec<f32>,
     /// Mean losses.
+    #[serde(with = "crate::number::list")]
     pub train_losses: Vec<f32>,
     /// Cosine with the mean of all; may be empty.
+    #[serde(with = "crate::number::list")]
     pub cosines: Vec<f32>,
     /// Squared distances between each two, row by row; may be empty.
+    #[serde(with = "crate::number::list")]
     pub squared_distances: Vec<f32>,
 }
 

@@ -3,7 +3,7 @@
 //! Refuses to know clocks and queues: the caller describes the moment in numbers.
 //! Bound: constant time, no allocation outside of [`Settings::parse`].
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Which batcher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -58,7 +58,8 @@ impl Default for Settings {
 }
 
 /// The requests of one bucket that wait at one worker, as `batching.wit` describes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Moment {
     /// Which bucket of the model; 0 where all requests are of one size.
     pub bucket: u32,
@@ -73,7 +74,8 @@ pub struct Moment {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Decision {
     /// How many run now, oldest first; 0 means wait.
     pub take: u32,

@@ -9,6 +9,7 @@
 
 pub mod aggregation;
 pub mod batching;
+pub mod number;
 pub mod placement;
 mod random;
 pub mod routing;

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 mod cache;
 mod rank;
@@ -69,7 +69,8 @@ impl Settings {
 }
 
 /// A place where work can run, as `placement.wit` describes it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Site {
     /// The host's number.
     pub id: u32,
@@ -84,31 +85,42 @@ pub struct Site {
     /// Free memory, MiB.
     pub memory_free_mib: u64,
     /// Price of an hour of computing.
+    #[serde(with = "crate::number")]
     pub compute_price_per_hour: f64,
     /// Price of a GiB for a month.
+    #[serde(with = "crate::number")]
     pub storage_price_per_gib: f64,
     /// Price of a GiB sent out.
+    #[serde(with = "crate::number")]
     pub network_price_per_gib: f64,
     /// Benchmark of the processors, 0 to 100.
+    #[serde(with = "crate::number")]
     pub cpu_score: f64,
     /// Benchmark of the memory, 0 to 100.
+    #[serde(with = "crate::number")]
     pub memory_score: f64,
     /// Benchmark of the network, 0 to 100.
+    #[serde(with = "crate::number")]
     pub network_score: f64,
     /// Round trip time, milliseconds.
+    #[serde(with = "crate::number")]
     pub latency_ms: f64,
     /// Share of time that it was usable.
+    #[serde(with = "crate::number")]
     pub reliability: f64,
     /// Degrees north.
+    #[serde(with = "crate::number")]
     pub latitude: f64,
     /// Degrees east.
+    #[serde(with = "crate::number")]
     pub longitude: f64,
     /// Whether the capacity may be taken away.
     pub is_spot: bool,
 }
 
 /// What a workload needs most.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Processor time.
     CpuIntensive,
@@ -122,7 +134,8 @@ pub enum Profile {
 }
 
 /// Something to run, as `placement.wit` describes it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Workload {
     /// The host's number.
     pub id: u64,
@@ -135,10 +148,13 @@ pub struct Workload {
     /// Memory it needs, MiB.
     pub memory_mib: u64,
     /// Hours it will run.
+    #[serde(with = "crate::number")]
     pub compute_hours: f64,
     /// Data it keeps, GiB.
+    #[serde(with = "crate::number")]
     pub storage_gib: f64,
     /// Data it sends out, GiB.
+    #[serde(with = "crate::number")]
     pub network_gib: f64,
     /// More is placed first.
     pub priority: u32,
@@ -147,13 +163,15 @@ pub struct Workload {
 }
 
 /// Where one workload goes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Assignment {
     /// The workload.
     pub workload: u64,
     /// The site.
     pub site: u32,
     /// How good the choice is; finite.
+    #[serde(with = "crate::number")]
     pub score: f64,
     /// Why.
     pub reason: String,

@@ -6,7 +6,7 @@
 //! Bound: [`Router::observe`] linear in the candidates while their ids stay the same;
 //! [`Router::pick`] logarithmic, without an allocation.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What [`Router::pick`] returns to leave the choice to the host.
 pub const NO_CHOICE: u32 = u32::MAX;
@@ -51,7 +51,8 @@ impl Settings {
 }
 
 /// The candidates as columns, as `routing.wit` describes them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Table {
     /// The time of the table, milliseconds since 1970.
     pub now_ms: u64,
@@ -64,10 +65,13 @@ pub struct Table {
     /// Requests that can be in hand; 0 where no limit is known.
     pub capacities: Vec<u32>,
     /// Moving average of the time to an answer, microseconds.
+    #[serde(with = "crate::number::list")]
     pub latency_us: Vec<f32>,
     /// Share of the latest requests that failed, from 0 to 1.
+    #[serde(with = "crate::number::list")]
     pub error_shares: Vec<f32>,
     /// What an hour costs.
+    #[serde(with = "crate::number::list")]
     pub cost_per_hour: Vec<f32>,
     /// Bits of state.
     pub states: Vec<u32>,

@@ -2,7 +2,7 @@
 //!
 //! Refuses to trust clients: it reads what the host measured. Bound: n log n in the clients.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::random::Random;
 
@@ -72,7 +72,8 @@ impl Settings {
 }
 
 /// The round that is about to start, as `selection.wit` describes it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct RoundRequest {
     /// Its number, from 1.
     pub round: u64,
@@ -85,27 +86,35 @@ pub struct RoundRequest {
 }
 
 /// The clients as columns, as `selection.wit` describes them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Clients {
     /// The host's number of each.
     pub ids: Vec<u32>,
     /// Examples that each has.
     pub samples: Vec<u64>,
     /// Processor cores.
+    #[serde(with = "crate::number::list")]
     pub cpu_cores: Vec<f32>,
     /// Memory in GiB.
+    #[serde(with = "crate::number::list")]
     pub memory_gib: Vec<f32>,
     /// Bandwidth of uploads, megabits per second.
+    #[serde(with = "crate::number::list")]
     pub bandwidth_mbps: Vec<f32>,
     /// Round trip time, milliseconds.
+    #[serde(with = "crate::number::list")]
     pub latency_ms: Vec<f32>,
     /// Examples per second in the latest training.
+    #[serde(with = "crate::number::list")]
     pub samples_per_second: Vec<f32>,
     /// Mean loss of the latest training.
+    #[serde(with = "crate::number::list")]
     pub last_loss: Vec<f32>,
     /// The round each last took part in; 0 if none.
     pub last_round: Vec<u64>,
     /// Share of its rounds that each finished.
+    #[serde(with = "crate::number::list")]
     pub completed_shares: Vec<f32>,
 }
 
@@ -138,7 +147,8 @@ impl Clients {
 }
 
 /// Who trains, as columns.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Assignments {
     /// The chosen clients, each once.
     pub ids: Vec<u32>,

@@ -95,7 +95,8 @@ impl Settings {
 }
 
 /// The value of a setting, as `tuning.wit` describes it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Value {
     /// A whole number.
     Integer(i64),
@@ -108,7 +109,8 @@ pub enum Value {
 }
 
 /// The values that a setting may take.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Domain {
     /// Whole numbers, from and to.
     Integers((i64, i64)),
@@ -121,7 +123,8 @@ pub enum Domain {
 }
 
 /// What a setting belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// The kernel or the hardware.
     Machine,
@@ -134,7 +137,8 @@ pub enum Scope {
 }
 
 /// What a change takes to come into force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Applies {
     /// Nothing.
     AtOnce,
@@ -145,7 +149,8 @@ pub enum Applies {
 }
 
 /// A setting.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Parameter {
     /// Its name, such as `net.core.somaxconn` or `inference.batch_max`.
     pub name: String,
@@ -158,34 +163,41 @@ pub struct Parameter {
     /// What it may be.
     pub domain: Domain,
     /// Most that it may change by in one proposal, for numbers; 0 means without a limit.
+    #[serde(with = "crate::number")]
     pub step_max: f64,
     /// When a change comes into force.
     pub applies: Applies,
 }
 
 /// A metric over a window.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Metric {
     /// Its name.
     pub name: String,
     /// Median.
+    #[serde(with = "crate::number")]
     pub p50: f64,
     /// 99th percentile.
+    #[serde(with = "crate::number")]
     pub p99: f64,
     /// Mean.
+    #[serde(with = "crate::number")]
     pub mean: f64,
     /// Values in the window.
     pub count: u64,
 }
 
 /// What was measured in one window.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Observation {
     /// The end of the window, milliseconds since 1970.
     pub now_ms: u64,
     /// Its length in milliseconds.
     pub window_ms: u32,
     /// What the operator wants to be large; the host compares trials by it.
+    #[serde(with = "crate::number")]
     pub objective: f64,
     /// The metrics.
     pub metrics: Vec<Metric>,
@@ -194,7 +206,8 @@ pub struct Observation {
 }
 
 /// A fact about the host, such as `memory_bytes` or `numa_nodes`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fact {
     /// Its name.
     pub name: String,
@@ -203,7 +216,8 @@ pub struct Fact {
 }
 
 /// A change of one setting.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Change {
     /// The setting.
     pub parameter: String,
@@ -212,14 +226,17 @@ pub struct Change {
 }
 
 /// A trial that the host is to make.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Proposal {
     /// The changes, at least one, each setting at most once.
     pub changes: Vec<Change>,
     /// By which share the objective is expected to rise; 0 where nothing is known.
+    #[serde(with = "crate::number")]
     pub expected_gain: f64,
     /// The host takes the changes back when the objective falls by more than this share, from 0
     /// to 1.
+    #[serde(with = "crate::number")]
     pub loss_max: f64,
     /// How long the trial lasts, milliseconds, from 100 to one day.
     pub trial_ms: u32,

@@ -113,6 +113,9 @@ pub enum ModelError {
         /// The limit.
         loaded_max: usize,
     },
+    /// The policy that forms batches gave no decision, and nothing may take its place.
+    #[error("the batcher policy gives no decision; try again shortly")]
+    Undecided,
     /// The input has the wrong number of features.
     #[error("the input has {found} features, the model expects {expected}")]
     FeatureCount {
@@ -184,7 +187,7 @@ impl ModelError {
             }
             Self::QueueFull { .. } => Kind::Overloaded,
             Self::Expired { .. } => Kind::Timeout,
-            Self::Closed => Kind::Unavailable,
+            Self::Closed | Self::Undecided => Kind::Unavailable,
             Self::Compute { .. } | Self::Panicked { .. } => Kind::Internal,
         }
     }

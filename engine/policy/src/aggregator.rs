@@ -3,12 +3,13 @@
 //! Refuses a plan outside of the bounds that `aggregation.wit` states. Bound: columns of at most
 //! [`UPDATES_MAX`] updates.
 
+use serde::{Deserialize, Serialize};
 use truststram_decide::aggregation::{
     Adaptive, Admission, CostlyFacts, Outcome, Plan, Reducer, Refusal as LeftOut, Round,
     ServerOptimizer, Update, Updates,
 };
 
-use crate::instance::{Instance, accepted};
+use crate::instance::{Instance, Part, accepted};
 use crate::kind::Aggregator;
 use crate::stats::{Fault, Refusal};
 use crate::text;
@@ -20,13 +21,48 @@ const REASON_BYTES_MAX: usize = 256;
 /// How far the weights may sum to something else than 1.
 const WEIGHT_SUM_TOLERANCE: f64 = 1e-3;
 
+/// A question to an aggregator.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AggregatorQuestion {
+    /// Which costly facts it wants.
+    Wanted,
+    /// What becomes of an update.
+    Admit {
+        /// Where the training stands.
+        round: Round,
+        /// The update.
+        update: Update,
+    },
+    /// The plan for a round.
+    MakePlan {
+        /// Where the training stands.
+        round: Round,
+        /// The updates.
+        updates: Updates,
+    },
+}
+
+/// The answer of an aggregator.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AggregatorAnswer {
+    /// The costly facts.
+    Wanted(CostlyFacts),
+    /// What becomes of the update.
+    Admitted(Admission),
+    /// The plan, or none.
+    Planned(Outcome),
+}
+
 impl Instance<Aggregator> {
     /// Which costly facts it wants.
     ///
     /// # Errors
     /// Why there is no answer.
     pub fn wanted(&mut self) -> Result<CostlyFacts, Refusal> {
-        self.ask(
+        let answer = self.ask(
+            Part::Alone,
             |bindings, store| bindings.truststram_policy_aggregation().call_wanted(store),
             |flags| {
                 Ok(CostlyFacts {
@@ -34,7 +70,9 @@ impl Instance<Aggregator> {
                     squared_distances: flags.contains(wit::CostlyFacts::SQUARED_DISTANCES),
                 })
             },
-        )
+        );
+        self.note(|| AggregatorQuestion::Wanted, &answer, |facts| AggregatorAnswer::Wanted(*facts));
+        answer
     }
 
     /// What becomes of an update that has arrived.
@@ -50,7 +88,8 @@ impl Instance<Aggregator> {
             train_loss: update.train_loss,
         };
         let context = context(round);
-        self.ask(
+        let answer = self.ask(
+            Part::Alone,
             |bindings, store| {
                 bindings.truststram_policy_aggregation().call_admit(store, context, facts)
             },
@@ -63,7 +102,13 @@ impl Instance<Aggregator> {
                     }
                 })
             },
-        )
+        );
+        self.note(
+            || AggregatorQuestion::Admit { round: *round, update: *update },
+            &answer,
+            |admission| AggregatorAnswer::Admitted(admission.clone()),
+        );
+        answer
     }
 
     /// The plan for a round.
@@ -84,7 +129,8 @@ impl Instance<Aggregator> {
             squared_distances: updates.squared_distances.clone(),
         };
         let context = context(round);
-        self.ask(
+        let answer = self.ask(
+            Part::Alone,
             |bindings, store| {
                 let aggregation = bindings.truststram_policy_aggregation();
                 aggregation.call_make_plan(store, context, &columns)
@@ -99,7 +145,29 @@ impl Instance<Aggregator> {
                     Ok(Outcome::Aggregate(plan))
                 }
             },
-        )
+        );
+        self.note(
+            || AggregatorQuestion::MakePlan { round: *round, updates: updates.clone() },
+            &answer,
+            |outcome| AggregatorAnswer::Planned(outcome.clone()),
+        );
+        answer
+    }
+
+    /// Asks a question that was kept.
+    pub(crate) fn answer(
+        &mut self,
+        question: &AggregatorQuestion,
+    ) -> Result<AggregatorAnswer, Refusal> {
+        match question {
+            AggregatorQuestion::Wanted => self.wanted().map(AggregatorAnswer::Wanted),
+            AggregatorQuestion::Admit { round, update } => {
+                self.admit(round, update).map(AggregatorAnswer::Admitted)
+            }
+            AggregatorQuestion::MakePlan { round, updates } => {
+                self.make_plan(round, updates).map(AggregatorAnswer::Planned)
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use truststram_decide::batching::{Decision, Moment};
 
-use crate::instance::Instance;
+use crate::instance::{Instance, Part};
 use crate::kind::Batcher;
 use crate::stats::{Fault, Refusal};
 
@@ -16,7 +16,8 @@ impl Instance<Batcher> {
     /// Why there is no decision; the caller decides by itself then.
     pub fn decide(&mut self, moment: &Moment) -> Result<Decision, Refusal> {
         let Moment { bucket, queued, oldest_us, batch_max, target_us } = *moment;
-        self.ask(
+        let answer = self.ask(
+            Part::Alone,
             |bindings, store| {
                 let batching = bindings.truststram_policy_batching();
                 batching.call_decide(store, bucket, queued, oldest_us, batch_max, target_us)
@@ -28,6 +29,13 @@ impl Instance<Batcher> {
                 }
                 Err(Fault::nonsense(format!("{decision:?} for {moment:?}")))
             },
-        )
+        );
+        self.note(|| *moment, &answer, |decision| *decision);
+        answer
+    }
+
+    /// Asks a question that was kept.
+    pub(crate) fn answer(&mut self, question: &Moment) -> Result<Decision, Refusal> {
+        self.decide(question)
     }
 }

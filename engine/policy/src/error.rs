@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use truststram_base::Kind;
 use truststram_machine::MachineError;
+use truststram_manifest::ManifestError;
 
 /// Why a plugin, or the host of plugins, cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,15 @@ pub enum PolicyError {
         /// What the host said.
         source: wasmtime::Error,
     },
+    /// Its manifest is wrong, or asks for what this version does not have, or does not allow the
+    /// settings.
+    #[error("plugin `{plugin}`: {source}")]
+    Manifest {
+        /// The plugin.
+        plugin: String,
+        /// What is wrong.
+        source: ManifestError,
+    },
     /// The plugin refused its settings.
     #[error("plugin `{plugin}`: refuses its settings: {message}")]
     Settings {
@@ -109,6 +119,7 @@ impl PolicyError {
             | Self::MissingExport { .. }
             | Self::Instantiate { .. }
             | Self::Settings { .. } => Kind::Invalid,
+            Self::Manifest { source, .. } => source.kind(),
             Self::Host(_) => Kind::Internal,
             Self::Machine(source) => source.kind(),
         }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use truststram_base::Clock;
+use truststram_base::{Clock, Gauge};
 use wasmtime::Engine;
 
 use crate::compiled::CompiledCache;
@@ -21,6 +21,7 @@ use crate::spec::PluginSpec;
 #[cfg(doc)]
 use crate::stats::PluginStats;
 use crate::ticker::Ticker;
+use crate::trial::Stage;
 
 /// Most instructions of one call on a host that counts them.
 pub const FUEL_MAX: u64 = 1_000_000_000;
@@ -83,14 +84,35 @@ impl Host {
     /// What is wrong with the component, by name.
     pub fn load<K: Kind>(&self, spec: &PluginSpec) -> Result<Arc<Plugin<K>>, PolicyError> {
         let loaded = load::load::<K>(&self.engine, &self.compiled, spec)?;
-        let surroundings = Surroundings {
+        Plugin::new(loaded, self.surroundings(), Arc::new(Gauge::new())).map(Arc::new)
+    }
+
+    /// Puts the component that `spec` names on trial beside the one that `plugin` has. An earlier
+    /// trial ends.
+    ///
+    /// # Errors
+    /// What is wrong with the new component; nothing changes then.
+    pub fn try_out<K: Kind>(
+        &self,
+        plugin: &Plugin<K>,
+        spec: &PluginSpec,
+        stage: Stage,
+    ) -> Result<(), PolicyError> {
+        let loaded = load::load::<K>(&self.engine, &self.compiled, spec)?;
+        let alive = plugin.stats().versions.clone();
+        let candidate = Plugin::new(loaded, self.surroundings(), alive)?;
+        plugin.begin_trial(Arc::new(candidate), stage);
+        Ok(())
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
             engine: self.engine.clone(),
             clock: self.clock.clone(),
             pulse: self.ticker.pulse(),
             repairs: self.repair.queue(),
             counts_fuel: self.counts_fuel,
-        };
-        Plugin::new(loaded, surroundings).map(Arc::new)
+        }
     }
 
     /// Puts the component that `spec` names in the place of the one that `plugin` has, while its

@@ -4,7 +4,9 @@
 //! [`TILE_COORDINATES_MAX`] coordinates for each update, because the host copies it into the guest
 //! before any deadline is looked at.
 
-use crate::instance::Instance;
+use serde::{Deserialize, Serialize};
+
+use crate::instance::{Instance, Part};
 use crate::kind::Kernel;
 use crate::stats::{Fault, Refusal};
 use crate::text;
@@ -14,7 +16,8 @@ use crate::v0_1_0::kernel::exports::truststram::policy::kernel as wit;
 pub const TILE_COORDINATES_MAX: usize = 8_192;
 
 /// Where a tile belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tile {
     /// Index of its first coordinate.
     pub offset: u64,
@@ -22,6 +25,18 @@ pub struct Tile {
     pub parameters: u64,
     /// The round.
     pub round: u64,
+}
+
+/// A question to a kernel.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelQuestion {
+    /// Where the tile belongs.
+    pub tile: Tile,
+    /// One weight for each row.
+    pub weights: Vec<f32>,
+    /// One row for each update, all of one length.
+    pub rows: Vec<Vec<f32>>,
 }
 
 /// What `reduce-chunk` returns.
@@ -46,6 +61,7 @@ impl Instance<Kernel> {
         }
         let Tile { offset, parameters, round } = tile;
         self.ask(
+            Part::Alone,
             |function, store| {
                 let tile = wit::Tile { offset, parameters, round };
                 // The generated bindings would have each row copied into a vector first.

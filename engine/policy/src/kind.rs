@@ -3,12 +3,25 @@
 //! Refuses to know what is asked of them; each kind has a module for that. Bound: one marker type
 //! for each kind.
 
+use std::fmt::Debug;
 use std::ops::Deref;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use truststram_decide::batching::{Decision, Moment};
+use truststram_decide::selection::Assignments;
 use wasmtime::Store;
 use wasmtime::component::{self, Component, Func, HasSelf, Linker};
 
+use crate::aggregator::{AggregatorAnswer, AggregatorQuestion};
+use crate::instance::Instance;
+use crate::kernel::KernelQuestion;
+use crate::placer::{PlacerAnswer, PlacerQuestion};
+use crate::router::{RouterAnswer, RouterQuestion};
+use crate::selector::SelectorQuestion;
 use crate::state::InstanceState;
+use crate::stats::Refusal;
+use crate::tuner::{TunerAnswer, TunerQuestion};
 use crate::v0_1_0::{self, types};
 
 const LIFECYCLE: &str = "truststram:policy/lifecycle@0.1.0";
@@ -17,9 +30,15 @@ const LIFECYCLE: &str = "truststram:policy/lifecycle@0.1.0";
 pub type Called<T> = wasmtime::Result<T>;
 
 /// A kind of plugin. The functions are the seam between the host and the generated bindings.
-pub trait Kind: 'static {
+pub trait Kind: Sized + 'static {
     /// Its name in the configuration.
     const NAME: &'static str;
+    /// Most questions of one recorded run; 0 where nothing is recorded, 1 where every question is.
+    const RUN_QUESTIONS: usize;
+    /// What is asked, in a form that can be kept and asked again.
+    type Question: Serialize + DeserializeOwned + Clone + Debug + Send + 'static;
+    /// What is answered.
+    type Answer: Serialize + DeserializeOwned + Clone + Debug + PartialEq + Send + 'static;
     /// The interfaces that a plugin of this kind exports.
     const EXPORTS: &'static [&'static str];
     /// A component whose imports are bound.
@@ -61,17 +80,28 @@ pub trait Kind: 'static {
         store: &mut Store<InstanceState>,
         state: &[u8],
     ) -> Called<Result<(), types::Error>>;
+
+    /// Asks a question that was kept.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    fn ask(
+        instance: &mut Instance<Self>,
+        question: &Self::Question,
+    ) -> Result<Self::Answer, Refusal>;
 }
 
 macro_rules! kind {
-    ($(#[$doc:meta])* $kind:ident, $module:ident, $pre:ident, $name:literal, $export:literal) => {
+    ($(#[$doc:meta])* $kind:ident, $module:ident, $pre:ident, $name:literal, $export:literal,
+     $run:literal, $question:ty, $answer:ty) => {
         kind!(
             $(#[$doc])*
-            $kind, $module, $pre, $name, $export,
+            $kind, $module, $pre, $name, $export, $run, $question, $answer,
             v0_1_0::$module::$kind, |pre, store| { pre.instantiate(store) }
         );
     };
     ($(#[$doc:meta])* $kind:ident, $module:ident, $pre:ident, $name:literal, $export:literal,
+     $run:literal, $question:ty, $answer:ty,
      $bindings:ty, |$from:ident, $store:ident| $instantiate:block) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
@@ -79,7 +109,10 @@ macro_rules! kind {
 
         impl Kind for $kind {
             const NAME: &'static str = $name;
+            const RUN_QUESTIONS: usize = $run;
             const EXPORTS: &'static [&'static str] = &[LIFECYCLE, $export];
+            type Question = $question;
+            type Answer = $answer;
             type Pre = v0_1_0::$module::$pre<InstanceState>;
             type Bindings = $bindings;
 
@@ -125,25 +158,36 @@ macro_rules! kind {
             ) -> Called<Result<(), types::Error>> {
                 bindings.truststram_policy_lifecycle().call_restore(store, state)
             }
+
+            fn ask(
+                instance: &mut Instance<Self>,
+                question: &Self::Question,
+            ) -> Result<Self::Answer, Refusal> {
+                instance.answer(question)
+            }
         }
     };
 }
 
 kind!(
     /// Plans the aggregation of federated rounds.
-    Aggregator, aggregator, AggregatorPre, "aggregator", "truststram:policy/aggregation@0.1.0"
+    Aggregator, aggregator, AggregatorPre, "aggregator", "truststram:policy/aggregation@0.1.0",
+    1, AggregatorQuestion, AggregatorAnswer
 );
 kind!(
     /// Forms batches.
-    Batcher, batcher, BatcherPre, "batcher", "truststram:policy/batching@0.1.0"
+    Batcher, batcher, BatcherPre, "batcher", "truststram:policy/batching@0.1.0",
+    16, Moment, Decision
 );
 kind!(
     /// Places workloads.
-    Placer, placer, PlacerPre, "placer", "truststram:policy/placement@0.1.0"
+    Placer, placer, PlacerPre, "placer", "truststram:policy/placement@0.1.0",
+    1, PlacerQuestion, PlacerAnswer
 );
 kind!(
     /// Routes requests.
     Router, router, RouterPre, "router", "truststram:policy/routing@0.1.0",
+    64, RouterQuestion, RouterAnswer,
     RouterBindings, |pre, store| {
         let instance = pre.instance_pre().instantiate(&mut *store)?;
         let observe = function(&instance, store, Router::EXPORTS[1], "observe")?;
@@ -153,11 +197,13 @@ kind!(
 );
 kind!(
     /// Selects federated clients.
-    Selector, selector, SelectorPre, "selector", "truststram:policy/selection@0.1.0"
+    Selector, selector, SelectorPre, "selector", "truststram:policy/selection@0.1.0",
+    1, SelectorQuestion, Assignments
 );
 kind!(
     /// Tunes settings.
-    Tuner, tuner, TunerPre, "tuner", "truststram:policy/tuning@0.1.0"
+    Tuner, tuner, TunerPre, "tuner", "truststram:policy/tuning@0.1.0",
+    1, TunerQuestion, TunerAnswer
 );
 
 /// The exports of a router, and one function of them by itself: what is asked with long lists is
@@ -197,7 +243,12 @@ pub enum Kernel {}
 
 impl Kind for Kernel {
     const NAME: &'static str = "kernel";
+    /// A tile is megabytes of numbers that the recording of its round would not need.
+    const RUN_QUESTIONS: usize = 0;
     const EXPORTS: &'static [&'static str] = &["truststram:policy/kernel@0.1.0"];
+    type Question = KernelQuestion;
+    /// The reduced row.
+    type Answer = Vec<f32>;
     type Pre = v0_1_0::kernel::KernelPluginPre<InstanceState>;
     /// The function `reduce-chunk`.
     type Bindings = Func;
@@ -247,5 +298,13 @@ impl Kind for Kernel {
         _state: &[u8],
     ) -> Called<Result<(), types::Error>> {
         Ok(Ok(()))
+    }
+
+    fn ask(
+        instance: &mut Instance<Self>,
+        question: &Self::Question,
+    ) -> Result<Self::Answer, Refusal> {
+        let rows: Vec<&[f32]> = question.rows.iter().map(Vec::as_slice).collect();
+        instance.reduce_chunk(question.tile, &question.weights, &rows)
     }
 }

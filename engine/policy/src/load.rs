@@ -1,14 +1,16 @@
-//! Owns the way from what the operator says to a checked component: size, imports, exports,
-//! compilation, settings.
+//! Owns the way from what the operator says to a checked component: size, interface version and
+//! settings by its manifest, compilation, imports, exports.
 //!
 //! Refuses to run it. Bound: files of [`PLUGIN_FILE_BYTES_MAX`].
 
 use std::borrow::Cow;
 use std::fs;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
+use truststram_manifest::{API_VERSION, Manifest, ManifestError};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
@@ -28,6 +30,8 @@ pub(crate) struct Loaded<K: Kind> {
     pub(crate) spec: PluginSpec,
     /// Of the component, in hexadecimal.
     pub(crate) sha256: String,
+    /// What it says of itself, if it does.
+    pub(crate) manifest: Option<Arc<Manifest>>,
 }
 
 /// Compiles the component that `spec` names, ready to be instantiated, and completes its settings.
@@ -62,7 +66,12 @@ pub(crate) fn load<K: Kind>(
             (Cow::from(found.component), settings_of(found.name, spec)?)
         }
     };
-    let sha256 = hex(&Sha256::digest(&*bytes));
+    let sha256 = sha256(&bytes);
+    let of_manifest = |source| PolicyError::Manifest { plugin: plugin(), source };
+    let manifest = Manifest::of_component(&bytes).map_err(of_manifest)?.map(Arc::new);
+    if let Some(manifest) = &manifest {
+        manifest.check_settings(&settings_json).map_err(of_manifest)?;
+    }
     let component = compiled
         .component(engine, &bytes, &sha256)
         .map_err(|source| PolicyError::NotAComponent { plugin: plugin(), source })?;
@@ -70,7 +79,12 @@ pub(crate) fn load<K: Kind>(
     let mut linker = Linker::new(engine);
     let pre = K::link(&mut linker, &component)
         .map_err(|source| PolicyError::Instantiate { plugin: plugin(), source })?;
-    Ok(Loaded { pre, spec: PluginSpec { settings_json, ..spec.clone() }, sha256 })
+    Ok(Loaded { pre, spec: PluginSpec { settings_json, ..spec.clone() }, sha256, manifest })
+}
+
+/// SHA-256 of a component, in hexadecimal, as [`crate::Plugin::sha256`] gives it.
+pub fn sha256(component: &[u8]) -> String {
+    hex(&Sha256::digest(component))
 }
 
 /// Bytes in hexadecimal.
@@ -106,8 +120,18 @@ fn check_names<K: Kind>(
         return Err(PolicyError::Import { plugin, import, allowed: IMPORTS_SHOWN });
     }
     let missing = K::EXPORTS.iter().find(|name| component.get_export_index(None, name).is_none());
-    match missing {
-        Some(export) => Err(PolicyError::MissingExport { plugin, export, kind: K::NAME }),
-        None => Ok(()),
-    }
+    let Some(export) = missing else { return Ok(()) };
+    // A component without a manifest shows what it is made for by the names of its exports.
+    let of_version = |name: &str| name.split_once('@').map(|(name, _)| name.to_owned());
+    let other = facts
+        .exports(engine)
+        .find(|(name, _)| of_version(name).is_some() && of_version(name) == of_version(export))
+        .and_then(|(name, _)| name.split_once('@'));
+    Err(match other {
+        Some((_, version)) => {
+            let (found, known) = (version.to_owned(), API_VERSION);
+            PolicyError::Manifest { plugin, source: ManifestError::ApiVersion { found, known } }
+        }
+        None => PolicyError::MissingExport { plugin, export, kind: K::NAME },
+    })
 }

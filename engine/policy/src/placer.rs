@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use truststram_decide::placement::{Assignment, CacheItem, Profile, Purpose, Site, Workload};
 
-use crate::instance::{Instance, accepted};
+use crate::instance::{Instance, Part, accepted};
 use crate::kind::Placer;
 use crate::stats::{Fault, Refusal};
 use crate::text;
@@ -18,6 +19,47 @@ pub const SITES_MAX: usize = 1_000;
 /// Most workloads of one question.
 pub const WORKLOADS_MAX: usize = 10_000;
 const REASON_BYTES_MAX: usize = 256;
+
+/// A question to a placer.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlacerQuestion {
+    /// Where workloads go.
+    Place {
+        /// The time, milliseconds since 1970.
+        now_ms: u64,
+        /// The sites.
+        sites: Vec<Site>,
+        /// The workloads.
+        workloads: Vec<Workload>,
+    },
+    /// The order of the sites for a purpose.
+    RankSites {
+        /// The purpose.
+        purpose: Purpose,
+        /// The sites.
+        sites: Vec<Site>,
+    },
+    /// Which sites keep a copy.
+    PlaceCache {
+        /// Of what.
+        item: CacheItem,
+        /// The sites.
+        sites: Vec<Site>,
+    },
+}
+
+/// The answer of a placer.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlacerAnswer {
+    /// Where each workload goes.
+    Placed(Vec<Assignment>),
+    /// The sites by id, the best first.
+    Ranked(Vec<u32>),
+    /// The sites by id.
+    Cached(Vec<u32>),
+}
 
 impl Instance<Placer> {
     /// Where workloads go.
@@ -35,7 +77,8 @@ impl Instance<Placer> {
         }
         let asked_sites = sites_of(sites);
         let asked: Vec<wit::Workload> = workloads.iter().map(workload).collect();
-        self.ask(
+        let answer = self.ask(
+            Part::Alone,
             |bindings, store| {
                 let placement = bindings.truststram_policy_placement();
                 placement.call_place(store, now_ms, &asked_sites, &asked)
@@ -53,7 +96,14 @@ impl Instance<Placer> {
                 check(&assignments, sites, workloads).map_err(Fault::nonsense)?;
                 Ok(assignments)
             },
-        )
+        );
+        let question = || PlacerQuestion::Place {
+            now_ms,
+            sites: sites.to_vec(),
+            workloads: workloads.to_vec(),
+        };
+        self.note(question, &answer, |placed| PlacerAnswer::Placed(placed.clone()));
+        answer
     }
 
     /// The sites for a purpose, the best first, by id.
@@ -64,18 +114,22 @@ impl Instance<Placer> {
         if sites.len() > SITES_MAX {
             return Err(Refusal::Failed);
         }
-        let purpose = match purpose {
+        let asked_purpose = match purpose {
             Purpose::Training => wit::Purpose::Training,
             Purpose::Inference => wit::Purpose::Inference,
             Purpose::Balanced => wit::Purpose::Balanced,
         };
         let asked = sites_of(sites);
-        self.ask(
+        let answer = self.ask(
+            Part::Alone,
             |bindings, store| {
-                bindings.truststram_policy_placement().call_rank_sites(store, purpose, &asked)
+                bindings.truststram_policy_placement().call_rank_sites(store, asked_purpose, &asked)
             },
             |answer| known_once(accepted(answer)?, sites),
-        )
+        );
+        let question = || PlacerQuestion::RankSites { purpose, sites: sites.to_vec() };
+        self.note(question, &answer, |ranked| PlacerAnswer::Ranked(ranked.clone()));
+        answer
     }
 
     /// The sites that keep a copy of something, by id.
@@ -95,12 +149,31 @@ impl Instance<Placer> {
             longitude: item.readers.map(|(_, longitude)| longitude),
         };
         let asked = sites_of(sites);
-        self.ask(
+        let answer = self.ask(
+            Part::Alone,
             |bindings, store| {
                 bindings.truststram_policy_placement().call_place_cache(store, asked_item, &asked)
             },
             |answer| known_once(accepted(answer)?, sites),
-        )
+        );
+        let question = || PlacerQuestion::PlaceCache { item: *item, sites: sites.to_vec() };
+        self.note(question, &answer, |cached| PlacerAnswer::Cached(cached.clone()));
+        answer
+    }
+
+    /// Asks a question that was kept.
+    pub(crate) fn answer(&mut self, question: &PlacerQuestion) -> Result<PlacerAnswer, Refusal> {
+        match question {
+            PlacerQuestion::Place { now_ms, sites, workloads } => {
+                self.place(*now_ms, sites, workloads).map(PlacerAnswer::Placed)
+            }
+            PlacerQuestion::RankSites { purpose, sites } => {
+                self.rank_sites(*purpose, sites).map(PlacerAnswer::Ranked)
+            }
+            PlacerQuestion::PlaceCache { item, sites } => {
+                self.place_cache(item, sites).map(PlacerAnswer::Cached)
+            }
+        }
     }
 }
 

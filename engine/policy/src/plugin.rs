@@ -6,22 +6,26 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use truststram_base::{Clock, Gauge};
+use truststram_manifest::Manifest;
 use wasmtime::{Engine, Store};
 
 use crate::error::PolicyError;
 use crate::host::FUEL_MAX;
 use crate::instance::Instance;
-use crate::kind::Kind;
+use crate::kind::{Called, Kind};
 use crate::load::Loaded;
+use crate::recorder::{DecisionLog, Recording};
 use crate::repair::RepairQueue;
 use crate::spec::PluginSpec;
 use crate::state::InstanceState;
 use crate::stats::PluginStats;
 use crate::text;
 use crate::ticker::{Pulse, TICK_US};
+use crate::trial::{Stage, Trial};
 use crate::v0_1_0::types;
 
 /// Bytes that one call may move from the guest to the host.
@@ -57,7 +61,8 @@ pub(crate) struct Surroundings {
 /// A component with its settings, ready to be instantiated.
 pub(crate) struct Version<K: Kind> {
     pub(crate) spec: PluginSpec,
-    sha256: String,
+    pub(crate) sha256: String,
+    manifest: Option<Arc<Manifest>>,
     pre: K::Pre,
     info: PluginInfo,
     /// Counts the versions that are in memory.
@@ -92,6 +97,11 @@ pub struct Plugin<K: Kind> {
     /// How often the component was exchanged, and one; instances compare it without the lock.
     number: AtomicU64,
     is_enabled: AtomicBool,
+    trial: Mutex<Option<Arc<Trial<K>>>>,
+    /// How often a trial began or ended; instances compare it without the lock.
+    trial_number: AtomicU64,
+    recording: OnceLock<Recording>,
+    records: AtomicBool,
     pub(crate) stats: PluginStats,
     pub(crate) surroundings: Surroundings,
 }
@@ -103,14 +113,29 @@ impl<K: Kind> fmt::Debug for Plugin<K> {
 }
 
 impl<K: Kind> Plugin<K> {
-    /// Starts one instance, asks it what it is and hands it its settings.
-    pub(crate) fn new(loaded: Loaded<K>, surroundings: Surroundings) -> Result<Self, PolicyError> {
+    /// Starts one instance, asks it what it is and hands it its settings. `alive` counts the
+    /// components in memory.
+    pub(crate) fn new(
+        loaded: Loaded<K>,
+        surroundings: Surroundings,
+        alive: Arc<Gauge>,
+    ) -> Result<Self, PolicyError> {
         let name: Arc<str> = loaded.spec.name.as_str().into();
-        let stats = PluginStats::new();
+        let stats = PluginStats::new(alive);
         let version = Version::try_out(&name, loaded, &surroundings, &stats)?;
         let versions = Mutex::new(Versions { current: Arc::new(version), previous: None });
-        let (number, is_enabled) = (AtomicU64::new(1), AtomicBool::new(true));
-        Ok(Self { name, versions, number, is_enabled, stats, surroundings })
+        Ok(Self {
+            name,
+            versions,
+            number: AtomicU64::new(1),
+            is_enabled: AtomicBool::new(true),
+            trial: Mutex::new(None),
+            trial_number: AtomicU64::new(0),
+            recording: OnceLock::new(),
+            records: AtomicBool::new(true),
+            stats,
+            surroundings,
+        })
     }
 
     /// The name that the operator gave it.
@@ -126,6 +151,11 @@ impl<K: Kind> Plugin<K> {
     /// SHA-256 of its component, in hexadecimal.
     pub fn sha256(&self) -> String {
         self.version().sha256.clone()
+    }
+
+    /// What it says of itself before it is run, if it has a manifest.
+    pub fn manifest(&self) -> Option<Arc<Manifest>> {
+        self.version().manifest.clone()
     }
 
     /// What the operator said of it.
@@ -158,6 +188,73 @@ impl<K: Kind> Plugin<K> {
         Instance::new(self.clone())
     }
 
+    /// An instance that goes on from what another had learnt and where its seeds stood.
+    ///
+    /// # Errors
+    /// Why it cannot be started.
+    pub fn instance_from(
+        self: &Arc<Self>,
+        state: &[u8],
+        seed: u64,
+    ) -> Result<Instance<K>, PolicyError> {
+        let mut live = self.start((!state.is_empty()).then_some(state))?;
+        live.store.data_mut().seed = seed;
+        Ok(Instance::with(self.clone(), Some(live)))
+    }
+
+    /// Has decisions recorded from now on; for kinds that are asked often, one run of them for
+    /// each `every`. A second call does nothing.
+    pub fn record(&self, log: Arc<dyn DecisionLog>, every: Duration) {
+        let _ = self.recording.set(Recording::new::<K>(log, every));
+    }
+
+    pub(crate) fn recording(&self) -> Option<&Recording> {
+        self.recording.get().filter(|_| self.records.load(Ordering::Relaxed))
+    }
+
+    /// For a component that cannot be recorded; the next one is, again.
+    pub(crate) fn stop_recording(&self) {
+        self.records.store(false, Ordering::Relaxed);
+    }
+
+    /// Puts a component on trial beside the one in use, in the place of one that was.
+    pub(crate) fn begin_trial(&self, candidate: Arc<Self>, stage: Stage) {
+        self.change_trial(Some(Arc::new(Trial::new(candidate, stage))));
+    }
+
+    /// Ends the trial; returns whether there was one.
+    pub fn end_trial(&self) -> bool {
+        self.change_trial(None).is_some()
+    }
+
+    /// The component on trial.
+    pub fn trial(&self) -> Option<Arc<Trial<K>>> {
+        self.numbered_trial().1
+    }
+
+    /// Puts the component on trial in the place of the one in use; returns whether there was one.
+    pub fn promote(&self) -> bool {
+        let Some(trial) = self.change_trial(None) else { return false };
+        self.put(trial.plugin.version());
+        true
+    }
+
+    fn change_trial(&self, trial: Option<Arc<Trial<K>>>) -> Option<Arc<Trial<K>>> {
+        let mut present = self.trial.lock().unwrap_or_else(PoisonError::into_inner);
+        // With the lock held, so that the number and the trial belong together.
+        self.trial_number.fetch_add(1, Ordering::Release);
+        std::mem::replace(&mut *present, trial)
+    }
+
+    pub(crate) fn trial_number(&self) -> u64 {
+        self.trial_number.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn numbered_trial(&self) -> (u64, Option<Arc<Trial<K>>>) {
+        let trial = self.trial.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.trial_number(), trial.clone())
+    }
+
     /// Puts another component in the place of this one. Instances finish the call they are in, hand
     /// what they have learnt to the new one, and use it from its first call on.
     ///
@@ -165,11 +262,15 @@ impl<K: Kind> Plugin<K> {
     /// What is wrong with the new one; the present one stays.
     pub(crate) fn replace(&self, loaded: Loaded<K>) -> Result<(), PolicyError> {
         let version = Version::try_out(&self.name, loaded, &self.surroundings, &self.stats)?;
+        self.put(Arc::new(version));
+        Ok(())
+    }
+
+    fn put(&self, version: Arc<Version<K>>) {
         let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut versions.current, Arc::new(version));
+        let old = std::mem::replace(&mut versions.current, version);
         versions.previous = Some(old);
         self.exchanged();
-        Ok(())
     }
 
     /// Puts the component before this one back in its place; a second call undoes the first.
@@ -186,6 +287,7 @@ impl<K: Kind> Plugin<K> {
     /// Tells instances, with the lock held, so that the number and the version belong together.
     fn exchanged(&self) {
         self.number.fetch_add(1, Ordering::Release);
+        self.records.store(true, Ordering::Relaxed);
         self.stats.swaps.add(1);
     }
 
@@ -231,10 +333,10 @@ impl<K: Kind> Version<K> {
     ) -> Result<Self, PolicyError> {
         let info =
             PluginInfo { name: String::new(), version: String::new(), summary: String::new() };
-        let Loaded { pre, spec, sha256 } = loaded;
+        let Loaded { pre, spec, sha256, manifest } = loaded;
         stats.versions.raise(1);
         let alive = stats.versions.clone();
-        let mut version = Self { spec, sha256, pre, info, alive };
+        let mut version = Self { spec, sha256, manifest, pre, info, alive };
         let (mut store, bindings) = version.start(name, surroundings, stats)?;
         surroundings.pulse.call_begins(SETUP_TICKS);
         store.set_epoch_deadline(SETUP_TICKS);
@@ -258,7 +360,7 @@ impl<K: Kind> Version<K> {
             name.clone(),
             surroundings.clock.clone(),
             self.spec.limits.memory_bytes,
-            stats.log_lines_dropped.clone(),
+            stats,
         );
         let mut store = Store::new(&surroundings.engine, state);
         store.limiter(|state| state);
@@ -284,11 +386,12 @@ impl<K: Kind> Live<K> {
         self.version.spec.limits.deadline_us.div_ceil(TICK_US) + 1
     }
 
-    /// What the instance has learnt, unless it fails to say so.
-    pub(crate) fn snapshot(&mut self) -> Option<Vec<u8>> {
+    /// What the instance has learnt; nothing if that is too much to carry. After an error it is
+    /// dead.
+    pub(crate) fn snapshot(&mut self) -> Called<Vec<u8>> {
         self.store.set_epoch_deadline(self.deadline_ticks());
-        let state = K::snapshot(&self.bindings, &mut self.store).ok()?;
-        (!state.is_empty() && state.len() <= STATE_BYTES_MAX).then_some(state)
+        let state = K::snapshot(&self.bindings, &mut self.store)?;
+        Ok(if state.len() <= STATE_BYTES_MAX { state } else { Vec::new() })
     }
 }
 

@@ -4,6 +4,8 @@
 //! Refuses to judge how good an answer is: it must come, be within its bounds, and be the same from
 //! another instance. Bound: [`QUESTIONS`] questions of each kind, always the same.
 
+use std::time::Instant;
+
 use truststram_decide::aggregation::{Round, Update, Updates};
 use truststram_decide::batching::Moment;
 use truststram_decide::placement::{CacheItem, Profile, Purpose, Site, Workload};
@@ -13,49 +15,80 @@ use truststram_decide::tuning::{
     Applies, Domain, Fact, Metric, Observation, Parameter, Scope, Value,
 };
 
+use crate::aggregator::AggregatorQuestion;
 use crate::instance::Instance;
-use crate::kernel::{TILE_COORDINATES_MAX, Tile};
+use crate::kernel::{KernelQuestion, TILE_COORDINATES_MAX, Tile};
 use crate::kind::{Aggregator, Batcher, Kernel, Kind, Placer, Router, Selector, Tuner};
+use crate::placer::PlacerQuestion;
+use crate::plugin::Plugin;
+use crate::router::RouterQuestion;
+use crate::selector::SelectorQuestion;
 use crate::stats::Refusal;
+use crate::tuner::TunerQuestion;
 
 /// Questions of each kind.
 pub const QUESTIONS: u64 = 200;
 
 /// A kind whose components can be rehearsed.
-pub trait Rehearse: Kind + Sized {
-    /// Asks the question with this number. The answer is shown as text, to be compared.
+pub trait Rehearse: Kind {
+    /// The questions with this number, in their order. What they hold may depend on what the
+    /// component says that it wants.
     ///
     /// # Errors
-    /// Why there is no answer.
-    fn ask(instance: &mut Instance<Self>, number: u64) -> Result<String, Refusal>;
+    /// Why it did not say so.
+    fn questions(
+        instance: &mut Instance<Self>,
+        number: u64,
+    ) -> Result<Vec<Self::Question>, Refusal>;
+}
+
+/// How a rehearsal went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// The median time of a question, with what it takes to put it.
+    pub question_ns_p50: u64,
 }
 
 /// Asks two instances all questions; they must answer, and alike.
 ///
 /// # Errors
 /// The first question that went wrong, and how.
-pub fn rehearse<K: Rehearse>(instances: &mut [Instance<K>; 2]) -> Result<(), String> {
+pub fn rehearse<K: Rehearse>(instances: &mut [Instance<K>; 2]) -> Result<Rehearsed, String> {
+    let mut times_ns = Vec::new();
     for number in 0..QUESTIONS {
-        let answers = instances.each_mut().map(|instance| K::ask(instance, number));
-        for answer in &answers {
-            match answer {
-                // To say that it cannot decide is an answer.
-                Ok(_) | Err(Refusal::Declined) => {}
-                Err(refusal) => {
-                    let last = instances[0].plugin().stats().last_error().unwrap_or_default();
-                    return Err(format!("question {number}: {refusal:?}: {last}"));
+        let wrong = |plugin: &Plugin<K>, refusal: Refusal| {
+            let last = plugin.stats().last_error().unwrap_or_default();
+            format!("question {number}: {refusal:?}: {last}")
+        };
+        let [first, second] = &mut *instances;
+        let mut put = |instance: &mut Instance<K>| {
+            let questions = K::questions(instance, number);
+            questions.map_err(|refusal| wrong(instance.plugin(), refusal))
+        };
+        // The second is asked what it wants as well, so that both have done the same.
+        let (questions, _) = (put(first)?, put(second)?);
+        for question in &questions {
+            let mut answer = |instance: &mut Instance<K>| {
+                let begun = Instant::now();
+                let answer = K::ask(instance, question);
+                times_ns.push(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+                match answer {
+                    // To say that it cannot decide is an answer.
+                    Ok(_) | Err(Refusal::Declined) => Ok(answer),
+                    Err(refusal) => Err(wrong(instance.plugin(), refusal)),
                 }
+            };
+            let (one, other) = (answer(first)?, answer(second)?);
+            if one != other {
+                return Err(format!(
+                    "question {number}: two instances answer {one:?} and {other:?}; a decision \
+                     must follow from its arguments"
+                ));
             }
         }
-        if answers[0] != answers[1] {
-            let [first, second] = answers.map(|answer| format!("{answer:?}"));
-            return Err(format!(
-                "question {number}: two instances answer {first} and {second}; a decision must \
-                 follow from its arguments"
-            ));
-        }
     }
-    Ok(())
+    times_ns.sort_unstable();
+    Ok(Rehearsed { question_ns_p50: times_ns.get(times_ns.len() / 2).copied().unwrap_or(0) })
 }
 
 /// Numbers that a question is made of: SplitMix64, seeded by the question.
@@ -100,7 +133,10 @@ impl Numbers {
 }
 
 impl Rehearse for Batcher {
-    fn ask(instance: &mut Instance<Self>, number: u64) -> Result<String, Refusal> {
+    fn questions(
+        _instance: &mut Instance<Self>,
+        number: u64,
+    ) -> Result<Vec<Self::Question>, Refusal> {
         let mut numbers = Numbers::of(number);
         let moment = Moment {
             bucket: numbers.count(8),
@@ -109,12 +145,15 @@ impl Rehearse for Batcher {
             batch_max: numbers.count(512).max(1),
             target_us: numbers.count(1_000_000),
         };
-        instance.decide(&moment).map(|decision| format!("{decision:?}"))
+        Ok(vec![moment])
     }
 }
 
 impl Rehearse for Router {
-    fn ask(instance: &mut Instance<Self>, number: u64) -> Result<String, Refusal> {
+    fn questions(
+        _instance: &mut Instance<Self>,
+        number: u64,
+    ) -> Result<Vec<Self::Question>, Refusal> {
         let mut numbers = Numbers::of(number);
         let n = numbers.count(300) as usize;
         let table = Table {
@@ -128,17 +167,22 @@ impl Rehearse for Router {
             cost_per_hour: numbers.column(n, |numbers| numbers.number(3.0)),
             states: numbers.column(n, |numbers| numbers.below(16) as u32),
         };
-        instance.observe(&table)?;
-        let mut picks = Vec::new();
-        for attempt in 0..3 {
-            picks.push(instance.pick(number, numbers.count(9).max(1), attempt, n as u32)?);
-        }
-        Ok(format!("{picks:?}"))
+        let mut questions = vec![RouterQuestion::Observe(table)];
+        questions.extend((0..3).map(|attempt| RouterQuestion::Pick {
+            key: number,
+            cost_hint: numbers.count(9).max(1),
+            attempt,
+            candidates: n as u32,
+        }));
+        Ok(questions)
     }
 }
 
 impl Rehearse for Aggregator {
-    fn ask(instance: &mut Instance<Self>, number: u64) -> Result<String, Refusal> {
+    fn questions(
+        instance: &mut Instance<Self>,
+        number: u64,
+    ) -> Result<Vec<Self::Question>, Refusal> {
         let mut numbers = Numbers::of(number);
         let wanted = instance.wanted()?;
         let n = numbers.count(60).max(1) as usize;
@@ -156,7 +200,6 @@ impl Rehearse for Aggregator {
             l2_norm: numbers.number(10.0),
             train_loss: numbers.number(3.0),
         };
-        let admission = instance.admit(&round, &update)?;
         let updates = Updates {
             clients: (0..n as u32).collect(),
             staleness: numbers.column(n, |numbers| numbers.count(9)),
@@ -170,12 +213,19 @@ impl Rehearse for Aggregator {
                 Vec::new()
             },
         };
-        instance.make_plan(&round, &updates).map(|outcome| format!("{admission:?} {outcome:?}"))
+        Ok(vec![
+            AggregatorQuestion::Wanted,
+            AggregatorQuestion::Admit { round, update },
+            AggregatorQuestion::MakePlan { round, updates },
+        ])
     }
 }
 
 impl Rehearse for Kernel {
-    fn ask(instance: &mut Instance<Self>, number: u64) -> Result<String, Refusal> {
+    fn questions(
+        _instance: &mut Instance<Self>,
+        number: u64,
+    ) -> Result<Vec<Self::Question>, Refusal> {
         let mut numbers = Numbers::of(number);
         let n = numbers.below(16) as usize + 1;
         let length = match number % 8 {
@@ -187,16 +237,17 @@ impl Rehearse for Kernel {
         let rows = numbers.column(n, |numbers| {
             numbers.column(length, |numbers| numbers.below(2_000) as f32 / 1_000.0 - 1.0)
         });
-        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
         let weights = vec![1.0 / n as f32; n];
         let tile = Tile { offset: 0, parameters: length as u64, round: number };
-        let reduced = instance.reduce_chunk(tile, &weights, &rows)?;
-        Ok(format!("{reduced:?}"))
+        Ok(vec![KernelQuestion { tile, weights, rows }])
     }
 }
 
 impl Rehearse for Selector {
-    fn ask(instance: &mut Instance<Self>, number: u64) -> Result<String, Refusal> {
+    fn questions(
+        _instance: &mut Instance<Self>,
+        number: u64,
+    ) -> Result<Vec<Self::Question>, Refusal> {
         let mut numbers = Numbers::of(number);
         let n = numbers.count(200) as usize;
         let clients = Clients {
@@ -214,13 +265,15 @@ impl Rehearse for Selector {
         let clients_min = numbers.count(5).max(1);
         let clients_max = clients_min + numbers.count(20);
         let request = RoundRequest { round: number + 1, now_ms: number, clients_min, clients_max };
-        // A selector may say that there are too few.
-        instance.select(&request, &clients).map(|chosen| format!("{chosen:?}"))
+        Ok(vec![SelectorQuestion { request, clients }])
     }
 }
 
 impl Rehearse for Placer {
-    fn ask(instance: &mut Instance<Self>, number: u64) -> Result<String, Refusal> {
+    fn questions(
+        _instance: &mut Instance<Self>,
+        number: u64,
+    ) -> Result<Vec<Self::Question>, Refusal> {
         let mut numbers = Numbers::of(number);
         let (sites_n, workloads_n) = (numbers.count(12), numbers.count(20));
         let price = |numbers: &mut Numbers| f64::from(numbers.number(0.5));
@@ -260,8 +313,6 @@ impl Rehearse for Placer {
                 tolerates_spot: id % 2 == 0,
             })
             .collect();
-        let placed = instance.place(number, &sites, &workloads)?;
-        let ranked = instance.rank_sites(Purpose::Balanced, &sites)?;
         let item = CacheItem {
             size_gib: price(&mut numbers),
             requests_per_hour: f64::from(numbers.count(1_000)),
@@ -269,13 +320,19 @@ impl Rehearse for Placer {
             budget_per_month: f64::from(numbers.count(10)),
             readers: number.is_multiple_of(3).then_some((1.0, 2.0)),
         };
-        let copies = instance.place_cache(&item, &sites)?;
-        Ok(format!("{placed:?} {ranked:?} {copies:?}"))
+        Ok(vec![
+            PlacerQuestion::Place { now_ms: number, sites: sites.clone(), workloads },
+            PlacerQuestion::RankSites { purpose: Purpose::Balanced, sites: sites.clone() },
+            PlacerQuestion::PlaceCache { item, sites },
+        ])
     }
 }
 
 impl Rehearse for Tuner {
-    fn ask(instance: &mut Instance<Self>, number: u64) -> Result<String, Refusal> {
+    fn questions(
+        _instance: &mut Instance<Self>,
+        number: u64,
+    ) -> Result<Vec<Self::Question>, Refusal> {
         let mut numbers = Numbers::of(number);
         let integer = |name: &str, scope, current: u32| Parameter {
             name: name.to_owned(),
@@ -308,15 +365,14 @@ impl Rehearse for Tuner {
                 trial: None,
             })
             .collect();
-        let proposed = instance.propose(&facts, &parameters, &history)?;
-        if proposed.is_some() {
-            instance.conclude(
-                number,
-                100.0,
-                f64::from(numbers.number(200.0)),
-                number.is_multiple_of(2),
-            )?;
-        }
-        Ok(format!("{proposed:?}"))
+        Ok(vec![
+            TunerQuestion::Propose { facts: facts.to_vec(), parameters, history },
+            TunerQuestion::Conclude {
+                trial: number,
+                before: 100.0,
+                after: f64::from(numbers.number(200.0)),
+                is_kept: number.is_multiple_of(2),
+            },
+        ])
     }
 }

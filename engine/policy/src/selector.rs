@@ -3,9 +3,10 @@
 //! Refuses a selection outside of the bounds that `selection.wit` states. Bound: columns of at most
 //! [`CLIENTS_MAX`] clients.
 
+use serde::{Deserialize, Serialize};
 use truststram_decide::selection::{Assignments, Clients, RoundRequest};
 
-use crate::instance::{Instance, accepted};
+use crate::instance::{Instance, Part, accepted};
 use crate::kind::Selector;
 use crate::stats::{Fault, Refusal};
 use crate::v0_1_0::selector::exports::truststram::policy::selection as wit;
@@ -14,6 +15,16 @@ use crate::v0_1_0::selector::exports::truststram::policy::selection as wit;
 pub const CLIENTS_MAX: usize = 100_000;
 const BATCH_SIZE_MAX: u32 = 65_536;
 const LOCAL_EPOCHS_MAX: u32 = 1_000;
+
+/// A question to a selector.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelectorQuestion {
+    /// The round that is about to start.
+    pub request: RoundRequest,
+    /// The clients that could take part.
+    pub clients: Clients,
+}
 
 impl Instance<Selector> {
     /// Who trains in a round.
@@ -46,7 +57,8 @@ impl Instance<Selector> {
             last_round: clients.last_round.clone(),
             completed_shares: clients.completed_shares.clone(),
         };
-        self.ask(
+        let answer = self.ask(
+            Part::Alone,
             |bindings, store| {
                 bindings.truststram_policy_selection().call_select(store, asked, &columns)
             },
@@ -56,7 +68,15 @@ impl Instance<Selector> {
                 check(&chosen, request, clients).map_err(Fault::nonsense)?;
                 Ok(chosen)
             },
-        )
+        );
+        let question = || SelectorQuestion { request: *request, clients: clients.clone() };
+        self.note(question, &answer, Clone::clone);
+        answer
+    }
+
+    /// Asks a question that was kept.
+    pub(crate) fn answer(&mut self, question: &SelectorQuestion) -> Result<Assignments, Refusal> {
+        self.select(&question.request, &question.clients)
     }
 }
 

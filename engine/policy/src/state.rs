@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use truststram_base::{Clock, Counter};
+use truststram_base::{Clock, Counter, Peak};
 use wasmtime::ResourceLimiter;
 
+use crate::stats::PluginStats;
 use crate::v0_1_0::{host, types};
 
 const LOG_LINES_PER_WINDOW: u32 = 10;
@@ -21,12 +22,14 @@ pub struct InstanceState {
     plugin: Arc<str>,
     clock: Arc<dyn Clock>,
     memory_bytes_max: usize,
+    memory_bytes_peak: Arc<Peak>,
     /// Whether the instance asked for more memory than it may have, since this was last reset.
     pub(crate) growth_refused: bool,
     log_window_us: u64,
     log_lines: u32,
     log_lines_dropped: Arc<Counter>,
-    seed: u64,
+    /// Where the sequence of seeds stands.
+    pub(crate) seed: u64,
 }
 
 impl InstanceState {
@@ -34,16 +37,17 @@ impl InstanceState {
         plugin: Arc<str>,
         clock: Arc<dyn Clock>,
         memory_bytes_max: usize,
-        log_lines_dropped: Arc<Counter>,
+        stats: &PluginStats,
     ) -> Self {
         Self {
             plugin,
             clock,
             memory_bytes_max,
+            memory_bytes_peak: stats.memory_bytes_peak.clone(),
             growth_refused: false,
             log_window_us: 0,
             log_lines: 0,
-            log_lines_dropped,
+            log_lines_dropped: stats.log_lines_dropped.clone(),
             seed: 0,
         }
     }
@@ -58,6 +62,9 @@ impl ResourceLimiter for InstanceState {
     ) -> wasmtime::Result<bool> {
         let allowed = desired <= self.memory_bytes_max;
         self.growth_refused |= !allowed;
+        if allowed {
+            self.memory_bytes_peak.observe(desired as u64);
+        }
         Ok(allowed)
     }
 

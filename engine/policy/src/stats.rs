@@ -4,13 +4,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use truststram_base::{Counter, Gauge, Histogram};
+use serde::{Deserialize, Serialize};
+use truststram_base::{Counter, Gauge, Histogram, Peak};
 
 const CALL_NS: &[u64] =
     &[100, 150, 200, 300, 500, 750, 1_000, 2_000, 5_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 /// Why there is no decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Refusal {
     /// The plugin trapped.
     Trap,
@@ -28,6 +30,17 @@ pub enum Refusal {
     Unavailable,
     /// The operator has it not asked.
     Disabled,
+}
+
+/// What took the place of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// The native default decided.
+    Default,
+    /// The latest good decision went on.
+    LastGood,
+    /// What asked for the decision was refused.
+    Reject,
 }
 
 /// A refusal with the words for the operator.
@@ -65,6 +78,12 @@ pub struct PluginStats {
     pub failed: Counter,
     /// Questions not asked, because the plugin rested or was being replaced.
     pub unavailable: Counter,
+    /// What took the place of decisions, in the order of [`Fallback`].
+    fallbacks: [Counter; 3],
+    /// Most memory that an instance had, bytes.
+    pub memory_bytes_peak: Arc<Peak>,
+    /// Runs of decisions that could not be kept.
+    pub runs_dropped: Counter,
     /// Log lines over the limit.
     pub log_lines_dropped: Arc<Counter>,
     /// Instructions of all calls, on a host that counts them.
@@ -80,7 +99,8 @@ pub struct PluginStats {
 }
 
 impl PluginStats {
-    pub(crate) fn new() -> Self {
+    /// `versions` counts the components in memory, of a plugin and of its trial together.
+    pub(crate) fn new(versions: Arc<Gauge>) -> Self {
         Self {
             calls: Counter::new(),
             traps: Counter::new(),
@@ -90,11 +110,14 @@ impl PluginStats {
             declined: Counter::new(),
             failed: Counter::new(),
             unavailable: Counter::new(),
+            fallbacks: [const { Counter::new() }; 3],
+            memory_bytes_peak: Arc::new(Peak::new()),
+            runs_dropped: Counter::new(),
             log_lines_dropped: Arc::new(Counter::new()),
             fuel: Counter::new(),
             swaps: Counter::new(),
             call_ns: Histogram::new(CALL_NS),
-            versions: Arc::new(Gauge::new()),
+            versions,
             resting: Gauge::new(),
             last_error: Mutex::new(None),
         }
@@ -110,6 +133,17 @@ impl PluginStats {
             ("declined", self.declined.get()),
             ("failed", self.failed.get()),
         ]
+    }
+
+    /// Counts what took the place of a decision; whoever asked for it says so.
+    pub fn fell_back(&self, fallback: Fallback) {
+        self.fallbacks[fallback as usize].add(1);
+    }
+
+    /// What took the place of decisions, under the names that metrics and status give them.
+    pub fn fallbacks(&self) -> [(&'static str, u64); 3] {
+        let [default, last_good, reject] = &self.fallbacks;
+        [("default", default.get()), ("last-good", last_good.get()), ("reject", reject.get())]
     }
 
     /// What was wrong with the latest call that failed.

@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use truststram_decide::tuning::{
     Applies, Change, Domain, Fact, Observation, Parameter, Proposal, Scope, Value,
 };
 
-use crate::instance::{Instance, accepted};
+use crate::instance::{Instance, Part, accepted};
 use crate::kind::Tuner;
 use crate::stats::{Fault, Refusal};
 use crate::text;
@@ -22,6 +23,44 @@ pub const PARAMETERS_MAX: usize = 1_000;
 pub const WINDOWS_MAX: usize = 1_000;
 const REASON_BYTES_MAX: usize = 256;
 const TRIAL_MS: std::ops::RangeInclusive<u32> = 100..=86_400_000;
+
+/// A question to a tuner.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TunerQuestion {
+    /// A trial to make.
+    Propose {
+        /// What is known of the host.
+        facts: Vec<Fact>,
+        /// The settings.
+        parameters: Vec<Parameter>,
+        /// What was measured, the latest last.
+        history: Vec<Observation>,
+    },
+    /// How a trial ended.
+    Conclude {
+        /// The trial.
+        trial: u64,
+        /// The objective before it.
+        #[serde(with = "truststram_decide::number")]
+        before: f64,
+        /// The objective in it.
+        #[serde(with = "truststram_decide::number")]
+        after: f64,
+        /// Whether its changes were kept.
+        is_kept: bool,
+    },
+}
+
+/// The answer of a tuner.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TunerAnswer {
+    /// A trial, or none.
+    Proposed(Option<Proposal>),
+    /// It was told.
+    Concluded,
+}
 
 impl Instance<Tuner> {
     /// A trial to make, or none.
@@ -44,7 +83,8 @@ impl Instance<Tuner> {
             .collect();
         let asked: Vec<wit::Parameter> = parameters.iter().map(parameter).collect();
         let windows: Vec<wit::Observation> = history.iter().map(observation).collect();
-        self.ask(
+        let answer = self.ask(
+            Part::Alone,
             |bindings, store| {
                 let tuning = bindings.truststram_policy_tuning();
                 tuning.call_propose(store, &asked_facts, &asked, &windows)
@@ -53,7 +93,14 @@ impl Instance<Tuner> {
                 None => Ok(None),
                 Some(proposed) => bounded(proposed, parameters).map_err(Fault::nonsense).map(Some),
             },
-        )
+        );
+        let question = || TunerQuestion::Propose {
+            facts: facts.to_vec(),
+            parameters: parameters.to_vec(),
+            history: history.to_vec(),
+        };
+        self.note(question, &answer, |proposed| TunerAnswer::Proposed(proposed.clone()));
+        answer
     }
 
     /// Says how a trial ended: the objective before and in it, and whether the changes were kept.
@@ -67,13 +114,29 @@ impl Instance<Tuner> {
         after: f64,
         is_kept: bool,
     ) -> Result<(), Refusal> {
-        self.ask(
+        let answer = self.ask(
+            Part::Push,
             |bindings, store| {
                 let tuning = bindings.truststram_policy_tuning();
                 tuning.call_conclude(store, trial, before, after, is_kept)
             },
             Ok,
-        )
+        );
+        let question = || TunerQuestion::Conclude { trial, before, after, is_kept };
+        self.note(question, &answer, |()| TunerAnswer::Concluded);
+        answer
+    }
+
+    /// Asks a question that was kept.
+    pub(crate) fn answer(&mut self, question: &TunerQuestion) -> Result<TunerAnswer, Refusal> {
+        match question {
+            TunerQuestion::Propose { facts, parameters, history } => {
+                self.propose(facts, parameters, history).map(TunerAnswer::Proposed)
+            }
+            &TunerQuestion::Conclude { trial, before, after, is_kept } => {
+                self.conclude(trial, before, after, is_kept).map(|()| TunerAnswer::Concluded)
+            }
+        }
     }
 }
 

@@ -1,13 +1,15 @@
 //! Floor 2: what is kept on disk, and how it is found again.
 //!
-//! Owns the redb files below the store's directory: `meta.redb` (registered models) and
-//! `predictions/pred-YYYYMM.redb` (one self-contained file per UTC month). One writer thread
+//! Owns the redb files below the store's directory: `meta.redb` (registered models),
+//! `predictions/pred-YYYYMM.redb` (one self-contained file per UTC month) and `decisions.redb`
+//! (recorded decisions of policies). One writer thread
 //! commits groups; readers run on the caller's thread and see committed rows only.
 //! Refuses to know HTTP, model files and who asks. No other crate names redb.
 //! Bound: queue, page, cache and segment sizes in [`StoreOptions`] and the constants beside them;
 //! a full queue refuses, it never blocks.
 
 mod database_file;
+mod decisions;
 mod envelope;
 pub mod error;
 mod month;

@@ -13,6 +13,7 @@ use truststram_base::{Clock, ModelEntry, ModelId, PredictionRecord};
 use truststram_machine::{Priority, Thread, ThreadSpec};
 
 use crate::database_file::{OpenDatabase, open_database};
+use crate::decisions::Decisions;
 use crate::error::{CommitFailure, Refused, StoreError};
 use crate::month_files::MonthFiles;
 use crate::options::StoreOptions;
@@ -28,6 +29,7 @@ pub struct Store {
     queue: Arc<Queue>,
     files: Arc<MonthFiles>,
     registry: Registry,
+    decisions: Decisions,
     counters: Arc<StoreCounters>,
     writer: Mutex<Option<Thread<()>>>,
 }
@@ -55,6 +57,7 @@ impl Store {
             source,
         })?;
         let registry = Registry::open(directory.join("meta.redb"), Arc::clone(&open))?;
+        let decisions = Decisions::open(directory.join("decisions.redb"), Arc::clone(&open))?;
         let predictions = directory.join("predictions");
         let files = Arc::new(MonthFiles::open(predictions, options.cache_bytes, open)?);
         let queue = Arc::new(Queue::new(options));
@@ -76,7 +79,8 @@ impl Store {
         let thread = truststram_machine::spawn(spec, move |_placement| writer.run())
             .map_err(|source| StoreError::Writer { source })?;
         let directory = directory.to_owned();
-        Ok(Self { directory, queue, files, registry, counters, writer: Mutex::new(Some(thread)) })
+        let writer = Mutex::new(Some(thread));
+        Ok(Self { directory, queue, files, registry, decisions, counters, writer })
     }
 
     /// Queues a record; never blocks on the disk.
@@ -149,6 +153,27 @@ impl Store {
         self.registry.versions(id)
     }
 
+    /// Keeps runs of decisions of plugins, each with the plugin's name, syncs them, and removes the
+    /// oldest beyond `runs_max` of each plugin. Writes on the caller's thread.
+    ///
+    /// # Errors
+    /// If the disk refused them; none is kept then.
+    pub fn keep_decisions(
+        &self,
+        runs: &[(String, Vec<u8>)],
+        runs_max: u64,
+    ) -> Result<(), StoreError> {
+        self.decisions.append(runs, runs_max)
+    }
+
+    /// The newest kept runs of a plugin, at most `limit`, the oldest of them first.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if one of them is damaged.
+    pub fn decisions(&self, plugin: &str, limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.decisions.newest(plugin, limit)
+    }
+
     /// Counts, latencies and sizes now.
     pub fn stats(&self) -> StoreStats {
         let counters = &self.counters;
@@ -163,7 +188,8 @@ impl Store {
             commit_us: counters.commit_us.snapshot(),
             rows_per_commit: counters.rows_per_commit.snapshot(),
             file_bytes: files.iter().map(|file| file.file.bytes()).sum::<u64>()
-                + self.registry.file.bytes(),
+                + self.registry.file.bytes()
+                + self.decisions.file.bytes(),
             path: self.directory.clone(),
         }
     }
@@ -198,7 +224,8 @@ impl Store {
         let joined = thread.join().map_err(|source| StoreError::Writer { source });
         let files = self.files.close();
         let registry = self.registry.file.close();
-        joined.and(files).and(registry)?;
+        let decisions = self.decisions.file.close();
+        joined.and(files).and(registry).and(decisions)?;
         match self.counters.rows_lost.get() {
             0 => Ok(()),
             rows => Err(StoreError::RowsLost { rows }),

@@ -16,7 +16,7 @@ const TWO_OR_TRAP: &str = "(if (i32.gt_u (local.get $queued) (i32.const 9)) (the
 mod golden;
 
 #[test]
-fn the_latest_good_decision_goes_on_where_that_is_wanted() {
+fn what_takes_the_place_of_a_decision_is_what_was_configured() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let frame = root.join("tests/golden/plugins/hostile/frame.wat");
     let wat = std::fs::read_to_string(frame).unwrap().replace(";; DECIDE", TWO_OR_TRAP);
@@ -31,12 +31,23 @@ fn the_latest_good_decision_goes_on_where_that_is_wanted() {
     for (on_failure, expected) in [(OnFailure::Default, 20), (OnFailure::LastGood, 2)] {
         let plugin = host.load::<policy::Batcher>(&spec).unwrap();
         let mut batcher = PluginBatcher::new(plugin.instance(), on_failure);
-        assert_eq!(batcher.decide(&view(20)).take, 20, "there is no good decision yet");
+        assert_eq!(batcher.decide(&view(20)).unwrap().take, 20, "there is no good decision yet");
         let mut batcher = PluginBatcher::new(plugin.instance(), on_failure);
-        assert_eq!(batcher.decide(&view(5)).take, 2);
-        assert_eq!(batcher.decide(&view(20)).take, expected, "{on_failure:?}");
-        assert_eq!(batcher.decide(&view(1)).take, 1, "it fits what waits");
+        assert_eq!(batcher.decide(&view(5)).unwrap().take, 2);
+        assert_eq!(batcher.decide(&view(20)).unwrap().take, expected, "{on_failure:?}");
+        assert_eq!(batcher.decide(&view(1)).unwrap().take, 1, "it fits what waits");
         plugin.set_enabled(false);
-        assert_eq!(batcher.decide(&view(20)).take, 20, "switched off");
+        assert_eq!(batcher.decide(&view(20)).unwrap().take, 20, "switched off");
+        let [default, last_good, reject] = plugin.stats().fallbacks().map(|(_, count)| count);
+        let counted = if on_failure == OnFailure::Default { (3, 0) } else { (1, 2) };
+        assert_eq!(((default, last_good), reject), (counted, 0), "{on_failure:?}");
     }
+    let plugin = host.load::<policy::Batcher>(&spec).unwrap();
+    let mut batcher = PluginBatcher::new(plugin.instance(), OnFailure::Reject);
+    assert_eq!(batcher.decide(&view(5)).unwrap().take, 2);
+    assert_eq!(batcher.decide(&view(20)), None);
+    assert_eq!(batcher.decide(&view(5)), None, "it rests");
+    assert_eq!(plugin.stats().fallbacks()[2], ("reject", 2));
+    plugin.set_enabled(false);
+    assert_eq!(batcher.decide(&view(20)).unwrap().take, 20, "switched off");
 }

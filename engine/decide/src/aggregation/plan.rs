@@ -2,10 +2,13 @@
 //!
 //! Refuses to see updates that cannot count: the caller has left them out. Bound: as its parent.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Policy, Settings, Updates};
 
 /// How updates are reduced to one, as `aggregation.wit` describes it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Reducer {
     /// The weighted sum.
     Linear,
@@ -20,18 +23,23 @@ pub enum Reducer {
 }
 
 /// Constants of an adaptive server optimiser.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Adaptive {
     /// Decay of the first moment.
+    #[serde(with = "crate::number")]
     pub beta1: f32,
     /// Decay of the second moment.
+    #[serde(with = "crate::number")]
     pub beta2: f32,
     /// What keeps the denominator from zero.
+    #[serde(with = "crate::number")]
     pub tau: f32,
 }
 
 /// How the reduced update is applied.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ServerOptimizer {
     /// Added, times the learning rate.
     None,
@@ -46,7 +54,8 @@ pub enum ServerOptimizer {
 }
 
 /// An update that has no part.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Refusal {
     /// Its index.
     pub index: u32,
@@ -62,19 +71,24 @@ impl Refusal {
 }
 
 /// What the host is to do, as `aggregation.wit` describes it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// One weight for each update.
+    #[serde(with = "crate::number::list")]
     pub weights: Vec<f32>,
     /// The reduction.
     pub reducer: Reducer,
     /// The application.
     pub optimizer: ServerOptimizer,
     /// The server's learning rate.
+    #[serde(with = "crate::number")]
     pub learning_rate: f32,
     /// Longest update; 0 means any.
+    #[serde(with = "crate::number")]
     pub clip_norm: f32,
     /// Noise as a multiple of `clip_norm`.
+    #[serde(with = "crate::number")]
     pub noise_multiplier: f32,
     /// Updates left out.
     pub refused: Vec<Refusal>,
@@ -83,7 +97,8 @@ pub struct Plan {
 }
 
 /// The answer of an aggregator.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Aggregate by this plan.
     Aggregate(Plan),

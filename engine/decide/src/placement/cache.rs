@@ -2,18 +2,24 @@
 //!
 //! Refuses to spend more than the budget. Bound: n log n in the sites.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Policy, Settings, Site, by_least, require_distinct};
 
 /// Something to cache, as `placement.wit` describes it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct CacheItem {
     /// Its size, GiB.
+    #[serde(with = "crate::number")]
     pub size_gib: f64,
     /// Requests for it per hour.
+    #[serde(with = "crate::number")]
     pub requests_per_hour: f64,
     /// Whether its readers wait for it.
     pub is_latency_sensitive: bool,
     /// Most that all copies may cost per month.
+    #[serde(with = "crate::number")]
     pub budget_per_month: f64,
     /// Where its readers are, if that is known: degrees north and east.
     pub readers: Option<(f64, f64)>,

@@ -2,10 +2,13 @@
 //!
 //! Refuses sites whose numbers are not known. Bound: n log n in the sites.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Site, require_distinct};
 
 /// What a workload is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Purpose {
     /// Training.
     Training,

@@ -82,8 +82,9 @@ pub struct BatchDecision {
 
 /// Decides which batch to run. Called on the worker's thread once per batch.
 pub trait Batcher: Send {
-    /// Decides for the queue that holds the worker's oldest request.
-    fn decide(&mut self, view: &QueueView) -> BatchDecision;
+    /// Decides for the queue that holds the worker's oldest request. Without a decision the
+    /// requests that could have run are answered with `ModelError::Undecided`.
+    fn decide(&mut self, view: &QueueView) -> Option<BatchDecision>;
 }
 
 /// The default: no waiting, as many as there are. While one batch computes the next one gathers,
@@ -91,8 +92,15 @@ pub trait Batcher: Send {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NativeBatcher;
 
-impl Batcher for NativeBatcher {
-    fn decide(&mut self, view: &QueueView) -> BatchDecision {
+impl NativeBatcher {
+    /// The decision, which there always is.
+    pub fn decision(view: &QueueView) -> BatchDecision {
         BatchDecision { take: view.queued.min(view.batch_max), wait_us: 0 }
+    }
+}
+
+impl Batcher for NativeBatcher {
+    fn decide(&mut self, view: &QueueView) -> Option<BatchDecision> {
+        Some(Self::decision(view))
     }
 }

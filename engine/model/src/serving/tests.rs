@@ -29,11 +29,11 @@ impl Sink<u32> for Forward {
 /// Says that it is asked, then waits to be told what to decide.
 struct Asked {
     views: SyncSender<QueueView>,
-    decisions: Arc<Mutex<Receiver<BatchDecision>>>,
+    decisions: Arc<Mutex<Receiver<Option<BatchDecision>>>>,
 }
 
 impl Batcher for Asked {
-    fn decide(&mut self, view: &QueueView) -> BatchDecision {
+    fn decide(&mut self, view: &QueueView) -> Option<BatchDecision> {
         let _ = self.views.send(*view);
         let told = self.decisions.lock().unwrap().recv();
         // At the end of a test nobody tells any more.
@@ -45,7 +45,7 @@ struct Fixture {
     engine: Engine<u32>,
     answers: Receiver<Answer>,
     views: Receiver<QueueView>,
-    decisions: SyncSender<BatchDecision>,
+    decisions: SyncSender<Option<BatchDecision>>,
 }
 
 fn options(workers: usize, requests_max: usize) -> EngineOptions {
@@ -87,8 +87,8 @@ fn request(reply: u32) -> InferRequest<u32> {
     InferRequest { features, deadline_us: u64::MAX, enqueued_us: 0, reply }
 }
 
-fn take(take: u32) -> BatchDecision {
-    BatchDecision { take, wait_us: 0 }
+fn take(take: u32) -> Option<BatchDecision> {
+    Some(BatchDecision { take, wait_us: 0 })
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_wait_ends_with_the_next_request() {
     let model = load(&engine, "a", 1, 0.0);
     engine.submit(&model, request(0)).unwrap();
     views.recv().unwrap();
-    decisions.send(BatchDecision { take: 0, wait_us: u32::MAX }).unwrap();
+    decisions.send(Some(BatchDecision { take: 0, wait_us: u32::MAX })).unwrap();
     engine.submit(&model, request(1)).unwrap();
     assert_eq!(views.recv().unwrap().queued, 2);
     decisions.send(take(2)).unwrap();
@@ -140,10 +140,40 @@ fn a_wait_ends_with_the_next_request() {
     assert_eq!(answers.recv().unwrap().0, 2);
 }
 
+/// The reply of the next answer, which must be the refusal for want of a decision.
+fn refused(answers: &Receiver<Answer>) -> u32 {
+    let (reply, _, result) = answers.recv().unwrap();
+    assert!(matches!(result, Err(ModelError::Undecided)), "{result:?}");
+    reply
+}
+
+#[test]
+fn without_a_decision_what_could_have_run_is_refused() {
+    let Fixture { engine, answers, views, decisions } = told(16, Arc::new(ManualClock::at(0)));
+    let model = load(&engine, "a", 1, 0.0);
+    engine.submit(&model, request(0)).unwrap();
+    views.recv().unwrap();
+    for reply in 1..4 {
+        engine.submit(&model, request(reply)).unwrap();
+    }
+    decisions.send(None).unwrap();
+    // Those that came in after the question are asked about anew.
+    assert_eq!(refused(&answers), 0);
+    assert_eq!(views.recv().unwrap().queued, 3);
+    decisions.send(None).unwrap();
+    for reply in 1..4 {
+        assert_eq!(refused(&answers), reply);
+    }
+    engine.submit(&model, request(4)).unwrap();
+    views.recv().unwrap();
+    decisions.send(take(1)).unwrap();
+    assert!(answers.recv().unwrap().2.is_ok(), "it goes on");
+}
+
 /// The test's batcher always wants to wait for as long as it can; it must not get its way.
 #[test]
 fn a_wait_ends_when_the_batch_is_full_the_target_is_reached_or_the_engine_closes() {
-    let wait = BatchDecision { take: 0, wait_us: u32::MAX };
+    let wait = Some(BatchDecision { take: 0, wait_us: u32::MAX });
     let check = |requests: u32, age_us: i64, closes: bool| {
         let clock = Arc::new(ManualClock::at(0));
         let Fixture { engine, answers, views, decisions } = told(16, clock.clone());
@@ -180,7 +210,7 @@ fn a_batch_gives_what_its_rows_give_alone() {
     for reply in 1..4 {
         engine.submit(&model, request(reply)).unwrap();
     }
-    decisions.send(BatchDecision { take: 0, wait_us: u32::MAX }).unwrap();
+    decisions.send(Some(BatchDecision { take: 0, wait_us: u32::MAX })).unwrap();
     assert_eq!(views.recv().unwrap().queued, 4);
     decisions.send(take(4)).unwrap();
     let together: Vec<Answer> = answers.iter().take(4).collect();

@@ -127,26 +127,29 @@ impl<T> Worker<T> {
     }
 
     fn serve(&mut self, index: usize) {
-        let take = self.decide_and_wait(index);
-        self.form_batch(index, take);
+        let decided = self.decide_and_wait(index);
+        self.form_batch(index, decided.unwrap_or(self.parts.batch_max as usize));
         self.deliver_expired();
-        if !self.batch.is_empty() {
-            self.compute(index);
+        match decided {
+            Some(_) if !self.batch.is_empty() => self.compute(index),
+            Some(_) => {}
+            None => self.deliver_undecided(),
         }
         self.parts.sink.flush();
     }
 
-    /// Asks the batcher until it takes some requests, and returns how many. Where a wait is not
-    /// within its bounds the native default decides, so the last wait ends with the target.
-    fn decide_and_wait(&mut self, index: usize) -> usize {
+    /// Asks the batcher until it takes some requests, and returns how many; none where it gives no
+    /// decision. Where a wait is not within its bounds the native default decides, so the last
+    /// wait ends with the target.
+    fn decide_and_wait(&mut self, index: usize) -> Option<usize> {
         loop {
             let view = self.view(index);
             let batcher = &mut self.parts.batcher;
             let decided = catch_unwind(AssertUnwindSafe(|| batcher.decide(&view)));
             let decided = decided.unwrap_or_else(|_| {
                 self.parts.stats.batcher_panics.add(1);
-                NativeBatcher.decide(&view)
-            });
+                Some(NativeBatcher::decision(&view))
+            })?;
             let left_us = view.target_us.saturating_sub(view.oldest_us);
             let wait_us = decided.wait_us.min(left_us);
             let is_full = view.queued >= view.batch_max;
@@ -154,9 +157,11 @@ impl<T> Worker<T> {
             if waits && self.wait_for_another(Duration::from_micros(wait_us.into())) {
                 continue;
             }
-            let decided =
-                if decided.take == 0 { NativeBatcher.decide(&self.view(index)) } else { decided };
-            return decided.take.clamp(1, view.batch_max) as usize;
+            let decided = match decided.take {
+                0 => NativeBatcher::decision(&self.view(index)),
+                _ => decided,
+            };
+            return Some(decided.take.clamp(1, view.batch_max) as usize);
         }
     }
 
@@ -195,6 +200,15 @@ impl<T> Worker<T> {
         self.parts.inbox.answered(self.expired.len());
         for (late_us, Queued { request, .. }) in self.expired.drain(..) {
             let error = ModelError::Expired { late_us };
+            self.parts.sink.deliver(request.reply, request.features, Err(error));
+        }
+    }
+
+    fn deliver_undecided(&mut self) {
+        self.parts.stats.failed.add(self.batch.len() as u64);
+        self.parts.inbox.answered(self.batch.len());
+        for Queued { request, .. } in self.batch.drain(..) {
+            let error = ModelError::Undecided;
             self.parts.sink.deliver(request.reply, request.features, Err(error));
         }
     }
