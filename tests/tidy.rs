@@ -1,13 +1,15 @@
 //! Owns the style of the house as a test: file headers, sizes, forbidden names, crate fences.
 //!
 //! Refuses to know what the code does; `rustfmt` and `clippy` own what they can see. Bound: one
-//! walk over the checkout and one `cargo metadata --no-deps`, a second in all. Every problem is
+//! walk over the checkout and two `cargo metadata`, a second or two in all. Every problem is
 //! reported at once, as `file:line: what is wrong; what to do`.
 
 #[path = "tidy/crates.rs"]
 mod crates;
 #[path = "tidy/deny.rs"]
 mod deny;
+#[path = "tidy/features.rs"]
+mod features;
 #[path = "tidy/files.rs"]
 mod files;
 #[path = "tidy/names.rs"]
@@ -41,6 +43,9 @@ fn the_house_is_tidy() {
     }
     problems.extend(files::stale_allowances(&sources));
     problems.extend(crates::problems(&house));
+    let resolved = features::resolved(&root);
+    assert!(resolved.iter().any(|(name, on)| name == "wasmtime" && !on.is_empty()));
+    problems.extend(features::problems(&resolved));
     problems.extend(deny::problems(&walk::read(&root.join("deny.toml")), crates::FENCES));
     problems.sort();
 

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let plugins = root.join("plugins");
     // Folders are watched with everything in them; `plugins/` as a whole would include its build
     // output.
-    let shared = ["plugins/Cargo.toml", "plugins/Cargo.lock", "plugins/shell"];
+    let shared = ["plugins/Cargo.toml", "plugins/Cargo.lock", "plugins/.cargo", "plugins/shell"];
     for path in shared.into_iter().chain(["engine/decide", "wit", "Cargo.toml"]) {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }

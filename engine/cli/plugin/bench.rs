@@ -1,18 +1,19 @@
-//! Owns `plugin bench`: what a decision of a component costs, beside a built-in one of its kind.
+//! Owns `plugin bench`: what a decision of a component costs, beside a policy of its kind that
+//! ships, as a component and as native code.
 //!
-//! Refuses to judge. Both answer the same questions in turn, so that a busy moment of the machine
-//! meets both. Bound: the rounds that are asked for.
+//! Refuses to judge. All answer the same questions in turn, so that a busy moment of the machine
+//! meets all. Bound: the rounds that are asked for.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use serde_json::json;
+use serde_json::{Value, json};
 use truststram_base::SystemClock;
 use truststram_policy::{
-    Host, Instance, Kind, PluginLimits, PluginSource, PluginSpec, QUESTIONS, Refusal, Rehearse,
-    builtins,
+    Host, Instance, Kind, Native, PluginLimits, PluginSource, PluginSpec, QUESTIONS, Refusal,
+    Rehearse, Twin, builtins,
 };
 
 use super::project::{PluginKind, Subject, with_kind};
@@ -43,89 +44,147 @@ pub(super) fn run(arguments: &BenchArguments, json: bool) -> Result<(), Failure>
     Ok(host.close()?)
 }
 
-/// A contestant: its name, an instance, and the time of each question.
-struct Timed<K: Kind> {
-    name: String,
-    instance: Instance<K>,
-    ns: Vec<u64>,
+/// What answers the questions.
+enum Contestant<K: Kind> {
+    Component(Box<Instance<K>>),
+    Native(Native<K>),
 }
 
-impl<K: Rehearse> Timed<K> {
-    /// Has the questions with this number answered; the first round only warms up.
-    fn answer(&mut self, number: u64, is_kept: bool) -> Result<(), Failure> {
-        let questions = K::questions(&mut self.instance, number);
-        let failed = |refusal: Refusal| {
-            let name = &self.name;
-            Failure::Failed(anyhow!("{name}, question {number}: {refusal:?}"))
+/// A contestant: its name, and the time of each question in nanoseconds.
+struct Timed<K: Kind> {
+    name: String,
+    contestant: Contestant<K>,
+    ns: Vec<u64>,
+    /// Bytes of the rows that a kernel reduced.
+    bytes: u64,
+}
+
+impl<K: Rehearse + Twin> Timed<K> {
+    /// Has a question answered; the first round only warms up.
+    fn answer(&mut self, question: &K::Question, bytes: u64, is_kept: bool) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let answer = match &mut self.contestant {
+            Contestant::Component(instance) => K::ask(instance, question),
+            Contestant::Native(native) => native.decide(question),
         };
-        for question in questions.map_err(failed)? {
-            let begun = Instant::now();
-            let answer = K::ask(&mut self.instance, &question);
-            let elapsed = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            match answer {
-                Ok(_) | Err(Refusal::Declined) if is_kept => self.ns.push(elapsed),
-                Ok(_) | Err(Refusal::Declined) => {}
-                Err(refusal) => return Err(failed(refusal)),
+        let elapsed = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        match answer {
+            Ok(_) | Err(Refusal::Declined) if is_kept => {
+                self.ns.push(elapsed);
+                self.bytes += bytes;
+            }
+            Ok(_) | Err(Refusal::Declined) => {}
+            Err(refusal) => {
+                let name = &self.name;
+                return Err(Failure::Failed(anyhow!("{name}, {question:?}: {refusal:?}")));
             }
         }
         Ok(())
     }
 }
 
-fn timed<K: Rehearse>(
+/// The plugin, a built-in component of its kind, and that one as native code.
+fn contestants<K: Rehearse + Twin>(
+    host: &Host,
+    subject: &Subject,
+    arguments: &BenchArguments,
+) -> Result<Vec<Timed<K>>, Failure> {
+    let component = |name: String, source, settings: &str| -> Result<Timed<K>, Failure> {
+        let spec = PluginSpec {
+            name: name.clone(),
+            source,
+            settings_json: settings.to_owned(),
+            limits: PluginLimits { memory_bytes: 256 << 20, deadline_us: 1_000_000 },
+        };
+        let contestant = Contestant::Component(Box::new(host.load::<K>(&spec)?.instance()));
+        Ok(Timed { name, contestant, ns: Vec::new(), bytes: 0 })
+    };
+    let file = PluginSource::File(subject.component.clone());
+    let mut contestants = vec![component("plugin".to_owned(), file, &arguments.settings)?];
+    let first = || builtins().find(|builtin| builtin.kind == K::NAME);
+    let against = arguments.against.clone().or_else(|| first().map(|found| found.name.to_owned()));
+    let Some(name) = against else { return Ok(contestants) };
+    let builtin = PluginSource::Builtin(name.clone());
+    contestants.push(component(format!("{name}, component"), builtin, "{}")?);
+    let native =
+        K::native(&json!({ "policy": name }).to_string()).map_err(|error| anyhow!(error))?;
+    contestants.extend(native.map(|native| Timed {
+        name: format!("{name}, native"),
+        contestant: Contestant::Native(native),
+        ns: Vec::new(),
+        bytes: 0,
+    }));
+    Ok(contestants)
+}
+
+fn timed<K: Rehearse + Twin>(
     host: &Host,
     subject: &Subject,
     arguments: &BenchArguments,
     json: bool,
 ) -> Result<(), Failure> {
-    let spec = |name: &str, source, settings: &str| PluginSpec {
-        name: name.to_owned(),
-        source,
-        settings_json: settings.to_owned(),
-        limits: PluginLimits { memory_bytes: 64 << 20, deadline_us: 1_000_000 },
+    let mut contestants = contestants::<K>(host, subject, arguments)?;
+    // Made once by an instance of its own, so that all are asked the same.
+    let mut questions = Vec::new();
+    let Some(Timed { contestant: Contestant::Component(first), .. }) = contestants.first_mut()
+    else {
+        return Ok(());
     };
-    let load = |spec: &PluginSpec| -> Result<Timed<K>, Failure> {
-        let instance = host.load::<K>(spec)?.instance();
-        Ok(Timed { name: spec.name.clone(), instance, ns: Vec::new() })
-    };
-    let file = PluginSource::File(subject.component.clone());
-    let mut contestants = vec![load(&spec("plugin", file, &arguments.settings))?];
-    let first = || builtins().find(|builtin| builtin.kind == K::NAME);
-    let against = arguments.against.clone().or_else(|| first().map(|found| found.name.to_owned()));
-    if let Some(name) = against {
-        contestants.push(load(&spec(&name, PluginSource::Builtin(name.clone()), "{}"))?);
+    for number in 0..QUESTIONS {
+        let made = K::questions(first, number);
+        questions.extend(made.map_err(|refusal| anyhow!("question {number}: {refusal:?}"))?);
     }
+    let sizes: Vec<u64> = questions.iter().map(K::bytes).collect();
     for round in 0..=arguments.rounds {
-        for number in 0..QUESTIONS {
+        for (question, bytes) in questions.iter().zip(&sizes) {
             for contestant in &mut contestants {
-                contestant.answer(number, round > 0)?;
+                contestant.answer(question, *bytes, round > 0)?;
             }
         }
     }
     let asked = contestants[0].ns.len();
-    let figures: Vec<(String, u64, u64)> = contestants
-        .into_iter()
-        .map(|mut contestant| {
-            contestant.ns.sort_unstable();
-            let at = |share: usize| {
-                contestant.ns.get(contestant.ns.len() * share / 100).copied().unwrap_or(0)
-            };
-            (contestant.name, at(50), at(99))
-        })
-        .collect();
+    let figures: Vec<Figure> = contestants.into_iter().map(figure).collect();
     if json {
-        let rows = figures
-            .iter()
-            .map(|(name, p50, p99)| json!({ "policy": name, "p50_ns": p50, "p99_ns": p99 }));
-        return output::json(&rows.collect());
+        return output::json(&figures.iter().map(Figure::json).collect());
     }
-    let rows: Vec<Vec<String>> = figures
-        .iter()
-        .map(|(name, p50, p99)| vec![name.clone(), p50.to_string(), p99.to_string()])
-        .collect();
+    let rows: Vec<Vec<String>> = figures.iter().map(Figure::row).collect();
     output::text(&format!(
         "{asked} questions of kind {}, with what it takes to put them\n{}",
         K::NAME,
-        output::table(&["policy", "p50 ns", "p99 ns"], &rows)
+        output::table(&["policy", "p50 ns", "p99 ns", "GB/s"], &rows)
     ))
+}
+
+/// What is printed of a contestant.
+struct Figure {
+    name: String,
+    p50_ns: u64,
+    p99_ns: u64,
+    /// Bytes of rows over the time of all questions; none where no rows are reduced.
+    gb_per_s: Option<f64>,
+}
+
+fn figure<K: Kind>(mut timed: Timed<K>) -> Figure {
+    timed.ns.sort_unstable();
+    let at = |share: usize| timed.ns.get(timed.ns.len() * share / 100).copied().unwrap_or(0);
+    let total_ns = timed.ns.iter().sum::<u64>().max(1);
+    let rate = timed.bytes as f64 / total_ns as f64;
+    let gb_per_s = (timed.bytes > 0).then_some(rate);
+    Figure { p50_ns: at(50), p99_ns: at(99), gb_per_s, name: timed.name }
+}
+
+impl Figure {
+    fn json(&self) -> Value {
+        json!({
+            "policy": self.name,
+            "p50_ns": self.p50_ns,
+            "p99_ns": self.p99_ns,
+            "gb_per_s": self.gb_per_s,
+        })
+    }
+
+    fn row(&self) -> Vec<String> {
+        let rate = self.gb_per_s.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
+        vec![self.name.clone(), self.p50_ns.to_string(), self.p99_ns.to_string(), rate]
+    }
 }

@@ -1,10 +1,10 @@
 //! Owns the routers: which candidate takes a request.
 //!
-//! All of them keep the candidates in a heap under the key by which they are compared, and raise
-//! the key of the one that was picked, so that a pick costs the logarithm of their number.
-//! Refuses to know upstreams and health checks beyond the table that it is given.
+//! All of them keep for each candidate a key by which they are compared, raise the key of the one
+//! that was picked, and keep the least key of each block of candidates. Refuses to know upstreams
+//! and health checks beyond the table that it is given.
 //! Bound: [`Router::observe`] linear in the candidates while their ids stay the same;
-//! [`Router::pick`] logarithmic, without an allocation.
+//! [`Router::pick`] the square root of their number, without an allocation.
 
 use serde::{Deserialize, Serialize};
 
@@ -93,27 +93,22 @@ impl Table {
 /// Keys of turns are counted from the least again beyond this, so that they stay precise.
 const KEY_MAX: f64 = 1e9;
 
-/// One candidate in the heap.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// The least is picked.
-    key: f64,
-    /// What one unit of work adds to the key.
-    step: f64,
-    index: u32,
-}
-
 /// A router and what it remembers from table to table.
 #[derive(Clone, Debug, Default)]
 pub struct Router {
     policy: Policy,
-    heap: Vec<Entry>,
-    /// Where turns are taken: ids of the latest table, and the key of each candidate after the
-    /// latest pick; infinite for one that could not be picked.
+    /// Ids of the latest table; where turns are taken, keys go with them.
     ids: Vec<u32>,
+    /// Weights that `steps` were made of.
+    weights: Vec<u32>,
+    /// What one unit of work adds to the key of each candidate.
+    steps: Vec<f32>,
+    /// The least is picked; infinite for a candidate that cannot be.
     keys: Vec<f64>,
-    /// The least of the keys as the table came.
-    least: f64,
+    /// Candidates of one block, a power of two.
+    block: usize,
+    /// The least key of each block.
+    minima: Vec<f64>,
 }
 
 impl Router {
@@ -124,127 +119,190 @@ impl Router {
 
     /// Takes a new table. One with columns of unequal length leaves no candidate.
     pub fn observe(&mut self, table: &Table) {
-        self.heap.clear();
         if !table.is_even() {
+            self.minima.clear();
+            self.keys.fill(f64::INFINITY);
             return;
         }
+        self.make_steps(table);
         if self.takes_turns() {
             self.carry_keys(&table.ids);
+            self.turn_keys(table, true);
+        } else {
+            self.load_keys(table, true);
         }
-        self.fill(table, true);
-        if self.heap.is_empty() {
+        self.find_minima();
+        if self.least() == f64::INFINITY {
             // All are full: the host's queues decide then.
-            self.fill(table, false);
+            if self.takes_turns() {
+                self.turn_keys(table, false);
+            } else {
+                self.load_keys(table, false);
+            }
+            self.find_minima();
         }
-        (0..self.heap.len() / 2).rev().for_each(|at| sift_down(&mut self.heap, at));
     }
 
     fn takes_turns(&self) -> bool {
         matches!(self.policy, Policy::Weighted | Policy::RoundRobin)
     }
 
-    /// Puts the candidates of `table` that can be picked into the heap, in no order yet.
-    fn fill(&mut self, table: &Table, needs_room: bool) {
-        let loads = table.states.iter().zip(&table.in_flight).zip(&table.capacities);
-        let speeds = table.weights.iter().zip(&table.latency_us).zip(&table.error_shares);
-        let rows = loads.zip(speeds).enumerate();
-        for (index, (((state, in_flight), capacity), ((weight, latency_us), errors))) in rows {
-            let is_up = state & (HEALTHY | DRAINING) == HEALTHY;
-            let has_room = *capacity == 0 || in_flight < capacity;
-            if !is_up || (needs_room && !has_room) {
-                if let Some(key) = self.keys.get_mut(index) {
-                    *key = f64::INFINITY;
+    fn make_steps(&mut self, table: &Table) {
+        let n = table.ids.len();
+        match self.policy {
+            Policy::RoundRobin => self.steps.resize(n, 1.0),
+            Policy::LeastConn | Policy::Weighted => {
+                if !are_same(&self.weights, &table.weights) {
+                    self.weights.clone_from(&table.weights);
+                    self.steps.clear();
+                    self.steps.extend(table.weights.iter().map(|&weight| 1.0 / float_of(weight)));
                 }
-                continue;
             }
-            let step = step(self.policy, *weight, *latency_us, *errors);
-            let key = match self.keys.get_mut(index) {
-                // Turns already taken count on; a candidate that is new or comes back begins with
-                // the least of them, so that it does not get all requests until it has caught up.
-                Some(key) => {
-                    *key = if *key < f64::INFINITY { *key } else { self.least };
-                    *key
+            Policy::Latency => {
+                self.steps.resize(n, 0.0);
+                let speeds = table.weights.iter().zip(&table.latency_us).zip(&table.error_shares);
+                for (step, ((&weight, &latency_us), &errors)) in self.steps.iter_mut().zip(speeds) {
+                    *step = expected_us(latency_us, errors, weight);
                 }
-                // With the request to be placed among them, so that of two idle ones the better
-                // goes first.
-                None => step * (f64::from(*in_flight) + 1.0),
-            };
-            // At most u32::MAX candidates fit into the memory of a component.
-            self.heap.push(Entry { key, step, index: index as u32 });
+            }
+        }
+    }
+
+    /// Keys of what candidates have in hand, with the request to be placed among it, so that of
+    /// two idle ones the better goes first.
+    fn load_keys(&mut self, table: &Table, needs_room: bool) {
+        self.keys.resize(table.ids.len(), 0.0);
+        let rows = table.states.iter().zip(&table.in_flight).zip(&table.capacities);
+        for ((key, step), row) in self.keys.iter_mut().zip(&self.steps).zip(rows) {
+            let ((&state, &in_flight), &capacity) = row;
+            let load = f64::from(*step) * (f64::from(in_flight) + 1.0);
+            let can = can_take(state, in_flight, capacity, needs_room);
+            *key = if can { load } else { f64::INFINITY };
+        }
+    }
+
+    /// Keys of turns taken: they count on. A candidate that is new or comes back begins with the
+    /// least of them, so that it does not get all requests until it has caught up.
+    fn turn_keys(&mut self, table: &Table, needs_room: bool) {
+        let least = self.least();
+        let least = if least < f64::INFINITY { least } else { 0.0 };
+        let origin = if least > KEY_MAX { least } else { 0.0 };
+        let rows = table.states.iter().zip(&table.in_flight).zip(&table.capacities);
+        for (key, ((&state, &in_flight), &capacity)) in self.keys.iter_mut().zip(rows) {
+            let turn = if *key < f64::INFINITY { *key } else { least } - origin;
+            let can = can_take(state, in_flight, capacity, needs_room);
+            *key = if can { turn } else { f64::INFINITY };
         }
     }
 
     /// Picks the index of a candidate of the latest table, or [`NO_CHOICE`]. `cost_hint` is the
     /// expected work of the request, at least 1; the turn-taking policies count requests instead.
     pub fn pick(&mut self, cost_hint: u32) -> u32 {
-        let Some(first) = self.heap.first_mut() else { return NO_CHOICE };
+        let mut block = 0;
+        for (index, minimum) in self.minima.iter().enumerate() {
+            if *minimum < self.minima[block] {
+                block = index;
+            }
+        }
+        let Some(minimum) = self.minima.get_mut(block) else { return NO_CHOICE };
+        if *minimum == f64::INFINITY {
+            return NO_CHOICE;
+        }
+        let begin = block * self.block;
+        let keys = self.keys[begin..].iter_mut().take(self.block);
         let work = match self.policy {
             Policy::LeastConn | Policy::Latency => f64::from(cost_hint.max(1)),
             Policy::Weighted | Policy::RoundRobin => 1.0,
         };
-        first.key += first.step * work;
-        let Entry { key, index, .. } = *first;
-        if let Some(remembered) = self.keys.get_mut(index as usize) {
-            *remembered = key;
+        let (mut picked, mut least) = (NO_CHOICE, f64::INFINITY);
+        for (index, key) in keys.enumerate() {
+            if picked == NO_CHOICE && *key == *minimum {
+                // At most u32::MAX candidates fit into the memory of a component.
+                picked = (begin + index) as u32;
+                *key += f64::from(self.steps[begin + index]) * work;
+            }
+            least = lesser(*key, least);
         }
-        sift_down(&mut self.heap, 0);
-        index
+        *minimum = least;
+        picked
+    }
+
+    /// The least of all keys, as far as the minima are up to date.
+    fn least(&self) -> f64 {
+        self.minima.iter().copied().fold(f64::INFINITY, lesser)
+    }
+
+    fn find_minima(&mut self) {
+        // A pick looks at the minima and at one block: at their square root both are as many.
+        self.block = self.keys.len().isqrt().next_power_of_two();
+        self.minima.clear();
+        let blocks = self.keys.chunks(self.block);
+        self.minima.extend(blocks.map(|keys| {
+            // Four at a time: each comparison waits for one of four before it, not for the last.
+            let (fours, rest) = keys.as_chunks::<4>();
+            let mut least = [f64::INFINITY; 4];
+            for four in fours {
+                (0..4).for_each(|at| least[at] = lesser(four[at], least[at]));
+            }
+            least.into_iter().chain(rest.iter().copied()).fold(f64::INFINITY, lesser)
+        }));
     }
 
     /// Brings the keys of the table before to the order of this one; those of others are infinite.
     fn carry_keys(&mut self, ids: &[u32]) {
-        if self.ids != ids {
-            let mut known: Vec<(u32, f64)> =
-                self.ids.iter().copied().zip(self.keys.iter().copied()).collect();
-            known.sort_unstable_by_key(|&(id, _)| id);
-            let key_of = |id: &u32| known.binary_search_by_key(id, |&(known, _)| known);
-            self.keys =
-                ids.iter().map(|id| key_of(id).map_or(f64::INFINITY, |at| known[at].1)).collect();
-            self.ids = ids.to_vec();
+        if are_same(&self.ids, ids) {
+            return;
         }
-        let least = self.keys.iter().copied().fold(f64::INFINITY, |a, b| if b < a { b } else { a });
-        self.least = if least < f64::INFINITY { least } else { 0.0 };
-        if self.least > KEY_MAX {
-            self.keys.iter_mut().for_each(|key| *key -= self.least);
-            self.least = 0.0;
-        }
+        let mut known: Vec<(u32, f64)> =
+            self.ids.iter().copied().zip(self.keys.iter().copied()).collect();
+        known.sort_unstable_by_key(|&(id, _)| id);
+        let key_of = |id: &u32| known.binary_search_by_key(id, |&(known, _)| known);
+        self.keys =
+            ids.iter().map(|id| key_of(id).map_or(f64::INFINITY, |at| known[at].1)).collect();
+        self.ids = ids.to_vec();
+        self.find_minima();
     }
 }
 
-/// What one unit of work adds to the key of a candidate.
-fn step(policy: Policy, weight: u32, latency_us: f32, errors: f32) -> f64 {
-    let weight = f64::from(weight.max(1));
-    match policy {
-        Policy::RoundRobin => 1.0,
-        Policy::LeastConn | Policy::Weighted => 1.0 / weight,
-        Policy::Latency => {
-            let latency_us = f64::from(latency_us);
-            // A candidate that has not answered yet counts as a fast one, so that it is tried.
-            let latency_us = if latency_us.is_finite() { latency_us.max(1.0) } else { 1.0 };
-            let errors = f64::from(errors);
-            let errors = if errors.is_finite() { errors.clamp(0.0, 0.99) } else { 0.0 };
-            // A request that fails is tried again: with this share of failures it takes, on
-            // average, so many tries.
-            latency_us / (1.0 - errors) / weight
-        }
-    }
+/// Whether a candidate takes a request.
+fn can_take(state: u32, in_flight: u32, capacity: u32, needs_room: bool) -> bool {
+    let is_up = state & (HEALTHY | DRAINING) == HEALTHY;
+    // Without branches, so that several candidates are looked at at once.
+    is_up & (!needs_room | (capacity == 0) | (in_flight < capacity))
 }
 
-fn sift_down(heap: &mut [Entry], mut at: usize) {
-    loop {
-        let mut child = 2 * at + 1;
-        if child >= heap.len() {
-            return;
-        }
-        if child + 1 < heap.len() && heap[child + 1].key < heap[child].key {
-            child += 1;
-        }
-        if heap[at].key <= heap[child].key {
-            return;
-        }
-        heap.swap(at, child);
-        at = child;
-    }
+/// Whether two columns are the same; word by word, where WASM's own comparison goes by bytes.
+fn are_same(a: &[u32], b: &[u32]) -> bool {
+    let differing = |a: &[u32], b: &[u32]| a.iter().zip(b).fold(0, |bits, (a, b)| bits | (a ^ b));
+    // A loop of a component looks at its deadline at each turn: sixteen words make it fewer.
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let is_same = |(a, b): (&[u32; 16], &[u32; 16])| differing(a, b) == 0;
+    a.len() == b.len()
+        && a_rest.len() == b_rest.len()
+        && a.iter().zip(b).all(is_same)
+        && differing(a_rest, b_rest) == 0
+}
+
+/// The lesser of two numbers, of which none is NaN.
+fn lesser(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
+}
+
+/// A weight as a float: at least 1, with the 24 bits that a float has. Signed numbers become floats
+/// in one instruction everywhere.
+fn float_of(weight: u32) -> f32 {
+    weight.clamp(1, i32::MAX as u32) as i32 as f32
+}
+
+/// The time until a request is done, over the weight: with this share of failures it takes, on
+/// average, so many tries. A candidate that has not answered yet counts as a fast one, so that it
+/// is tried.
+fn expected_us(latency_us: f32, errors: f32, weight: u32) -> f32 {
+    let is_known = latency_us.is_finite() & (latency_us > 1.0);
+    let latency_us = if is_known { latency_us } else { 1.0 };
+    let errors = if errors.is_finite() & (errors > 0.0) { errors } else { 0.0 };
+    let succeeds = if errors < 0.99 { 1.0 - errors } else { 0.01 };
+    latency_us / (succeeds * float_of(weight))
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! for each kind.
 
 use std::fmt::Debug;
-use std::ops::Deref;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -94,15 +93,6 @@ pub trait Kind: Sized + 'static {
 macro_rules! kind {
     ($(#[$doc:meta])* $kind:ident, $module:ident, $pre:ident, $name:literal, $export:literal,
      $run:literal, $question:ty, $answer:ty) => {
-        kind!(
-            $(#[$doc])*
-            $kind, $module, $pre, $name, $export, $run, $question, $answer,
-            v0_1_0::$module::$kind, |pre, store| { pre.instantiate(store) }
-        );
-    };
-    ($(#[$doc:meta])* $kind:ident, $module:ident, $pre:ident, $name:literal, $export:literal,
-     $run:literal, $question:ty, $answer:ty,
-     $bindings:ty, |$from:ident, $store:ident| $instantiate:block) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub enum $kind {}
@@ -114,7 +104,7 @@ macro_rules! kind {
             type Question = $question;
             type Answer = $answer;
             type Pre = v0_1_0::$module::$pre<InstanceState>;
-            type Bindings = $bindings;
+            type Bindings = v0_1_0::$module::$kind;
 
             fn link(
                 linker: &mut Linker<InstanceState>,
@@ -125,9 +115,11 @@ macro_rules! kind {
             }
 
             fn instantiate(
-                $from: &Self::Pre,
-                $store: &mut Store<InstanceState>,
-            ) -> wasmtime::Result<Self::Bindings> $instantiate
+                pre: &Self::Pre,
+                store: &mut Store<InstanceState>,
+            ) -> wasmtime::Result<Self::Bindings> {
+                pre.instantiate(store)
+            }
 
             fn describe(
                 bindings: &Self::Bindings,
@@ -187,13 +179,7 @@ kind!(
 kind!(
     /// Routes requests.
     Router, router, RouterPre, "router", "truststram:policy/routing@0.1.0",
-    64, RouterQuestion, RouterAnswer,
-    RouterBindings, |pre, store| {
-        let instance = pre.instance_pre().instantiate(&mut *store)?;
-        let observe = function(&instance, store, Router::EXPORTS[1], "observe")?;
-        let bindings = v0_1_0::router::Router::new(store, &instance)?;
-        Ok(RouterBindings { bindings, observe })
-    }
+    64, RouterQuestion, RouterAnswer
 );
 kind!(
     /// Selects federated clients.
@@ -205,21 +191,6 @@ kind!(
     Tuner, tuner, TunerPre, "tuner", "truststram:policy/tuning@0.1.0",
     1, TunerQuestion, TunerAnswer
 );
-
-/// The exports of a router, and one function of them by itself: what is asked with long lists is
-/// called with slices, where the generated bindings would take copies.
-pub struct RouterBindings {
-    bindings: v0_1_0::router::Router,
-    pub(crate) observe: Func,
-}
-
-impl Deref for RouterBindings {
-    type Target = v0_1_0::router::Router;
-
-    fn deref(&self) -> &Self::Target {
-        &self.bindings
-    }
-}
 
 /// An exported function; its type was checked when the component was bound.
 fn function(

@@ -40,6 +40,11 @@ pub trait Rehearse: Kind {
         instance: &mut Instance<Self>,
         number: u64,
     ) -> Result<Vec<Self::Question>, Refusal>;
+
+    /// Bytes of the rows that a question has reduced; 0 where it has none.
+    fn bytes(_question: &Self::Question) -> u64 {
+        0
+    }
 }
 
 /// How a rehearsal went.
@@ -61,7 +66,7 @@ pub fn rehearse<K: Rehearse>(instances: &mut [Instance<K>; 2]) -> Result<Rehears
             format!("question {number}: {refusal:?}: {last}")
         };
         let [first, second] = &mut *instances;
-        let mut put = |instance: &mut Instance<K>| {
+        let put = |instance: &mut Instance<K>| {
             let questions = K::questions(instance, number);
             questions.map_err(|refusal| wrong(instance.plugin(), refusal))
         };
@@ -240,6 +245,10 @@ impl Rehearse for Kernel {
         let weights = vec![1.0 / n as f32; n];
         let tile = Tile { offset: 0, parameters: length as u64, round: number };
         Ok(vec![KernelQuestion { tile, weights, rows }])
+    }
+
+    fn bytes(question: &KernelQuestion) -> u64 {
+        question.rows.iter().map(|row| size_of_val(&row[..]) as u64).sum()
     }
 }
 

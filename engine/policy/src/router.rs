@@ -2,13 +2,15 @@
 //!
 //! Refuses a pick that is no index of the table. Bound: the latest table; a pick is flat numbers.
 
+use std::mem::take;
+
 use serde::{Deserialize, Serialize};
 use truststram_decide::routing::{NO_CHOICE, Table};
-use wasmtime::component::{ComponentType, Lower};
 
 use crate::instance::{Instance, Part};
 use crate::kind::Router;
 use crate::stats::{Fault, Refusal};
+use crate::v0_1_0::router::exports::truststram::policy::routing as wit;
 
 /// A question to a router.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -39,52 +41,41 @@ pub enum RouterAnswer {
     Picked(Option<u32>),
 }
 
-/// The table as `routing.wit` describes it, lowered straight from slices: the generated type owns
-/// its columns, which would be copied first.
-#[derive(Clone, Copy, ComponentType, Lower)]
-#[component(record)]
-struct Columns<'a> {
-    #[component(name = "now-ms")]
-    now_ms: u64,
-    ids: &'a [u32],
-    weights: &'a [u32],
-    #[component(name = "in-flight")]
-    in_flight: &'a [u32],
-    capacities: &'a [u32],
-    #[component(name = "latency-us")]
-    latency_us: &'a [f32],
-    #[component(name = "error-shares")]
-    error_shares: &'a [f32],
-    #[component(name = "cost-per-hour")]
-    cost_per_hour: &'a [f32],
-    states: &'a [u32],
-}
-
 impl Instance<Router> {
-    /// Pushes a new table.
+    /// Pushes a new table. Its columns are lent to the call, because the generated type owns what
+    /// it hands over: a copy of each would take longer than the call.
     ///
     /// # Errors
     /// Why it did not arrive; picks go by the table before, or by none.
-    pub fn observe(&mut self, table: &Table) -> Result<(), Refusal> {
-        let pushed = Columns {
-            now_ms: table.now_ms,
-            ids: &table.ids,
-            weights: &table.weights,
-            in_flight: &table.in_flight,
-            capacities: &table.capacities,
-            latency_us: &table.latency_us,
-            error_shares: &table.error_shares,
-            cost_per_hour: &table.cost_per_hour,
-            states: &table.states,
+    pub fn observe(&mut self, table: &mut Table) -> Result<(), Refusal> {
+        let Table { now_ms, .. } = *table;
+        let lent = wit::Table {
+            now_ms,
+            ids: take(&mut table.ids),
+            weights: take(&mut table.weights),
+            in_flight: take(&mut table.in_flight),
+            capacities: take(&mut table.capacities),
+            latency_us: take(&mut table.latency_us),
+            error_shares: take(&mut table.error_shares),
+            cost_per_hour: take(&mut table.cost_per_hour),
+            states: take(&mut table.states),
         };
         let answer = self.ask(
             Part::Push,
-            |router, store| {
-                let observe = router.observe.typed::<(Columns<'_>,), ()>(&*store)?;
-                observe.call(store, (pushed,))
-            },
+            |router, store| router.truststram_policy_routing().call_observe(store, &lent),
             Ok,
         );
+        *table = Table {
+            now_ms,
+            ids: lent.ids,
+            weights: lent.weights,
+            in_flight: lent.in_flight,
+            capacities: lent.capacities,
+            latency_us: lent.latency_us,
+            error_shares: lent.error_shares,
+            cost_per_hour: lent.cost_per_hour,
+            states: lent.states,
+        };
         self.note(|| RouterQuestion::Observe(table.clone()), &answer, |()| RouterAnswer::Observed);
         answer
     }
@@ -124,7 +115,9 @@ impl Instance<Router> {
     /// Asks a question that was kept.
     pub(crate) fn answer(&mut self, question: &RouterQuestion) -> Result<RouterAnswer, Refusal> {
         match question {
-            RouterQuestion::Observe(table) => self.observe(table).map(|()| RouterAnswer::Observed),
+            RouterQuestion::Observe(table) => {
+                self.observe(&mut table.clone()).map(|()| RouterAnswer::Observed)
+            }
             &RouterQuestion::Pick { key, cost_hint, attempt, candidates } => {
                 self.pick(key, cost_hint, attempt, candidates).map(RouterAnswer::Picked)
             }

@@ -195,6 +195,23 @@ fn frozen_components_are_loaded_and_answer() {
     answers::<crate::Tuner>(r#"{"policy": "guide-runtime"}"#);
 }
 
+/// The same for what a component was frozen with when manifests came.
+#[test]
+fn a_frozen_component_with_a_manifest_is_loaded_and_holds_its_settings() {
+    let host = Host::new(Arc::new(ManualClock::at(0))).unwrap();
+    let file = root().join("tests/golden/plugins/frozen/since_v0.1.0/router-with-manifest.wasm");
+    let load = |settings: &str| {
+        host.load::<crate::Router>(&spec(PluginSource::File(file.clone()), settings))
+    };
+    let plugin = load(r#"{"attempts_max": 2}"#).unwrap();
+    assert_eq!(plugin.manifest().unwrap().settings["attempts_max"].minimum, Some(1.0));
+    crate::rehearse(&mut [plugin.instance(), plugin.instance()]).unwrap();
+    let error = load(r#"{"attempts_max": 0}"#).unwrap_err().to_string();
+    assert!(error.contains("`attempts_max` is 0; it must be a whole number from 1"), "{error}");
+    let error = load(r#"{"attempts": 2}"#).unwrap_err().to_string();
+    assert!(error.contains("unknown setting `attempts`; known: attempts_max"), "{error}");
+}
+
 #[test]
 fn built_in_components_pass_their_rehearsal() {
     fn rehearsed<K: crate::Rehearse>() {

@@ -129,7 +129,7 @@ fn recorded_decisions_are_answered_alike_when_they_are_asked_again() {
     plugin.record(kept.clone(), Duration::ZERO);
     let mut instance = plugin.instance();
     for weights in [[5, 1, 1], [1, 1, 1]] {
-        instance.observe(&table(weights)).unwrap();
+        instance.observe(&mut table(weights)).unwrap();
         for key in 0..40 {
             instance.pick(key, 1, 0, 3).unwrap();
         }
