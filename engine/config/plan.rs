@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use truststram_base::limits;
 use truststram_machine::{CpuSet, Topology};
-use truststram_policy::{PluginLimits, PluginSource, PluginSpec, PublicKey, builtins};
+use truststram_manifest::ManifestError;
+use truststram_policy::{
+    PluginLimits, PluginSource, PluginSpec, PolicyError, PublicKey, check_manifest,
+};
 
 use super::problem::Problems;
 use super::raw::{self, IoUring, LogFormat, PluginKind, WhenFull};
@@ -232,24 +235,24 @@ impl Check<'_> {
                 _ => others.push(planned),
             }
         }
-        let batcher = batcher.unwrap_or_else(|| self.plugin(0, &raw::default_batcher()));
-        if others.iter().any(|other| other.spec.name == batcher.spec.name) {
-            self.fail("plugins", "the name `batcher` is that of the built-in batcher");
-        }
+        let batcher = batcher.unwrap_or_else(|| {
+            let default = self.plugin(0, &raw::default_batcher());
+            if others.iter().any(|other| other.spec.name == default.spec.name) {
+                self.fail("plugins", "the name `batcher` is that of the built-in batcher");
+            }
+            default
+        });
         (batcher, others)
     }
 
     fn plugin(&mut self, index: usize, plugin: &raw::Plugin) -> PluginPlan {
         let key = |part: &str| format!("plugins[{index}]{part}");
-        let source = match (&plugin.path, plugin.builtin.as_deref()) {
-            (Some(path), None) => PluginSource::File(PathBuf::from(path)),
-            (None, Some(name)) => {
-                self.builtin(&key(".builtin"), plugin.kind.name(), name);
-                PluginSource::Builtin(name.to_owned())
-            }
+        let (part, source) = match (&plugin.path, plugin.builtin.as_deref()) {
+            (Some(path), None) => (".path", PluginSource::File(PathBuf::from(path))),
+            (None, Some(name)) => (".builtin", PluginSource::Builtin(name.to_owned())),
             _ => {
                 self.fail(&key(""), "must have either `path` or `builtin`");
-                PluginSource::Builtin(raw::DEFAULT_BATCHER.to_owned())
+                ("", PluginSource::Builtin(String::new()))
             }
         };
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -272,6 +275,19 @@ impl Check<'_> {
                 deadline_us: u64::from(limits.deadline_us),
             },
         };
+        if !part.is_empty()
+            && let Err(error) = check_manifest(plugin.kind.name(), &spec)
+        {
+            let is_of_settings = matches!(
+                error,
+                PolicyError::Settings { .. }
+                    | PolicyError::Manifest {
+                        source: ManifestError::UnknownSetting { .. } | ManifestError::Value { .. },
+                        ..
+                    }
+            );
+            self.fail(&key(if is_of_settings { ".settings" } else { part }), error.to_string());
+        }
         PluginPlan { kind: plugin.kind, spec, on_failure: plugin.on_failure }
     }
 
@@ -290,14 +306,6 @@ impl Check<'_> {
             self.fail("policy.require_signed", "needs a key in policy.trusted_keys");
         }
         keys
-    }
-
-    fn builtin(&mut self, key: &str, kind: &str, name: &str) {
-        let of_kind = || builtins().filter(|builtin| builtin.kind == kind);
-        if of_kind().all(|builtin| builtin.name != name) {
-            let known: Vec<&str> = of_kind().map(|builtin| builtin.name).collect();
-            self.fail(key, format!("`{name}` is unknown; known: {}", known.join(", ")));
-        }
     }
 
     fn data_dir(&mut self, path: &Path) {

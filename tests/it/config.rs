@@ -64,6 +64,40 @@ fn every_problem_is_reported_at_once_with_its_place() {
 }
 
 #[test]
+fn plugins_are_held_against_their_manifests_before_anything_is_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plugins.toml");
+    let plugin = |name: &str, kind: &str, rest: &str| {
+        format!("[[plugins]]\nname = \"{name}\"\nkind = \"{kind}\"\n{rest}\n")
+    };
+    let text = [
+        plugin("a", "batcher", "builtin = \"deadline\"\nsettings = { wait = 5 }"),
+        plugin("b", "batcher", "builtin = \"greedy\""),
+        plugin("b", "placer", "builtin = \"greedy\""),
+        plugin("b", "router", "path = \"/nowhere\""),
+        plugin("c", "selector", "builtin = \"random\"\nsettings = { ratio = 2.0 }"),
+        plugin("d d", "tuner", "limits = { memory_mib = 0 }"),
+    ];
+    fs::write(&file, text.concat()).unwrap();
+    let output = run(&["check-config", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = said(&output);
+    for part in [
+        "plugins[0].settings: plugin `a`: unknown setting `wait`; known: min_batch, policy",
+        "plugins[1]: is a second batcher",
+        "plugins[2].builtin: plugin `b`: no built-in placer is named `greedy`; known: cost-optimal",
+        "plugins[3].name: `b` is taken already",
+        "plugins[3].path: plugin `b`: cannot read /nowhere",
+        "plugins[4].settings: plugin `c`: setting `ratio` is 2.0; it must be a number from 0 to 1",
+        "plugins[5]: must have either `path` or `builtin`",
+        "plugins[5].name: must be 1 to 64 letters",
+        "plugins[5].limits: memory_mib must be 1 to 1024",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
 fn ports_in_use_are_both_named() {
     let dir = tempfile::tempdir().unwrap();
     let taken: Vec<TcpListener> =

@@ -154,6 +154,10 @@ fn what_is_no_plugin_is_refused_with_what_to_do() {
     };
     check(&["new", "mine", "--kind", "tuner", "--lang", "cobol"], 2, "possible values: rust");
     check(&["new", "No Name", "--kind", "batcher", "--lang", "c"], 2, "a-z, 0-9 and `-`");
+    for path in ["x/..", "../mine", "/tmp/mine", "", "."] {
+        check(&["new", path, "--kind", "batcher", "--lang", "c"], 2, "a-z, 0-9 and `-`");
+    }
+    assert!(std::fs::read_dir(work.path()).unwrap().next().is_none(), "nothing is written");
     check(&["new", "mine", "--kind", "batcher", "--lang", "c"], 0, "");
     check(&["new", "mine", "--kind", "batcher", "--lang", "c"], 2, "is there already");
     check(&["check", "mine"], 1, "`truststram plugin build mine` makes it");

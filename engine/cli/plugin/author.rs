@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, anyhow};
 use serde_json::json;
+use truststram_manifest::Manifest;
 use wit_component::ComponentEncoder;
 use wit_parser::Resolve;
 
@@ -64,19 +65,17 @@ const WIT: &[(&str, &str)] = wit!(
 /// Starts a plugin.
 pub(super) fn new(arguments: &NewArguments, json: bool) -> Result<(), Failure> {
     let NewArguments { name, kind, language } = arguments;
+    let files = start::files(*language, *kind, name);
+    // A name that cannot be used is known before anything is written: it is a path as well.
+    for (_, text) in files.iter().filter(|(file, _)| file == "plugin.toml") {
+        Manifest::from_toml(text).map_err(|error| Failure::Usage(anyhow!("{error}")))?;
+    }
     let folder = Path::new(name);
     if folder.exists() {
         return Err(Failure::Usage(anyhow!("{name} is there already")));
     }
-    for (file, text) in start::files(*language, *kind, name) {
-        write(&folder.join(&file), &text)?;
-        // The manifest comes first: where the name cannot be used, nothing else is written.
-        if file == "plugin.toml"
-            && let Err(failure) = Project::read(folder)
-        {
-            let _ = fs::remove_dir_all(folder);
-            return Err(failure);
-        }
+    for (file, text) in files {
+        write(&folder.join(file), text)?;
     }
     write(&folder.join(".gitignore"), "/target\n")?;
     for (file, text) in WIT {

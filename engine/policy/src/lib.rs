@@ -42,7 +42,7 @@ pub use host::{FUEL_MAX, Host};
 pub use instance::Instance;
 pub use kernel::{KernelQuestion, TILE_COORDINATES_MAX, Tile};
 pub use kind::{Aggregator, Batcher, Kernel, Kind, Placer, Router, Selector, Tuner};
-pub use load::sha256;
+pub use load::{check_manifest, sha256};
 pub use native::{Native, Twin};
 pub use placer::{PlacerAnswer, PlacerQuestion, SITES_MAX, WORKLOADS_MAX};
 pub use plugin::{Plugin, PluginInfo};

@@ -41,6 +41,37 @@ pub(crate) fn load<K: Kind>(
     spec: &PluginSpec,
 ) -> Result<Loaded<K>, PolicyError> {
     let plugin = || spec.name.clone();
+    let Named { bytes, settings_json, manifest } = named(K::NAME, spec)?;
+    let sha256 = sha256(&bytes);
+    let component = compiled
+        .component(engine, &bytes, &sha256)
+        .map_err(|source| PolicyError::NotAComponent { plugin: plugin(), source })?;
+    check_names::<K>(engine, &component, &spec.name)?;
+    let mut linker = Linker::new(engine);
+    let pre = K::link(&mut linker, &component)
+        .map_err(|source| PolicyError::Instantiate { plugin: plugin(), source })?;
+    let spec = PluginSpec { settings_json, ..spec.clone() };
+    Ok(Loaded { pre, spec, sha256, manifest })
+}
+
+/// Holds a plugin of this kind against its manifest, without running or compiling anything.
+///
+/// # Errors
+/// What is wrong with its file, its manifest or its settings.
+pub fn check_manifest(kind: &'static str, spec: &PluginSpec) -> Result<(), PolicyError> {
+    named(kind, spec).map(|_| ())
+}
+
+/// What `spec` names.
+struct Named<'a> {
+    bytes: Cow<'a, [u8]>,
+    settings_json: String,
+    manifest: Option<Arc<Manifest>>,
+}
+
+/// Reads what `spec` names, completes its settings and holds them against the manifest.
+fn named<'a>(kind: &'static str, spec: &'a PluginSpec) -> Result<Named<'a>, PolicyError> {
+    let plugin = || spec.name.clone();
     let too_large =
         |bytes| PolicyError::TooLarge { plugin: plugin(), bytes, bytes_max: PLUGIN_FILE_BYTES_MAX };
     let (bytes, settings_json) = match &spec.source {
@@ -58,28 +89,19 @@ pub(crate) fn load<K: Kind>(
             (Cow::from(fs::read(path).map_err(unreadable)?), spec.settings_json.clone())
         }
         PluginSource::Builtin(name) => {
-            let Some(found) = builtin::of_kind::<K>(name) else {
-                let (builtin, kind) = (name.clone(), K::NAME);
-                let known = builtin::names(kind);
+            let Some(found) = builtin::of_kind(kind, name) else {
+                let (builtin, known) = (name.clone(), builtin::names(kind));
                 return Err(PolicyError::UnknownBuiltin { plugin: plugin(), builtin, kind, known });
             };
             (Cow::from(found.component), settings_of(found.name, spec)?)
         }
     };
-    let sha256 = sha256(&bytes);
     let of_manifest = |source| PolicyError::Manifest { plugin: plugin(), source };
     let manifest = Manifest::of_component(&bytes).map_err(of_manifest)?.map(Arc::new);
     if let Some(manifest) = &manifest {
         manifest.check_settings(&settings_json).map_err(of_manifest)?;
     }
-    let component = compiled
-        .component(engine, &bytes, &sha256)
-        .map_err(|source| PolicyError::NotAComponent { plugin: plugin(), source })?;
-    check_names::<K>(engine, &component, &spec.name)?;
-    let mut linker = Linker::new(engine);
-    let pre = K::link(&mut linker, &component)
-        .map_err(|source| PolicyError::Instantiate { plugin: plugin(), source })?;
-    Ok(Loaded { pre, spec: PluginSpec { settings_json, ..spec.clone() }, sha256, manifest })
+    Ok(Named { bytes, settings_json, manifest })
 }
 
 /// SHA-256 of a component, in hexadecimal, as [`crate::Plugin::sha256`] gives it.

@@ -24,7 +24,9 @@ truststram_plugin_shell::lifecycle!(
     |settings| {
         ROUTER.set(routing::Router::new(Settings::parse(settings)?));
         Ok(())
-    }
+    },
+    || ROUTER.with_borrow(routing::Router::snapshot),
+    |state| ROUTER.with_borrow_mut(|router| router.restore(&state))
 );
 
 impl Guest for Router {
