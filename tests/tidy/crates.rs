@@ -95,18 +95,9 @@ pub struct House {
 }
 
 impl House {
-    /// Reads the manifests and asks the cargo that runs this test for the rest, without network.
+    /// Reads the manifests and asks cargo for the rest.
     pub fn read(root: &Path) -> Self {
-        let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--no-deps", "--locked", "--offline"])
-            .current_dir(root)
-            .output()
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", env!("CARGO")));
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "cargo metadata failed: {errors}");
-        let metadata: Value =
-            serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
-
+        let metadata = metadata(root, &["--no-deps"]);
         let manifest = walk::read(&root.join("Cargo.toml"));
         let listed = metadata["packages"].as_array().expect("metadata lists packages");
         Self {
@@ -119,6 +110,19 @@ impl House {
     fn floor(&self, package: &Package) -> Option<u32> {
         self.members.iter().find(|member| member.folder == package.folder)?.floor
     }
+}
+
+/// What the cargo that runs this test says of the workspace, without network.
+pub fn metadata(root: &Path, arguments: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(arguments)
+        .current_dir(root)
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {}: {error}", env!("CARGO")));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo metadata failed: {errors}");
+    serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON")
 }
 
 fn read_package(root: &Path, package: &Value) -> Package {

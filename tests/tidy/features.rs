@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
+use crate::crates;
 use crate::source::Problem;
 
 /// Features that no library of ours may switch on, for features unify: as (package, feature, why).
@@ -19,16 +19,8 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
 
 /// The features of every library in use, as cargo resolved them.
 pub fn resolved(root: &Path) -> Vec<(String, Vec<String>)> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform"])
-        .arg(format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
-        .current_dir(root)
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run {}: {error}", env!("CARGO")));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "cargo metadata failed: {errors}");
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let metadata = crates::metadata(root, &["--filter-platform", &platform]);
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let names: BTreeMap<String, String> = list(&metadata["packages"])
