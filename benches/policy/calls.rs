@@ -86,19 +86,42 @@ fn verdict(what: &str, plugin: &Times) -> String {
     format!("{} {p50_max}{p99_max}", if is_kept { "within" } else { "MISSES" })
 }
 
-fn row(what: &str, (plugin, native): &(Times, Times)) -> Outcome {
-    let mut out = std::io::stdout();
-    writeln!(
-        out,
-        "{what:<44}{:>9.2}{:>9.2}{:>10.2}{:>9.2}{:>9}  {}",
-        plugin.at(0.5),
-        plugin.at(0.99),
-        native.at(0.5),
-        native.at(0.99),
-        plugin.0.len(),
-        verdict(what, plugin),
-    )?;
-    Ok(())
+/// Passes over all questions. Other work on the machine comes and goes within seconds, so that of
+/// each question the pass counts in which the native twin was fastest: what is chosen by is not
+/// what is judged.
+const PASSES: usize = 5;
+
+/// The times of each question, in the order in which they were first asked.
+#[derive(Default)]
+struct Rows(Vec<(String, Times, Times)>);
+
+impl Rows {
+    /// Keeps the times of a pass, if it was a quieter one than those before.
+    fn add(&mut self, what: String, (plugin, native): (Times, Times)) {
+        match self.0.iter_mut().find(|(known, ..)| *known == what) {
+            None => self.0.push((what, plugin, native)),
+            Some((_, of_plugin, of_native)) if native.at(0.5) < of_native.at(0.5) => {
+                (*of_plugin, *of_native) = (plugin, native);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn print(&self, out: &mut impl Write) -> Outcome {
+        for (what, plugin, native) in &self.0 {
+            writeln!(
+                out,
+                "{what:<44}{:>9.2}{:>9.2}{:>10.2}{:>9.2}{:>9}  {}",
+                plugin.at(0.5),
+                plugin.at(0.99),
+                native.at(0.5),
+                native.at(0.99),
+                plugin.0.len(),
+                verdict(what, plugin),
+            )?;
+        }
+        Ok(())
+    }
 }
 
 fn instance<K: Kind>(host: &Host, builtin: &str) -> Outcome<Instance<K>> {
@@ -111,7 +134,7 @@ fn instance<K: Kind>(host: &Host, builtin: &str) -> Outcome<Instance<K>> {
     Ok(host.load::<K>(&spec)?.instance())
 }
 
-fn batchers(host: &Host) -> Outcome {
+fn batchers(host: &Host, rows: &mut Rows) -> Outcome {
     for name in ["greedy", "deadline"] {
         let settings = batching::Settings::parse(&format!("{{\"policy\": \"{name}\"}}"))?;
         let mut plugin = instance::<Batcher>(host, name)?;
@@ -123,16 +146,16 @@ fn batchers(host: &Host) -> Outcome {
             target_us: 5_000,
         };
         let times = in_turn(
-            300_000,
+            100_000,
             || keep(black_box(plugin.decide(black_box(&moment)))),
             || keep(black_box(batching::decide(&settings, black_box(&moment)))),
         );
-        row(&format!("batcher {name}: decide, 256 queued"), &times)?;
+        rows.add(format!("batcher {name}: decide, 256 queued"), times);
     }
     Ok(())
 }
 
-fn routers(host: &Host) -> Outcome {
+fn routers(host: &Host, rows: &mut Rows) -> Outcome {
     let n = CANDIDATES as usize;
     let table = routing::Table {
         now_ms: 1,
@@ -153,22 +176,22 @@ fn routers(host: &Host) -> Outcome {
         let mut lent = table.clone();
         plugin.observe(&mut lent).map_err(|refusal| format!("{name}: {refusal:?}"))?;
         let times = in_turn(
-            300_000,
+            100_000,
             || keep(black_box(plugin.pick(7, 1, 0, CANDIDATES))),
             || keep(black_box(native.pick(1))),
         );
-        row(&format!("router {name}: pick of 256"), &times)?;
+        rows.add(format!("router {name}: pick of 256"), times);
         let times = in_turn(
-            50_000,
+            20_000,
             || keep(black_box(plugin.observe(black_box(&mut lent)))),
             || native.observe(black_box(&table)),
         );
-        row(&format!("router {name}: observe 256"), &times)?;
+        rows.add(format!("router {name}: observe 256"), times);
     }
     Ok(())
 }
 
-fn aggregators(host: &Host) -> Outcome {
+fn aggregators(host: &Host, rows: &mut Rows) -> Outcome {
     let n = UPDATES;
     let updates = aggregation::Updates {
         clients: (0..n as u32).collect(),
@@ -195,11 +218,11 @@ fn aggregators(host: &Host) -> Outcome {
         let updates = if name == "multi-krum" { &with_distances } else { &updates };
         let mut plugin = instance::<Aggregator>(host, name)?;
         let times = in_turn(
-            10_000,
+            4_000,
             || keep(black_box(plugin.make_plan(&round, black_box(updates)))),
             || keep(black_box(aggregation::make_plan(&settings, black_box(updates)))),
         );
-        row(&format!("aggregator {name}: make-plan of 100"), &times)?;
+        rows.add(format!("aggregator {name}: make-plan of 100"), times);
     }
     let settings = aggregation::Settings::parse("{}")?;
     let mut plugin = instance::<Aggregator>(host, "fedavg")?;
@@ -209,10 +232,11 @@ fn aggregators(host: &Host) -> Outcome {
         || keep(black_box(plugin.admit(&round, black_box(&update)))),
         || keep(black_box(aggregation::admit(&settings, &round, black_box(&update)))),
     );
-    row("aggregator fedavg: admit", &times)
+    rows.add("aggregator fedavg: admit".to_owned(), times);
+    Ok(())
 }
 
-fn selectors(host: &Host) -> Outcome {
+fn selectors(host: &Host, rows: &mut Rows) -> Outcome {
     let n = 1_000;
     let column = |most: usize| (0..n).map(|id| (id * 31 % most) as f32).collect::<Vec<f32>>();
     let clients = selection::Clients {
@@ -237,12 +261,12 @@ fn selectors(host: &Host) -> Outcome {
             || keep(black_box(plugin.select(&request, black_box(&clients)))),
             || keep(black_box(selection::select(&settings, &request, black_box(&clients)))),
         );
-        row(&format!("selector {name}: select of 1,000"), &times)?;
+        rows.add(format!("selector {name}: select of 1,000"), times);
     }
     Ok(())
 }
 
-fn placers(host: &Host) -> Outcome {
+fn placers(host: &Host, rows: &mut Rows) -> Outcome {
     let sites: Vec<placement::Site> = (0..20)
         .map(|id| placement::Site {
             id,
@@ -278,12 +302,12 @@ fn placers(host: &Host) -> Outcome {
             || keep(black_box(plugin.place(1, &sites, black_box(&workloads)))),
             || keep(black_box(placement::place(&settings, &sites, black_box(&workloads)))),
         );
-        row(&format!("placer {name}: 50 workloads, 20 sites"), &times)?;
+        rows.add(format!("placer {name}: 50 workloads, 20 sites"), times);
     }
     Ok(())
 }
 
-fn tuners(host: &Host) -> Outcome {
+fn tuners(host: &Host, rows: &mut Rows) -> Outcome {
     let parameters: Vec<tuning::Parameter> = (0..20)
         .map(|at| tuning::Parameter {
             name: format!("inference.setting_{at}"),
@@ -321,7 +345,7 @@ fn tuners(host: &Host) -> Outcome {
                 drop(tuning::propose(&settings, &mut state, &[], &parameters, &windows));
             },
         );
-        row(&format!("tuner {name}: 20 settings, 5 windows"), &times)?;
+        rows.add(format!("tuner {name}: 20 settings, 5 windows"), times);
     }
     Ok(())
 }
@@ -416,19 +440,27 @@ fn main() -> Outcome {
     let component = std::env::args().skip(1).find(|argument| argument != "--bench");
     let host = Host::new(Arc::new(SystemClock::new()))?;
     let mut out = std::io::stdout();
-    writeln!(out, "Times of one call in microseconds, the clock's own cost included.")?;
+    writeln!(
+        out,
+        "Times of one call in microseconds, the clock's own cost included. Of {PASSES} passes the"
+    )?;
+    writeln!(out, "one counts, for each line, in which the native twin was fastest.")?;
     writeln!(out)?;
     writeln!(
         out,
         "{:<44}{:>18}{:>19}{:>9}  bound p50/p99",
         "", "plugin p50    p99", "native p50    p99", "calls"
     )?;
-    batchers(&host)?;
-    routers(&host)?;
-    aggregators(&host)?;
-    selectors(&host)?;
-    placers(&host)?;
-    tuners(&host)?;
+    let mut rows = Rows::default();
+    for _ in 0..PASSES {
+        batchers(&host, &mut rows)?;
+        routers(&host, &mut rows)?;
+        aggregators(&host, &mut rows)?;
+        selectors(&host, &mut rows)?;
+        placers(&host, &mut rows)?;
+        tuners(&host, &mut rows)?;
+    }
+    rows.print(&mut out)?;
     component.map_or(Ok(()), |component| kernel(&host, &component))?;
     host.close()?;
     Ok(())

@@ -332,14 +332,18 @@ fn float_of(weight: u32) -> f32 {
     weight.clamp(1, i32::MAX as u32) as i32 as f32
 }
 
+/// Latencies above this count as this, which keeps all keys finite: a quarter of an hour.
+const LATENCY_US_MAX: f32 = 1e9;
+
 /// The time until a request is done, over the weight: with this share of failures it takes, on
 /// average, so many tries. A candidate that has not answered yet counts as a fast one, so that it
 /// is tried.
 fn expected_us(latency_us: f32, errors: f32, weight: u32) -> f32 {
-    let is_known = latency_us.is_finite() & (latency_us > 1.0);
-    let latency_us = if is_known { latency_us } else { 1.0 };
-    let errors = if errors.is_finite() & (errors > 0.0) { errors } else { 0.0 };
-    let succeeds = if errors < 0.99 { 1.0 - errors } else { 0.01 };
+    let known = if latency_us > LATENCY_US_MAX { LATENCY_US_MAX } else { latency_us };
+    let latency_us = if known > 1.0 { known } else { 1.0 };
+    let rest = 1.0 - errors;
+    let succeeds = if rest > 0.01 { rest } else { 0.01 };
+    let succeeds = if errors > 0.0 { succeeds } else { 1.0 };
     latency_us / (succeeds * float_of(weight))
 }
 
