@@ -15,7 +15,7 @@ use truststram_base::{Clock, Counter, SystemClock};
 use truststram_machine::{DirLock, HostFacts, LogFile, MachineError, Priority, RingMode, probe};
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
-use truststram_policy::{Host, PolicyError};
+use truststram_policy::{Host, HostOptions, PolicyError};
 use truststram_proxy::{Bound, Gateway, GatewayOptions, Listener, ProxyError};
 use truststram_store::{Store, StoreError, StoreOptions};
 
@@ -134,8 +134,7 @@ impl App {
         let Started { lock, store, clock } = started;
         let mode = if plan.io_uring { RingMode::Auto } else { RingMode::Off };
         let (mut ring, ring_status) = probe(mode);
-        let compiled = Some(plan.data_dir.join("plugins/compiled"));
-        let plugins = Host::with_cache(clock.clone(), compiled).map_err(AppError::Policy)?;
+        let plugins = Host::with(clock.clone(), host_options(plan)).map_err(AppError::Policy)?;
         let plugins = Arc::new(plugins);
         let policies =
             OpenPolicies::start(plugins.clone(), plan, &store).map_err(StartError::Plugin)?;
@@ -262,6 +261,16 @@ fn engine_options(plan: &Plan) -> EngineOptions {
         target_us: plan.inference.batch_target_us,
         loaded_max: LOADED_MAX,
         priority: if shares { Priority::Batch } else { Priority::Normal },
+    }
+}
+
+fn host_options(plan: &Plan) -> HostOptions {
+    let plugins = std::iter::once(&plan.batcher).chain(&plan.other_plugins);
+    let deadlines = plugins.map(|plugin| plugin.spec.limits.deadline_us);
+    HostOptions {
+        compiled: Some(plan.data_dir.join("plugins/compiled")),
+        deadline_us_min: deadlines.min().unwrap_or(0),
+        ..HostOptions::default()
     }
 }
 

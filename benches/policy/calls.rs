@@ -1,9 +1,12 @@
 //! What a decision costs: each kind of plugin against its native twin, asked in turn, and a kernel
 //! over updates that do not fit any cache.
 //!
-//! Owns the questions and the table. Refuses to know whether a number is good: `benches/policy.sh`
-//! puts the bounds beside it. Bound: some seconds for each kind. Arguments: the component of the
+//! Owns the questions. Refuses to know whether a number is good; `table` puts the bounds beside it.
+//! Bound: some seconds for each kind. Arguments: the component of the
 //! kernel `plugins/examples/rust-kernel`.
+
+#[path = "table.rs"]
+mod table;
 
 use std::error::Error;
 use std::hint::black_box;
@@ -18,6 +21,8 @@ use truststram_policy::{
     PluginSpec, Router, Selector, TILE_COORDINATES_MAX, Tile, Tuner,
 };
 
+use table::{PASSES, Rows, Times};
+
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const CANDIDATES: u32 = 256;
@@ -26,16 +31,6 @@ const UPDATES: usize = 100;
 const ROWS: usize = 9;
 const COORDINATES: usize = 4 << 20;
 const KERNEL_ROUNDS: usize = 7;
-
-/// Times of many calls, in nanoseconds.
-struct Times(Vec<u64>);
-
-impl Times {
-    fn at(&self, share: f64) -> f64 {
-        let last = self.0.len() - 1;
-        self.0[(last as f64 * share).round() as usize] as f64 / 1e3
-    }
-}
 
 /// Times of both, asked in turn so that a busy moment of the machine meets both.
 fn in_turn(calls: usize, mut plugin: impl FnMut(), mut native: impl FnMut()) -> (Times, Times) {
@@ -60,69 +55,6 @@ fn in_turn(calls: usize, mut plugin: impl FnMut(), mut native: impl FnMut()) -> 
 
 /// Uses a result, so that it is made.
 fn keep<T>(_result: T) {}
-
-/// Most that the median and the 99th percentile of a kind may be, in microseconds, by the word
-/// that begins its rows. A decision of a batcher above 0.5 would also show that somebody has
-/// switched wasmtime's concurrency support on.
-const BOUNDS: [(&str, f64, Option<f64>); 7] = [
-    ("batcher greedy: decide", 0.5, Some(3.0)),
-    ("batcher deadline: decide", 0.5, Some(3.0)),
-    ("router least-conn: observe", 2.0, None),
-    ("router weighted: observe", 2.0, None),
-    ("router round-robin: observe", 2.0, None),
-    ("router latency: observe", 2.0, None),
-    ("aggregator fedavg: make-plan", 20.0, None),
-];
-/// The same for every pick.
-const PICK: (f64, Option<f64>) = (0.5, Some(3.0));
-
-/// What becomes of the bound of a row.
-fn verdict(what: &str, plugin: &Times) -> String {
-    let bound = BOUNDS.iter().find(|(begins, ..)| what.starts_with(begins));
-    let bound = bound.map(|&(_, p50, p99)| (p50, p99)).or(what.contains(": pick").then_some(PICK));
-    let Some((p50_max, p99_max)) = bound else { return String::new() };
-    let is_kept = plugin.at(0.5) <= p50_max && p99_max.is_none_or(|most| plugin.at(0.99) <= most);
-    let p99_max = p99_max.map_or_else(String::new, |most| format!("/{most}"));
-    format!("{} {p50_max}{p99_max}", if is_kept { "within" } else { "MISSES" })
-}
-
-/// Passes over all questions. Other work on the machine comes and goes within seconds, so that of
-/// each question the pass counts in which the native twin was fastest: what is chosen by is not
-/// what is judged.
-const PASSES: usize = 5;
-
-/// The times of each question, in the order in which they were first asked.
-#[derive(Default)]
-struct Rows(Vec<(String, Times, Times)>);
-
-impl Rows {
-    /// Keeps the times of a pass, if it was a quieter one than those before.
-    fn add(&mut self, what: String, (plugin, native): (Times, Times)) {
-        match self.0.iter_mut().find(|(known, ..)| *known == what) {
-            None => self.0.push((what, plugin, native)),
-            Some((_, of_plugin, of_native)) if native.at(0.5) < of_native.at(0.5) => {
-                (*of_plugin, *of_native) = (plugin, native);
-            }
-            Some(_) => {}
-        }
-    }
-
-    fn print(&self, out: &mut impl Write) -> Outcome {
-        for (what, plugin, native) in &self.0 {
-            writeln!(
-                out,
-                "{what:<44}{:>9.2}{:>9.2}{:>10.2}{:>9.2}{:>9}  {}",
-                plugin.at(0.5),
-                plugin.at(0.99),
-                native.at(0.5),
-                native.at(0.99),
-                plugin.0.len(),
-                verdict(what, plugin),
-            )?;
-        }
-        Ok(())
-    }
-}
 
 fn instance<K: Kind>(host: &Host, builtin: &str) -> Outcome<Instance<K>> {
     let spec = PluginSpec {

@@ -345,8 +345,9 @@ pub enum OnFailure {
 pub struct PluginLimits {
     /// Memory of one instance, in MiB.
     pub memory_mib: u32,
-    /// Microseconds that one call may take, rounded up to whole milliseconds. It is wall time: on
-    /// a core that the worker shares, a call also waits for the other threads.
+    /// Microseconds that one call may take. A call is stopped at most half of the shortest deadline
+    /// of all plugins, or 2 ms, later. It is wall time: on a core that the worker shares, a call
+    /// also waits for the other threads.
     pub deadline_us: u32,
 }
 

@@ -26,6 +26,18 @@ use crate::trial::Stage;
 /// Most instructions of one call on a host that counts them.
 pub const FUEL_MAX: u64 = 1_000_000_000;
 
+/// How a host is set up.
+#[derive(Clone, Debug, Default)]
+pub struct HostOptions {
+    /// A directory, which nobody else may write to, for compiled components; none keeps nothing.
+    pub compiled: Option<PathBuf>,
+    /// Whether instructions are counted, which slows tight loops.
+    pub counts_fuel: bool,
+    /// The shortest deadline of its plugins, microseconds: the clock that stops them ticks four
+    /// times as often, at least every 10 ms and at most every millisecond, as it does with 0.
+    pub deadline_us_min: u64,
+}
+
 /// The host of plugins.
 pub struct Host {
     engine: Engine,
@@ -44,36 +56,43 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// Sets up the engine and starts its threads. Nothing compiled is kept.
+    /// Sets up the engine and starts its threads, with the usual options.
+    ///
+    /// # Errors
+    /// If the engine or a thread cannot be started.
     pub fn new(clock: Arc<dyn Clock>) -> Result<Self, PolicyError> {
-        Self::with_cache(clock, None)
+        Self::with(clock, HostOptions::default())
     }
 
     /// The same with a directory, which nobody else may write to, for compiled components.
+    ///
+    /// # Errors
+    /// As [`Host::new`].
     pub fn with_cache(
         clock: Arc<dyn Clock>,
-        directory: Option<PathBuf>,
+        compiled: Option<PathBuf>,
     ) -> Result<Self, PolicyError> {
-        Self::make(clock, directory, false)
+        Self::with(clock, HostOptions { compiled, ..HostOptions::default() })
     }
 
     /// A host that counts the instructions of each call, in [`PluginStats::fuel`], and stops a call
     /// after [`FUEL_MAX`] of them, so that a check ends the same on every machine.
-    pub fn counting(
-        clock: Arc<dyn Clock>,
-        directory: Option<PathBuf>,
-    ) -> Result<Self, PolicyError> {
-        Self::make(clock, directory, true)
+    ///
+    /// # Errors
+    /// As [`Host::new`].
+    pub fn counting(clock: Arc<dyn Clock>, compiled: Option<PathBuf>) -> Result<Self, PolicyError> {
+        Self::with(clock, HostOptions { compiled, counts_fuel: true, ..HostOptions::default() })
     }
 
-    fn make(
-        clock: Arc<dyn Clock>,
-        directory: Option<PathBuf>,
-        counts_fuel: bool,
-    ) -> Result<Self, PolicyError> {
+    /// The same with all options.
+    ///
+    /// # Errors
+    /// As [`Host::new`].
+    pub fn with(clock: Arc<dyn Clock>, options: HostOptions) -> Result<Self, PolicyError> {
+        let HostOptions { compiled, counts_fuel, deadline_us_min } = options;
         let (engine, uses_pooling) = engine::make(counts_fuel)?;
-        let compiled = CompiledCache::new(&engine, directory);
-        let ticker = Ticker::start(engine.clone())?;
+        let compiled = CompiledCache::new(&engine, compiled);
+        let ticker = Ticker::start(engine.clone(), deadline_us_min)?;
         let repair = Repair::start()?;
         Ok(Self { engine, uses_pooling, counts_fuel, compiled, clock, ticker, repair })
     }

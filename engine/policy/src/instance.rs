@@ -190,8 +190,7 @@ impl<K: Kind> Instance<K> {
         let plugin = &self.plugin;
         let is_due = plugin.recording().is_some_and(|recording| recording.is_due(now));
         let Some(live) = self.live.as_mut().filter(|_| is_due) else { return false };
-        plugin.surroundings.pulse.call_begins(live.deadline_ticks());
-        let Ok(state) = live.snapshot() else {
+        let Ok(state) = live.snapshot(&plugin.surroundings.pulse) else {
             // It is dead now, and would be each time.
             plugin.stop_recording();
             let reason = "its `snapshot` failed: its decisions are not recorded".to_owned();
@@ -250,9 +249,8 @@ impl<K: Kind> Instance<K> {
         match &mut self.live {
             Some(live) if live.number == number => {}
             Some(live) => {
-                // On the path of a request: a snapshot has the time of a call.
-                self.plugin.surroundings.pulse.call_begins(live.deadline_ticks());
-                let state = live.snapshot().ok().filter(|state| !state.is_empty());
+                let state = live.snapshot(&self.plugin.surroundings.pulse);
+                let state = state.ok().filter(|state| !state.is_empty());
                 self.ask_for_replacement(state);
             }
             None => self.ask_for_replacement(None),
@@ -291,7 +289,7 @@ impl<K: Kind> Instance<K> {
         };
         plugin.stats.calls.add(1);
         self.called = live.number;
-        let ticks = live.deadline_ticks();
+        let ticks = live.deadline_ticks(&plugin.surroundings.pulse);
         plugin.surroundings.pulse.call_begins(ticks);
         live.store.set_epoch_deadline(ticks);
         live.store.data_mut().growth_refused = false;

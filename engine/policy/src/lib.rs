@@ -38,7 +38,7 @@ mod v0_1_0;
 pub use aggregator::{AggregatorAnswer, AggregatorQuestion, UPDATES_MAX};
 pub use builtin::{Builtin, builtins};
 pub use error::PolicyError;
-pub use host::{FUEL_MAX, Host};
+pub use host::{FUEL_MAX, Host, HostOptions};
 pub use instance::Instance;
 pub use kernel::{KernelQuestion, TILE_COORDINATES_MAX, Tile};
 pub use kind::{Aggregator, Batcher, Kernel, Kind, Placer, Router, Selector, Tuner};

@@ -24,7 +24,7 @@ use crate::spec::PluginSpec;
 use crate::state::InstanceState;
 use crate::stats::PluginStats;
 use crate::text;
-use crate::ticker::{Pulse, TICK_US};
+use crate::ticker::Pulse;
 use crate::trial::{Stage, Trial};
 use crate::v0_1_0::types;
 
@@ -32,9 +32,9 @@ use crate::v0_1_0::types;
 const HOSTCALL_FUEL: usize = 4 << 20;
 /// Bytes of a `snapshot`.
 const STATE_BYTES_MAX: usize = 1 << 20;
-/// Time that `describe`, `configure` and `restore` may take, in ticks of 1 ms; they run seldom and
+/// Time that `describe`, `configure` and `restore` may take, in microseconds; they run seldom and
 /// off the path of a request.
-pub(crate) const SETUP_TICKS: u64 = 2_000;
+const SETUP_US: u64 = 2_000_000;
 
 /// What a plugin says of itself, cut to the lengths that `types.wit` states.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,15 @@ pub(crate) struct Surroundings {
     pub(crate) repairs: RepairQueue,
     /// Whether instructions are counted.
     pub(crate) counts_fuel: bool,
+}
+
+impl Surroundings {
+    /// Begins a call of `lifecycle`.
+    fn begin_setup(&self, store: &mut Store<InstanceState>) {
+        let ticks = self.pulse.ticks(SETUP_US);
+        self.pulse.call_begins(ticks);
+        store.set_epoch_deadline(ticks);
+    }
 }
 
 /// A component with its settings, ready to be instantiated.
@@ -309,8 +318,7 @@ impl<K: Kind> Plugin<K> {
         let (number, version) = self.numbered_version();
         let (mut store, bindings) = version.start(&self.name, &self.surroundings, &self.stats)?;
         if let Some(state) = state {
-            self.surroundings.pulse.call_begins(SETUP_TICKS);
-            store.set_epoch_deadline(SETUP_TICKS);
+            self.surroundings.begin_setup(&mut store);
             match K::restore(&bindings, &mut store, state) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
@@ -338,8 +346,7 @@ impl<K: Kind> Version<K> {
         let alive = stats.versions.clone();
         let mut version = Self { spec, sha256, manifest, pre, info, alive };
         let (mut store, bindings) = version.start(name, surroundings, stats)?;
-        surroundings.pulse.call_begins(SETUP_TICKS);
-        store.set_epoch_deadline(SETUP_TICKS);
+        surroundings.begin_setup(&mut store);
         let info = K::describe(&bindings, &mut store).map_err(|source| unusable(name, source))?;
         version.info = PluginInfo {
             name: text::line(&info.name, 64),
@@ -365,8 +372,7 @@ impl<K: Kind> Version<K> {
         let mut store = Store::new(&surroundings.engine, state);
         store.limiter(|state| state);
         store.set_hostcall_fuel(HOSTCALL_FUEL);
-        surroundings.pulse.call_begins(SETUP_TICKS);
-        store.set_epoch_deadline(SETUP_TICKS);
+        surroundings.begin_setup(&mut store);
         if surroundings.counts_fuel {
             store.set_fuel(FUEL_MAX).map_err(|source| unusable(name, source))?;
         }
@@ -382,14 +388,17 @@ impl<K: Kind> Version<K> {
 
 impl<K: Kind> Live<K> {
     /// The deadline of one call, with one tick more because the first one may come at once.
-    pub(crate) fn deadline_ticks(&self) -> u64 {
-        self.version.spec.limits.deadline_us.div_ceil(TICK_US) + 1
+    pub(crate) fn deadline_ticks(&self, pulse: &Pulse) -> u64 {
+        pulse.ticks(self.version.spec.limits.deadline_us) + 1
     }
 
     /// What the instance has learnt; nothing if that is too much to carry. After an error it is
     /// dead.
-    pub(crate) fn snapshot(&mut self) -> Called<Vec<u8>> {
-        self.store.set_epoch_deadline(self.deadline_ticks());
+    pub(crate) fn snapshot(&mut self, pulse: &Pulse) -> Called<Vec<u8>> {
+        // On the path of a request: it has the time of a call.
+        let ticks = self.deadline_ticks(pulse);
+        pulse.call_begins(ticks);
+        self.store.set_epoch_deadline(ticks);
         let state = K::snapshot(&self.bindings, &mut self.store)?;
         Ok(if state.len() <= STATE_BYTES_MAX { state } else { Vec::new() })
     }

@@ -34,8 +34,9 @@ pub enum PluginSource {
 pub struct PluginLimits {
     /// Memory of one instance, in bytes.
     pub memory_bytes: usize,
-    /// Time of one call in microseconds. It is kept by a clock of 1 ms ticks, so a call is stopped
-    /// at most 2 ms late and never early.
+    /// Time of one call in microseconds. It is kept by a clock whose ticks are a quarter of the
+    /// shortest deadline and at least 1 ms, so a call is stopped at most two ticks late and never
+    /// early.
     pub deadline_us: u64,
 }
 

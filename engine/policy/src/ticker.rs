@@ -1,7 +1,7 @@
-//! Owns the clock that stops plugins: a thread that advances the engine's epoch every millisecond.
+//! Owns the clock that stops plugins: a thread that advances the engine's epoch at every tick.
 //!
 //! It rests once the longest deadline of the calls that began is long over, so that an idle server
-//! does not wake a thousand times a second; a call that finds it resting wakes it. Refuses to know
+//! does not wake hundreds of times a second; a call that finds it resting wakes it. Refuses to know
 //! whose deadlines they are. Bound: one thread.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,22 +11,31 @@ use std::time::Duration;
 use truststram_machine::{MachineError, Priority, Thread, ThreadSpec};
 use wasmtime::Engine;
 
-/// Length of one tick.
-pub(crate) const TICK_US: u64 = 1_000;
+/// The shortest tick, and the longest.
+const TICK_US: std::ops::RangeInclusive<u64> = 1_000..=10_000;
+/// Ticks of the shortest deadline: the finer, the less late a call is stopped, and the more often a
+/// core that runs plugins is interrupted.
+const TICKS_OF_DEADLINE: u64 = 4;
 /// Ticks beyond the last deadline after which the clock rests.
 const IDLE_TICKS: u64 = 100;
 
 /// What callers touch: written on every call, read on every tick.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pulse {
     /// The longest deadline, in ticks, of the calls that began since the last tick.
     deadline_ticks: AtomicU64,
     resting: AtomicBool,
     stopping: AtomicBool,
     thread: OnceLock<std::thread::Thread>,
+    tick_us: u64,
 }
 
 impl Pulse {
+    /// The ticks that this many microseconds take, rounded up.
+    pub(crate) fn ticks(&self, us: u64) -> u64 {
+        us.div_ceil(self.tick_us)
+    }
+
     /// Says that a call with this deadline begins, so that the clock runs while it lasts.
     pub(crate) fn call_begins(&self, deadline_ticks: u64) {
         // The order matters: the clock looks at this after it has said that it rests.
@@ -51,8 +60,16 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: Engine) -> Result<Self, MachineError> {
-        let pulse = Arc::new(Pulse::default());
+    /// A clock for plugins whose shortest deadline is `deadline_us`.
+    pub(crate) fn start(engine: Engine, deadline_us: u64) -> Result<Self, MachineError> {
+        let tick_us = (deadline_us / TICKS_OF_DEADLINE).clamp(*TICK_US.start(), *TICK_US.end());
+        let pulse = Arc::new(Pulse {
+            deadline_ticks: AtomicU64::new(0),
+            resting: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            thread: OnceLock::new(),
+            tick_us,
+        });
         let own = pulse.clone();
         let spec = ThreadSpec {
             name: "policy-ticker".to_owned(),
@@ -81,7 +98,7 @@ fn tick(pulse: &Pulse, engine: &Engine) {
     let mut ticks_left = 0_u64;
     while !pulse.stopping.load(Ordering::SeqCst) {
         if ticks_left > 0 {
-            std::thread::park_timeout(Duration::from_micros(TICK_US));
+            std::thread::park_timeout(Duration::from_micros(pulse.tick_us));
             engine.increment_epoch();
             let begun = pulse.deadline_ticks.swap(0, Ordering::SeqCst);
             let wanted = if begun > 0 { begun.saturating_add(IDLE_TICKS) } else { 0 };
