@@ -3,9 +3,7 @@
 //! Nine updates, a usual round, go through a network of 19 comparisons on four coordinates at a
 //! time; other numbers are sorted coordinate by coordinate. Rows whose weight is 0 are left out.
 
-use core::arch::wasm32::{
-    f32x4, f32x4_extract_lane, f32x4_pmax as max, f32x4_pmin as min, v128,
-};
+use core::arch::wasm32::{f32x4, f32x4_extract_lane, f32x4_pmax as max, f32x4_pmin as min, v128};
 
 use exports::truststram::policy::kernel::{Guest, KernelError, Tile};
 
@@ -24,39 +22,43 @@ impl Guest for Median {
     fn reduce_chunk(
         _tile: Tile,
         weights: Vec<f32>,
-        rows: Vec<Vec<f32>>,
+        mut rows: Vec<Vec<f32>>,
     ) -> Result<Vec<f32>, KernelError> {
-        let taken: Vec<&[f32]> =
-            rows.iter().zip(&weights).filter(|(_, w)| **w != 0.0).map(|(row, _)| &**row).collect();
-        match <[&[f32]; 9]>::try_from(taken) {
+        let mut weights = weights.into_iter();
+        rows.retain(|_| weights.next().is_some_and(|weight| weight != 0.0));
+        match <[Vec<f32>; 9]>::try_from(rows) {
             Ok(nine) => Ok(of_nine(nine)),
-            Err(taken) if taken.is_empty() => {
+            Err(rows) if rows.is_empty() => {
                 Err(KernelError::Unsupported("there is no update with a weight".to_owned()))
             }
-            Err(taken) => Ok(of_any(&taken)),
+            Err(rows) => Ok(of_any(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>())),
         }
     }
 }
 
-fn of_nine(rows: [&[f32]; 9]) -> Vec<f32> {
-    let mut medians = vec![0.0; rows[0].len()];
-    let (blocks, rest) = medians.as_chunks_mut::<4>();
+/// The medians take the place of the first row, which is one list less to allocate and to clear.
+fn of_nine([mut first, others @ ..]: [Vec<f32>; 9]) -> Vec<f32> {
+    let done = first.len() / 4 * 4;
+    let [a, b, c, d, e, f, g, h] = others.each_ref().map(|row| &row[done..]);
+    let rest = of_any(&[&first[done..], a, b, c, d, e, f, g, h]);
+    first[done..].copy_from_slice(&rest);
+    let (blocks, _) = first.as_chunks_mut::<4>();
     // Of one known length each, so that no index below is checked.
-    let rows_of_blocks = rows.map(|row| &row.as_chunks::<4>().0[..blocks.len()]);
-    for at in 0..blocks.len() {
-        let mut v = rows_of_blocks.map(|row| {
-            let [a, b, c, d] = row[at];
-            f32x4(a, b, c, d)
-        });
+    let others = others.each_ref().map(|row| &row.as_chunks::<4>().0[..blocks.len()]);
+    for (at, block) in blocks.iter_mut().enumerate() {
+        let [a, b, c, d, e, f, g, h] = others.map(|row| vector(row[at]));
+        let mut v = [vector(*block), a, b, c, d, e, f, g, h];
         // Afterwards the fifth of nine is the median (Paeth, 1990).
         compare!(v:
             (1, 2) (4, 5) (7, 8) (0, 1) (3, 4) (6, 7) (1, 2) (4, 5) (7, 8) (0, 3)
             (5, 8) (4, 7) (3, 6) (1, 4) (2, 5) (4, 7) (4, 2) (6, 4) (4, 2));
-        blocks[at] = lanes(v[4]);
+        *block = lanes(v[4]);
     }
-    let done = blocks.len() * 4;
-    rest.copy_from_slice(&of_any(&rows.map(|row| &row[done..])));
-    medians
+    first
+}
+
+fn vector([a, b, c, d]: [f32; 4]) -> v128 {
+    f32x4(a, b, c, d)
 }
 
 fn lanes(values: v128) -> [f32; 4] {
