@@ -1,5 +1,5 @@
 //! Owns the policies that ship as native code, behind the same questions as their components: what
-//! decides where a plugin does not, and what a plugin's time is held against.
+//! the answers and the time of a plugin are held against.
 //!
 //! Refuses to know formulas; `truststram_decide` has them. Bound: one policy and what it remembers.
 
