@@ -2,37 +2,33 @@
 //!
 //! redb refuses everything after a failed read or write until the file is reopened, because after
 //! a failed `fsync` nobody knows what the disk holds. So the database is dropped on such an error
-//! and the next use opens it again, which replays redb's own recovery.
+//! and the next use opens it again, which replays redb's own recovery. On damaged bytes redb may
+//! panic; that is caught here and is damage, so that one bad file does not end the process.
 //! Refuses to know the tables' meaning. Bound: one page cache of a given size per file.
 
-use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use redb::{Database, ReadableDatabase, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, Table, TableDefinition,
+    WriteTransaction,
+};
 
+use crate::database_storage::DatabaseStorage;
+use crate::disk::Disk;
 use crate::envelope::{self, HEADER_BYTES};
 use crate::error::{Damage, StoreError};
 
 /// The format of all files of this store; a file of another format is refused.
-const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 2;
 const FORMAT_NAME: &str = "format";
 
 /// Bookkeeping numbers of the file, by name, each in an envelope.
 pub(crate) const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("about");
 
-/// Opens or creates a database with a page cache of the given bytes. Fault tests put their own
-/// storage below it.
-pub(crate) type OpenDatabase =
-    Arc<dyn Fn(&Path, usize) -> Result<Database, redb::Error> + Send + Sync>;
-
 /// Creates the tables of a new file.
 pub(crate) type CreateTables = fn(&WriteTransaction) -> Result<(), redb::Error>;
-
-/// The plain way to open a database.
-pub(crate) fn open_database(path: &Path, cache_bytes: usize) -> Result<Database, redb::Error> {
-    Ok(Database::builder().set_cache_size(cache_bytes).create(path)?)
-}
 
 enum State {
     Open(Database),
@@ -43,9 +39,9 @@ enum State {
 
 /// One redb file of the store.
 pub(crate) struct DatabaseFile {
-    path: PathBuf,
+    path: Mutex<PathBuf>,
     cache_bytes: usize,
-    open: OpenDatabase,
+    disk: Arc<dyn Disk>,
     create_tables: CreateTables,
     state: RwLock<State>,
 }
@@ -55,10 +51,16 @@ impl DatabaseFile {
     pub(crate) fn new(
         path: PathBuf,
         cache_bytes: usize,
-        open: OpenDatabase,
+        disk: Arc<dyn Disk>,
         create_tables: CreateTables,
     ) -> Self {
-        Self { path, cache_bytes, open, create_tables, state: RwLock::new(State::Shut) }
+        let path = Mutex::new(path);
+        Self { path, cache_bytes, disk, create_tables, state: RwLock::new(State::Shut) }
+    }
+
+    /// Where the file is now.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs `operation` on the open database.
@@ -69,7 +71,7 @@ impl DatabaseFile {
         self.ensure_open()?;
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let result = match &*state {
-            State::Open(database) => operation(database),
+            State::Open(database) => catch(|| operation(database)),
             State::Shut => Err(redb::Error::PreviousIo),
             State::Closed => return Err(StoreError::Closed),
         };
@@ -77,43 +79,99 @@ impl DatabaseFile {
         result.map_err(|source| self.failed(source))
     }
 
+    /// Runs `operation` on what the last commit left.
+    pub(crate) fn read<T>(
+        &self,
+        operation: impl FnOnce(ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let transaction = self.with(|database| Ok(database.begin_read()?))?;
+        catch(|| operation(transaction)).map_err(|source| self.failed(source))
+    }
+
     /// The error to report for `source`; after an I/O error the next use reopens the file.
     pub(crate) fn failed(&self, source: redb::Error) -> StoreError {
-        if let redb::Error::Io(_) | redb::Error::Backend(_) | redb::Error::PreviousIo = source {
+        use redb::Error::{Backend, Corrupted, Io, PreviousIo};
+        if let Io(_) | Backend(_) | PreviousIo | Corrupted(_) = source {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             if matches!(*state, State::Open(_)) {
-                *state = State::Shut;
+                let database = std::mem::replace(&mut *state, State::Shut);
+                // The next opening repairs what this one leaves.
+                let _ = catch(|| {
+                    drop(database);
+                    Ok(())
+                });
             }
         }
-        database_error(&self.path, source)
+        database_error(&self.path(), source)
     }
 
     /// The error for a value of this file that is not what was written.
     pub(crate) fn corrupt(&self, table: &'static str, key: String, damage: Damage) -> StoreError {
-        StoreError::Corrupt { path: self.path.clone(), table, key, damage }
+        StoreError::Corrupt { path: self.path(), table, key, damage }
     }
 
     /// A bookkeeping number, if it was ever put.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        self.with(|database| read_number(database, name))?
+        self.read(|transaction| read_number(&transaction, name))?
             .transpose()
             .map_err(|damage| self.corrupt("about", name.to_owned(), damage))
     }
 
+    /// A bookkeeping number of a file that is not open yet, read without leaving a trace in the
+    /// file, unless that must be repaired first.
+    pub(crate) fn peek_number(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let path = self.path();
+        let file = self.disk.open(&path).map_err(|source| self.not_opened(&path, source))?;
+        let number = catch(|| {
+            let database = Database::builder()
+                .set_cache_size(0)
+                .open_read_only_with_backend(DatabaseStorage::new(file))?;
+            read_number(&database.begin_read()?, name)
+        });
+        match number {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(number))) => Ok(Some(number)),
+            Ok(Some(Err(damage))) => Err(self.corrupt("about", name.to_owned(), damage)),
+            // One that cannot be opened so is repaired, or refused, by the usual way.
+            Err(_) => self.number(name),
+        }
+    }
+
     /// Size of the file in bytes; 0 if it is not there.
     pub(crate) fn bytes(&self) -> u64 {
-        self.path.metadata().map_or(0, |metadata| metadata.len())
+        self.disk.bytes(&self.path())
     }
 
     /// Closes the file for good and reports what redb could not write.
     pub(crate) fn close(&self) -> Result<(), StoreError> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *state, State::Closed) {
-            State::Open(database) => {
-                database.close().map_err(|source| database_error(&self.path, source.into()))
-            }
-            State::Shut | State::Closed => Ok(()),
+        let old = std::mem::replace(&mut *state, State::Closed);
+        self.shut(old)
+    }
+
+    /// Closes the file, lets `exchange` put another one in its place, and goes on with that at
+    /// the path it returns. Transactions of readers keep the old one.
+    pub(crate) fn exchange(
+        &self,
+        exchange: impl FnOnce(&Path) -> Result<PathBuf, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Closed) {
+            return Err(StoreError::Closed);
         }
+        let old = std::mem::replace(&mut *state, State::Shut);
+        self.shut(old)?;
+        let mut path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        *path = exchange(&path)?;
+        Ok(())
+    }
+
+    fn shut(&self, state: State) -> Result<(), StoreError> {
+        let closed = match state {
+            State::Open(database) => catch(|| Ok(database.close()?)),
+            State::Shut | State::Closed => Ok(()),
+        };
+        closed.map_err(|source| database_error(&self.path(), source))
     }
 
     fn ensure_open(&self) -> Result<(), StoreError> {
@@ -129,24 +187,59 @@ impl DatabaseFile {
     }
 
     fn open_checked(&self) -> Result<Database, StoreError> {
-        let fail = |source: redb::Error| database_error(&self.path, source);
-        let is_new = !self.path.exists();
-        let database = (self.open)(&self.path, self.cache_bytes).map_err(fail)?;
-        if is_new {
-            sync_parent(&self.path)?;
+        let path = self.path();
+        let fail = |source: redb::Error| database_error(&path, source);
+        let is_new = !self.exists(&path)?;
+        let database = self.open_database(&path)?;
+        if let (true, Some(parent)) = (is_new, path.parent()) {
+            self.disk.sync_dir(parent).map_err(|source| StoreError::Io {
+                action: "sync",
+                path: parent.to_owned(),
+                source,
+            })?;
         }
-        match read_number(&database, FORMAT_NAME).map_err(fail)? {
-            None => self.prepare(&database).map_err(fail)?,
-            Some(Ok(FORMAT)) => {}
-            Some(Ok(found)) => {
-                let path = self.path.clone();
-                return Err(StoreError::Format { path, found, expected: FORMAT });
-            }
-            Some(Err(damage)) => {
-                return Err(self.corrupt("about", FORMAT_NAME.to_owned(), damage));
-            }
+        let transaction = database.begin_read().map_err(|error| fail(error.into()))?;
+        if !self.check_format(&path, &transaction)? {
+            self.prepare(&database).map_err(fail)?;
         }
         Ok(database)
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, StoreError> {
+        let fail = |source| StoreError::Io { action: "find", path: path.to_owned(), source };
+        self.disk.exists(path).map_err(fail)
+    }
+
+    fn open_database(&self, path: &Path) -> Result<Database, StoreError> {
+        let file = self.disk.open(path).map_err(|source| self.not_opened(path, source))?;
+        let opened = catch(|| {
+            let mut builder = Database::builder();
+            builder.set_cache_size(self.cache_bytes);
+            Ok(builder.create_with_backend(DatabaseStorage::new(file))?)
+        });
+        opened.map_err(|source| database_error(path, source))
+    }
+
+    fn not_opened(&self, path: &Path, source: io::Error) -> StoreError {
+        match source.kind() {
+            io::ErrorKind::WouldBlock => {
+                database_error(path, DatabaseError::DatabaseAlreadyOpen.into())
+            }
+            _ => StoreError::Io { action: "open", path: path.to_owned(), source },
+        }
+    }
+
+    /// Whether the file has our tables; a new one has none.
+    fn check_format(&self, path: &Path, transaction: &ReadTransaction) -> Result<bool, StoreError> {
+        let number = read_number(transaction, FORMAT_NAME);
+        match number.map_err(|source| database_error(path, source))? {
+            None => Ok(false),
+            Some(Ok(FORMAT)) => Ok(true),
+            Some(Ok(found)) => {
+                Err(StoreError::Format { path: path.to_owned(), found, expected: FORMAT })
+            }
+            Some(Err(damage)) => Err(self.corrupt("about", FORMAT_NAME.to_owned(), damage)),
+        }
     }
 
     fn prepare(&self, database: &Database) -> Result<(), redb::Error> {
@@ -170,11 +263,12 @@ pub(crate) fn put_number(
     Ok(())
 }
 
-fn read_number(
-    database: &Database,
+/// The number of that name, if it was ever put.
+pub(crate) fn read_number(
+    transaction: &ReadTransaction,
     name: &str,
 ) -> Result<Option<Result<u64, Damage>>, redb::Error> {
-    let about = match database.begin_read()?.open_table(ABOUT) {
+    let about = match transaction.open_table(ABOUT) {
         Ok(about) => about,
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -185,16 +279,15 @@ fn read_number(
     }))
 }
 
-fn database_error(path: &Path, source: redb::Error) -> StoreError {
-    StoreError::Database { path: path.to_owned(), source: Box::new(source) }
+/// Runs `operation`, and has a panic of redb mean damage.
+pub(crate) fn catch<T>(
+    operation: impl FnOnce() -> Result<T, redb::Error>,
+) -> Result<T, redb::Error> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(operation)).unwrap_or_else(|_| {
+        Err(redb::Error::Corrupted("the database cannot make sense of its pages".to_owned()))
+    })
 }
 
-/// Makes a new file's name durable: `fsync` of a file does not cover its directory.
-fn sync_parent(path: &Path) -> Result<(), StoreError> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    File::open(parent).and_then(|directory| directory.sync_all()).map_err(|source| StoreError::Io {
-        action: "sync",
-        path: parent.to_owned(),
-        source,
-    })
+pub(crate) fn database_error(path: &Path, source: redb::Error) -> StoreError {
+    StoreError::Database { path: path.to_owned(), source: Box::new(source) }
 }

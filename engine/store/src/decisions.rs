@@ -10,10 +10,12 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use crate::database_file::{DatabaseFile, OpenDatabase};
+use crate::database_file::DatabaseFile;
+use crate::disk::Disk;
 use crate::envelope::{self, HEADER_BYTES};
 use crate::error::StoreError;
 use crate::options::OLD_FILE_CACHE_BYTES;
@@ -27,8 +29,8 @@ pub(crate) struct Decisions {
 
 impl Decisions {
     /// Opens or creates the file.
-    pub(crate) fn open(path: PathBuf, open: OpenDatabase) -> Result<Self, StoreError> {
-        let file = DatabaseFile::new(path, OLD_FILE_CACHE_BYTES, open, create_tables);
+    pub(crate) fn open(path: PathBuf, disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
+        let file = DatabaseFile::new(path, OLD_FILE_CACHE_BYTES, disk, create_tables);
         file.with(|_| Ok(()))?;
         Ok(Self { file })
     }
@@ -95,16 +97,14 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::database_file::open_database;
+    use crate::disk::HostDisk;
 
     #[test]
     fn the_newest_runs_of_each_plugin_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("decisions.redb");
-        let open = || Decisions::open(path.clone(), Arc::new(open_database)).unwrap();
+        let open = || Decisions::open(path.clone(), Arc::new(HostDisk)).unwrap();
         let decisions = open();
         assert_eq!(decisions.newest("a", 10).unwrap(), Vec::<Vec<u8>>::new());
         for round in 0..10_u8 {
@@ -125,7 +125,7 @@ mod tests {
     fn a_damaged_run_is_reported_and_not_served() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("decisions.redb");
-        let decisions = Decisions::open(path, Arc::new(open_database)).unwrap();
+        let decisions = Decisions::open(path, Arc::new(HostDisk)).unwrap();
         decisions.append(&[("a".to_owned(), vec![1, 2, 3])], 9).unwrap();
         decisions
             .file

@@ -27,6 +27,9 @@ pub enum Damage {
     /// A field holds a value that the store never writes.
     #[error("a field holds an impossible value")]
     Value,
+    /// The pages below the tables make no sense.
+    #[error("the pages of the database make no sense")]
+    Pages,
     /// An index names a row that is not there.
     #[error("the indexed value is missing")]
     Missing,
@@ -129,9 +132,15 @@ pub enum StoreError {
         /// How many.
         rows: u64,
     },
-    /// The writer thread cannot be started, or ended by a panic.
-    #[error("the store's writer thread: {source}")]
-    Writer {
+    /// The compressor cannot be set up.
+    #[error("cannot set up the compressor: {source}; free some memory")]
+    Compressor {
+        /// What it said.
+        source: io::Error,
+    },
+    /// A thread of the store cannot be started, or ended by a panic.
+    #[error("the store's threads: {source}")]
+    Thread {
         /// What the machine said.
         source: MachineError,
     },
@@ -144,7 +153,13 @@ impl StoreError {
             Self::Io { source, .. } => io_kind(source),
             Self::Database { source, .. } => match source.as_ref() {
                 redb::Error::Io(source) => io_kind(source),
-                redb::Error::Corrupted(_) => Kind::Corrupt,
+                // Tables that are not as we made them are damage too.
+                redb::Error::Corrupted(_)
+                | redb::Error::TableTypeMismatch { .. }
+                | redb::Error::TableIsMultimap(_)
+                | redb::Error::TableIsNotMultimap(_)
+                | redb::Error::TypeDefinitionChanged { .. }
+                | redb::Error::TableDoesNotExist(_) => Kind::Corrupt,
                 redb::Error::DatabaseAlreadyOpen => Kind::Conflict,
                 _ => Kind::Internal,
             },
@@ -155,8 +170,8 @@ impl StoreError {
             Self::ModelEncoding { .. } => Kind::Invalid,
             Self::Cursor { .. } => Kind::Malformed,
             Self::NotCommitted(failure) => failure.kind(),
-            Self::RowsLost { .. } => Kind::Internal,
-            Self::Writer { source } => source.kind(),
+            Self::RowsLost { .. } | Self::Compressor { .. } => Kind::Internal,
+            Self::Thread { source } => source.kind(),
         }
     }
 }
@@ -164,6 +179,7 @@ impl StoreError {
 fn io_kind(source: &io::Error) -> Kind {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Kind::Corrupt,
         _ => Kind::Internal,
     }
 }

@@ -1,50 +1,76 @@
-//! Owns the set of month files: which exist, which one a month's rows go to.
+//! Owns the set of month files: which exist, where each is, which one a month's rows go to.
 //!
+//! A month's file is in the directory of predictions, or in that of a tier for months of its age
+//! (what tablespaces were). Where two files of a month are found, a move was cut off: the one that
+//! it began with is complete and is kept.
 //! Refuses to know what is in them. Bound: one open file per month that has rows; the newest has
 //! the configured page cache, the others a small one.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::database_file::OpenDatabase;
+use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::month::Month;
-use crate::month_file::MonthFile;
-use crate::options::OLD_FILE_CACHE_BYTES;
+use crate::month_file::{MonthFile, NEXT_SEQUENCE};
+use crate::options::{OLD_FILE_CACHE_BYTES, StoreOptions};
+
+/// What a file is called while it is written beside the one that it will replace.
+pub(crate) const UNFINISHED_SUFFIX: &str = ".unfinished";
 
 /// All month files of a store.
 pub(crate) struct MonthFiles {
     directory: PathBuf,
     cache_bytes: usize,
-    open: OpenDatabase,
+    disk: Arc<dyn Disk>,
     files: RwLock<BTreeMap<Month, Arc<MonthFile>>>,
 }
 
 impl MonthFiles {
-    /// Creates the directory if need be and lists the files in it.
+    /// Creates the directories if need be, lists the files in them and removes what was not
+    /// finished.
     pub(crate) fn open(
         directory: PathBuf,
-        cache_bytes: usize,
-        open: OpenDatabase,
+        options: &StoreOptions,
+        disk: Arc<dyn Disk>,
     ) -> Result<Self, StoreError> {
-        let fail = |action| {
-            let path = directory.clone();
-            move |source| StoreError::Io { action, path, source }
+        let this = Self {
+            directory: directory.clone(),
+            cache_bytes: options.cache_bytes,
+            disk: Arc::clone(&disk),
+            files: RwLock::default(),
         };
-        fs::create_dir_all(&directory).map_err(fail("create"))?;
-        let mut months = Vec::new();
-        for entry in fs::read_dir(&directory).map_err(fail("list"))? {
-            let name = entry.map_err(fail("list"))?.file_name();
-            months.extend(name.to_str().and_then(Month::from_file_name));
+        let mut found: BTreeMap<Month, PathBuf> = BTreeMap::new();
+        let tiers = options.tiers.iter().map(|tier| tier.directory.clone());
+        for directory in [directory].into_iter().chain(tiers) {
+            let fail = |action| {
+                let path = directory.clone();
+                move |source| StoreError::Io { action, path, source }
+            };
+            disk.create_dir(&directory).map_err(fail("create"))?;
+            for name in disk.list(&directory).map_err(fail("list"))? {
+                let path = directory.join(&name);
+                if name.ends_with(UNFINISHED_SUFFIX) {
+                    disk.remove(&path).map_err(fail("remove an unfinished file in"))?;
+                } else if let Some(month) = Month::from_file_name(&name) {
+                    if found.contains_key(&month) {
+                        disk.remove(&path).map_err(fail("remove a second file in"))?;
+                    } else {
+                        found.insert(month, path);
+                    }
+                }
+            }
         }
-        months.sort_unstable();
-        let files = Self { directory, cache_bytes, open, files: RwLock::default() };
-        for month in months.into_iter().rev() {
-            files.month(month);
+        let newest = found.keys().next_back().copied();
+        let mut files = this.files.write().unwrap_or_else(PoisonError::into_inner);
+        for (month, path) in found {
+            let is_newest = Some(month) == newest;
+            let cache_bytes = if is_newest { options.cache_bytes } else { OLD_FILE_CACHE_BYTES };
+            files.insert(month, Arc::new(MonthFile::new(path, cache_bytes, Arc::clone(&disk))));
         }
-        Ok(files)
+        drop(files);
+        Ok(this)
     }
 
     /// The file of `month`; it is created at its first use.
@@ -57,33 +83,45 @@ impl MonthFiles {
         let cache_bytes = if is_newest { self.cache_bytes } else { OLD_FILE_CACHE_BYTES };
         let file = files.entry(month).or_insert_with(|| {
             let path = self.directory.join(month.file_name());
-            Arc::new(MonthFile::new(path, cache_bytes, Arc::clone(&self.open)))
+            Arc::new(MonthFile::new(path, cache_bytes, Arc::clone(&self.disk)))
         });
         Arc::clone(file)
     }
 
     /// The files from the month of `since_us` to the month of `until_us`, newest month first.
-    pub(crate) fn between(&self, since_us: i64, until_us: i64) -> Vec<Arc<MonthFile>> {
+    pub(crate) fn between(&self, since_us: i64, until_us: i64) -> Vec<(Month, Arc<MonthFile>)> {
         let (first, last) = (Month::of(since_us), Month::of(until_us));
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
         let wanted = files.iter().filter(|&(&month, _)| first <= month && month <= last);
-        wanted.rev().map(|(_, file)| Arc::clone(file)).collect()
+        wanted.rev().map(|(&month, file)| (month, Arc::clone(file))).collect()
     }
 
     /// Every file, newest month first.
-    pub(crate) fn all(&self) -> Vec<Arc<MonthFile>> {
+    pub(crate) fn all(&self) -> Vec<(Month, Arc<MonthFile>)> {
         self.between(i64::MIN, i64::MAX)
     }
 
-    /// A number above every sequence in any file; opens all files.
-    pub(crate) fn next_sequence(&self) -> Result<u64, StoreError> {
+    /// Takes a month out; readers that have it go on until they are done.
+    pub(crate) fn take(&self, month: Month) -> Option<Arc<MonthFile>> {
+        self.files.write().unwrap_or_else(PoisonError::into_inner).remove(&month)
+    }
+
+    /// A number above every sequence in any file; leaves the files as they are where it can.
+    pub(crate) fn peek_next_sequence(&self) -> Result<u64, StoreError> {
         let files = self.all();
-        files.iter().try_fold(0, |next, file| Ok(next.max(file.next_sequence()?)))
+        files.iter().try_fold(0, |next, (_, file)| {
+            Ok(next.max(file.file.peek_number(NEXT_SEQUENCE)?.unwrap_or(0)))
+        })
+    }
+
+    /// Size of all files in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.all().iter().map(|(_, file)| file.file.bytes()).sum()
     }
 
     /// Closes every file; the first error is reported after all were tried.
     pub(crate) fn close(&self) -> Result<(), StoreError> {
-        let results: Vec<_> = self.all().iter().map(|file| file.file.close()).collect();
+        let results: Vec<_> = self.all().iter().map(|(_, file)| file.file.close()).collect();
         results.into_iter().collect()
     }
 }

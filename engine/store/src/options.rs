@@ -3,6 +3,8 @@
 //! Refuses to know the configuration file; the root package fills this in.
 //! Bound: plain numbers.
 
+use std::path::PathBuf;
+
 /// Settings of a [`crate::Store`]. Zeroes are treated as the smallest value that works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
@@ -17,6 +19,17 @@ pub struct StoreOptions {
     pub queue_rows_max: usize,
     /// Most memory of those rows, in bytes. Beyond it submissions are refused.
     pub queue_bytes_max: usize,
+    /// Most bytes of one of the two log files. When one is full its rows are moved into the month
+    /// files, so that this is also the size of a run.
+    pub log_bytes: u64,
+    /// Most rows of one log file; they are in memory too.
+    pub log_rows_max: usize,
+    /// Memory for segments that were read lately, in bytes.
+    pub segment_cache_bytes: usize,
+    /// Who moves rows from the log into the month files.
+    pub applies: Applies,
+    /// Where months of a certain age are kept; the youngest first.
+    pub tiers: Vec<Tier>,
     /// Page cache of the newest month's file, in bytes. Every older file gets
     /// [`OLD_FILE_CACHE_BYTES`].
     pub cache_bytes: usize,
@@ -32,7 +45,31 @@ impl Default for StoreOptions {
             group_wait_us: 5_000,
             queue_rows_max: 65_536,
             queue_bytes_max: 256 << 20,
+            log_bytes: 16 << 20,
+            log_rows_max: 65_536,
+            segment_cache_bytes: 32 << 20,
+            applies: Applies::InBackground,
+            tiers: Vec::new(),
             cache_bytes: 64 << 20,
         }
     }
+}
+
+/// Who moves rows from the log into the month files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applies {
+    /// A thread of the store, as soon as a turn of the log is over.
+    InBackground,
+    /// Whoever calls [`crate::Store::apply_now`], and the writer when it needs the log file; so
+    /// that a simulation has one order of operations.
+    OnRequest,
+}
+
+/// A directory for months of a certain age.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// Days that have passed since the end of a month before it is moved here.
+    pub after_days: u32,
+    /// Where its file is kept; often on another disk.
+    pub directory: PathBuf,
 }

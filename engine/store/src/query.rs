@@ -7,7 +7,7 @@
 //! `SEGMENT_COUNT_MAX` opened segments per page; a page that ends for the second reason may be
 //! short or empty and still has a cursor to go on from.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -15,16 +15,18 @@ use std::sync::Arc;
 use truststram_base::limits::PAGE_ROW_COUNT_MAX;
 use truststram_base::{ModelId, PredictionRecord, UserId};
 
+use crate::core::Core;
 use crate::error::StoreError;
-use crate::month_file::EVERYBODY;
-use crate::month_files::MonthFiles;
-use crate::segment::RowFilter;
-use crate::stream::{Head, Stream};
+use crate::explain::{Explanation, Touched};
+use crate::month::Month;
+use crate::month_file::MonthSnapshot;
+use crate::row::{Row, RowFilter};
+use crate::stream::{Head, ModelStream, SegmentReader, Stream, UserStream};
 
 /// Most segments that one page opens, about 64 MiB.
-const SEGMENT_COUNT_MAX: usize = 1_024;
+const SEGMENT_COUNT_MAX: u64 = 1_024;
 /// Index entries that cost as much as one opened segment.
-const SKIPS_PER_SEGMENT: usize = 64;
+const ENTRIES_PER_SEGMENT: u64 = 64;
 
 /// Which predictions are wanted; the default wants the newest hundred of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,49 +99,180 @@ impl FromStr for Cursor {
 
 /// Answers `query` from what is committed now.
 pub(crate) fn run(
-    files: &MonthFiles,
+    core: &Core,
     query: &PredictionQuery,
-) -> Result<PredictionPage, StoreError> {
+) -> Result<(PredictionPage, Explanation), StoreError> {
     let filter = Arc::new(RowFilter {
-        user: query.user.as_ref().map_or(EVERYBODY, UserId::as_str).to_owned(),
+        model: query.model.clone(),
+        user: query.user.clone(),
         since_us: query.since_us.unwrap_or(i64::MIN),
         until_us: query.until_us.unwrap_or(i64::MAX),
         before: query.before.map_or(u64::MAX, |cursor| cursor.before),
     });
+    let mut touched = Touched::default();
     if filter.before == 0 || filter.since_us > filter.until_us {
-        return Ok(PredictionPage { rows: Vec::new(), next: None });
+        let page = PredictionPage { rows: Vec::new(), next: None };
+        let plan = "nothing can be found".to_owned();
+        return Ok((page, Explanation::new(plan, 0, 0, &touched)));
     }
-    let mut streams = Vec::new();
-    for file in files.between(filter.since_us, filter.until_us) {
-        streams.extend(Stream::of_file(&file, query.model.as_ref(), &filter)?);
-    }
-    merge(streams, query.limit.min(PAGE_ROW_COUNT_MAX))
+    let models = query.model.as_ref().map(std::slice::from_ref);
+    let (sources, months) = Sources::open(core, &filter, models, query.limit, &mut touched)?;
+    let page = sources.merge(query.limit.min(PAGE_ROW_COUNT_MAX), &mut touched)?;
+    let plan = plan_of(query);
+    let explanation = Explanation::new(plan, months, page.rows.len(), &touched);
+    Ok((page, explanation))
 }
 
-fn merge(mut streams: Vec<Stream>, limit: usize) -> Result<PredictionPage, StoreError> {
-    let mut skipped = 0;
-    let mut opened = 0;
-    let mut heads = BinaryHeap::with_capacity(streams.len());
-    for (index, stream) in streams.iter_mut().enumerate() {
-        heads.extend(stream.head(&mut skipped)?.map(|head| rank(head, index)));
-    }
-    let mut rows = Vec::with_capacity(limit);
-    while let Some((sequence, is_segment, index)) = heads.pop() {
-        let is_page_full = !is_segment && rows.len() == limit;
-        if is_page_full || opened + skipped / SKIPS_PER_SEGMENT >= SEGMENT_COUNT_MAX {
-            let next = Some(Cursor { before: sequence.saturating_add(1) });
-            return Ok(PredictionPage { rows, next });
+/// As [`run`], for the rows of any of `models`.
+pub(crate) fn run_for_models(
+    core: &Core,
+    models: &[ModelId],
+    since_us: i64,
+    limit: usize,
+) -> Result<(PredictionPage, Explanation), StoreError> {
+    let filter = Arc::new(RowFilter {
+        model: None,
+        user: None,
+        since_us,
+        until_us: i64::MAX,
+        before: u64::MAX,
+    });
+    let mut touched = Touched::default();
+    let (sources, months) = Sources::open(core, &filter, Some(models), limit, &mut touched)?;
+    let page = sources.merge(limit.min(PAGE_ROW_COUNT_MAX), &mut touched)?;
+    let plan = format!(
+        "merge, newest first, of the segments of {} models (index spans by model)",
+        models.len()
+    );
+    let explanation = Explanation::new(plan, months, page.rows.len(), &touched);
+    Ok((page, explanation))
+}
+
+fn plan_of(query: &PredictionQuery) -> String {
+    let index = match (&query.user, &query.model) {
+        (Some(_), None) => "index users, by hash of the user, run by run",
+        (Some(_), Some(_)) => "index users, by hash of the user; the model is compared after",
+        (None, Some(_)) => "index spans, by model, newest segment first",
+        (None, None) => "merge, newest first, of the segments of all models (index spans)",
+    };
+    let time = match (query.since_us, query.until_us) {
+        (None, None) => "",
+        _ => "; segments and months outside the time are skipped",
+    };
+    format!("{index}{time}")
+}
+
+/// What a page is merged from.
+struct Sources {
+    streams: Vec<Stream>,
+    /// Rows below this one may be missing from the streams: memory had more than were taken.
+    floor: u64,
+}
+
+impl Sources {
+    /// The streams of all wanted rows, and the count of months looked into. `models` names those
+    /// that are wanted; without it, all.
+    fn open(
+        core: &Core,
+        filter: &Arc<RowFilter>,
+        models: Option<&[ModelId]>,
+        limit: usize,
+        touched: &mut Touched,
+    ) -> Result<(Self, usize), StoreError> {
+        let limit = limit.min(PAGE_ROW_COUNT_MAX) + 1;
+        // Memory first: what leaves it meanwhile is found in a file that is opened after.
+        let (mut rows, floor) = rows_of_memory(core, filter, models, limit);
+        let mut snapshots = HashMap::new();
+        let mut streams = Vec::new();
+        for (month, file) in core.files.between(filter.since_us, filter.until_us) {
+            let snapshot = file.snapshot()?;
+            streams.extend(streams_of(core, &snapshot, filter, models)?);
+            snapshots.insert(month, snapshot.next_sequence);
         }
-        let stream = &mut streams[index];
-        if is_segment {
-            stream.open_segment()?;
-            opened += 1;
-        } else if let Some(record) = stream.take_row()? {
-            rows.push(StoredPrediction { sequence, record });
-        }
-        heads.extend(stream.head(&mut skipped)?.map(|head| rank(head, index)));
+        rows.retain(|row| {
+            let month = Month::of(row.record.timestamp_us);
+            snapshots.get(&month).is_none_or(|&next| row.sequence >= next)
+        });
+        touched.memory_rows += rows.len() as u64;
+        touched.rows_examined += rows.len() as u64;
+        streams.push(Stream::Memory(rows.into_iter()));
+        Ok((Self { streams, floor }, snapshots.len()))
     }
-    Ok(PredictionPage { rows, next: None })
+
+    fn merge(mut self, limit: usize, touched: &mut Touched) -> Result<PredictionPage, StoreError> {
+        let mut heads = BinaryHeap::with_capacity(self.streams.len());
+        for (index, stream) in self.streams.iter_mut().enumerate() {
+            heads.extend(stream.head(touched)?.map(|head| rank(head, index)));
+        }
+        let mut rows = Vec::with_capacity(limit);
+        while let Some((sequence, is_segment, index)) = heads.pop() {
+            if sequence < self.floor {
+                return Ok(PredictionPage { rows, next: Some(Cursor { before: self.floor }) });
+            }
+            let is_page_full = !is_segment && rows.len() == limit;
+            let opened = touched.segments_read + touched.segments_cached;
+            let work = opened + touched.index_entries / ENTRIES_PER_SEGMENT;
+            if is_page_full || work >= SEGMENT_COUNT_MAX {
+                let next = Some(Cursor { before: sequence.saturating_add(1) });
+                return Ok(PredictionPage { rows, next });
+            }
+            let stream = &mut self.streams[index];
+            if is_segment {
+                stream.open_segment(touched)?;
+            } else if let Some(Row { sequence, record }) = stream.take_row()? {
+                rows.push(StoredPrediction { sequence, record });
+            }
+            heads.extend(stream.head(touched)?.map(|head| rank(head, index)));
+        }
+        let next = (self.floor > 0).then_some(Cursor { before: self.floor });
+        Ok(PredictionPage { rows, next })
+    }
+}
+
+/// The newest rows in memory, newest first, and the sequence below which some may be left out.
+fn rows_of_memory(
+    core: &Core,
+    filter: &RowFilter,
+    models: Option<&[ModelId]>,
+    limit: usize,
+) -> (Vec<Arc<Row>>, u64) {
+    let mut floor = 0;
+    let mut found = |filter: &RowFilter| {
+        let rows = core.memory.find(filter, limit);
+        if rows.len() == limit {
+            floor = floor.max(rows[limit - 1].sequence);
+        }
+        rows
+    };
+    let mut rows = match models {
+        Some(models) if filter.model.is_none() => {
+            let of = |model: &ModelId| RowFilter { model: Some(model.clone()), ..filter.clone() };
+            models.iter().flat_map(|model| found(&of(model))).collect()
+        }
+        _ => found(filter),
+    };
+    rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.sequence));
+    (rows, floor)
+}
+
+/// The streams of one month's file.
+fn streams_of(
+    core: &Core,
+    snapshot: &MonthSnapshot,
+    filter: &Arc<RowFilter>,
+    models: Option<&[ModelId]>,
+) -> Result<Vec<Stream>, StoreError> {
+    let segments = Arc::new(SegmentReader::new(snapshot, &core.segment_cache)?);
+    if let Some(user) = &filter.user {
+        let stream = UserStream::new(snapshot, &segments, user.as_str(), filter)?;
+        return Ok(vec![Stream::User(stream)]);
+    }
+    let models = match models {
+        Some(models) => models.to_vec(),
+        None => snapshot.models()?,
+    };
+    let stream = |model| ModelStream::new(snapshot, &segments, model, filter).map(Stream::Model);
+    models.into_iter().map(stream).collect()
 }
 
 /// Orders heads by sequence.

@@ -32,6 +32,8 @@ pub(crate) enum Covers {
     Rows(Range<usize>),
     /// Everything that was submitted before.
     Everything,
+    /// The same, and that it is on its way from the log into the month files.
+    Checkpoint,
 }
 
 /// A waiting caller.
@@ -127,13 +129,18 @@ impl Queue {
         Ok(())
     }
 
-    /// Asks to be told when everything submitted before is committed.
-    pub(crate) fn push_flush(&self, on_commit: OnCommit) -> Result<(), StoreError> {
+    /// Asks to be told when everything submitted before is committed, or on its way to the month
+    /// files.
+    pub(crate) fn push_flush(
+        &self,
+        covers: Covers,
+        on_commit: OnCommit,
+    ) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.is_closing {
             return Err(StoreError::Closed);
         }
-        state.group.acks.push(Ack { covers: Covers::Everything, on_commit });
+        state.group.acks.push(Ack { covers, on_commit });
         self.wake_writer(state);
         Ok(())
     }

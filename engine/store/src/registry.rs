@@ -12,11 +12,13 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use truststram_base::{ModelEntry, ModelId, ModelVersion};
 
-use crate::database_file::{DatabaseFile, OpenDatabase};
+use crate::database_file::DatabaseFile;
+use crate::disk::Disk;
 use crate::envelope::{self, HEADER_BYTES, model_context};
 use crate::error::{Damage, StoreError};
 use crate::options::OLD_FILE_CACHE_BYTES;
@@ -38,8 +40,8 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// Opens or creates the file.
-    pub(crate) fn open(path: PathBuf, open: OpenDatabase) -> Result<Self, StoreError> {
-        let file = DatabaseFile::new(path, OLD_FILE_CACHE_BYTES, open, create_tables);
+    pub(crate) fn open(path: PathBuf, disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
+        let file = DatabaseFile::new(path, OLD_FILE_CACHE_BYTES, disk, create_tables);
         file.with(|_| Ok(()))?;
         Ok(Self { file })
     }

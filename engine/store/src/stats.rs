@@ -23,6 +23,9 @@ pub(crate) struct StoreCounters {
     pub(crate) commit_failures: Counter,
     pub(crate) commit_us: Histogram,
     pub(crate) rows_per_commit: Histogram,
+    pub(crate) rows_applied: Counter,
+    pub(crate) apply_failures: Counter,
+    pub(crate) apply_us: Histogram,
 }
 
 impl StoreCounters {
@@ -35,6 +38,9 @@ impl StoreCounters {
             commit_failures: Counter::new(),
             commit_us: Histogram::new(COMMIT_US_BOUNDS),
             rows_per_commit: Histogram::new(ROWS_BOUNDS),
+            rows_applied: Counter::new(),
+            apply_failures: Counter::new(),
+            apply_us: Histogram::new(COMMIT_US_BOUNDS),
         }
     }
 }
@@ -51,14 +57,24 @@ pub struct StoreStats {
     /// Rows taken, not committed, and reported to nobody. 0 unless the disk fails until the store
     /// is closed.
     pub rows_lost: u64,
-    /// Transactions committed.
+    /// Commits: entries written to the log and synced.
     pub commits: u64,
-    /// Transactions that failed.
+    /// Commits that failed.
     pub commit_failures: u64,
     /// Duration of a commit with its `fsync`, in microseconds.
     pub commit_us: HistogramSnapshot,
-    /// Rows per transaction.
+    /// Rows per commit.
     pub rows_per_commit: HistogramSnapshot,
+    /// Rows in the log and in memory, not yet in a month's file.
+    pub rows_in_log: u64,
+    /// Rows moved from the log into month files.
+    pub rows_applied: u64,
+    /// Moves that failed and were, or will be, tried again.
+    pub apply_failures: u64,
+    /// Duration of the move of one turn of the log, in microseconds.
+    pub apply_us: HistogramSnapshot,
+    /// Months that have a file.
+    pub months: u64,
     /// Size of all files, in bytes.
     pub file_bytes: u64,
     /// The store's directory.

@@ -4,7 +4,6 @@
 //! not locked here: the caller holds `machine::DirLock`.
 //! Bound: [`StoreOptions`].
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,75 +11,109 @@ use std::sync::{Arc, Mutex, PoisonError};
 use truststram_base::{Clock, ModelEntry, ModelId, PredictionRecord};
 use truststram_machine::{Priority, Thread, ThreadSpec};
 
-use crate::database_file::{OpenDatabase, open_database};
+use crate::core::{Applying, Core};
 use crate::decisions::Decisions;
-use crate::error::{CommitFailure, Refused, StoreError};
+use crate::disk::{Disk, HostDisk};
+use crate::error::{CommitFailure, Damage, Refused, StoreError};
+use crate::explain::Explanation;
+use crate::log::{Encoder, EntryRows, Log};
+use crate::memory::{Memory, MemoryTable};
 use crate::month_files::MonthFiles;
-use crate::options::StoreOptions;
+use crate::options::{Applies, StoreOptions};
+use crate::performance::{self, ModelPerformance, ModelStatistics};
 use crate::query::{self, PredictionPage, PredictionQuery};
-use crate::queue::{OnCommit, Queue};
+use crate::queue::{Covers, OnCommit, Queue};
 use crate::registry::Registry;
+use crate::row::Row;
+use crate::segment_cache::SegmentCache;
 use crate::stats::{StoreCounters, StoreStats};
 use crate::writer::Writer;
 
 /// The store: registered models and kept predictions. Share it in an `Arc`.
 pub struct Store {
     directory: PathBuf,
+    pub(crate) core: Arc<Core>,
     queue: Arc<Queue>,
-    files: Arc<MonthFiles>,
     registry: Registry,
     decisions: Decisions,
-    counters: Arc<StoreCounters>,
-    writer: Mutex<Option<Thread<()>>>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    writer: Thread<()>,
+    applier: Option<Thread<()>>,
 }
 
 impl Store {
-    /// Opens the store in `directory`, which is created if need be, and starts the writer. Every
-    /// file is opened; one that was not closed is repaired by redb first, which reads all of it.
+    /// Opens the store in `directory`, which is created if need be, and starts its threads. Rows
+    /// that were in the log are there again; a file that was not closed is repaired by redb.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if acknowledged rows are damaged.
     pub fn open(
         directory: &Path,
         options: StoreOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        Self::open_with(directory, &options, clock, Arc::new(open_database))
+        Self::open_on(Arc::new(HostDisk), directory, &options, clock)
     }
 
-    pub(crate) fn open_with(
+    /// As [`Store::open`], on a disk of the caller's.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
         directory: &Path,
         options: &StoreOptions,
         clock: Arc<dyn Clock>,
-        open: OpenDatabase,
     ) -> Result<Self, StoreError> {
-        fs::create_dir_all(directory).map_err(|source| StoreError::Io {
+        let log_directory = directory.join("log");
+        disk.create_dir(&log_directory).map_err(|source| StoreError::Io {
             action: "create",
-            path: directory.to_owned(),
+            path: log_directory.clone(),
             source,
         })?;
-        let registry = Registry::open(directory.join("meta.redb"), Arc::clone(&open))?;
-        let decisions = Decisions::open(directory.join("decisions.redb"), Arc::clone(&open))?;
+        let registry = Registry::open(directory.join("meta.redb"), Arc::clone(&disk))?;
+        let decisions = Decisions::open(directory.join("decisions.redb"), Arc::clone(&disk))?;
         let predictions = directory.join("predictions");
-        let files = Arc::new(MonthFiles::open(predictions, options.cache_bytes, open)?);
-        let queue = Arc::new(Queue::new(options));
-        let counters = Arc::new(StoreCounters::new());
-        let writer = Writer {
-            queue: Arc::clone(&queue),
-            files: Arc::clone(&files),
-            counters: Arc::clone(&counters),
+        let files = MonthFiles::open(predictions, options, Arc::clone(&disk))?;
+        let salt = clock.utc_us().cast_unsigned() ^ clock.monotonic_us().rotate_left(32);
+        let (log, recovered) = Log::open(&log_directory, &disk, options.log_bytes, salt)?;
+        let in_files = files.peek_next_sequence()?;
+        let (log, next_sequence) = start_log(log, recovered.sequences, in_files, &log_directory)?;
+        let turn_rows = recovered.newer.iter().map(|(_, rows)| rows.len()).sum();
+        let frozen = (!recovered.older.is_empty()).then(|| table_of(recovered.older));
+        let core = Arc::new(Core {
+            disk,
+            files,
+            segment_cache: Arc::new(SegmentCache::new(options.segment_cache_bytes)),
+            counters: StoreCounters::new(),
             clock,
-            next_sequence: files.next_sequence()?.max(1),
+            applying: Applying::default(),
+            memory: Memory::default(),
+        });
+        core.applying.lock().is_pending = frozen.is_some();
+        core.memory.recover(table_of(recovered.newer), frozen);
+        let queue = Arc::new(Queue::new(options));
+        let writer = Writer {
+            core: Arc::clone(&core),
+            queue: Arc::clone(&queue),
+            log,
+            encoder: Encoder::default(),
+            next_sequence,
+            turn_rows,
+            turn_rows_max: options.log_rows_max.max(1),
+            applies: options.applies == Applies::OnRequest,
             failed: Vec::new(),
         };
-        let spec = ThreadSpec {
-            name: "store-writer".to_owned(),
-            cores: Vec::new(),
-            memory_node: None,
-            priority: Priority::Batch,
+        let writer = spawn("store-writer", move || writer.run())?;
+        let applier = match options.applies {
+            Applies::InBackground => {
+                let core = Arc::clone(&core);
+                Some(spawn("store-applier", move || crate::applier::run(&core))?)
+            }
+            Applies::OnRequest => None,
         };
-        let thread = truststram_machine::spawn(spec, move |_placement| writer.run())
-            .map_err(|source| StoreError::Writer { source })?;
-        let directory = directory.to_owned();
-        let writer = Mutex::new(Some(thread));
-        Ok(Self { directory, queue, files, registry, decisions, counters, writer })
+        let threads = Mutex::new(Some(Threads { writer, applier }));
+        Ok(Self { directory: directory.to_owned(), core, queue, registry, decisions, threads })
     }
 
     /// Queues a record; never blocks on the disk.
@@ -131,7 +164,49 @@ impl Store {
     /// [`StoreError::Corrupt`] if anything that the page needs is damaged; no part of it is
     /// served then.
     pub fn predictions(&self, query: &PredictionQuery) -> Result<PredictionPage, StoreError> {
-        query::run(&self.files, query)
+        Ok(self.explain_predictions(query)?.0)
+    }
+
+    /// As [`Store::predictions`], and how it was done.
+    pub fn explain_predictions(
+        &self,
+        query: &PredictionQuery,
+    ) -> Result<(PredictionPage, Explanation), StoreError> {
+        self.timed(|| query::run(&self.core, query))
+    }
+
+    /// The newest predictions of any of `models` since a time, at most `limit`, newest first.
+    ///
+    /// # Errors
+    /// As [`Store::predictions`].
+    pub fn predictions_of_models(
+        &self,
+        models: &[ModelId],
+        since_us: i64,
+        limit: usize,
+    ) -> Result<(PredictionPage, Explanation), StoreError> {
+        self.timed(|| query::run_for_models(&self.core, models, since_us, limit))
+    }
+
+    /// What a model has answered so far; exact, and read from sums that change with the rows.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if a figure is damaged.
+    pub fn performance(&self, model: &ModelId) -> Result<ModelPerformance, StoreError> {
+        performance::of_model(&self.core, model)
+    }
+
+    /// The figures of each model that has rows in the minutes from that of `since_us` to the one
+    /// before that of `until_us`, by model.
+    ///
+    /// # Errors
+    /// As [`Store::performance`].
+    pub fn statistics(
+        &self,
+        since_us: i64,
+        until_us: i64,
+    ) -> Result<(Vec<ModelStatistics>, Explanation), StoreError> {
+        self.timed(|| performance::statistics(&self.core, since_us, until_us))
     }
 
     /// Registers a version of a model and syncs it. An active one becomes the model's only active
@@ -176,8 +251,7 @@ impl Store {
 
     /// Counts, latencies and sizes now.
     pub fn stats(&self) -> StoreStats {
-        let counters = &self.counters;
-        let files = self.files.all();
+        let (core, counters) = (&self.core, &self.core.counters);
         StoreStats {
             rows_queued: u64::try_from(self.queue.rows_held()).unwrap_or(u64::MAX),
             rows_committed: counters.rows_committed.get(),
@@ -187,9 +261,18 @@ impl Store {
             commit_failures: counters.commit_failures.get(),
             commit_us: counters.commit_us.snapshot(),
             rows_per_commit: counters.rows_per_commit.snapshot(),
-            file_bytes: files.iter().map(|file| file.file.bytes()).sum::<u64>()
+            rows_in_log: u64::try_from(core.memory.row_count()).unwrap_or(u64::MAX),
+            rows_applied: counters.rows_applied.get(),
+            apply_failures: counters.apply_failures.get(),
+            apply_us: counters.apply_us.snapshot(),
+            months: core.files.all().len() as u64,
+            file_bytes: core.files.bytes()
                 + self.registry.file.bytes()
-                + self.decisions.file.bytes(),
+                + self.decisions.file.bytes()
+                + ["even.log", "odd.log"]
+                    .map(|name| core.disk.bytes(&self.directory.join("log").join(name)))
+                    .iter()
+                    .sum::<u64>(),
             path: self.directory.clone(),
         }
     }
@@ -200,36 +283,86 @@ impl Store {
     /// [`StoreError::NotCommitted`] if some of it is not; rows that nobody waits for are still
     /// tried again.
     pub fn flush(&self) -> Result<(), StoreError> {
-        let (sender, receiver) = sync_channel(1);
-        self.queue.push_flush(Box::new(move |result: Result<(), CommitFailure>| {
-            // The receiver lives until the result is there.
-            let _ = sender.send(result);
-        }))?;
-        match receiver.recv() {
-            Ok(result) => result.map_err(StoreError::NotCommitted),
-            Err(_) => Err(StoreError::Closed),
-        }
+        self.wait_for(Covers::Everything)
     }
 
-    /// Refuses new records, commits the queued ones, ends the writer and closes the files. A
+    /// Returns when everything that was submitted before is in the month files: what a checkpoint
+    /// is to PostgreSQL.
+    ///
+    /// # Errors
+    /// As [`Store::flush`]; the rows are then in the log still, and moved later.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.wait_for(Covers::Checkpoint)?;
+        self.apply_now()
+    }
+
+    /// Moves rows that wait for it from the log into the month files, on the caller's thread.
+    ///
+    /// # Errors
+    /// [`StoreError::NotCommitted`]; the rows are then in the log still.
+    pub fn apply_now(&self) -> Result<(), StoreError> {
+        self.core.apply_frozen()
+    }
+
+    /// Refuses new records, commits the queued ones, ends the threads and closes the files. A
     /// second call does nothing. Dropping the store closes it too.
     ///
     /// # Errors
     /// [`StoreError::RowsLost`] if the disk refused rows until the end; the first error of closing
     /// a file.
     pub fn close(&self) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(thread) = writer.take() else { return Ok(()) };
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Threads { writer, applier }) = threads.take() else { return Ok(()) };
         self.queue.close();
-        let joined = thread.join().map_err(|source| StoreError::Writer { source });
-        let files = self.files.close();
+        let written = writer.join().map_err(|source| StoreError::Thread { source });
+        self.core.applying.lock().is_closing = true;
+        self.core.applying.notify();
+        let applied = match applier.map(Thread::join) {
+            Some(joined) => joined.map_err(|source| StoreError::Thread { source }),
+            None => Ok(()),
+        };
+        let files = self.core.files.close();
         let registry = self.registry.file.close();
         let decisions = self.decisions.file.close();
-        joined.and(files).and(registry).and(decisions)?;
-        match self.counters.rows_lost.get() {
+        written.and(applied).and(files).and(registry).and(decisions)?;
+        match self.core.counters.rows_lost.get() {
             0 => Ok(()),
             rows => Err(StoreError::RowsLost { rows }),
         }
+    }
+
+    fn wait_for(&self, covers: Covers) -> Result<(), StoreError> {
+        let (sender, receiver) = sync_channel(1);
+        let on_commit = Box::new(move |result: Result<(), CommitFailure>| {
+            // The receiver lives until the result is there.
+            let _ = sender.send(result);
+        });
+        self.queue.push_flush(covers, on_commit)?;
+        match receiver.recv() {
+            Ok(result) => result.map_err(StoreError::NotCommitted),
+            Err(_) => Err(StoreError::Closed),
+        }
+    }
+
+    fn timed<T>(
+        &self,
+        query: impl FnOnce() -> Result<(T, Explanation), StoreError>,
+    ) -> Result<(T, Explanation), StoreError> {
+        let clock = &self.core.clock;
+        let start_us = clock.monotonic_us();
+        // Rows are read from a month's pages as the answer is put together; on damaged ones redb
+        // may panic.
+        let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(query));
+        let (found, mut explanation) = answered.unwrap_or_else(|_| {
+            Err(StoreError::Corrupt {
+                path: self.directory.join("predictions"),
+                table: "any",
+                key: "unknown".to_owned(),
+                damage: Damage::Pages,
+            })
+        })?;
+        explanation.duration_us = clock.monotonic_us().saturating_sub(start_us);
+        Ok((found, explanation))
     }
 
     fn push(
@@ -238,7 +371,7 @@ impl Store {
         on_commit: Option<OnCommit>,
     ) -> Result<(), Box<Refused>> {
         self.queue.push(record, on_commit).map_err(|(record, error)| {
-            self.counters.rows_refused.add(1);
+            self.core.counters.rows_refused.add(1);
             Box::new(Refused { record, error })
         })
     }
@@ -249,7 +382,7 @@ impl Store {
         on_commit: Option<OnCommit>,
     ) -> Result<(), StoreError> {
         self.queue.push_many(records, on_commit).inspect_err(|_| {
-            self.counters.rows_refused.add(u64::try_from(records.len()).unwrap_or(u64::MAX));
+            self.core.counters.rows_refused.add(u64::try_from(records.len()).unwrap_or(u64::MAX));
         })
     }
 }
@@ -260,6 +393,53 @@ impl Drop for Store {
             tracing::error!(%error, path = %self.directory.display(), "cannot close the store");
         }
     }
+}
+
+/// Checks that log and files belong together, and begins the first turn of a new log.
+fn start_log(
+    mut log: Log,
+    sequences: Option<(u64, u64)>,
+    in_files: u64,
+    directory: &Path,
+) -> Result<(Log, u64), StoreError> {
+    match sequences {
+        Some((_, next_sequence)) if next_sequence < in_files => Err(StoreError::Corrupt {
+            path: directory.to_owned(),
+            table: "log",
+            key: format!("sequence {in_files}"),
+            damage: Damage::Missing,
+        }),
+        Some((_, next_sequence)) => Ok((log, next_sequence)),
+        None => {
+            let next_sequence = in_files.max(1);
+            log.switch(next_sequence)?;
+            Ok((log, next_sequence))
+        }
+    }
+}
+
+fn table_of(entries: Vec<EntryRows>) -> MemoryTable {
+    let mut table = MemoryTable::default();
+    for (first_sequence, records) in entries {
+        for (sequence, record) in (first_sequence..).zip(records) {
+            table.push(Arc::new(Row { sequence, record }));
+        }
+    }
+    table
+}
+
+fn spawn(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<Thread<()>, StoreError> {
+    let spec = ThreadSpec {
+        name: name.to_owned(),
+        cores: Vec::new(),
+        memory_node: None,
+        priority: Priority::Batch,
+    };
+    truststram_machine::spawn(spec, move |_placement| work())
+        .map_err(|source| StoreError::Thread { source })
 }
 
 #[cfg(test)]

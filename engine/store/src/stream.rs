@@ -1,168 +1,287 @@
-//! Owns one descending run of rows: those of one model, and of one user or everybody, in one month
-//! file. Segments of a run do not overlap, so a run needs one segment open at a time.
+//! Owns descending runs of rows: those in memory, those of one model in a month's file, and those
+//! of one user in a month's file.
 //!
-//! Refuses to know pages and other runs. Bound: one segment in memory.
+//! Segments of one model do not overlap, so such a run needs one segment open at a time; a user's
+//! rows are collected from all segments of one run of the log.
+//! Refuses to know pages and other streams. Bound: one segment in memory; of a user, the wanted
+//! rows of one run.
 
 use std::iter::Rev;
-use std::ops::Bound;
 use std::sync::Arc;
 
-use redb::{OwnedAccessGuard, OwnedRange};
-use truststram_base::{ModelId, PredictionRecord};
+use redb::{OwnedRange, ReadOnlyTable};
+use truststram_base::ModelId;
 
 use crate::error::{Damage, StoreError};
-use crate::month_file::{MonthFile, PostingKey, Postings, Segments, open_posting};
-use crate::segment::{self, RowFilter, RowPlace};
+use crate::explain::Touched;
+use crate::month_file::{
+    MonthFile, MonthSnapshot, SEGMENTS, SPANS, USER_ENTRY_BYTES, USERS, bucket_of, open_span,
+    open_users, user_entry,
+};
+use crate::row::{Row, RowFilter};
+use crate::segment::{Columns, decode, user_hash};
+use crate::segment_cache::SegmentCache;
 
-/// What a run offers next.
+/// What a stream offers next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Head {
     /// The row with this sequence.
     Row(u64),
-    /// A segment that is not open yet; none of its rows is above this sequence.
+    /// Segments that are not open yet; none of their rows is above this sequence.
     Segment(u64),
 }
 
 /// One descending run of rows.
-pub(crate) struct Stream {
-    file: Arc<MonthFile>,
-    segments: Arc<Segments>,
-    filter: Arc<RowFilter>,
-    model: ModelId,
-    postings: Rev<OwnedRange<PostingKey, &'static [u8]>>,
-    /// The next segment, if its posting was read already.
-    next_segment: Option<u64>,
-    open: Option<OpenSegment>,
-}
-
-struct OpenSegment {
-    last_sequence: u64,
-    frame: OwnedAccessGuard<&'static [u8]>,
-    /// Wanted rows, ascending; taken from the end.
-    rows: Vec<RowPlace>,
+pub(crate) enum Stream {
+    Memory(std::vec::IntoIter<Arc<Row>>),
+    Model(ModelStream),
+    User(UserStream),
 }
 
 impl Stream {
-    /// The runs of one file: of `model`, or one per model of the filter's user.
-    pub(crate) fn of_file(
-        file: &Arc<MonthFile>,
-        model: Option<&ModelId>,
-        filter: &Arc<RowFilter>,
-    ) -> Result<Vec<Self>, StoreError> {
-        let (segments, postings) = file.tables()?;
-        let segments = Arc::new(segments);
-        let models = match model {
-            Some(model) => vec![model.clone()],
-            None => models_of(file, &postings, &filter.user)?,
-        };
-        models
-            .into_iter()
-            .map(|model| {
-                let postings = postings_before(&postings, &filter.user, &model, filter.before)
-                    .map_err(|source| file.file.failed(source))?;
-                Ok(Self {
-                    file: Arc::clone(file),
-                    segments: Arc::clone(&segments),
-                    filter: Arc::clone(filter),
-                    model,
-                    postings: postings.rev(),
-                    next_segment: None,
-                    open: None,
-                })
-            })
-            .collect()
+    /// What comes next; `None` at the end.
+    pub(crate) fn head(&mut self, touched: &mut Touched) -> Result<Option<Head>, StoreError> {
+        match self {
+            Self::Memory(rows) => Ok(rows.as_slice().first().map(|row| Head::Row(row.sequence))),
+            Self::Model(stream) => stream.head(touched),
+            Self::User(stream) => stream.head(touched),
+        }
     }
 
-    /// What comes next; `None` at the end. `skipped` grows by each segment that the index rules
-    /// out by time.
-    pub(crate) fn head(&mut self, skipped: &mut usize) -> Result<Option<Head>, StoreError> {
-        if let Some(row) = self.open.as_ref().and_then(|open| open.rows.last()) {
-            return Ok(Some(Head::Row(row.sequence)));
+    /// Opens the segments that [`Stream::head`] offered.
+    pub(crate) fn open_segment(&mut self, touched: &mut Touched) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Model(stream) => stream.open_segment(touched),
+            Self::User(stream) => stream.open_segments(touched),
         }
-        self.open = None;
+    }
+
+    /// Takes the row that [`Stream::head`] offered.
+    pub(crate) fn take_row(&mut self) -> Result<Option<Row>, StoreError> {
+        match self {
+            Self::Memory(rows) => Ok(rows.next().map(|row| Row {
+                sequence: row.sequence,
+                record: row.record.clone(),
+            })),
+            Self::Model(stream) => stream.rows.take(&stream.segments.file),
+            Self::User(stream) => stream.rows.take(&stream.segments.file),
+        }
+    }
+}
+
+/// Reads segments of one month's file.
+pub(crate) struct SegmentReader {
+    file: Arc<MonthFile>,
+    table: ReadOnlyTable<u64, &'static [u8]>,
+    cache: Arc<SegmentCache>,
+}
+
+impl SegmentReader {
+    pub(crate) fn new(
+        snapshot: &MonthSnapshot,
+        cache: &Arc<SegmentCache>,
+    ) -> Result<Self, StoreError> {
+        let table = snapshot.read(|transaction| Ok(transaction.open_table(SEGMENTS)?))?;
+        Ok(Self { file: Arc::clone(&snapshot.file), table, cache: Arc::clone(cache) })
+    }
+
+    pub(crate) fn read(
+        &self,
+        last_sequence: u64,
+        touched: &mut Touched,
+    ) -> Result<Arc<Columns>, StoreError> {
+        if let Some(columns) = self.cache.get(last_sequence) {
+            touched.segments_cached += 1;
+            return Ok(columns);
+        }
+        let corrupt =
+            |damage| self.file.file.corrupt("segments", last_sequence.to_string(), damage);
+        let frame = self
+            .table
+            .get(last_sequence)
+            .map_err(|source| self.file.file.failed(source.into()))?
+            .ok_or_else(|| corrupt(Damage::Missing))?;
+        let columns = Arc::new(decode(frame.value(), last_sequence).map_err(corrupt)?);
+        touched.segment(&columns);
+        self.cache.put(last_sequence, &columns);
+        Ok(columns)
+    }
+}
+
+/// Wanted rows of open segments.
+#[derive(Default)]
+struct OpenRows {
+    /// Ascending by sequence; taken from the end.
+    places: Vec<(u64, Arc<Columns>, u32)>,
+}
+
+impl OpenRows {
+    fn head(&self) -> Option<Head> {
+        self.places.last().map(|(sequence, ..)| Head::Row(*sequence))
+    }
+
+    fn add(&mut self, columns: &Arc<Columns>, filter: &RowFilter, touched: &mut Touched) {
+        touched.rows_examined += columns.row_count() as u64;
+        for at in (0..columns.row_count()).filter(|&at| columns.is_wanted(at, filter)) {
+            let place = u32::try_from(at).unwrap_or(u32::MAX);
+            self.places.push((columns.sequences[at], Arc::clone(columns), place));
+        }
+    }
+
+    fn take(&mut self, file: &MonthFile) -> Result<Option<Row>, StoreError> {
+        let Some((sequence, columns, at)) = self.places.pop() else { return Ok(None) };
+        let row = columns.row(at as usize);
+        row.map(Some)
+            .map_err(|damage| file.file.corrupt("segments", format!("row {sequence}"), damage))
+    }
+}
+
+/// The rows of one model in one month's file.
+pub(crate) struct ModelStream {
+    segments: Arc<SegmentReader>,
+    filter: Arc<RowFilter>,
+    model: ModelId,
+    spans: Rev<OwnedRange<(&'static str, u64), &'static [u8]>>,
+    /// The next segment, if its span was read already.
+    next_segment: Option<u64>,
+    rows: OpenRows,
+}
+
+impl ModelStream {
+    pub(crate) fn new(
+        snapshot: &MonthSnapshot,
+        segments: &Arc<SegmentReader>,
+        model: ModelId,
+        filter: &Arc<RowFilter>,
+    ) -> Result<Self, StoreError> {
+        let key = |sequence: u64| (model.as_str(), sequence);
+        // Those that end below the sequence, and the first that does not: it may begin below.
+        let spans = snapshot.read(|transaction| {
+            let table = transaction.open_table(SPANS)?;
+            let last = match table.range(key(filter.before)..=key(u64::MAX))?.next() {
+                Some(span) => span?.0.value().1,
+                None => u64::MAX,
+            };
+            Ok(table.range_owned(key(0)..=key(last))?)
+        })?;
+        Ok(Self {
+            segments: Arc::clone(segments),
+            filter: Arc::clone(filter),
+            model,
+            spans: spans.rev(),
+            next_segment: None,
+            rows: OpenRows::default(),
+        })
+    }
+
+    fn head(&mut self, touched: &mut Touched) -> Result<Option<Head>, StoreError> {
+        if let Some(head) = self.rows.head() {
+            return Ok(Some(head));
+        }
+        let file = &self.segments.file.file;
         while self.next_segment.is_none() {
-            let Some(posting) = self.postings.next() else { return Ok(None) };
-            let (key, frame) = posting.map_err(|source| self.file.file.failed(source.into()))?;
+            let Some(span) = self.spans.next() else { return Ok(None) };
+            let (key, frame) = span.map_err(|source| file.failed(source.into()))?;
             let key = key.value();
-            let (min_us, max_us) = open_posting(key, frame.value())
-                .map_err(|damage| self.file.file.corrupt("postings", format!("{key:?}"), damage))?;
-            if max_us >= self.filter.since_us && min_us <= self.filter.until_us {
-                self.next_segment = Some(key.2);
+            touched.entry(frame.value().len());
+            let span = open_span(key, frame.value())
+                .map_err(|damage| file.corrupt("spans", format!("{key:?}"), damage))?;
+            if span.max_us >= self.filter.since_us && span.min_us <= self.filter.until_us {
+                self.next_segment = Some(key.1);
             } else {
-                *skipped += 1;
+                touched.segments_skipped += 1;
             }
         }
         Ok(self.next_segment.map(|last| Head::Segment(last.min(self.filter.before - 1))))
     }
 
-    /// Opens the segment that [`Stream::head`] offered.
-    pub(crate) fn open_segment(&mut self) -> Result<(), StoreError> {
+    fn open_segment(&mut self, touched: &mut Touched) -> Result<(), StoreError> {
         let Some(last_sequence) = self.next_segment.take() else { return Ok(()) };
-        let frame = self
-            .segments
-            .get_owned(last_sequence)
-            .map_err(|source| self.file.file.failed(source.into()))?
-            .ok_or_else(|| self.corrupt(last_sequence, Damage::Missing))?;
-        let rows = segment::open(frame.value(), last_sequence)
-            .and_then(|body| segment::find_rows(body, &self.model, &self.filter))
-            .map_err(|damage| self.corrupt(last_sequence, damage))?;
-        self.open = Some(OpenSegment { last_sequence, frame, rows });
+        let columns = self.segments.read(last_sequence, touched)?;
+        if columns.model != self.model {
+            let key = last_sequence.to_string();
+            return Err(self.segments.file.file.corrupt("segments", key, Damage::Value));
+        }
+        self.rows.add(&columns, &self.filter, touched);
         Ok(())
     }
-
-    /// Takes the row that [`Stream::head`] offered.
-    pub(crate) fn take_row(&mut self) -> Result<Option<PredictionRecord>, StoreError> {
-        let Some(open) = &mut self.open else { return Ok(None) };
-        let Some(place) = open.rows.pop() else { return Ok(None) };
-        let last_sequence = open.last_sequence;
-        // The checksum was compared when the segment was opened, and its page is held since.
-        let body = open.frame.value().get(crate::envelope::HEADER_BYTES..).unwrap_or_default();
-        let record = segment::decode(body, place, &self.model)
-            .map_err(|damage| self.corrupt(last_sequence, damage))?;
-        Ok(Some(record))
-    }
-
-    fn corrupt(&self, last_sequence: u64, damage: Damage) -> StoreError {
-        self.file.file.corrupt("segments", last_sequence.to_string(), damage)
-    }
 }
 
-/// The postings of all segments that may have rows below `before`: those that end below it, and
-/// the first one that does not, which may have begun below it.
-fn postings_before(
-    postings: &Postings,
-    user: &str,
-    model: &ModelId,
-    before: u64,
-) -> Result<OwnedRange<PostingKey, &'static [u8]>, redb::Error> {
-    let key = |sequence: u64| (user, model.as_str(), sequence);
-    let last = match postings.range_owned(key(before)..=key(u64::MAX))?.next() {
-        Some(posting) => posting?.0.value().2,
-        None => u64::MAX,
-    };
-    Ok(postings.range_owned(key(0)..=key(last))?)
+/// The rows of one user in one month's file.
+pub(crate) struct UserStream {
+    segments: Arc<SegmentReader>,
+    filter: Arc<RowFilter>,
+    hash: u64,
+    runs: Rev<OwnedRange<(u8, u64), &'static [u8]>>,
+    /// The next run's last sequence and the user's segments in it.
+    next_run: Option<(u64, Vec<u64>)>,
+    rows: OpenRows,
 }
 
-/// The models that `user` has postings of, found by skipping from one to the next.
-fn models_of(
-    file: &MonthFile,
-    postings: &Postings,
-    user: &str,
-) -> Result<Vec<ModelId>, StoreError> {
-    let fail = |source: redb::StorageError| file.file.failed(source.into());
-    let mut models: Vec<ModelId> = Vec::new();
-    loop {
-        let after = models.last().map_or("", ModelId::as_str);
-        let bounds = (Bound::Excluded((user, after, u64::MAX)), Bound::Unbounded);
-        let next = postings.range_owned::<(&str, &str, u64)>(bounds).map_err(fail)?.next();
-        let Some(posting) = next else { return Ok(models) };
-        let (key, _) = posting.map_err(fail)?;
-        let (found, model, _) = key.value();
-        if found != user {
-            return Ok(models);
+impl UserStream {
+    pub(crate) fn new(
+        snapshot: &MonthSnapshot,
+        segments: &Arc<SegmentReader>,
+        user: &str,
+        filter: &Arc<RowFilter>,
+    ) -> Result<Self, StoreError> {
+        let hash = user_hash(user);
+        let key = |run: u64| (bucket_of(hash), run);
+        let runs = snapshot.read(|transaction| {
+            let table = transaction.open_table(USERS)?;
+            let last = match table.range(key(filter.before)..=key(u64::MAX))?.next() {
+                Some(run) => run?.0.value().1,
+                None => u64::MAX,
+            };
+            Ok(table.range_owned(key(0)..=key(last))?)
+        })?;
+        Ok(Self {
+            segments: Arc::clone(segments),
+            filter: Arc::clone(filter),
+            hash,
+            runs: runs.rev(),
+            next_run: None,
+            rows: OpenRows::default(),
+        })
+    }
+
+    fn head(&mut self, touched: &mut Touched) -> Result<Option<Head>, StoreError> {
+        if let Some(head) = self.rows.head() {
+            return Ok(Some(head));
         }
-        models.push(ModelId::new(model).map_err(|_| {
-            file.file.corrupt("postings", format!("{:?}", key.value()), Damage::Value)
-        })?);
+        let file = &self.segments.file.file;
+        while self.next_run.is_none() {
+            let Some(run) = self.runs.next() else { return Ok(None) };
+            let (key, frame) = run.map_err(|source| file.failed(source.into()))?;
+            let key = key.value();
+            touched.entry(frame.value().len());
+            let entries = open_users(key, frame.value())
+                .map_err(|damage| file.corrupt("users", format!("{key:?}"), damage))?;
+            let segments = segments_of(entries, self.hash, key.1);
+            if !segments.is_empty() {
+                self.next_run = Some((key.1, segments));
+            }
+        }
+        let last = self.next_run.as_ref().map(|(last, _)| *last);
+        Ok(last.map(|last| Head::Segment(last.min(self.filter.before - 1))))
     }
+
+    fn open_segments(&mut self, touched: &mut Touched) -> Result<(), StoreError> {
+        let Some((_, segments)) = self.next_run.take() else { return Ok(()) };
+        for last_sequence in segments {
+            let columns = self.segments.read(last_sequence, touched)?;
+            if self.filter.model.as_ref().is_none_or(|model| *model == columns.model) {
+                self.rows.add(&columns, &self.filter, touched);
+            }
+        }
+        self.rows.places.sort_unstable_by_key(|(sequence, ..)| *sequence);
+        Ok(())
+    }
+}
+
+fn segments_of(entries: &[[u8; USER_ENTRY_BYTES]], hash: u64, run: u64) -> Vec<u64> {
+    let start = entries.partition_point(|entry| user_entry(entry, run).0 < hash);
+    let found = entries[start..].iter().map(|entry| user_entry(entry, run));
+    found.take_while(|(of, _)| *of == hash).map(|(_, segment)| segment).collect()
 }

@@ -1,53 +1,39 @@
-//! Owns the writer thread's work: take a group, encode it, commit it month by month, tell the
-//! callers who wait, and try again what failed.
+//! Owns the writer thread's work: take a group, put it into the log, tell the callers who wait,
+//! and go on in the other log file when one is full.
 //!
-//! A failed commit never ends the thread. Callers who wait for it get the failure, and their rows
-//! are not tried again. Rows nobody waits for are kept and tried with every later group, or each
+//! A failed write never ends the thread. Callers who wait for it get the failure, and their rows
+//! are not tried again. Rows nobody waits for are kept and tried with the next group, or each
 //! [`RETRY_WAIT`]; they count against the queue's bound, so that a dead disk ends in refusals.
 //! Refuses to know redb. Bound: as the queue.
 
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use truststram_base::Clock;
-
+use crate::core::Core;
 use crate::error::{CommitFailure, StoreError};
-use crate::month::Month;
-use crate::month_files::MonthFiles;
+use crate::log::{Encoder, Log};
 use crate::queue::{Covers, Group, OnCommit, Pending, Queue, row_bytes};
-use crate::segment;
-use crate::stats::StoreCounters;
+use crate::row::Row;
 
 /// How long an idle writer waits before it tries failed rows again.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// The state of the writer thread.
 pub(crate) struct Writer {
+    pub(crate) core: Arc<Core>,
     pub(crate) queue: Arc<Queue>,
-    pub(crate) files: Arc<MonthFiles>,
-    pub(crate) counters: Arc<StoreCounters>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log: Log,
+    pub(crate) encoder: Encoder,
     /// The sequence of the next row.
     pub(crate) next_sequence: u64,
-    pub(crate) failed: Vec<Failed>,
-}
-
-/// Rows of one month whose commit failed.
-pub(crate) struct Failed {
-    month: Month,
-    /// What the file's `next_sequence` is if the commit reached the disk after all.
-    next_sequence: u64,
-    cause: CommitFailure,
-    rows: Vec<Pending>,
-}
-
-/// A month whose commit failed, with what [`Failed`] needs besides the rows.
-struct Failure {
-    month: Month,
-    next_sequence: u64,
-    cause: CommitFailure,
+    /// Rows in this turn of the log, and how many it may have.
+    pub(crate) turn_rows: usize,
+    pub(crate) turn_rows_max: usize,
+    /// Whether this thread moves frozen rows itself when it needs the other log file.
+    pub(crate) applies: bool,
+    /// Rows that nobody waits for and that could not be written.
+    pub(crate) failed: Vec<Pending>,
 }
 
 impl Writer {
@@ -57,158 +43,158 @@ impl Writer {
         loop {
             let idle_max = (!self.failed.is_empty()).then_some(RETRY_WAIT);
             let Some(mut group) = self.queue.next_group(spare, idle_max) else { break };
-            self.retry();
             self.commit_group(&mut group);
             spare = group;
         }
-        self.retry();
+        if !self.failed.is_empty() {
+            self.commit_group(&mut Group::default());
+        }
+        self.log.close();
     }
 
-    /// Commits `group`, tells who waits, and leaves it empty.
+    /// Commits `group` after the rows that failed before, tells who waits, and leaves it empty.
     fn commit_group(&mut self, group: &mut Group) {
-        let failures = self.commit_rows(&group.rows);
+        let failed_before = self.failed.len();
+        if failed_before > 0 {
+            let mut rows = std::mem::take(&mut self.failed);
+            rows.append(&mut group.rows);
+            group.rows = rows;
+        }
+        let total = group.rows.len();
+        let (written, failure) = self.write(&mut group.rows);
+        let mut checkpoints = Vec::new();
         for ack in group.acks.drain(..) {
-            let result = match self.failure(&ack.covers, &group.rows, &failures) {
-                Some(cause) => Err(cause.clone()),
-                None => Ok(()),
+            let (needed, is_checkpoint) = match ack.covers {
+                Covers::Rows(range) => (failed_before + range.end, false),
+                Covers::Everything => (total, false),
+                Covers::Checkpoint => (total, true),
             };
-            notify(ack.on_commit, result);
+            match &failure {
+                Some(failure) if needed > written => notify(ack.on_commit, Err(failure.clone())),
+                _ if is_checkpoint => checkpoints.push(ack.on_commit),
+                _ => notify(ack.on_commit, Ok(())),
+            }
         }
-        if failures.is_empty() {
-            self.release(&group.rows);
-            group.rows.clear();
-        } else {
-            self.keep_failed(group, failures);
+        self.keep_failed(&mut group.rows);
+        for on_commit in checkpoints {
+            let result = if self.turn_rows > 0 { self.switch() } else { Ok(()) };
+            notify(on_commit, result.map_err(CommitFailure::new));
         }
     }
 
-    /// One transaction per month; returns the months that failed.
-    fn commit_rows(&mut self, rows: &[Pending]) -> Vec<Failure> {
-        let records = rows.iter().map(|row| &row.record);
-        let by_month = segment::encode(records, &mut self.next_sequence);
-        let next_sequence = self.next_sequence;
-        let mut failures = Vec::new();
-        for (month, segments) in by_month {
-            let row_count = segments.iter().map(|segment| u64::from(segment.row_count)).sum();
-            let start_us = self.clock.monotonic_us();
-            match self.files.month(month).commit(&segments, next_sequence) {
-                Ok(()) => {
-                    let counters = &self.counters;
-                    counters.commit_us.observe(self.clock.monotonic_us().saturating_sub(start_us));
-                    counters.rows_per_commit.observe(row_count);
-                    counters.rows_committed.add(row_count);
-                    counters.commits.add(1);
+    /// Writes rows entry by entry until one fails. Written rows are taken off the front; returns
+    /// how many those are.
+    fn write(&mut self, rows: &mut Vec<Pending>) -> (usize, Option<CommitFailure>) {
+        let mut written = 0;
+        let mut failure = None;
+        while written < rows.len() {
+            self.encoder.start();
+            let fits = |row: &&Pending| self.encoder.push(&row.record);
+            let count = rows[written..].iter().take_while(fits).count();
+            let start_us = self.core.clock.monotonic_us();
+            if let Err(error) = self.write_entry() {
+                self.core.counters.commit_failures.add(1);
+                if self.failed.is_empty() {
+                    tracing::error!(%error, rows = rows.len() - written, "cannot commit rows");
                 }
-                Err(error) => {
-                    self.counters.commit_failures.add(1);
-                    if self.failed.is_empty() {
-                        tracing::error!(%error, rows = row_count, "cannot commit predictions");
-                    }
-                    failures.push(Failure {
-                        month,
-                        next_sequence,
-                        cause: CommitFailure::new(error),
-                    });
-                }
+                failure = Some(CommitFailure::new(error));
+                break;
             }
+            let counters = &self.core.counters;
+            counters.commit_us.observe(self.core.clock.monotonic_us().saturating_sub(start_us));
+            counters.rows_per_commit.observe(count as u64);
+            counters.rows_committed.add(count as u64);
+            counters.commits.add(1);
+            written += count;
         }
-        failures
+        self.show(rows, written);
+        (written, failure)
     }
 
-    fn failure<'a>(
-        &'a self,
-        covers: &Covers,
-        rows: &[Pending],
-        failures: &'a [Failure],
-    ) -> Option<&'a CommitFailure> {
-        match covers {
-            Covers::Rows(range) => {
-                let touches = |failure: &&Failure| has_month(rows, range, failure.month);
-                failures.iter().find(touches).map(|failure| &failure.cause)
-            }
-            Covers::Everything => {
-                let kept = self.failed.iter().map(|failed| &failed.cause);
-                failures.iter().map(|failure| &failure.cause).chain(kept).next()
-            }
-        }
+    /// Makes the first rows visible and takes them out.
+    fn show(&mut self, rows: &mut Vec<Pending>, count: usize) {
+        let bytes = rows[..count].iter().map(|row| row_bytes(&row.record)).sum();
+        let mut sequence = self.next_sequence - count as u64;
+        let shown = rows.drain(..count).map(|row| {
+            let row = Arc::new(Row { sequence, record: row.record });
+            sequence += 1;
+            row
+        });
+        self.core.memory.push(shown);
+        self.queue.release(count, bytes);
     }
 
-    fn keep_failed(&mut self, group: &mut Group, failures: Vec<Failure>) {
-        let mut kept: Vec<Failed> = failures
-            .into_iter()
-            .map(|Failure { month, next_sequence, cause }| Failed {
-                month,
-                next_sequence,
-                cause,
-                rows: Vec::new(),
-            })
-            .collect();
-        let mut settled = Vec::new();
-        for row in group.rows.drain(..) {
-            let month = Month::of(row.record.timestamp_us);
-            match kept.iter_mut().find(|failed| failed.month == month) {
-                Some(failed) if !row.durable => failed.rows.push(row),
-                _ => settled.push(row),
-            }
+    /// Writes the encoder's entry, in the other file if this one is full.
+    fn write_entry(&mut self) -> Result<(), StoreError> {
+        let count = self.encoder.row_count() as usize;
+        let is_full = self.turn_rows > 0 && self.turn_rows + count > self.turn_rows_max;
+        if is_full || !self.log.has_room_for(&self.encoder) {
+            self.switch()?;
         }
-        self.release(&settled);
-        self.failed.extend(kept.into_iter().filter(|failed| !failed.rows.is_empty()));
+        self.log.append(&mut self.encoder, self.next_sequence)?;
+        self.next_sequence += count as u64;
+        self.turn_rows += count;
+        Ok(())
     }
 
-    /// Tries every failed commit again, in order, until its month fails again. A commit that
-    /// failed at its last step may be on disk: the reopened file tells by its `next_sequence`.
-    fn retry(&mut self) {
-        let mut dead: Vec<Month> = Vec::new();
-        for mut failed in std::mem::take(&mut self.failed) {
-            if dead.contains(&failed.month) {
-                self.failed.push(failed);
-                continue;
-            }
-            match self.files.month(failed.month).next_sequence() {
-                Ok(on_disk) if on_disk >= failed.next_sequence => {
-                    let row_count = u64::try_from(failed.rows.len()).unwrap_or(u64::MAX);
-                    self.counters.rows_committed.add(row_count);
-                    self.release(&failed.rows);
-                    continue;
-                }
-                Ok(_) => match self.commit_rows(&failed.rows).pop() {
-                    None => {
-                        self.release(&failed.rows);
-                        continue;
-                    }
-                    Some(Failure { next_sequence, cause, .. }) => {
-                        (failed.next_sequence, failed.cause) = (next_sequence, cause);
-                    }
-                },
-                Err(error) => failed.cause = CommitFailure::new(error),
-            }
-            dead.push(failed.month);
-            self.failed.push(failed);
-        }
+    /// Goes on in the other log file once its rows are in month files, and freezes the rows of
+    /// this one.
+    fn switch(&mut self) -> Result<(), StoreError> {
+        self.await_frozen()?;
+        self.log.switch(self.next_sequence)?;
+        self.turn_rows = 0;
+        self.core.memory.freeze();
+        self.core.applying.lock().is_pending = true;
+        self.core.applying.notify();
+        Ok(())
     }
 
-    fn release(&self, rows: &[Pending]) {
-        self.queue.release(rows.len(), rows.iter().map(|row| row_bytes(&row.record)).sum());
+    /// Returns when no rows are frozen, or with the reason why they cannot be moved.
+    fn await_frozen(&self) -> Result<(), StoreError> {
+        if self.applies && self.core.applying.lock().is_pending {
+            return self.core.apply_frozen();
+        }
+        let mut state = self.core.applying.lock();
+        while state.is_pending {
+            if let Some(failure) = &state.failure {
+                return Err(StoreError::NotCommitted(failure.clone()));
+            }
+            if state.is_closing {
+                return Err(StoreError::Closed);
+            }
+            state = self.core.applying.wait(state, None);
+        }
+        Ok(())
+    }
+
+    /// Keeps the rows that nobody waits for.
+    fn keep_failed(&mut self, rows: &mut Vec<Pending>) {
+        let (mut count, mut bytes) = (0, 0);
+        for row in rows.drain(..) {
+            if row.durable {
+                count += 1;
+                bytes += row_bytes(&row.record);
+            } else {
+                self.failed.push(row);
+            }
+        }
+        if count > 0 {
+            self.queue.release(count, bytes);
+        }
     }
 }
 
 impl Drop for Writer {
     /// Runs at the end of the thread, also when a panic below ends it: nobody waits for ever, and
-    /// what is lost is counted.
+    /// rows that are still here are counted as lost.
     fn drop(&mut self) {
         let group = self.queue.abandon();
-        let kept: usize = self.failed.iter().map(|failed| failed.rows.len()).sum();
-        let lost = kept + group.rows.iter().filter(|row| !row.durable).count();
-        self.counters.rows_lost.add(u64::try_from(lost).unwrap_or(u64::MAX));
+        let lost = self.failed.len() + group.rows.iter().filter(|row| !row.durable).count();
+        self.core.counters.rows_lost.add(u64::try_from(lost).unwrap_or(u64::MAX));
         for ack in group.acks {
             notify(ack.on_commit, Err(CommitFailure::new(StoreError::Closed)));
         }
     }
-}
-
-fn has_month(rows: &[Pending], range: &Range<usize>, month: Month) -> bool {
-    let rows = rows.get(range.clone()).unwrap_or_default();
-    rows.iter().any(|row| Month::of(row.record.timestamp_us) == month)
 }
 
 /// A caller's code runs here; its panic must not end the writer.
