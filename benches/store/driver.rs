@@ -1,4 +1,4 @@
-//! The store's own side of `benches/store.sh`: durable inserts, the load, the newest rows, the view.
+//! The store's own side of `benches/store.sh`: durable inserts, the load, newest rows, the view.
 //!
 //! Owns the command line and the printing: one JSON object a line, each a set of named figures.
 //! Refuses to know the peers and whether a figure is good; `run.py` and `report.py` do.

@@ -3,11 +3,12 @@
 //! Refuses to know how the store gathers commits. Bound: one row in flight per client; times of
 //! every row in memory, 8 bytes each.
 
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use truststram_base::{Clock, SystemClock};
+use truststram_machine::ThreadSpec;
 use truststram_store::{CommitFailure, Store};
 
 use crate::arguments::Arguments;
@@ -19,27 +20,26 @@ use crate::{Outcome, figures};
 /// # Errors
 /// If a row is refused or not committed.
 pub fn run(arguments: &Arguments) -> Outcome {
-    let workload = Workload::of(arguments)?;
+    let workload = Arc::new(Workload::of(arguments)?);
     let clients: u64 = arguments.number("clients")?;
     let limit = Duration::from_secs_f64(arguments.number("seconds")?);
-    let store = crate::open(arguments.path("directory")?)?;
+    let store = Arc::new(crate::open(arguments.path("directory")?)?);
     let cpu_before = figures::cpu_seconds()?;
     let begun = Instant::now();
-    let run = |client| client_loop(&store, &workload, client, clients, begun + limit);
-    let run = &run;
-    let results: Vec<Result<Vec<u64>, String>> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..clients).map(|client| scope.spawn(move || run(client))).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err("a client panicked".to_owned())))
-            .collect()
-    });
+    let mut threads = Vec::new();
+    for client in 0..clients {
+        let (store, workload) = (Arc::clone(&store), Arc::clone(&workload));
+        let spec = ThreadSpec { name: format!("client-{client}"), ..ThreadSpec::default() };
+        threads.push(truststram_machine::spawn(spec, move |_placement| {
+            client_loop(&store, &workload, client, clients, begun + limit)
+        })?);
+    }
+    let mut times_ns = Vec::new();
+    for thread in threads {
+        times_ns.extend(thread.join()??);
+    }
     let seconds = begun.elapsed().as_secs_f64();
     let cpu = figures::cpu_seconds()? - cpu_before;
-    let mut times_ns = Vec::new();
-    for result in results {
-        times_ns.extend(result?);
-    }
     let commits = store.stats().commits;
     store.close()?;
     let rows = times_ns.len() as f64;

@@ -7,30 +7,28 @@ own; its colours follow the reader's choice of light or dark.
 import math
 from html import escape
 
-WIDTH, HEIGHT = 860, 660
+WIDTH, HEIGHT = 860, 690
 LEFT, RIGHT = 84, 24
 PANEL_HEIGHT = 220
-TOPS = [86, 376]
+TOPS = [86, 406]
 TICK_COUNT_MAX = 6
-# Colour and dash per system: they differ also where colours look alike. From the palette of
-# Okabe and Ito, which people with any colour vision can tell apart.
-LINES = {
-    "truststram": ("#0072b2", ""),
-    "postgres_plain": ("#d55e00", "7 3"),
-    "postgres_gin": ("#cc79a7", "2 3"),
-    "sqlite": ("#009e73", "10 3 2 3"),
-}
+# The dash per system, so that lines differ also where colours look alike. The colours below are
+# from the palette of Okabe and Ito, which people with any colour vision can tell apart.
+DASHES = {"truststram": "", "postgres_plain": "7 3", "postgres_gin": "2 3", "sqlite": "10 3 2 3"}
 STYLE = """
   .paper { fill: #ffffff; } .ink { fill: #1f2328; } .faint { fill: #59636e; }
   .grid { stroke: #d1d9e0; stroke-width: 1; } .axis { stroke: #59636e; stroke-width: 1; }
-  .curve { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
-  text { font: 13px system-ui, "DejaVu Sans", sans-serif; } .title { font-size: 15px;
-    font-weight: 600; }
+  .truststram { color: #0072b2; } .postgres_plain { color: #d55e00; }
+  .postgres_gin { color: #cc79a7; } .sqlite { color: #009e73; }
+  .curve { fill: none; stroke: currentColor; stroke-width: 2.2; stroke-linejoin: round; }
+  .dot { fill: currentColor; }
+  text { font: 13px system-ui, "DejaVu Sans", sans-serif; }
+  .title { font-size: 15px; font-weight: 600; }
   @media (prefers-color-scheme: dark) {
     .paper { fill: #0d1117; } .ink { fill: #e6edf3; } .faint { fill: #9198a1; }
     .grid { stroke: #2d333b; } .axis { stroke: #9198a1; }
-    .postgres_plain { stroke: #e8833a; } .truststram { stroke: #4aa3df; }
-    .postgres_gin { stroke: #dd9cc0; } .sqlite { stroke: #2dbb93; }
+    .truststram { color: #4aa3df; } .postgres_plain { color: #e8833a; }
+    .postgres_gin { color: #dd9cc0; } .sqlite { color: #2dbb93; }
   }
 """
 
@@ -64,9 +62,8 @@ def legend(keys: list[str], titles: dict[str, str]) -> list[str]:
     """A sample of each line with its name, in one row."""
     parts, x = [], float(LEFT)
     for key in keys:
-        colour, dash = LINES[key]
         parts.append(f'<line class="curve {key}" x1="{x:.0f}" x2="{x + 34:.0f}" y1="28" y2="28"'
-                     f' stroke="{colour}" stroke-dasharray="{dash}"/>')
+                     f' stroke-dasharray="{DASHES[key]}"/>')
         parts.append(f'<text class="ink" x="{x + 42:.0f}" y="32">{escape(titles[key])}</text>')
         x += 72 + 7.5 * len(titles[key])
     return parts
@@ -91,6 +88,7 @@ def panel(top: int, title: str, lines: dict[str, list[tuple[float, float]]], row
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="faint" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">'
                      f"{tick:,.0f}</text>")
+    unit, unit_name = (1e6, "millions") if rows_max >= 2e6 else (1e3, "thousands")
     for tick in linear_ticks(rows_max):
         if tick > rows_max:
             continue
@@ -98,19 +96,18 @@ def panel(top: int, title: str, lines: dict[str, list[tuple[float, float]]], row
         parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}"'
                      f' y2="{bottom + 5}"/>')
         parts.append(f'<text class="faint" x="{x:.1f}" y="{bottom + 20}" text-anchor="middle">'
-                     f"{short(tick)}</text>")
+                     f"{tick / unit:g}</text>")
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
     parts.append(f'<text class="faint" x="{(LEFT + right) / 2:.0f}" y="{bottom + 40}"'
-                 ' text-anchor="middle">rows loaded</text>')
+                 f' text-anchor="middle">rows loaded, {unit_name}</text>')
     for key, points in lines.items():
-        colour, dash = LINES[key]
         path = " ".join(f"{x_of(rows):.1f},{y_of(value):.1f}" for rows, value in points)
-        parts.append(f'<polyline class="curve {key}" points="{path}" stroke="{colour}"'
-                     f' stroke-dasharray="{dash}"/>')
+        parts.append(f'<polyline class="curve {key}" points="{path}"'
+                     f' stroke-dasharray="{DASHES[key]}"/>')
         # The end of a line shows where a load stopped, and a load of one step.
         rows, value = points[-1]
-        parts.append(f'<circle class="{key}" cx="{x_of(rows):.1f}" cy="{y_of(value):.1f}" r="3"'
-                     f' fill="{colour}" stroke="{colour}"/>')
+        parts.append(f'<circle class="dot {key}" cx="{x_of(rows):.1f}" cy="{y_of(value):.1f}"'
+                     ' r="3"/>')
     return parts
 
 
@@ -133,10 +130,3 @@ def logarithmic_ticks(lines: dict[str, list[tuple[float, float]]]) -> list[float
     above = min(tick for tick in candidates if tick >= max(values))
     return [tick for tick in candidates if below <= tick <= above] if above > below else [
         below, below * 10]
-
-
-def short(rows: float) -> str:
-    """Rows in thousands or millions."""
-    if rows >= 1e6:
-        return f"{rows / 1e6:g} million"
-    return f"{rows / 1e3:g} thousand" if rows >= 1e3 else f"{rows:g}"

@@ -1,8 +1,8 @@
 """Owns PostgreSQL's side: a cluster with the guide's settings, loaded by COPY, asked by pgbench.
 
-Refuses to know the other systems. It has two databases in one cluster: `plain` has the guide's
-B-tree indexes, `gin` its GIN index on features as well. Bound: every start has a limit in seconds;
-pgbench has two threads.
+Refuses to know the other systems. There are two: `plain` has the guide's B-tree indexes, `gin` its
+GIN index on features as well, each in a cluster of its own so that no background work of one falls
+into the other's turn. Bound: every start has a limit in seconds; pgbench has two threads.
 """
 
 import os
@@ -23,14 +23,15 @@ AS_POSTGRES = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-
 COPY = "COPY predictions (request_id, model_id, user_id, timestamp, features, result, confidence)"
 GIN_INDEX = "CREATE INDEX idx_predictions_features_gin ON predictions USING gin (features)"
 REFRESH = "REFRESH MATERIALIZED VIEW CONCURRENTLY mv_model_performance"
-DATABASES = ["plain", "gin"]
+SENT_DIGITS = 16
+"""Single inserts send the features of so many digits in turn; pgbench needs a script for each."""
 
 
 class Cluster:
-    """One server with both databases."""
+    """One server with one database of ours."""
 
-    def __init__(self, digits: Path, work: Path):
-        self.digits, self.work, self.directory = digits, work, work / "pg"
+    def __init__(self, name: str, work: Path):
+        self.name, self.work, self.directory = name, work, work / f"pg_{name}"
         self.server: Server | None = None
         self.bin = max(Path("/usr/lib/postgresql").glob("*/bin"),
                        key=lambda path: int(path.parent.name))
@@ -51,38 +52,30 @@ class Cluster:
         })
         with (self.directory / "postgresql.conf").open("a") as configuration:
             configuration.write("include 'guide.conf'\n")
-        self.server = Server("postgres", [*AS_POSTGRES, str(self.bin / "postgres"),
-                                          "-D", str(self.directory)],
+        self.server = Server(f"postgres_{self.name}", [*AS_POSTGRES, str(self.bin / "postgres"),
+                                                          "-D", str(self.directory)],
                              all_cores(), self.work, stop_signal=signal.SIGINT)
         ready = [str(self.bin / "pg_isready"), "-q", "-h", str(self.directory)]
         self.server.wait_ready(lambda: subprocess.run(ready, check=False).returncode == 0,
                                START_LIMIT_SECONDS)
 
-    def connection(self, database: str) -> list:
+    def connection(self, database: str = "bench") -> list:
         """How programs reach a database."""
         return ["-h", self.directory, "-U", "postgres", "-d", database]
 
-    def psql(self, database: str, *statements: str) -> str:
+    def psql(self, *statements: str, database: str = "bench") -> str:
         """Runs statements, each by itself, and returns what they print."""
         words = [word for statement in statements for word in ("-c", statement)]
         return checked([self.bin / "psql", *self.connection(database), "-v", "ON_ERROR_STOP=1",
                         "-qAt", *words])
 
-    def create(self, database: str) -> None:
-        """Makes a database anew, with the tables and the digits that inserts draw from."""
-        self.psql("postgres", f"DROP DATABASE IF EXISTS {database}", f"CREATE DATABASE {database}")
-        checked([self.bin / "psql", *self.connection(database), "-v", "ON_ERROR_STOP=1", "-qAt",
+    def create(self, has_gin: bool) -> None:
+        """Makes the database anew."""
+        self.psql("DROP DATABASE IF EXISTS bench", "CREATE DATABASE bench", database="postgres")
+        checked([self.bin / "psql", *self.connection(), "-v", "ON_ERROR_STOP=1", "-qAt",
                  "-f", HERE / "schema.sql"])
-        if database == "gin":
-            self.psql(database, GIN_INDEX)
-        lines = []
-        for line in self.digits.read_text().split():
-            *features, label = line.split(",")
-            lines.append(f"[{','.join(features)}]\t{label}\n")
-        subprocess.run([self.bin / "psql", *self.connection(database), "-qAt", "-c",
-                        "COPY digits (features, class) FROM STDIN"],
-                       input="".join(lines), text=True, check=True)
-        self.psql(database, "VACUUM ANALYZE digits", "ANALYZE models")
+        if has_gin:
+            self.psql(GIN_INDEX)
 
     def cpu_seconds(self) -> float:
         """CPU time of the server with all its processes, ended ones included."""
@@ -94,22 +87,31 @@ class Cluster:
 
 
 class Postgres:
-    """One database of the cluster, as a system of the comparison."""
+    """One cluster, as a system of the comparison."""
 
-    def __init__(self, cluster: Cluster, rows_source, database: str):
-        self.cluster, self.rows_source, self.database = cluster, rows_source, database
-        self.key = f"postgres_{database}"
-        self.title = "PostgreSQL" if database == "plain" else "PostgreSQL, GIN"
+    def __init__(self, rows_source, digits: Path, work: Path, has_gin: bool):
+        name = "gin" if has_gin else "plain"
+        self.cluster, self.rows_source = Cluster(name, work), rows_source
+        self.digits, self.has_gin = digits, has_gin
+        self.key = f"postgres_{name}"
+        self.title = "PostgreSQL, GIN" if has_gin else "PostgreSQL"
+        self.insert_words: list[str] = []
 
     def start(self) -> None:
-        """Begins without data; the first of the two starts the server."""
-        if not self.cluster.server:
-            self.cluster.start()
+        """Starts the server without data, and writes a script per digit that inserts send."""
+        self.cluster.start()
         self.clear()
+        template = (HERE / "insert.sql").read_text()
+        for number, line in enumerate(self.digits.read_text().split()[:SENT_DIGITS]):
+            *features, _ = line.split(",")
+            script = self.cluster.directory / f"insert_{number}.sql"
+            script.write_text(template.replace("@features@", f"features_{number}"))
+            self.insert_words += ["-f", str(script), "-D",
+                                  f"features_{number}=[{','.join(features)}]"]
 
     def clear(self) -> None:
         """Removes all rows."""
-        self.cluster.create(self.database)
+        self.cluster.create(self.has_gin)
 
     def freeze(self) -> None:
         """Stops all processes, so that background work leaves the cores to the others."""
@@ -125,27 +127,27 @@ class Postgres:
             self.cluster.server.stop()
 
     def psql(self, *statements: str) -> str:
-        """Runs statements in this database."""
-        return self.cluster.psql(self.database, *statements)
+        """Runs statements in the database."""
+        return self.cluster.psql(*statements)
 
-    def pgbench(self, script: str, clients: int, *words: str) -> dict:
+    def pgbench(self, clients: int, *words: str) -> dict:
         """One run of pgbench: rates, latencies from its log of every transaction, CPU times."""
-        prefix = self.cluster.work / "pgbench_log"
+        prefix = self.cluster.work / f"{self.key}.log"
         cpu_before = self.cluster.cpu_seconds()
         output, client_cpu, elapsed = run_counted(
-            [self.cluster.bin / "pgbench", *self.cluster.connection(self.database)[:4], "-n",
+            [self.cluster.bin / "pgbench", "-h", self.cluster.directory, "-U", "postgres", "-n",
              "-M", "prepared", "-c", clients, "-j", min(PGBENCH_THREADS, clients), "-l",
-             f"--log-prefix={prefix}", "-f", HERE / script, *words, self.database])
+             f"--log-prefix={prefix}", *words, "bench"])
         server_cpu = self.cluster.cpu_seconds() - cpu_before
         times_us = []
-        for path in self.cluster.work.glob("pgbench_log.*"):
+        for path in self.cluster.work.glob(f"{self.key}.log.*"):
             with path.open() as log:
                 times_us += [float(line.split()[2]) for line in log]
             path.unlink()
         rate = re.search(r"^tps = ([0-9.]+)", output, re.MULTILINE)
         failed = re.search(r"number of failed transactions: ([0-9]+)", output)
         if not (rate and times_us) or (failed and int(failed.group(1))):
-            raise BenchError(f"pgbench {script}: no result or failed transactions:\n{output}")
+            raise BenchError(f"pgbench {words[:2]}: no result or failed transactions:\n{output}")
         threads = min(PGBENCH_THREADS, clients)
         return {"rows": len(times_us), "seconds": elapsed, "rows_per_s": float(rate.group(1)),
                 "p50_us": percentile(times_us, 0.5), "p99_us": percentile(times_us, 0.99),
@@ -153,16 +155,20 @@ class Postgres:
                 "client_cpu_us_per_row": client_cpu / len(times_us) * 1e6,
                 "client_thread_busy": client_cpu / elapsed / threads}
 
+    def script(self, name: str, count: int) -> dict:
+        """One client that runs a script of this folder so many times."""
+        return self.pgbench(1, "-t", str(count), "-f", str(HERE / name))
+
     def insert(self, clients: int, seconds: float) -> dict:
         """One window of single inserts, each a transaction of its own."""
-        return self.pgbench("insert.sql", clients, "-T", str(max(1, round(seconds))))
+        return self.pgbench(clients, "-T", str(max(1, round(seconds))), *self.insert_words)
 
     def load(self, first: int, rows: int) -> dict:
         """One step of the load: one COPY, fed by the driver."""
         began, cpu_before = time.monotonic(), self.cluster.cpu_seconds()
         source = self.rows_source(first, rows, "copy")
         _, client_cpu, _ = run_counted(
-            [self.cluster.bin / "psql", *self.cluster.connection(self.database), "-v",
+            [self.cluster.bin / "psql", *self.cluster.connection(), "-v",
              "ON_ERROR_STOP=1", "-qAt", "-c", f"{COPY} FROM STDIN"], stdin=source.stdout)
         source.stdout.close()
         if source.wait():
@@ -182,9 +188,9 @@ class Postgres:
 
     def newest(self, queries: int) -> dict:
         """The latency of the newest hundred of random models, one client on the Unix socket."""
-        self.pgbench("newest.sql", 1, "-t", "200")
-        result = self.pgbench("newest.sql", 1, "-t", str(queries))
-        without = self.pgbench("newest_without_features.sql", 1, "-t", str(queries))
+        self.script("newest.sql", 200)
+        result = self.script("newest.sql", queries)
+        without = self.script("newest_without_features.sql", queries)
         return {**result, "without_features_p50_us": without["p50_us"]}
 
     def newest_ids(self) -> list[list[str]]:
@@ -196,12 +202,12 @@ class Postgres:
 
     def view(self, reads: int) -> dict:
         """The time of one refresh and of reading the view after it."""
-        output = checked([self.cluster.bin / "psql", *self.cluster.connection(self.database),
+        output = checked([self.cluster.bin / "psql", *self.cluster.connection(),
                           "-v", "ON_ERROR_STOP=1", "-c", "\\timing on", "-c", REFRESH])
         taken = re.search(r"^Time: ([0-9.]+) ms", output, re.MULTILINE)
         if not taken:
             raise BenchError(f"psql gave no time of the refresh:\n{output}")
-        read = self.pgbench("view.sql", 1, "-t", str(reads))
+        read = self.script("view.sql", reads)
         counted = int(self.psql("SELECT sum(total_predictions) FROM mv_model_performance"))
         return {"rows": counted, "refresh_seconds": float(taken.group(1)) / 1e3,
                 "read_p50_us": read["p50_us"],

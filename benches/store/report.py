@@ -1,7 +1,7 @@
 """Owns what a finished run says: the tables, the reaches, the warnings; and writes the three files.
 
-Refuses to know how the figures came about, and drawing (plot.py). Bound: text of at most 100 columns
-or so, one JSON document with every window in it, one SVG.
+Refuses to know how the figures came about, and drawing (plot.py). Bound: text of at most some
+hundred columns, one JSON document with every window in it, one SVG.
 """
 
 import json
@@ -16,20 +16,22 @@ LOAD_AVERAGE_DISTURBED = 0.5
 PEERS = ["truststram", "postgres_plain", "postgres_gin", "sqlite"]
 
 NOTES = [
-    "A row: request id, model (20), user (100,000, the n-th 1/n as frequent as the first), time, 64",
-    "features (a digit), class, confidence. Acknowledged means synced: truststram's callback comes",
-    "after fsync, PostgreSQL has synchronous_commit=on, SQLite WAL with synchronous=FULL.",
+    "A row: request id, model (20), user (100,000, the n-th 1/n as frequent as the first), time,",
+    "64 features (a digit), class, confidence. Acknowledged means synced: truststram's callback",
+    "comes after fsync, PostgreSQL has synchronous_commit=on, SQLite WAL with synchronous=FULL.",
     "PostgreSQL has the guide's settings (its shares of this machine's memory) and B-tree indexes;",
     "'GIN' has its index on features as well. Reaches are taken against PostgreSQL without GIN, as",
-    "truststram has no index on feature values. One cluster, not pinned; frozen (SIGSTOP) in the turns",
-    "of the others. In its favour: integer ids where truststram keeps texts, no partitions to route",
-    "rows to, no index on request ids, features of single inserts read from a table in the server",
-    "instead of sent and parsed, one COPY per step, the write-ahead log not counted as its space.",
-    "Single inserts and reads of PostgreSQL: pgbench -M prepared over the Unix socket, two threads;",
-    "its CPU is that of all server processes, without pgbench. truststram: one thread per client in",
-    "the store's process, their CPU included. SQLite: one writer, as it allows no more, from Python,",
-    "with a page cache of 256 MiB and one transaction per 50,000 rows of the load; making rows is not",
-    "counted as its time. Space is what files occupy; truststram's and SQLite's is of all their files.",
+    "truststram has no index on feature values. A cluster for each, not pinned to cores, frozen",
+    "(SIGSTOP) in the turns of others. In its favour: integer ids where truststram keeps texts, no",
+    "partitions to route rows to, no index on request ids, one COPY per step, its write-ahead log",
+    "not counted as space. Its single inserts and reads: pgbench -M prepared over the Unix socket,",
+    "two threads, features as text parameters (16 digits in turn; parsing them is not dearer than",
+    "a look-up in the server); its CPU is that of all its processes, without pgbench's. SQLite has",
+    "no materialised views: its figure is the aggregation itself. truststram: one thread per",
+    "client in the store's process, their CPU included. SQLite: one writer, as it allows no more,",
+    "from Python, with a page cache of 256 MiB and one transaction per 50,000 rows of the load;",
+    "making rows is not counted as its time. Space is what files occupy; truststram's and SQLite's",
+    "is of all their files.",
 ]
 
 
@@ -69,7 +71,9 @@ def insert_table(windows: dict, titles: dict) -> list[str]:
                  ["  rows/s", *cells("rows_per_s")],
                  ["  p50, ms", *cells("p50_us", "{:,.2f}", 1e-3)],
                  ["  p99, ms", *cells("p99_us", "{:,.2f}", 1e-3)],
-                 ["  CPU us per row", *cells("cpu_us_per_row", "{:,.1f}")]]
+                 ["  CPU us per row", *cells("cpu_us_per_row", "{:,.1f}")],
+                 ["  rows per commit", *cells("rows_per_commit", "{:.1f}")],
+                 ["  cores busy, %", *cells("machine_busy", "{:.0f}", 100.0)]]
     return table(rows)
 
 
@@ -111,8 +115,8 @@ def read_table(newest: dict, views: dict, titles: dict) -> list[str]:
 
 
 def reaches(found: dict) -> list[dict]:
-    """What the project set out to reach, each with its figure and whether it is kept; `kept` is none
-    where a figure is missing."""
+    """What the project set out to reach, each with its figure and whether it is kept; `kept` is
+    none where a figure is missing."""
     result = []
 
     def add(what: str, value: float | None, bound: float, text: str, at_least: bool = True):
@@ -202,13 +206,15 @@ def text(found: dict) -> str:
         "Prediction rows: durable inserts, growth, the newest of a model, the performance view.",
         f"{host['cpu']}, {host['cores']} cores, {host['memory_gib']} GiB, Linux {host['kernel']};"
         f" {', '.join(found['versions'])}; all on one disk.",
-        f"{settings['rounds']} rounds, systems in turn in each; windows of {settings['seconds']:g} s;"
-        " median (least-greatest).",
+        f"{settings['rounds']} rounds, systems in turn in each; windows of"
+        f" {settings['seconds']:g} s; median (least-greatest).",
         f"The disk: {spread(found['floor'], 'syncs_per_s')} overwrites of 4 KiB with fdatasync per"
         f" second, one after the other; p99 {spread(found['floor'], 'p99_us', '{:,.0f}')} us.",
         "", "Reach:", *(f"  {line}" for line in reach_lines(found)),
-        "", "Single durable inserts into empty stores:", *insert_table(found["insert_small"], titles),
-        "", "Single durable inserts after the load:", *insert_table(found["insert_large"], titles),
+        "", "Single durable inserts into empty stores:",
+        *insert_table(found["insert_small"], titles),
+        "", "Single durable inserts after the load:",
+        *insert_table(found["insert_large"], titles),
         "", f"The load, in steps of {settings['step']:,} rows, indexes in place:",
         *load_table(found["load"], titles),
         "", "Reads after the load:", *read_table(found["newest"], found["view"], titles),

@@ -1,7 +1,7 @@
 """Owns the run: start the systems, insert, load, check that they hold the same rows, read, report.
 
-Refuses to know how a system works (its *_peer.py) and what a figure is worth (report.py). Bound: the
-rounds, the rows and the seconds of the command line; every load has a time budget. Called by
+Refuses to know how a system works (its *_peer.py) and what a figure is worth (report.py). Bound:
+the rounds, rows and seconds of the command line; every load has a time budget. Called by
 benches/store.sh, which installs what this needs; only the standard library is used here.
 """
 
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import report
-from postgres_peer import Cluster, Postgres
+from postgres_peer import Postgres
 from shared import ROOT, BenchError, machine, machine_busy_seconds, say
 from sqlite_peer import Sqlite
 from truststram_peer import TrustStram
@@ -79,9 +79,8 @@ class Run:
         base_us = time.time_ns() // 1_000 - interval_us * arguments.rows
         times = ["--base-us", str(base_us), "--interval-us", str(interval_us)]
         self.ours = TrustStram(arguments.driver.resolve(), digits, self.databases, times)
-        self.cluster = Cluster(digits, self.databases)
-        self.plain, self.gin = (Postgres(self.cluster, self.ours.rows, database)
-                                for database in ("plain", "gin"))
+        self.plain, self.gin = (Postgres(self.ours.rows, digits, self.databases, has_gin)
+                                for has_gin in (False, True))
         self.sqlite = Sqlite(self.ours.rows, self.databases)
         self.systems = [self.ours, self.plain, self.gin, self.sqlite]
         self.floors: list[dict] = []
@@ -216,7 +215,7 @@ class Run:
         large = self.inserts([self.ours, self.plain, self.sqlite])
         arguments = self.arguments
         return {
-            "machine": host, "versions": [self.cluster.version(), self.sqlite.version()],
+            "machine": host, "versions": [self.plain.cluster.version(), self.sqlite.version()],
             "settings": {name: getattr(arguments, name) for name in FULL},
             "quick": arguments.quick, "titles": {s.key: s.title for s in self.systems},
             "checks": self.checks, "floor": self.floors, "insert_small": small,

@@ -3,7 +3,7 @@
 -- Refuses to know who writes. Bound: none; every database starts empty.
 -- In PostgreSQL's favour: ids are integers, as in the guide's partitioned table (the store keeps
 -- texts), request ids have no index, the table has no partitions to route rows to. The GIN index on
--- features is not here: postgres_peer.py makes it in the database `gin` only.
+-- features is not here: postgres_peer.py makes it in one of two clusters.
 
 CREATE TABLE models (
     id INTEGER PRIMARY KEY,
@@ -12,9 +12,6 @@ CREATE TABLE models (
     status TEXT NOT NULL
 );
 INSERT INTO models SELECT id, 'model-' || id, 'dense', 'active' FROM generate_series(1, 20) AS id;
-
--- The features that single inserts draw from, so that a client need not send them.
-CREATE TABLE digits (id SERIAL PRIMARY KEY, features JSONB NOT NULL, class FLOAT NOT NULL);
 
 CREATE TABLE predictions (
     id BIGSERIAL PRIMARY KEY,

@@ -1,6 +1,6 @@
 """Owns SQLite's side: one file in WAL mode, synchronous=FULL, the guide's indexes, in this process.
 
-Refuses to know the other systems. Bound: one writer, which is SQLite's own; a page cache of 256 MiB.
+Refuses to know the other systems. Bound: one writer, which is SQLite's own; 256 MiB page cache.
 """
 
 import itertools
