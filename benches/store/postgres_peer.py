@@ -151,6 +151,7 @@ class Postgres:
         threads = min(PGBENCH_THREADS, clients)
         return {"rows": len(times_us), "seconds": elapsed, "rows_per_s": float(rate.group(1)),
                 "p50_us": percentile(times_us, 0.5), "p99_us": percentile(times_us, 0.99),
+                "cpu_seconds": server_cpu + client_cpu,
                 "cpu_us_per_row": server_cpu / len(times_us) * 1e6,
                 "client_cpu_us_per_row": client_cpu / len(times_us) * 1e6,
                 "client_thread_busy": client_cpu / elapsed / threads}

@@ -13,6 +13,7 @@ import plot
 CLIENT_SATURATED = 0.9
 CLIENT_SHARE_MAX = 0.5
 LOAD_AVERAGE_DISTURBED = 0.5
+CORES_DISTURBED = 0.1
 PEERS = ["truststram", "postgres_plain", "postgres_gin", "sqlite"]
 
 NOTES = [
@@ -42,12 +43,6 @@ def spread(windows: list[dict], field: str, form: str = "{:,.0f}", scale: float 
         return "-"
     low, high = form.format(min(values)), form.format(max(values))
     return f"{form.format(statistics.median(values))} ({low}-{high})"
-
-
-def median(windows: list[dict], field: str) -> float | None:
-    """The median of a field; none where no window has it."""
-    values = [window[field] for window in windows if field in window]
-    return statistics.median(values) if values else None
 
 
 def table(rows: list[list[str]]) -> list[str]:
@@ -115,38 +110,48 @@ def read_table(newest: dict, views: dict, titles: dict) -> list[str]:
 
 
 def reaches(found: dict) -> list[dict]:
-    """What the project set out to reach, each with its figure and whether it is kept; `kept` is
-    none where a figure is missing."""
+    """What the project set out to reach, each with its figures by round, their median and whether
+    it is kept; `kept` is none where figures are missing. Ratios are taken within a round, so that
+    a disk that changes from round to round meets both sides."""
     result = []
 
-    def add(what: str, value: float | None, bound: float, text: str, at_least: bool = True):
+    def add(what: str, values: list[float], bound: float, text: str, at_least: bool = True):
+        value = statistics.median(values) if values else None
         kept = None if value is None else (value >= bound if at_least else value <= bound)
-        result.append({"what": what, "value": value, "bound": bound, "kept": kept, "text": text})
+        result.append({"what": what, "values": values, "value": value, "bound": bound,
+                       "kept": kept, "text": text})
 
-    def ratio(over: float | None, under: float | None) -> float | None:
-        return over / under if over and under else None
+    def ratios(over: list[dict], over_field: str, under: list[dict], under_field: str):
+        return [a[over_field] / b[under_field] for a, b in zip(over, under)
+                if over_field in a and under_field in b]
 
     for stage, name in (("insert_small", "empty stores"), ("insert_large", "after the load")):
-        windows = found[stage]
-        value = ratio(median(windows["truststram"]["64"], "rows_per_s"),
-                      median(windows["postgres_plain"]["64"], "rows_per_s"))
-        add(f"durable inserts, 64 clients, {name}", value, 5.0, "{:.1f}x PostgreSQL (reach {:g}x)")
-    ours, theirs = found["newest"]["truststram"], found["newest"]["postgres_plain"]
-    add("newest 100 of a model, p50", ratio(median(theirs, "p50_us"), median(ours, "p50_us")), 10.0,
-        "{:.1f}x as fast as PostgreSQL through its socket (reach {:g}x)")
-    add("newest 100 of a model, p99 in process", median(ours, "p99_us"), 100.0,
-        "{:.1f} us (reach under {:g} us)", at_least=False)
-    view_us = median(found["view"]["truststram"], "p50_us")
-    refresh = median(found["view"]["postgres_plain"], "seconds")
-    add("performance view", ratio(refresh, view_us and view_us / 1e6), 100.0,
-        "{:,.0f}x as fast as PostgreSQL's refresh and read (reach {:g}x)")
+        ours, theirs = (found[stage][key]["64"] for key in ("truststram", "postgres_plain"))
+        add(f"durable inserts, 64 clients, {name}",
+            ratios(ours, "rows_per_s", theirs, "rows_per_s"), 5.0, "{}x PostgreSQL (reach {:g}x)")
+    ours, theirs = (found["newest"][key] for key in ("truststram", "postgres_plain"))
+    add("newest 100 of a model, p50", ratios(theirs, "p50_us", ours, "p50_us"), 10.0,
+        "{}x as fast as PostgreSQL through its socket (reach {:g}x)")
+    add("newest 100 of a model, p99 in process", [window["p99_us"] for window in ours], 100.0,
+        "{} us (reach under {:g} us)", at_least=False)
+    ours, theirs = (found["view"][key] for key in ("truststram", "postgres_plain"))
+    add("performance view", [ratio * 1e6 for ratio in ratios(theirs, "seconds", ours, "p50_us")],
+        100.0, "{}x as fast as PostgreSQL's refresh and read (reach {:g}x)")
     steps = found["load"]
     theirs_by_rows = {step["rows"]: step["disk_bytes"] for step in steps["postgres_plain"]}
-    common = [step for step in steps["truststram"] if step["rows"] in theirs_by_rows]
-    value = common and common[-1]["disk_bytes"] / theirs_by_rows[common[-1]["rows"]]
-    add(f"bytes on disk per row at {common[-1]['rows'] if common else 0:,.0f} rows", value or None,
-        1.0, "{:.2f}x PostgreSQL's (reach at most {:g}x)", at_least=False)
+    rows, ours_bytes = max((step["rows"], step["disk_bytes"]) for step in steps["truststram"]
+                           if step["rows"] in theirs_by_rows)
+    add(f"bytes on disk per row at {rows:,.0f} rows", [ours_bytes / theirs_by_rows[rows]], 1.0,
+        "{}x PostgreSQL's (reach at most {:g}x)", at_least=False)
     return result
+
+
+def figure(values: list[float]) -> str:
+    """Median (least-greatest), or the only value."""
+    def form(value: float) -> str:
+        return f"{value:,.0f}" if value >= 100 else f"{value:.{1 if value >= 2 else 2}f}"
+    middle = form(statistics.median(values))
+    return f"{middle} ({form(min(values))}-{form(max(values))})" if len(values) > 1 else middle
 
 
 def reach_lines(found: dict) -> list[str]:
@@ -156,7 +161,7 @@ def reach_lines(found: dict) -> list[str]:
         if reach["kept"] is None:
             lines.append(f"{reach['what']}: not measured, truststram's driver gives no figure")
             continue
-        text = reach["text"].format(reach["value"], reach["bound"])
+        text = reach["text"].format(figure(reach["values"]), reach["bound"])
         verdict = "kept" if reach["kept"] else "MISSED"
         lines.append(f"{reach['what']}: {text[:-1]}: {verdict})")
     return lines
@@ -176,6 +181,15 @@ def warnings(found: dict) -> list[str]:
                     lines.append(f"{found['titles'][key]}, {clients} clients, {name}: pgbench used"
                                  f" {busy:.0%} of its threads' time and {share:.0%} of the CPU time"
                                  " of the window; the rate is the client's.")
+    windows = [window for stage in ("insert_small", "insert_large")
+               for by_clients in found[stage].values() for group in by_clients.values()
+               for window in group]
+    disturbed = [window["elsewhere"] for window in windows
+                 if window["elsewhere"] > CORES_DISTURBED]
+    if disturbed:
+        lines.append(f"other programs or the kernel took up to {max(disturbed):.0%} of the cores,"
+                     f" and more than {CORES_DISTURBED:.0%} in {len(disturbed)} of {len(windows)}"
+                     " windows of inserts.")
     for key, steps in found["load"].items():
         title = found["titles"][key]
         rows = found["settings"]["gin_rows" if key == "postgres_gin" else "rows"]

@@ -101,7 +101,8 @@ class Run:
     @contextlib.contextmanager
     def turn(self, system):
         """The turn of one system: the others are frozen, the kernel has written what waited.
-        Yields a dictionary that gets the busy share of the machine."""
+        Yields a dictionary that gets the busy share of the machine. Whoever puts the system's own
+        `cpu_seconds` there gets the share that other programs took, the kernel's own included."""
         os.sync()
         system.resume()
         facts: dict[str, float] = {}
@@ -110,7 +111,10 @@ class Run:
             yield facts
         finally:
             capacity = (time.monotonic() - began) * len(os.sched_getaffinity(0))
-            facts["machine_busy"] = (machine_busy_seconds() - busy) / capacity
+            used = machine_busy_seconds() - busy
+            facts["machine_busy"] = used / capacity
+            if "cpu_seconds" in facts:
+                facts["elsewhere"] = max(0.0, used - facts.pop("cpu_seconds")) / capacity
             system.freeze()
 
     def inserts(self, systems: list) -> dict:
@@ -124,6 +128,7 @@ class Run:
                 for clients in [1] if system is self.sqlite else CLIENTS:
                     with self.turn(system) as facts:
                         window = system.insert(clients, seconds)
+                        facts["cpu_seconds"] = window["cpu_seconds"]
                     if number:
                         windows.setdefault(system.key, {}).setdefault(str(clients), []).append(
                             {**window, **facts})
