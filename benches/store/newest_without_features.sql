@@ -1,0 +1,2 @@
+\set model random(1, 20)
+SELECT request_id, model_id, user_id, timestamp, result, confidence FROM predictions WHERE model_id = :model ORDER BY timestamp DESC LIMIT 100;
