@@ -33,5 +33,6 @@ pub use pressure::{Pressure, Resource};
 pub use process::limit_library_threads;
 pub use ring::{FileBuffer, Ring, RingMode, RingStatus, probe, read_file};
 pub use signal::{Signal, Signals};
+pub use system_calls::drop_cached_pages;
 pub use thread::{Degraded, Placement, Priority, Thread, ThreadSpec, spawn};
 pub use topology::{Node, Topology};

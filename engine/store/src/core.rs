@@ -130,6 +130,7 @@ impl Core {
                 of_month.map(|((_, model), rollups)| (model, rollups)).collect();
             let run = Run { rows, rollups, next_sequence };
             self.files.month(month).apply(&run, &mut packer)?;
+            self.files.note(month, next_sequence);
         }
         let counters = &self.counters;
         counters.apply_us.observe(self.clock.monotonic_us().saturating_sub(start_us));

@@ -20,6 +20,9 @@ use crate::disk::Disk;
 use crate::envelope::{self, HEADER_BYTES};
 use crate::error::{Damage, StoreError};
 
+/// What a file is called while it is written and not yet whole.
+pub(crate) const UNFINISHED_SUFFIX: &str = ".unfinished";
+
 /// The format of all files of this store; a file of another format is refused.
 pub(crate) const FORMAT: u64 = 2;
 const FORMAT_NAME: &str = "format";
@@ -121,7 +124,9 @@ impl DatabaseFile {
     /// file, unless that must be repaired first.
     pub(crate) fn peek_number(&self, name: &str) -> Result<Option<u64>, StoreError> {
         let path = self.path();
-        let file = self.disk.open(&path).map_err(|source| self.not_opened(&path, source))?;
+        let fail = |source| self.not_opened(&path, source);
+        self.disk.drop_cached(&path).map_err(fail)?;
+        let file = self.disk.open(&path).map_err(fail)?;
         let number = catch(|| {
             let database = Database::builder()
                 .set_cache_size(0)
@@ -147,6 +152,16 @@ impl DatabaseFile {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *state, State::Closed);
         self.shut(old)
+    }
+
+    /// Has redb compare the checksums of all pages; whether they were right.
+    pub(crate) fn check_integrity(&self) -> Result<bool, StoreError> {
+        self.ensure_open()?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let State::Open(database) = &mut *state else { return Err(StoreError::Closed) };
+        let checked = catch(|| Ok(database.check_integrity()?));
+        drop(state);
+        checked.map_err(|source| self.failed(source))
     }
 
     /// Closes the file, lets `exchange` put another one in its place, and goes on with that at
@@ -188,21 +203,45 @@ impl DatabaseFile {
 
     fn open_checked(&self) -> Result<Database, StoreError> {
         let path = self.path();
-        let fail = |source: redb::Error| database_error(&path, source);
-        let is_new = !self.exists(&path)?;
-        let database = self.open_database(&path)?;
-        if let (true, Some(parent)) = (is_new, path.parent()) {
-            self.disk.sync_dir(parent).map_err(|source| StoreError::Io {
-                action: "sync",
-                path: parent.to_owned(),
-                source,
-            })?;
+        if self.exists(&path)? {
+            // What the disk has counts, not what an opening before left in memory.
+            self.disk.drop_cached(&path).map_err(|source| self.not_opened(&path, source))?;
+        } else {
+            self.create(&path)?;
         }
-        let transaction = database.begin_read().map_err(|error| fail(error.into()))?;
+        let database = self.open_database(&path)?;
+        let transaction = database.begin_read();
+        let transaction = transaction.map_err(|error| database_error(&path, error.into()))?;
         if !self.check_format(&path, &transaction)? {
-            self.prepare(&database).map_err(fail)?;
+            return Err(self.corrupt("about", FORMAT_NAME.to_owned(), Damage::Missing));
         }
         Ok(database)
+    }
+
+    /// Creates the file under another name and gives it its own once it is whole, so that a crash
+    /// leaves no half of one.
+    fn create(&self, path: &Path) -> Result<(), StoreError> {
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(UNFINISHED_SUFFIX);
+        let unfinished = PathBuf::from(unfinished);
+        let fail = |action| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { action, path, source }
+        };
+        if self.exists(&unfinished)? {
+            self.disk.remove(&unfinished).map_err(fail("remove an unfinished"))?;
+        }
+        let database = self.open_database(&unfinished)?;
+        let prepared = catch(|| {
+            self.prepare(&database)?;
+            Ok(database.close()?)
+        });
+        prepared.map_err(|source| database_error(&unfinished, source))?;
+        self.disk.rename(&unfinished, path).map_err(fail("give its name to"))?;
+        match path.parent() {
+            Some(parent) => self.disk.sync_dir(parent).map_err(fail("sync the directory of")),
+            None => Ok(()),
+        }
     }
 
     fn exists(&self, path: &Path) -> Result<bool, StoreError> {

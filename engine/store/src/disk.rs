@@ -48,6 +48,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// # Errors
     /// `WouldBlock` if another handle has it.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens a file for reading; others may have it open.
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Whether a file is there.
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Creates a directory and those above it; durable when it returns.
@@ -58,6 +60,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file. Durable after [`Disk::sync_dir`].
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Forgets what of a file is in memory and said to be on the disk already. After a failed sync
+    /// that may be all there is of it, and only a later reading tells.
+    fn drop_cached(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
     /// The size of a file; 0 if it is not there.
@@ -71,6 +76,10 @@ pub struct HostDisk;
 impl Disk for HostDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(HostFile::open(path)?))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(HostFile { file: File::open(path)? }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -109,6 +118,10 @@ impl Disk for HostDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn drop_cached(&self, path: &Path) -> io::Result<()> {
+        truststram_machine::drop_cached_pages(&File::open(path)?)
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {

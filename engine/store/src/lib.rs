@@ -36,6 +36,7 @@ mod segment_cache;
 pub mod stats;
 pub mod store;
 mod stream;
+pub mod verify;
 mod writer;
 
 pub use disk::{Disk, DiskFile, HostDisk};
@@ -48,3 +49,4 @@ pub use queue::OnCommit;
 pub use rollup::Rollup;
 pub use stats::StoreStats;
 pub use store::Store;
+pub use verify::{Finding, Problem, VerifyProgress, VerifyReport, verify_directory};

@@ -45,6 +45,11 @@ impl Month {
         format!("{PREFIX}{self}{SUFFIX}")
     }
 
+    /// As one number: year * 100 + month.
+    pub(crate) fn number(self) -> u32 {
+        u32::from(self.year) * 100 + u32::from(self.month)
+    }
+
     /// Reads what [`Month::file_name`] wrote; `None` for anything else.
     pub(crate) fn from_file_name(name: &str) -> Option<Self> {
         let digits = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;

@@ -8,16 +8,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::database_file::UNFINISHED_SUFFIX;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::month::Month;
 use crate::month_file::{MonthFile, NEXT_SEQUENCE};
 use crate::options::{OLD_FILE_CACHE_BYTES, StoreOptions};
-
-/// What a file is called while it is written beside the one that it will replace.
-pub(crate) const UNFINISHED_SUFFIX: &str = ".unfinished";
 
 /// All month files of a store.
 pub(crate) struct MonthFiles {
@@ -25,6 +23,8 @@ pub(crate) struct MonthFiles {
     cache_bytes: usize,
     disk: Arc<dyn Disk>,
     files: RwLock<BTreeMap<Month, Arc<MonthFile>>>,
+    /// What each file has at least, by its month's number.
+    next_sequences: Mutex<BTreeMap<u32, u64>>,
 }
 
 impl MonthFiles {
@@ -40,6 +40,7 @@ impl MonthFiles {
             cache_bytes: options.cache_bytes,
             disk: Arc::clone(&disk),
             files: RwLock::default(),
+            next_sequences: Mutex::default(),
         };
         let mut found: BTreeMap<Month, PathBuf> = BTreeMap::new();
         let tiers = options.tiers.iter().map(|tier| tier.directory.clone());
@@ -88,30 +89,57 @@ impl MonthFiles {
         Arc::clone(file)
     }
 
-    /// The files from the month of `since_us` to the month of `until_us`, newest month first.
+    /// The files that have rows, from the month of `since_us` to that of `until_us`, newest month
+    /// first. One that could not be created yet is not among them.
     pub(crate) fn between(&self, since_us: i64, until_us: i64) -> Vec<(Month, Arc<MonthFile>)> {
         let (first, last) = (Month::of(since_us), Month::of(until_us));
+        let known = self.next_sequences.lock().unwrap_or_else(PoisonError::into_inner);
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
-        let wanted = files.iter().filter(|&(&month, _)| first <= month && month <= last);
+        let wanted = files.iter().filter(|&(&month, _)| {
+            first <= month
+                && month <= last
+                && known.get(&month.number()).is_some_and(|&next_sequence| next_sequence > 0)
+        });
         wanted.rev().map(|(&month, file)| (month, Arc::clone(file))).collect()
     }
 
     /// Every file, newest month first.
     pub(crate) fn all(&self) -> Vec<(Month, Arc<MonthFile>)> {
-        self.between(i64::MIN, i64::MAX)
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        files.iter().rev().map(|(&month, file)| (month, Arc::clone(file))).collect()
     }
 
     /// Takes a month out; readers that have it go on until they are done.
     pub(crate) fn take(&self, month: Month) -> Option<Arc<MonthFile>> {
+        self.next_sequences
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&month.number());
         self.files.write().unwrap_or_else(PoisonError::into_inner).remove(&month)
     }
 
-    /// A number above every sequence in any file; leaves the files as they are where it can.
+    /// Asks each file up to which sequence it is complete, and leaves the files as they are where
+    /// it can. Returns a number above every sequence in any file.
     pub(crate) fn peek_next_sequence(&self) -> Result<u64, StoreError> {
-        let files = self.all();
-        files.iter().try_fold(0, |next, (_, file)| {
-            Ok(next.max(file.file.peek_number(NEXT_SEQUENCE)?.unwrap_or(0)))
-        })
+        let mut highest = 0;
+        for (month, file) in self.all() {
+            let next_sequence = file.file.peek_number(NEXT_SEQUENCE)?.unwrap_or(0);
+            self.note(month, next_sequence);
+            highest = highest.max(next_sequence);
+        }
+        Ok(highest)
+    }
+
+    /// Notes up to which sequence a file is complete.
+    pub(crate) fn note(&self, month: Month, next_sequence: u64) {
+        let mut known = self.next_sequences.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(month.number(), next_sequence);
+    }
+
+    /// Up to which sequence each file is complete, by its month's number.
+    pub(crate) fn next_sequences(&self) -> Vec<(u32, u64)> {
+        let known = self.next_sequences.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().map(|(&month, &next_sequence)| (month, next_sequence)).collect()
     }
 
     /// Size of all files in bytes.

@@ -26,6 +26,8 @@ pub struct StoreOptions {
     pub log_rows_max: usize,
     /// Memory for segments that were read lately, in bytes.
     pub segment_cache_bytes: usize,
+    /// Whether closing writes the seal that lets `verify` compare every byte of every file.
+    pub is_sealing: bool,
     /// Who moves rows from the log into the month files.
     pub applies: Applies,
     /// Where months of a certain age are kept; the youngest first.
@@ -48,6 +50,7 @@ impl Default for StoreOptions {
             log_bytes: 16 << 20,
             log_rows_max: 65_536,
             segment_cache_bytes: 32 << 20,
+            is_sealing: true,
             applies: Applies::InBackground,
             tiers: Vec::new(),
             cache_bytes: 64 << 20,

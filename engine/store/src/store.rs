@@ -27,6 +27,9 @@ use crate::registry::Registry;
 use crate::row::Row;
 use crate::segment_cache::SegmentCache;
 use crate::stats::{StoreCounters, StoreStats};
+use crate::verify::{
+    Finding, OnVerifyProgress, Problem, Seal, VerifyReport, verify_months,
+};
 use crate::writer::Writer;
 
 /// The store: registered models and kept predictions. Share it in an `Arc`.
@@ -37,6 +40,7 @@ pub struct Store {
     registry: Registry,
     decisions: Decisions,
     threads: Mutex<Option<Threads>>,
+    is_sealing: bool,
 }
 
 struct Threads {
@@ -71,6 +75,7 @@ impl Store {
             path: log_directory.clone(),
             source,
         })?;
+        Seal::remove(&*disk, directory)?;
         let registry = Registry::open(directory.join("meta.redb"), Arc::clone(&disk))?;
         let decisions = Decisions::open(directory.join("decisions.redb"), Arc::clone(&disk))?;
         let predictions = directory.join("predictions");
@@ -78,6 +83,7 @@ impl Store {
         let salt = clock.utc_us().cast_unsigned() ^ clock.monotonic_us().rotate_left(32);
         let (log, recovered) = Log::open(&log_directory, &disk, options.log_bytes, salt)?;
         let in_files = files.peek_next_sequence()?;
+        check_months(&files, &recovered.months)?;
         let (log, next_sequence) = start_log(log, recovered.sequences, in_files, &log_directory)?;
         let turn_rows = recovered.newer.iter().map(|(_, rows)| rows.len()).sum();
         let frozen = (!recovered.older.is_empty()).then(|| table_of(recovered.older));
@@ -104,16 +110,17 @@ impl Store {
             applies: options.applies == Applies::OnRequest,
             failed: Vec::new(),
         };
-        let writer = spawn("store-writer", move || writer.run())?;
+        let writer = spawn("store-writer", Priority::Normal, move || writer.run())?;
         let applier = match options.applies {
             Applies::InBackground => {
                 let core = Arc::clone(&core);
-                Some(spawn("store-applier", move || crate::applier::run(&core))?)
+                Some(spawn("store-applier", Priority::Batch, move || crate::applier::run(&core))?)
             }
             Applies::OnRequest => None,
         };
         let threads = Mutex::new(Some(Threads { writer, applier }));
-        Ok(Self { directory: directory.to_owned(), core, queue, registry, decisions, threads })
+        let (directory, is_sealing) = (directory.to_owned(), options.is_sealing);
+        Ok(Self { directory, core, queue, registry, decisions, threads, is_sealing })
     }
 
     /// Queues a record; never blocks on the disk.
@@ -277,6 +284,50 @@ impl Store {
         }
     }
 
+    /// Checks all predictions and models: values against their checksums, indexes and figures
+    /// against rows. Rows that are in the log only were checked when they were read.
+    ///
+    /// # Errors
+    /// If something cannot be read for another reason than damage.
+    pub fn verify(&self, on_progress: OnVerifyProgress<'_>) -> Result<VerifyReport, StoreError> {
+        let mut report = VerifyReport::default();
+        let mut months = Vec::new();
+        for (month, file) in self.core.files.between(i64::MIN, i64::MAX) {
+            match file.snapshot() {
+                Ok(snapshot) => months.push((month, snapshot)),
+                Err(error) => report.findings.push(Finding::of_error(error)?),
+            }
+        }
+        let (findings, checked) = verify_months(months, on_progress)?;
+        report.findings.extend(findings);
+        report.checked = checked;
+        if let Err(error) = self.registry.all() {
+            report.findings.push(Finding::of_error(error)?);
+        }
+        Ok(report)
+    }
+
+    /// Has redb compare the checksums of all pages of all files; nothing else may use the store
+    /// meanwhile.
+    pub(crate) fn check_integrity(&self) -> Result<Vec<Finding>, StoreError> {
+        let files = self.core.files.between(i64::MIN, i64::MAX);
+        let months = files.iter().map(|(_, file)| &file.file);
+        let mut findings = Vec::new();
+        for file in months.chain([&self.registry.file, &self.decisions.file]) {
+            match file.check_integrity() {
+                Ok(true) => {}
+                Ok(false) => findings.push(Finding {
+                    path: file.path(),
+                    table: "",
+                    key: String::new(),
+                    problem: Problem::Integrity,
+                }),
+                Err(error) => findings.push(Finding::of_error(error)?),
+            }
+        }
+        Ok(findings)
+    }
+
     /// Returns when everything that was submitted before is committed.
     ///
     /// # Errors
@@ -325,6 +376,9 @@ impl Store {
         let registry = self.registry.file.close();
         let decisions = self.decisions.file.close();
         written.and(applied).and(files).and(registry).and(decisions)?;
+        if self.is_sealing {
+            Seal::write(&*self.core.disk, &self.directory)?;
+        }
         match self.core.counters.rows_lost.get() {
             0 => Ok(()),
             rows => Err(StoreError::RowsLost { rows }),
@@ -403,6 +457,7 @@ fn start_log(
     directory: &Path,
 ) -> Result<(Log, u64), StoreError> {
     match sequences {
+        // Every row goes through the log first.
         Some((_, next_sequence)) if next_sequence < in_files => Err(StoreError::Corrupt {
             path: directory.to_owned(),
             table: "log",
@@ -412,10 +467,27 @@ fn start_log(
         Some((_, next_sequence)) => Ok((log, next_sequence)),
         None => {
             let next_sequence = in_files.max(1);
-            log.switch(next_sequence)?;
+            log.switch(next_sequence, Vec::new())?;
             Ok((log, next_sequence))
         }
     }
+}
+
+/// Checks that every month's file has what the log says it had: those rows are no longer in the
+/// log.
+fn check_months(files: &MonthFiles, recorded: &[(u32, u64)]) -> Result<(), StoreError> {
+    let found = files.next_sequences();
+    for (month, file) in files.all() {
+        let of = |months: &[(u32, u64)]| {
+            months.iter().find(|(number, _)| *number == month.number()).map(|(_, next)| *next)
+        };
+        let (Some(recorded), Some(found)) = (of(recorded), of(&found)) else { continue };
+        if found < recorded {
+            let key = format!("{recorded} expected, {found} found");
+            return Err(file.file.corrupt("next_sequence", key, Damage::Missing));
+        }
+    }
+    Ok(())
 }
 
 fn table_of(entries: Vec<EntryRows>) -> MemoryTable {
@@ -430,13 +502,14 @@ fn table_of(entries: Vec<EntryRows>) -> MemoryTable {
 
 fn spawn(
     name: &str,
+    priority: Priority,
     work: impl FnOnce() + Send + 'static,
 ) -> Result<Thread<()>, StoreError> {
     let spec = ThreadSpec {
         name: name.to_owned(),
         cores: Vec::new(),
         memory_node: None,
-        priority: Priority::Batch,
+        priority,
     };
     truststram_machine::spawn(spec, move |_placement| work())
         .map_err(|source| StoreError::Thread { source })

@@ -141,7 +141,7 @@ impl Writer {
     /// this one.
     fn switch(&mut self) -> Result<(), StoreError> {
         self.await_frozen()?;
-        self.log.switch(self.next_sequence)?;
+        self.log.switch(self.next_sequence, self.core.files.next_sequences())?;
         self.turn_rows = 0;
         self.core.memory.freeze();
         self.core.applying.lock().is_pending = true;

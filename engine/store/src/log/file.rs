@@ -40,8 +40,8 @@ impl LogFile {
     }
 
     /// The turn, once one began.
-    pub(crate) fn turn(&self) -> Option<Header> {
-        self.turn
+    pub(crate) fn turn(&self) -> Option<&Header> {
+        self.turn.as_ref()
     }
 
     /// Bytes of entries in this turn.
@@ -70,8 +70,8 @@ impl LogFile {
         encoder: &mut Encoder,
         first_sequence: u64,
     ) -> Result<(), StoreError> {
-        let (Some(turn), place) = (self.turn, self.end) else { return Err(StoreError::Closed) };
-        let entry = encoder.finish(&turn, place, first_sequence);
+        let (Some(turn), place) = (&self.turn, self.end) else { return Err(StoreError::Closed) };
+        let entry = encoder.finish(turn, place, first_sequence);
         let after = place + entry.len() as u64;
         let result = self.with(|file, prepared| {
             grow(file, prepared, after)?;
@@ -91,8 +91,6 @@ impl LogFile {
         let read = self.with(|file, _| {
             let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
             file.read(0, &mut bytes)?;
-            // What is found may only be in memory yet, and is served from now on.
-            file.sync()?;
             Ok(bytes)
         });
         let bytes = read.map_err(|source| self.failed("read", source))?;
@@ -100,12 +98,13 @@ impl LogFile {
             |header| header.epoch,
         );
         self.end = ENTRIES_START;
-        let epoch = self.turn.map_or(0, |turn| turn.epoch);
+        let epoch = self.turn.as_ref().map_or(0, |turn| turn.epoch);
         if read_head(&bytes, ENTRIES_START).is_some_and(|head| head.epoch > epoch) {
             return Err(self.corrupt(0, Damage::Missing));
         }
-        let Some(turn) = self.turn else { return Ok(Vec::new()) };
+        let Some(turn) = self.turn.clone() else { return Ok(Vec::new()) };
         let mut entries = Vec::new();
+        let mut last_place = self.end;
         let mut next_sequence = turn.first_sequence;
         while let Some((head, entry)) = read_entry(&bytes, &turn, self.end) {
             if head.first_sequence != next_sequence {
@@ -114,6 +113,7 @@ impl LogFile {
             let rows = decode(&head, entry).map_err(|damage| self.corrupt(self.end, damage))?;
             next_sequence += u64::from(head.row_count);
             entries.push((head.first_sequence, rows));
+            last_place = self.end;
             self.end += head.entry_bytes();
         }
         let mut place = self.end + SECTOR_BYTES;
@@ -123,6 +123,14 @@ impl LogFile {
             }
             place += SECTOR_BYTES;
         }
+        // The last entry may be in memory only, and after a failed sync no later one would write
+        // it. It is served from now on, and others will follow it.
+        let last = bytes[last_place as usize..self.end as usize].to_vec();
+        let written = self.with(|file, _| {
+            file.write_and_sync(turn.place(), &turn.to_bytes())?;
+            file.write_and_sync(last_place, &last)
+        });
+        written.map_err(|source| self.failed("write", source))?;
         Ok(entries)
     }
 

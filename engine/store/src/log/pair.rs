@@ -13,7 +13,7 @@ use crate::error::{Damage, StoreError};
 use super::EntryRows;
 use super::entry::{ENTRY_BYTES_MAX, Encoder};
 use super::file::LogFile;
-use super::header::Header;
+use super::header::{Header, MONTH_COUNT_MAX};
 
 /// What was found in the log at start.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub(crate) struct Recovered {
     /// The sequence of the first row of the last turn, and of the next row; `None` if there was
     /// no log.
     pub(crate) sequences: Option<(u64, u64)>,
+    /// What the files of these months, as year * 100 + month, had at least.
+    pub(crate) months: Vec<(u32, u64)>,
 }
 
 /// Both files.
@@ -58,6 +60,7 @@ impl Log {
         let epochs = [even.turn(), odd.turn()].map(|turn| turn.map_or(0, |turn| turn.epoch));
         self.active = usize::from(epochs[1] > epochs[0]);
         let Some(last) = self.files[self.active].turn() else { return Ok(Recovered::default()) };
+        let months = last.months.clone();
         let older = std::mem::take(&mut entries[1 - self.active]);
         let newer = std::mem::take(&mut entries[self.active]);
         let before = &self.files[1 - self.active];
@@ -82,7 +85,7 @@ impl Log {
         }
         let next_sequence = end_of(last.first_sequence, &newer);
         let sequences = Some((last.first_sequence, next_sequence));
-        Ok(Recovered { older, newer, sequences })
+        Ok(Recovered { older, newer, sequences, months })
     }
 
     /// Whether a turn began.
@@ -106,12 +109,19 @@ impl Log {
         self.files[self.active].append(encoder, first_sequence)
     }
 
-    /// Goes on in the other file, whose rows must all be in month files by now.
-    pub(crate) fn switch(&mut self, first_sequence: u64) -> Result<(), StoreError> {
+    /// Goes on in the other file, whose rows must all be in month files by now; `months` says what
+    /// those have.
+    pub(crate) fn switch(
+        &mut self,
+        first_sequence: u64,
+        mut months: Vec<(u32, u64)>,
+    ) -> Result<(), StoreError> {
         let epoch = self.files[self.active].turn().map_or(0, |turn| turn.epoch) + 1;
         let next = (epoch % 2) as usize;
         let salt = xxh3_64_with_seed(&epoch.to_le_bytes(), self.salt);
-        self.files[next].start_turn(Header { epoch, salt, first_sequence })?;
+        months.sort_unstable_by_key(|&(_, next_sequence)| std::cmp::Reverse(next_sequence));
+        months.truncate(MONTH_COUNT_MAX);
+        self.files[next].start_turn(Header { epoch, salt, first_sequence, months })?;
         self.active = next;
         Ok(())
     }
