@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(decisions.newest("a", 2).unwrap(), [vec![9], vec![9; 2]]);
         assert_eq!(decisions.newest("b", 10).unwrap(), [[7, 1], [8, 1], [9, 1]]);
         decisions.append(&[("a".to_owned(), vec![])], 1).unwrap();
-        assert_eq!(decisions.newest("a", 10).unwrap(), [vec![]]);
+        assert_eq!(decisions.newest("a", 10).unwrap(), [Vec::<u8>::new()]);
     }
 
     #[test]

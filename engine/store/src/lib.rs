@@ -1,15 +1,18 @@
 //! Floor 2: what is kept on disk, and how it is found again.
 //!
 //! Owns the redb files below the store's directory: `meta.redb` (registered models),
-//! `predictions/pred-YYYYMM.redb` (one self-contained file per UTC month) and `decisions.redb`
-//! (recorded decisions of policies). One writer thread
+//! `predictions/pred-YYYYMM.redb` (one self-contained file per UTC month), `datasets.redb` (rows to
+//! train on) and `decisions.redb` (recorded decisions of policies). One writer thread
 //! commits groups; readers run on the caller's thread and see committed rows only.
 //! Refuses to know HTTP, model files and who asks. No other crate names redb.
 //! Bound: queue, page, cache and segment sizes in [`StoreOptions`] and the constants beside them;
 //! a full queue refuses, it never blocks.
 
+pub mod containment;
 mod database_file;
+pub mod datasets;
 mod decisions;
+pub mod disagreement;
 mod envelope;
 pub mod error;
 mod month;
@@ -18,16 +21,22 @@ mod month_files;
 pub mod options;
 pub mod query;
 mod queue;
-mod registry;
+pub mod registry;
 mod segment;
 pub mod stats;
+mod stop;
 pub mod store;
 mod stream;
 mod writer;
 
+pub use containment::{JsonPattern, JsonProblem};
+pub use datasets::{DatasetInfo, DatasetName, DatasetScan, RowProblem, TrainingRow};
+pub use disagreement::Disagreement;
 pub use error::{CommitFailure, Damage, Refused, StoreError};
 pub use options::StoreOptions;
 pub use query::{Cursor, PredictionPage, PredictionQuery, StoredPrediction};
 pub use queue::OnCommit;
+pub use registry::check::EntryProblem;
+pub use registry::list::{ListedModel, ModelList, ModelPlan, ModelPosition, ModelQuery, PageReads};
 pub use stats::StoreStats;
 pub use store::Store;

@@ -9,17 +9,20 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use truststram_base::{Clock, ModelEntry, ModelId, PredictionRecord};
+use truststram_base::{Clock, ModelEntry, ModelId, ModelVersion, PredictionRecord};
 use truststram_machine::{Priority, Thread, ThreadSpec};
 
 use crate::database_file::{OpenDatabase, open_database};
+use crate::datasets::{DatasetInfo, DatasetName, DatasetScan, Datasets, TrainingRow};
 use crate::decisions::Decisions;
+use crate::disagreement::Disagreement;
 use crate::error::{CommitFailure, Refused, StoreError};
 use crate::month_files::MonthFiles;
 use crate::options::StoreOptions;
 use crate::query::{self, PredictionPage, PredictionQuery};
 use crate::queue::{OnCommit, Queue};
 use crate::registry::Registry;
+use crate::registry::list::{ModelList, ModelQuery};
 use crate::stats::{StoreCounters, StoreStats};
 use crate::writer::Writer;
 
@@ -29,6 +32,7 @@ pub struct Store {
     queue: Arc<Queue>,
     files: Arc<MonthFiles>,
     registry: Registry,
+    datasets: Datasets,
     decisions: Decisions,
     counters: Arc<StoreCounters>,
     writer: Mutex<Option<Thread<()>>>,
@@ -57,6 +61,7 @@ impl Store {
             source,
         })?;
         let registry = Registry::open(directory.join("meta.redb"), Arc::clone(&open))?;
+        let datasets = Datasets::open(directory.join("datasets.redb"), Arc::clone(&open))?;
         let decisions = Decisions::open(directory.join("decisions.redb"), Arc::clone(&open))?;
         let predictions = directory.join("predictions");
         let files = Arc::new(MonthFiles::open(predictions, options.cache_bytes, open)?);
@@ -80,7 +85,7 @@ impl Store {
             .map_err(|source| StoreError::Writer { source })?;
         let directory = directory.to_owned();
         let writer = Mutex::new(Some(thread));
-        Ok(Self { directory, queue, files, registry, decisions, counters, writer })
+        Ok(Self { directory, queue, files, registry, datasets, decisions, counters, writer })
     }
 
     /// Queues a record; never blocks on the disk.
@@ -138,7 +143,8 @@ impl Store {
     /// version.
     ///
     /// # Errors
-    /// [`StoreError::ModelExists`] if this version is registered.
+    /// [`StoreError::ModelExists`] if this version is registered; [`StoreError::ModelRefused`] if
+    /// a field of it is not acceptable.
     pub fn register_model(&self, entry: &ModelEntry) -> Result<(), StoreError> {
         self.registry.register(entry)
     }
@@ -151,6 +157,109 @@ impl Store {
     /// The registered versions of one model, ascending; empty if there are none.
     pub fn model_versions(&self, id: &ModelId) -> Result<Vec<ModelEntry>, StoreError> {
         self.registry.versions(id)
+    }
+
+    /// One registered version, if it is there.
+    pub fn model_version(
+        &self,
+        id: &ModelId,
+        version: ModelVersion,
+    ) -> Result<Option<ModelEntry>, StoreError> {
+        self.registry.version(id, version)
+    }
+
+    /// A page of the registered versions that match, newest first, and how they were found.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if anything that the page needs is damaged.
+    pub fn list_models(&self, query: &ModelQuery) -> Result<ModelList, StoreError> {
+        self.registry.list(query)
+    }
+
+    /// Makes a registered version its model's active one and syncs. Gives back the version that
+    /// was active.
+    ///
+    /// # Errors
+    /// [`StoreError::ModelUnknown`] if the version is not registered.
+    pub fn activate_model(
+        &self,
+        id: &ModelId,
+        version: ModelVersion,
+    ) -> Result<Option<ModelVersion>, StoreError> {
+        self.registry.activate(id, version)
+    }
+
+    /// Removes a version that is not active, syncs, and gives back its entry. Its file stays.
+    ///
+    /// # Errors
+    /// [`StoreError::ModelUnknown`] or [`StoreError::ModelActive`].
+    pub fn remove_model(
+        &self,
+        id: &ModelId,
+        version: ModelVersion,
+    ) -> Result<ModelEntry, StoreError> {
+        self.registry.remove(id, version)
+    }
+
+    /// Compares the registered models with all their indexes, both ways.
+    pub fn verify_models(&self) -> Result<Vec<Disagreement>, StoreError> {
+        self.registry.verify()
+    }
+
+    /// Makes the indexes of the models again from the rows. Gives back how many entries they have.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if a row cannot be read; nothing changes then.
+    pub fn reindex_models(&self) -> Result<u64, StoreError> {
+        self.registry.reindex()
+    }
+
+    /// Adds rows at the end of a data set, which is made if need be, and syncs. All of them or
+    /// none. Gives back the id of the first; the others follow one by one.
+    ///
+    /// # Errors
+    /// [`StoreError::DatasetRow`] with the number of the first row that is not acceptable.
+    pub fn append_training(
+        &self,
+        name: &DatasetName,
+        rows: &[TrainingRow],
+    ) -> Result<u64, StoreError> {
+        self.datasets.append(name, rows)
+    }
+
+    /// The rows of a data set from an id on, of those made at `created_since_us` or later if it is
+    /// given, as they are now whatever is appended meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::DatasetUnknown`]. The scan itself ends with an error if a block is damaged.
+    pub fn scan_training(
+        &self,
+        name: &DatasetName,
+        from_id: u64,
+        created_since_us: Option<i64>,
+    ) -> Result<DatasetScan, StoreError> {
+        self.datasets.scan(name, from_id, created_since_us)
+    }
+
+    /// All data sets and what they add up to, by name.
+    pub fn datasets(&self) -> Result<Vec<DatasetInfo>, StoreError> {
+        self.datasets.all()
+    }
+
+    /// Removes a data set, syncs, and gives back what it was.
+    ///
+    /// # Errors
+    /// [`StoreError::DatasetUnknown`].
+    pub fn remove_dataset(&self, name: &DatasetName) -> Result<DatasetInfo, StoreError> {
+        self.datasets.remove(name)
+    }
+
+    /// Reads a whole data set and compares its blocks, extents and totals.
+    ///
+    /// # Errors
+    /// [`StoreError::DatasetUnknown`].
+    pub fn verify_dataset(&self, name: &DatasetName) -> Result<Vec<Disagreement>, StoreError> {
+        self.datasets.verify(name)
     }
 
     /// Keeps runs of decisions of plugins, each with the plugin's name, syncs them, and removes the
@@ -189,6 +298,7 @@ impl Store {
             rows_per_commit: counters.rows_per_commit.snapshot(),
             file_bytes: files.iter().map(|file| file.file.bytes()).sum::<u64>()
                 + self.registry.file.bytes()
+                + self.datasets.file.bytes()
                 + self.decisions.file.bytes(),
             path: self.directory.clone(),
         }
@@ -224,8 +334,9 @@ impl Store {
         let joined = thread.join().map_err(|source| StoreError::Writer { source });
         let files = self.files.close();
         let registry = self.registry.file.close();
+        let datasets = self.datasets.file.close();
         let decisions = self.decisions.file.close();
-        joined.and(files).and(registry).and(decisions)?;
+        joined.and(files).and(registry).and(datasets).and(decisions)?;
         match self.counters.rows_lost.get() {
             0 => Ok(()),
             rows => Err(StoreError::RowsLost { rows }),

@@ -233,6 +233,10 @@ fn versions_are_registered_once_and_one_is_active() {
     let entry = |id: &str, version: u32, active: bool| ModelEntry {
         id: ModelId::new(id).unwrap(),
         version: ModelVersion(version),
+        owner: None,
+        name: id.to_owned(),
+        tags: Vec::new(),
+        metadata_json: "{}".to_owned(),
         architecture: "dense".to_owned(),
         path: format!("models/{id}/{version}/model.safetensors"),
         sha256: "00".repeat(32),
