@@ -1,7 +1,7 @@
 //! Owns the two rows that more than one crate speaks of: a kept prediction and a registered model.
 //!
 //! Refuses to know how rows are encoded or found. Bound: `features` by
-//! [`crate::limits::FEATURE_COUNT_MAX`].
+//! [`crate::limits::FEATURE_COUNT_MAX`]; the texts of a model by the store that registers it.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,14 @@ pub struct ModelEntry {
     pub id: ModelId,
     /// The version, counted from 1.
     pub version: ModelVersion,
+    /// Whose model it is, if somebody's.
+    pub owner: Option<UserId>,
+    /// What people call it; the id where no name was given.
+    pub name: String,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+    /// What its owner says of it: the text of a JSON object, `{}` where nothing was said.
+    pub metadata_json: String,
     /// What kind of network it is, for example `dense`.
     pub architecture: String,
     /// The model file, relative to the data directory.

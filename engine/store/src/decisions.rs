@@ -84,6 +84,16 @@ impl Decisions {
         };
         frames.iter().rev().map(body).collect()
     }
+
+    /// Reads every run.
+    pub(crate) fn verify(&self) -> Result<(), StoreError> {
+        let plugins = self.file.with(|database| {
+            let table = database.begin_read()?.open_table(RUNS)?;
+            let names = table.iter()?.map(|row| Ok(row?.0.value().0.to_owned()));
+            names.collect::<Result<std::collections::BTreeSet<String>, redb::Error>>()
+        })?;
+        plugins.iter().try_for_each(|plugin| self.newest(plugin, usize::MAX).map(drop))
+    }
 }
 
 fn all_of(plugin: &str) -> RangeInclusive<(&str, u64)> {
@@ -118,7 +128,7 @@ mod tests {
         assert_eq!(decisions.newest("a", 2).unwrap(), [vec![9], vec![9; 2]]);
         assert_eq!(decisions.newest("b", 10).unwrap(), [[7, 1], [8, 1], [9, 1]]);
         decisions.append(&[("a".to_owned(), vec![])], 1).unwrap();
-        assert_eq!(decisions.newest("a", 10).unwrap(), [vec![]]);
+        assert_eq!(decisions.newest("a", 10).unwrap(), [Vec::<u8>::new()]);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use thiserror::Error;
 use truststram_base::{Kind, ModelId, ModelVersion, PredictionRecord};
 use truststram_machine::MachineError;
 
+use crate::datasets::{DatasetName, RowProblem};
+use crate::registry::check::EntryProblem;
+
 /// How stored bytes differ from what the store wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Damage {
@@ -114,6 +117,60 @@ pub enum StoreError {
         /// What the encoder said.
         source: postcard::Error,
     },
+    /// The model version is not registered.
+    #[error("model {id} version {version} is not registered; list the models to see which are")]
+    ModelUnknown {
+        /// The model.
+        id: ModelId,
+        /// The version.
+        version: ModelVersion,
+    },
+    /// The active version of a model cannot be removed.
+    #[error("model {id} version {version} is the active one; activate another version first")]
+    ModelActive {
+        /// The model.
+        id: ModelId,
+        /// Its version.
+        version: ModelVersion,
+    },
+    /// A field of a model's entry is not acceptable.
+    #[error("model {id} version {version}: {field} {problem}; change it and register again")]
+    ModelRefused {
+        /// The model.
+        id: ModelId,
+        /// Its version.
+        version: ModelVersion,
+        /// The field of the entry.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: EntryProblem,
+    },
+    /// The data set does not exist.
+    #[error("data set {name} does not exist; list the data sets to see which do")]
+    DatasetUnknown {
+        /// Its name.
+        name: DatasetName,
+    },
+    /// A row cannot be appended to a data set. None of the rows beside it was.
+    #[error(
+        "data set {name}, row {row} of those to append: {problem}; correct it and append again"
+    )]
+    DatasetRow {
+        /// The data set.
+        name: DatasetName,
+        /// The row's place among those to append, counted from 0.
+        row: usize,
+        /// What is wrong with it.
+        problem: RowProblem,
+    },
+    /// A block of rows cannot be compressed.
+    #[error("data set {name}: cannot compress a block of rows: {source}; check the memory left")]
+    DatasetEncoding {
+        /// The data set.
+        name: DatasetName,
+        /// What the compressor said.
+        source: io::Error,
+    },
     /// The text is not a cursor.
     #[error("{text:?} is not a cursor; pass the `next` of the page before, unchanged")]
     Cursor {
@@ -167,7 +224,12 @@ impl StoreError {
             Self::Format { .. } | Self::ModelExists { .. } => Kind::Conflict,
             Self::QueueFull { .. } => Kind::Overloaded,
             Self::Closed => Kind::Unavailable,
-            Self::ModelEncoding { .. } => Kind::Invalid,
+            Self::ModelUnknown { .. } | Self::DatasetUnknown { .. } => Kind::NotFound,
+            Self::ModelActive { .. } => Kind::Conflict,
+            Self::ModelEncoding { .. } | Self::ModelRefused { .. } | Self::DatasetRow { .. } => {
+                Kind::Invalid
+            }
+            Self::DatasetEncoding { .. } => Kind::Internal,
             Self::Cursor { .. } => Kind::Malformed,
             Self::NotCommitted(failure) => failure.kind(),
             Self::RowsLost { .. } | Self::Compressor { .. } => Kind::Internal,

@@ -1,37 +1,35 @@
-//! Owns `meta.redb`: which model versions are registered and which one is active.
+//! Owns `meta.redb`: which model versions are registered, which one is active, and the indexes by
+//! which they are found.
 //!
 //! ```text
-//! models   (id, version)  -> envelope(postcard ModelEntry)
-//! active   id             -> envelope(version u32)
+//! models     (id, version)                        -> envelope(postcard ModelEntry)
+//! active     id                                   -> envelope(version u32)
+//! m_*        (group, position, id, version)       -> see index.rs
 //! ```
 //!
 //! Which version is active is kept in one place, so that switching it rewrites no entry; the
-//! entry's own flag is set when it is read. Refuses to know model files. Bound: all entries are
-//! read at once, they are few.
+//! entry's own flag is set when it is read. Rows, `active` and all indexes change in one
+//! transaction. Refuses to know model files. Bound: what `check.rs` lets in per entry; `all` reads
+//! every entry at once, `list` a page.
 
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use truststram_base::{ModelEntry, ModelId, ModelVersion};
 
+use self::rows::{ACTIVE, MODELS};
 use crate::database_file::DatabaseFile;
 use crate::disk::Disk;
-use crate::envelope::{self, HEADER_BYTES, model_context};
 use crate::error::{Damage, StoreError};
 use crate::options::OLD_FILE_CACHE_BYTES;
+use crate::stop::{self, Stop};
 
-pub(crate) const MODELS: TableDefinition<(&str, u32), &[u8]> = TableDefinition::new("models");
-const ACTIVE: TableDefinition<&str, &[u8]> = TableDefinition::new("active");
-
-const ACTIVE_BYTES: usize = HEADER_BYTES + size_of::<u32>();
-
-/// Separates the contexts of the two tables.
-const ACTIVE_CONTEXT: u64 = u64::MAX;
-
-type Row<K> = (K, Vec<u8>);
+pub mod check;
+mod index;
+pub mod list;
+mod rows;
+mod verify;
 
 /// The registered models.
 pub(crate) struct Registry {
@@ -48,106 +46,163 @@ impl Registry {
 
     /// Adds a version and syncs. An active one takes over from the version that was active.
     pub(crate) fn register(&self, entry: &ModelEntry) -> Result<(), StoreError> {
-        let (id, version) = (entry.id.as_str(), entry.version.0);
-        let mut frame = vec![0; HEADER_BYTES];
-        postcard::to_io(entry, &mut frame).map_err(|source| StoreError::ModelEncoding {
-            id: entry.id.clone(),
-            version: entry.version,
-            source,
-        })?;
-        envelope::seal(model_context(&entry.id, version.into()), &mut frame);
-        let active: [u8; ACTIVE_BYTES] =
-            envelope::frame(model_context(&entry.id, ACTIVE_CONTEXT), &version.to_le_bytes());
-        let is_new = self.file.with(|database| {
-            let transaction = database.begin_write()?;
-            {
-                let mut models = transaction.open_table(MODELS)?;
-                if models.get((id, version))?.is_some() {
-                    return Ok(false);
-                }
-                models.insert((id, version), &frame[..])?;
-                if entry.active {
-                    transaction.open_table(ACTIVE)?.insert(id, &active[..])?;
-                }
+        check::entry(entry)?;
+        let frame = rows::encode(entry)?;
+        let (id, version) = (&entry.id, entry.version);
+        stop::write(&self.file, |transaction| {
+            let mut models = transaction.open_table(MODELS)?;
+            if models.get((id.as_str(), version.0))?.is_some() {
+                return Err(StoreError::ModelExists { id: id.clone(), version }.into());
             }
-            transaction.commit()?;
-            Ok(true)
-        })?;
-        if is_new {
-            Ok(())
-        } else {
-            Err(StoreError::ModelExists { id: entry.id.clone(), version: entry.version })
-        }
+            models.insert((id.as_str(), version.0), &frame[..])?;
+            drop(models);
+            if entry.active {
+                self.make_active(transaction, id, version)?;
+            }
+            self.reindex_one(transaction, None, Some(entry))
+        })
+    }
+
+    /// Makes a registered version the active one of its model and syncs. Gives back the one that
+    /// was active before.
+    pub(crate) fn activate(
+        &self,
+        id: &ModelId,
+        version: ModelVersion,
+    ) -> Result<Option<ModelVersion>, StoreError> {
+        stop::write(&self.file, |transaction| {
+            let mut entry = self.existing(transaction, id, version)?;
+            let previous = self.make_active(transaction, id, version)?;
+            if previous != Some(version) {
+                let before = entry.clone();
+                entry.active = true;
+                self.reindex_one(transaction, Some(&before), Some(&entry))?;
+            }
+            Ok(previous)
+        })
+    }
+
+    /// Removes a version that is not active, syncs, and gives back what it was.
+    pub(crate) fn remove(
+        &self,
+        id: &ModelId,
+        version: ModelVersion,
+    ) -> Result<ModelEntry, StoreError> {
+        stop::write(&self.file, |transaction| {
+            let entry = self.existing(transaction, id, version)?;
+            let active = transaction.open_table(ACTIVE)?;
+            if rows::active_version(&self.file, &active, id.as_str())? == Some(version) {
+                return Err(StoreError::ModelActive { id: id.clone(), version }.into());
+            }
+            drop(active);
+            transaction.open_table(MODELS)?.remove((id.as_str(), version.0))?;
+            self.reindex_one(transaction, Some(&entry), None)?;
+            Ok(entry)
+        })
     }
 
     /// Every entry, by id and version.
     pub(crate) fn all(&self) -> Result<Vec<ModelEntry>, StoreError> {
-        self.read(None)
+        self.read(|transaction| {
+            let (models, active) =
+                (transaction.open_table(MODELS)?, transaction.open_table(ACTIVE)?);
+            rows::decode_range(&self.file, models.range(rows::every_key())?, &active)
+        })
     }
 
     /// The entries of one model, by version.
     pub(crate) fn versions(&self, id: &ModelId) -> Result<Vec<ModelEntry>, StoreError> {
-        self.read(Some(id.as_str()))
+        self.read(|transaction| {
+            let (models, active) =
+                (transaction.open_table(MODELS)?, transaction.open_table(ACTIVE)?);
+            let range = (id.as_str(), 0)..=(id.as_str(), u32::MAX);
+            rows::decode_range(&self.file, models.range(range)?, &active)
+        })
     }
 
-    fn read(&self, only: Option<&str>) -> Result<Vec<ModelEntry>, StoreError> {
-        let (models, active) = self.file.with(|database| read_rows(database, only))?;
-        let mut active_versions = BTreeMap::new();
-        for (id, frame) in active {
-            let version = decode_active(&id, &frame)
-                .map_err(|damage| self.file.corrupt("active", id.clone(), damage))?;
-            active_versions.insert(id, version);
+    /// One entry.
+    pub(crate) fn version(
+        &self,
+        id: &ModelId,
+        version: ModelVersion,
+    ) -> Result<Option<ModelEntry>, StoreError> {
+        self.read(|transaction| {
+            let (models, active) =
+                (transaction.open_table(MODELS)?, transaction.open_table(ACTIVE)?);
+            rows::get(&self.file, &models, &active, (id.as_str(), version.0))
+        })
+    }
+
+    fn read<T>(
+        &self,
+        operation: impl FnOnce(&ReadTransaction) -> Result<T, Stop>,
+    ) -> Result<T, StoreError> {
+        stop::read(&self.file, |_, transaction| operation(transaction))
+    }
+
+    /// The entry of a version, with its flag as `active` has it.
+    fn existing(
+        &self,
+        transaction: &WriteTransaction,
+        id: &ModelId,
+        version: ModelVersion,
+    ) -> Result<ModelEntry, Stop> {
+        let (models, active) = (transaction.open_table(MODELS)?, transaction.open_table(ACTIVE)?);
+        rows::get(&self.file, &models, &active, (id.as_str(), version.0))?
+            .ok_or_else(|| StoreError::ModelUnknown { id: id.clone(), version }.into())
+    }
+
+    /// Moves `active` to `version` and the previous one out of the indexes of active versions.
+    fn make_active(
+        &self,
+        transaction: &WriteTransaction,
+        id: &ModelId,
+        version: ModelVersion,
+    ) -> Result<Option<ModelVersion>, Stop> {
+        let mut active = transaction.open_table(ACTIVE)?;
+        let previous = rows::active_version(&self.file, &active, id.as_str())?;
+        if previous == Some(version) {
+            return Ok(previous);
         }
-        let decode = |((id, version), frame): Row<(String, u32)>| {
-            let mut entry = decode_model(&id, version, &frame).map_err(|damage| {
-                self.file.corrupt("models", format!("({id}, {version})"), damage)
-            })?;
-            entry.active = active_versions.get(&id) == Some(&entry.version);
-            Ok(entry)
+        active.insert(id.as_str(), &rows::encode_active(id.as_str(), version)[..])?;
+        if let Some(version) = previous {
+            let models = transaction.open_table(MODELS)?;
+            let key = (id.as_str(), version.0);
+            let mut after = rows::get(&self.file, &models, &active, key)?
+                .ok_or_else(|| rows::corrupt(&self.file, key, Damage::Missing))?;
+            drop((active, models));
+            let before = ModelEntry { active: true, ..after.clone() };
+            after.active = false;
+            self.reindex_one(transaction, Some(&before), Some(&after))?;
+        }
+        Ok(previous)
+    }
+
+    /// Takes the index entries of a version from what they were to what they are.
+    fn reindex_one(
+        &self,
+        transaction: &WriteTransaction,
+        before: Option<&ModelEntry>,
+        after: Option<&ModelEntry>,
+    ) -> Result<(), Stop> {
+        let entries = |entry: Option<&ModelEntry>| match entry {
+            Some(entry) => index::entries(entry).map_err(|damage| {
+                Stop::from(rows::corrupt(&self.file, (entry.id.as_str(), entry.version.0), damage))
+            }),
+            None => Ok(index::Entries::new()),
         };
-        models.into_iter().map(decode).collect()
+        index::change(transaction, &entries(before)?, &entries(after)?)
     }
 }
 
 fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(MODELS)?;
     transaction.open_table(ACTIVE)?;
+    for index in index::Index::ALL {
+        transaction.open_table(index.table())?;
+    }
     Ok(())
 }
 
-type Rows = (Vec<Row<(String, u32)>>, Vec<Row<String>>);
-
-/// Both tables in one transaction, for one id or for all.
-fn read_rows(database: &redb::Database, only: Option<&str>) -> Result<Rows, redb::Error> {
-    let transaction = database.begin_read()?;
-    let models = transaction.open_table(MODELS)?;
-    let range: RangeInclusive<(&str, u32)> = match only {
-        Some(id) => (id, 0)..=(id, u32::MAX),
-        None => ("", 0)..=(LAST_TEXT, u32::MAX),
-    };
-    let mut model_rows = Vec::new();
-    for row in models.range(range)? {
-        let (key, value) = row?;
-        let (id, version) = key.value();
-        model_rows.push(((id.to_owned(), version), value.value().to_vec()));
-    }
-    let mut active_rows = Vec::new();
-    for row in transaction.open_table(ACTIVE)?.iter()? {
-        let (key, value) = row?;
-        active_rows.push((key.value().to_owned(), value.value().to_vec()));
-    }
-    Ok((model_rows, active_rows))
-}
-
-/// Model ids are ASCII, so this is above all of them.
-const LAST_TEXT: &str = "\u{10ffff}";
-
-fn decode_active(id: &str, frame: &[u8]) -> Result<ModelVersion, Damage> {
-    let body = envelope::open(envelope::context(&[id], ACTIVE_CONTEXT), frame)?;
-    Ok(ModelVersion(u32::from_le_bytes(body.try_into().map_err(|_| Damage::Length)?)))
-}
-
-fn decode_model(id: &str, version: u32, frame: &[u8]) -> Result<ModelEntry, Damage> {
-    let body = envelope::open(envelope::context(&[id], version.into()), frame)?;
-    postcard::from_bytes(body).map_err(|_| Damage::Value)
-}
+#[cfg(test)]
+mod tests;

@@ -67,13 +67,21 @@ impl Log {
         let end_of = |first: u64, entries: &[EntryRows]| {
             entries.last().map_or(first, |(first, rows)| first + rows.len() as u64)
         };
-        let is_whole = match before.turn() {
+        let older_end = before.turn().map(|turn| (turn.epoch, end_of(turn.first_sequence, &older)));
+        if let Some((_, end)) = older_end
+            && newer.is_empty()
+            && end > last.first_sequence
+        {
+            // Beginning the turn failed half-way, and the one before went on.
+            let sequences = Some((before.turn().map_or(0, |turn| turn.first_sequence), end));
+            let months = before.turn().map(|turn| turn.months.clone()).unwrap_or_default();
+            self.active = 1 - self.active;
+            return Ok(Recovered { older: Vec::new(), newer: older, sequences, months });
+        }
+        let is_whole = match older_end {
             // The first turn of all has none before.
             None => last.epoch == 1,
-            Some(turn) => {
-                turn.epoch + 1 == last.epoch
-                    && end_of(turn.first_sequence, &older) == last.first_sequence
-            }
+            Some((epoch, end)) => epoch + 1 == last.epoch && end == last.first_sequence,
         };
         if !is_whole {
             return Err(StoreError::Corrupt {

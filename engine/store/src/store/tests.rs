@@ -11,7 +11,8 @@ use truststram_base::{
 };
 
 use super::*;
-use crate::query::Cursor;
+use crate::query::{Cursor, PredictionQuery};
+use crate::StoreOptions;
 
 /// 2026-11-15 and 2026-12-15, microseconds UTC.
 const NOVEMBER_US: i64 = 1_794_700_800_000_000;
@@ -271,6 +272,10 @@ fn versions_are_registered_once_and_one_is_active() {
     let entry = |id: &str, version: u32, active: bool| ModelEntry {
         id: ModelId::new(id).unwrap(),
         version: ModelVersion(version),
+        owner: None,
+        name: id.to_owned(),
+        tags: Vec::new(),
+        metadata_json: "{}".to_owned(),
         architecture: "dense".to_owned(),
         path: format!("models/{id}/{version}/model.safetensors"),
         sha256: "00".repeat(32),

@@ -17,6 +17,7 @@ use truststram_base::Clock;
 pub(crate) use month::verify_months;
 pub(crate) use seal::Seal;
 
+use crate::disagreement::Disagreement;
 use crate::disk::Disk;
 use crate::error::{Damage, StoreError};
 use crate::options::{Applies, StoreOptions};
@@ -88,6 +89,17 @@ impl fmt::Display for Finding {
 }
 
 impl Finding {
+    /// The finding that a disagreement in `path` is.
+    pub(crate) fn of_disagreement(path: PathBuf, disagreement: Disagreement) -> Self {
+        let (table, key, problem) = match disagreement {
+            Disagreement::Damaged { table, key, damage } => (table, key, Problem::Damaged(damage)),
+            Disagreement::Missing { table, key } => (table, key, Problem::IndexLacks),
+            Disagreement::Differs { table, key } => (table, key, Problem::Differs),
+            Disagreement::Stray { table, key } => (table, key, Problem::IndexExtra),
+        };
+        Self { path, table, key, problem }
+    }
+
     /// The finding that an error is, if it is one.
     pub(crate) fn of_error(error: StoreError) -> Result<Self, StoreError> {
         match error {

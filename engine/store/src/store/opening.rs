@@ -1,0 +1,170 @@
+//! Owns the part of the store's face that opens it.
+//!
+//! Refuses to know how it is done; see the module that each method calls. Bound: [`StoreOptions`].
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use truststram_base::Clock;
+use truststram_machine::{Priority, Thread, ThreadSpec};
+
+use super::{Store, Threads};
+use crate::core::{Applying, Core};
+use crate::datasets::Datasets;
+use crate::decisions::Decisions;
+use crate::disk::{Disk, HostDisk};
+use crate::error::{Damage, StoreError};
+use crate::log::{Encoder, EntryRows, Log};
+use crate::memory::{Memory, MemoryTable};
+use crate::month_files::MonthFiles;
+use crate::options::{Applies, StoreOptions};
+use crate::queue::Queue;
+use crate::registry::Registry;
+use crate::row::Row;
+use crate::segment_cache::SegmentCache;
+use crate::stats::StoreCounters;
+use crate::verify::Seal;
+use crate::writer::Writer;
+
+impl Store {
+    /// Opens the store in `directory`, which is created if need be, and starts its threads. Rows
+    /// that were in the log are there again; a file that was not closed is repaired by redb.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if acknowledged rows are damaged.
+    pub fn open(
+        directory: &Path,
+        options: StoreOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        Self::open_on(Arc::new(HostDisk), directory, &options, clock)
+    }
+
+    /// As [`Store::open`], on a disk of the caller's.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        options: &StoreOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let log_directory = directory.join("log");
+        disk.create_dir(&log_directory).map_err(|source| StoreError::Io {
+            action: "create",
+            path: log_directory.clone(),
+            source,
+        })?;
+        Seal::remove(&*disk, directory)?;
+        let registry = Registry::open(directory.join("meta.redb"), Arc::clone(&disk))?;
+        let datasets = Datasets::open(directory.join("datasets.redb"), Arc::clone(&disk))?;
+        let decisions = Decisions::open(directory.join("decisions.redb"), Arc::clone(&disk))?;
+        let predictions = directory.join("predictions");
+        let files = MonthFiles::open(predictions, options, Arc::clone(&disk))?;
+        let salt = clock.utc_us().cast_unsigned() ^ clock.monotonic_us().rotate_left(32);
+        let (log, recovered) = Log::open(&log_directory, &disk, options.log_bytes, salt)?;
+        let in_files = files.peek_next_sequence()?;
+        check_months(&files, &recovered.months)?;
+        let (log, next_sequence) = start_log(log, recovered.sequences, in_files, &log_directory)?;
+        let turn_rows = recovered.newer.iter().map(|(_, rows)| rows.len()).sum();
+        let frozen = (!recovered.older.is_empty()).then(|| table_of(recovered.older));
+        let core = Arc::new(Core {
+            disk,
+            files,
+            segment_cache: Arc::new(SegmentCache::new(options.segment_cache_bytes)),
+            counters: StoreCounters::new(),
+            clock,
+            applying: Applying::default(),
+            memory: Memory::default(),
+        });
+        core.applying.lock().is_pending = frozen.is_some();
+        core.memory.recover(table_of(recovered.newer), frozen);
+        let queue = Arc::new(Queue::new(options));
+        let writer = Writer {
+            core: Arc::clone(&core),
+            queue: Arc::clone(&queue),
+            log,
+            encoder: Encoder::default(),
+            next_sequence,
+            turn_rows,
+            turn_rows_max: options.log_rows_max.max(1),
+            applies: options.applies == Applies::OnRequest,
+            failed: Vec::new(),
+        };
+        let writer = spawn("store-writer", Priority::Normal, move || writer.run())?;
+        let applier = match options.applies {
+            Applies::InBackground => {
+                let core = Arc::clone(&core);
+                Some(spawn("store-applier", Priority::Batch, move || crate::applier::run(&core))?)
+            }
+            Applies::OnRequest => None,
+        };
+        let threads = Mutex::new(Some(Threads { writer, applier }));
+        let (directory, is_sealing) = (directory.to_owned(), options.is_sealing);
+        Ok(Self { directory, core, queue, registry, datasets, decisions, threads, is_sealing })
+    }
+}
+
+/// Checks that log and files belong together, and begins the first turn of a new log.
+fn start_log(
+    mut log: Log,
+    sequences: Option<(u64, u64)>,
+    in_files: u64,
+    directory: &Path,
+) -> Result<(Log, u64), StoreError> {
+    match sequences {
+        // Every row goes through the log first.
+        Some((_, next_sequence)) if next_sequence < in_files => Err(StoreError::Corrupt {
+            path: directory.to_owned(),
+            table: "log",
+            key: format!("sequence {in_files}"),
+            damage: Damage::Missing,
+        }),
+        Some((_, next_sequence)) => Ok((log, next_sequence)),
+        None => {
+            let next_sequence = in_files.max(1);
+            log.switch(next_sequence, Vec::new())?;
+            Ok((log, next_sequence))
+        }
+    }
+}
+
+/// Checks that every month's file has what the log says it had: those rows are no longer in the
+/// log.
+fn check_months(files: &MonthFiles, recorded: &[(u32, u64)]) -> Result<(), StoreError> {
+    let found = files.next_sequences();
+    for (month, file) in files.all() {
+        let of = |months: &[(u32, u64)]| {
+            months.iter().find(|(number, _)| *number == month.number()).map(|(_, next)| *next)
+        };
+        let (Some(recorded), Some(found)) = (of(recorded), of(&found)) else { continue };
+        if found < recorded {
+            let key = format!("{recorded} expected, {found} found");
+            return Err(file.file.corrupt("next_sequence", key, Damage::Missing));
+        }
+    }
+    Ok(())
+}
+
+fn table_of(entries: Vec<EntryRows>) -> MemoryTable {
+    let mut table = MemoryTable::default();
+    for (first_sequence, records) in entries {
+        for (sequence, record) in (first_sequence..).zip(records) {
+            table.push(Arc::new(Row { sequence, record }));
+        }
+    }
+    table
+}
+
+fn spawn(
+    name: &str,
+    priority: Priority,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<Thread<()>, StoreError> {
+    let spec = ThreadSpec {
+        name: name.to_owned(),
+        cores: Vec::new(),
+        memory_node: None,
+        priority,
+    };
+    truststram_machine::spawn(spec, move |_placement| work())
+        .map_err(|source| StoreError::Thread { source })
+}
