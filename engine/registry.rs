@@ -99,6 +99,10 @@ pub fn add(
         classes: spec.classes.clone(),
         metrics,
         active: true,
+        owner: None,
+        name: id.to_string(),
+        tags: Vec::new(),
+        metadata_json: "{}".to_owned(),
     };
     store.register_model(&entry)?;
     Ok(entry)

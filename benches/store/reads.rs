@@ -16,11 +16,9 @@ use crate::{Outcome, figures};
 const PAGE_ROWS: usize = 100;
 const WARM_UP_QUERIES: u64 = 200;
 
-/// The line to fill in once the store has the view:
-/// `Some(store.performance(model).map(|performance| performance.total_predictions))`.
-/// `None` says that this store has none, and the report says so.
-fn performance(_store: &Store, _model: &ModelId) -> Option<Result<u64, StoreError>> {
-    None
+/// How many predictions the performance view counts for `model`.
+fn performance(store: &Store, model: &ModelId) -> Option<Result<u64, StoreError>> {
+    Some(store.performance(model).map(|performance| performance.all.rows))
 }
 
 /// Asks for the newest hundred of random models: once each right after opening (the store's own

@@ -415,5 +415,9 @@ fn entry(version: u32) -> ModelEntry {
         classes: vec!["no".to_owned(), "yes".to_owned()],
         metrics: Vec::new(),
         active: true,
+        owner: Some(UserId::new(USERS[version as usize % USERS.len()]).unwrap()),
+        name: format!("model a, version {version}"),
+        tags: vec!["sim".to_owned()],
+        metadata_json: format!(r#"{{"version":{version}}}"#),
     }
 }

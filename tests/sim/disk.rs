@@ -79,7 +79,6 @@ struct World {
     name_changes: Vec<NameChange>,
     faults: Faults,
     operations: u64,
-    syncs_lied: u64,
     is_off: bool,
     random: Random,
 }
@@ -130,7 +129,6 @@ impl SimDisk {
             name_changes: Vec::new(),
             faults: Faults::default(),
             operations: 0,
-            syncs_lied: 0,
             is_off: false,
             random: Random::new(seed),
         })))
@@ -147,18 +145,8 @@ impl SimDisk {
         world.operations = 0;
     }
 
-    /// Operations since the last [`SimDisk::arm`].
-    pub fn operations(&self) -> u64 {
-        self.world().operations
-    }
-
     pub fn is_off(&self) -> bool {
         self.world().is_off
-    }
-
-    /// Syncs that were answered and not done.
-    pub fn syncs_lied(&self) -> u64 {
-        self.world().syncs_lied
     }
 
     /// Turns power off, if it is not, and on again. What was not synced is there in part.
@@ -436,7 +424,6 @@ impl DiskFile for SimFile {
         let step = world.step(Need::Sync);
         let one_in = world.faults.lying_sync_one_in;
         if step.is_ok() && one_in > 0 && world.random.below(one_in) == 0 {
-            world.syncs_lied += 1;
             return Ok(());
         }
         let is_off = world.is_off;
