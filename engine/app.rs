@@ -23,18 +23,28 @@ use crate::config::Plan;
 use crate::registry::{self, RegistryError};
 use crate::wire::background::Background;
 use crate::wire::batcher::PluginBatcher;
+use crate::wire::datasets::StoreDatasets;
 use crate::wire::decisions::Decisions;
 use crate::wire::infer::EngineInfer;
 use crate::wire::operate::{Operator, Parts};
 use crate::wire::policies::OpenPolicies;
+use crate::wire::questions::Questions;
 use crate::wire::records::StoreRecords;
 use crate::wire::replies::Replies;
 use crate::wire::sink::{RecordingSink, Ticket};
+use crate::wire::slow_queries::SlowQueries;
+use crate::wire::store_operations::StoreOperator;
 
 /// Model versions that may be loaded at once.
 const LOADED_MAX: usize = 64;
 /// Changes of plugins that may wait for each other.
 const LOADS_MAX: usize = 8;
+/// Bodies with rows for data sets that may wait for each other.
+const APPENDS_MAX: usize = 8;
+/// Checks and other work on the whole store that may wait for each other.
+const MAINTENANCE_MAX: usize = 8;
+/// Milliseconds from which on a query is logged as slow.
+const SLOW_QUERY_MS: u64 = 1_000;
 /// Largest request body on the operators' side: one plugin.
 const ADMIN_BODY_BYTES_MAX: usize = PLUGIN_FILE_BYTES_MAX as usize;
 
@@ -108,8 +118,7 @@ impl Started {
 /// The running process.
 pub struct App {
     parts: Arc<Parts>,
-    reader: Arc<Background>,
-    loader: Arc<Background>,
+    threads: Threads,
     decisions: Option<Arc<Decisions>>,
     gateway: Gateway,
     addresses: [SocketAddr; 2],
@@ -158,16 +167,14 @@ impl App {
         )?);
         registry::load_all(&store, &engine, &plan.data_dir, ring.as_mut(), &plan.topology)?;
         let access_log = open_access_log(plan, mode)?;
-        let reader =
-            Arc::new(Background::start("store-reader", "read", plan.store.read_queue_max)?);
-        let loader = Arc::new(Background::start("policy-loader", "plugin", LOADS_MAX)?);
+        let threads = Threads::start(plan)?;
         let infer = EngineInfer {
             engine: engine.clone(),
             replies: replies.clone(),
             clock: clock.clone(),
             deadline_ms: plan.api.deadline_ms,
         };
-        let records = StoreRecords { store: store.clone(), reader: reader.clone() };
+        let (records, datasets) = queries(&store, &clock, &threads);
         let decisions = policies.decisions().cloned();
         let parts = Arc::new(Parts {
             clock,
@@ -187,8 +194,17 @@ impl App {
         let ports = Ports {
             infer: Arc::new(infer),
             records: Arc::new(records),
+            datasets: Arc::new(datasets),
+            store: Arc::new(StoreOperator {
+                parts: parts.clone(),
+                thread: threads.maintenance.clone(),
+            }),
             operate: Arc::new(Operator(parts.clone())),
-            policies: Arc::new(policies.serve(loader.clone(), reader.clone(), store)),
+            policies: Arc::new(policies.serve(
+                threads.loader.clone(),
+                threads.reader.clone(),
+                store,
+            )),
             server_timing: plan.api.server_timing,
         };
         let addresses = [public.address(), admin.address()];
@@ -198,7 +214,7 @@ impl App {
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
         let drain = plan.drain;
-        Ok(Self { parts, reader, loader, decisions, gateway, addresses, drain, _lock: lock })
+        Ok(Self { parts, threads, decisions, gateway, addresses, drain, _lock: lock })
     }
 
     /// The public address, with the port that was really bound.
@@ -229,9 +245,11 @@ impl App {
         self.parts.draining.store(true, Ordering::Relaxed);
         let drained = self.gateway.drain(self.drain);
         // Each step is taken whatever became of the one before; the first error is reported.
-        let loader = self.loader.close();
+        let loader = self.threads.loader.close();
+        let maintenance = self.threads.maintenance.close();
+        let appender = self.threads.appender.close();
         let engine = self.parts.engine.close();
-        let reader = self.reader.close();
+        let reader = self.threads.reader.close();
         // The workers have ended, so that all runs of decisions are over.
         let decisions = self.decisions.as_ref().map_or(Ok(()), |decisions| decisions.close());
         let store = self.parts.store.close();
@@ -239,6 +257,8 @@ impl App {
         let plugins = self.parts.host_of_plugins.close();
         let drained = drained?;
         loader?;
+        maintenance?;
+        appender?;
         engine?;
         reader?;
         decisions?;
@@ -247,6 +267,50 @@ impl App {
         plugins.map_err(AppError::Policy)?;
         Ok(drained.connections_cut)
     }
+}
+
+/// Threads for what would hold up a network thread, one for each kind of work.
+struct Threads {
+    /// Answers queries.
+    reader: Arc<Background>,
+    /// Appends rows to data sets.
+    appender: Arc<Background>,
+    /// Checks the store.
+    maintenance: Arc<Background>,
+    /// Checks, compiles and swaps plugins.
+    loader: Arc<Background>,
+}
+
+impl Threads {
+    fn start(plan: &Plan) -> Result<Self, MachineError> {
+        let start = |name, queue, max| Background::start(name, queue, max).map(Arc::new);
+        Ok(Self {
+            reader: start("store-reader", "read", plan.store.read_queue_max)?,
+            appender: start("dataset-writer", "data set", APPENDS_MAX)?,
+            maintenance: start("store-maintenance", "maintenance", MAINTENANCE_MAX)?,
+            loader: start("policy-loader", "plugin", LOADS_MAX)?,
+        })
+    }
+}
+
+/// What the API asks of the store.
+fn queries(
+    store: &Arc<Store>,
+    clock: &Arc<dyn Clock>,
+    threads: &Threads,
+) -> (StoreRecords, StoreDatasets) {
+    let slow = Arc::new(SlowQueries::new(clock.clone(), SLOW_QUERY_MS));
+    let questions = Questions { store: store.clone(), clock: clock.clone(), slow: slow.clone() };
+    let reader = threads.reader.clone();
+    let records = StoreRecords { questions: Arc::new(questions), reader: reader.clone() };
+    let datasets = StoreDatasets {
+        store: store.clone(),
+        reader,
+        writer: threads.appender.clone(),
+        clock: clock.clone(),
+        slow,
+    };
+    (records, datasets)
 }
 
 fn engine_options(plan: &Plan) -> EngineOptions {
