@@ -59,17 +59,19 @@ impl StoreOperations for StoreOperator {
 fn perform(parts: &Parts, action: &StoreAction) -> Result<Value, StoreFailure> {
     let store = &parts.store;
     let goes_on = || !parts.draining.load(Ordering::Relaxed);
-    let done = match action {
-        StoreAction::Checkpoint => store.checkpoint().map(|()| {
-            let stats = store.stats();
-            json!({ "rows_in_log": stats.rows_in_log, "rows_applied": stats.rows_applied })
-        }),
-        StoreAction::Verify => store.verify(&mut |_| goes_on()).map(|report| verified(&report)),
-        StoreAction::Refresh => store.verify(&mut |_| goes_on()).map(|report| refreshed(&report)),
-    };
-    match done {
+    let verify = || match store.verify(&mut |_| goes_on()) {
+        // What was not looked at is not known to be right.
         Ok(_) if !goes_on() => Err(Failure::Draining.into()),
-        done => done.map_err(failure_of),
+        checked => checked.map_err(failure_of),
+    };
+    match action {
+        StoreAction::Checkpoint => {
+            store.checkpoint().map_err(failure_of)?;
+            let stats = store.stats();
+            Ok(json!({ "rows_in_log": stats.rows_in_log, "rows_applied": stats.rows_applied }))
+        }
+        StoreAction::Verify => verify().map(|report| verified(&report)),
+        StoreAction::Refresh => verify().map(|report| refreshed(&report)),
     }
 }
 
