@@ -174,7 +174,6 @@ impl App {
             clock: clock.clone(),
             deadline_ms: plan.api.deadline_ms,
         };
-        let (records, datasets) = queries(&store, &clock, &threads);
         let decisions = policies.decisions().cloned();
         let parts = Arc::new(Parts {
             clock,
@@ -191,22 +190,7 @@ impl App {
             draining: AtomicBool::new(false),
             listeners: OnceLock::new(),
         });
-        let ports = Ports {
-            infer: Arc::new(infer),
-            records: Arc::new(records),
-            datasets: Arc::new(datasets),
-            store: Arc::new(StoreOperator {
-                parts: parts.clone(),
-                thread: threads.maintenance.clone(),
-            }),
-            operate: Arc::new(Operator(parts.clone())),
-            policies: Arc::new(policies.serve(
-                threads.loader.clone(),
-                threads.reader.clone(),
-                store,
-            )),
-            server_timing: plan.api.server_timing,
-        };
+        let ports = ports(plan, infer, policies, &parts, &threads);
         let addresses = [public.address(), admin.address()];
         let options = gateway_options(plan, &parts, replies);
         let gateway = Gateway::start(listeners(plan, public, admin, ports), options)?;
@@ -293,24 +277,35 @@ impl Threads {
     }
 }
 
-/// What the API asks of the store.
-fn queries(
-    store: &Arc<Store>,
-    clock: &Arc<dyn Clock>,
+/// The ways by which the API reaches the engine.
+fn ports(
+    plan: &Plan,
+    infer: EngineInfer,
+    policies: OpenPolicies,
+    parts: &Arc<Parts>,
     threads: &Threads,
-) -> (StoreRecords, StoreDatasets) {
+) -> Ports {
+    let (store, clock, reader) = (&parts.store, &parts.clock, &threads.reader);
     let slow = Arc::new(SlowQueries::new(clock.clone(), SLOW_QUERY_MS));
     let questions = Questions { store: store.clone(), clock: clock.clone(), slow: slow.clone() };
-    let reader = threads.reader.clone();
-    let records = StoreRecords { questions: Arc::new(questions), reader: reader.clone() };
     let datasets = StoreDatasets {
         store: store.clone(),
-        reader,
+        reader: reader.clone(),
         writer: threads.appender.clone(),
         clock: clock.clone(),
         slow,
     };
-    (records, datasets)
+    let operations = StoreOperator { parts: parts.clone(), thread: threads.maintenance.clone() };
+    let policies = policies.serve(threads.loader.clone(), reader.clone(), store.clone());
+    Ports {
+        infer: Arc::new(infer),
+        records: Arc::new(StoreRecords { questions: Arc::new(questions), reader: reader.clone() }),
+        datasets: Arc::new(datasets),
+        store: Arc::new(operations),
+        operate: Arc::new(Operator(parts.clone())),
+        policies: Arc::new(policies),
+        server_timing: plan.api.server_timing,
+    }
 }
 
 fn engine_options(plan: &Plan) -> EngineOptions {

@@ -151,7 +151,10 @@ fn data_sets_keep_what_was_acknowledged() {
     let rows = "/api/v1/datasets/iris/rows";
     is_not_found(&server.get("/api/v1/datasets/iris"));
     is_not_found(&server.get(rows));
-    let row = |index: usize| json!({ "features": [index, 0.5], "label": format!("c{}", index % 2), "metadata": { "n": index } });
+    let row = |index: usize| {
+        let label = format!("c{}", index % 2);
+        json!({ "features": [index, 0.5], "label": label, "metadata": { "n": index } })
+    };
     let list: Vec<Value> = (0..4).map(row).collect();
     let answer = server.post(rows, json!(list).to_string().as_bytes());
     assert_eq!((answer.status, &answer.body), (201, &json!({ "first_id": 0, "rows": 4 })));
