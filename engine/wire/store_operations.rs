@@ -3,14 +3,15 @@
 //! Refuses to know how it is done. What is not over when the process drains is ended. Bound: one
 //! action after the other; those that wait by the thread's queue.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 use truststram_api::ports::{Failure, StoreAction, StoreFailure, StoreOperations};
-use truststram_base::HistogramSnapshot;
-use truststram_store::{Finding, StoreError, VerifyReport};
+use truststram_base::{HistogramSnapshot, Kind};
+use truststram_store::{BackupFormat, CompactedMonth, Finding, StoreError, VerifyReport};
 
 use super::background::Background;
 use super::operate::Parts;
@@ -72,7 +73,41 @@ fn perform(parts: &Parts, action: &StoreAction) -> Result<Value, StoreFailure> {
         }
         StoreAction::Verify => verify().map(|report| verified(&report)),
         StoreAction::Refresh => verify().map(|report| refreshed(&report)),
+        StoreAction::Compact => {
+            let months = store.compact(&mut |_| goes_on()).map_err(failure_of)?;
+            Ok(json!({ "months": months.iter().map(compacted).collect::<Vec<_>>() }))
+        }
+        StoreAction::Backup { path, tar } => {
+            let path = backup_path(path)?;
+            let format = if *tar { BackupFormat::Tar } else { BackupFormat::Directory };
+            let done = store.backup(path, format, &mut |_| goes_on()).map_err(failure_of)?;
+            Ok(json!({
+                "path": done.path, "files": done.files, "bytes": done.bytes, "rows": done.rows,
+            }))
+        }
+        StoreAction::DropMonth { month } => {
+            let gone = store.drop_month(month).map_err(failure_of)?;
+            Ok(json!({ "month": gone.month, "bytes": gone.bytes, "rows": gone.rows }))
+        }
     }
+}
+
+fn compacted(month: &CompactedMonth) -> Value {
+    json!({
+        "month": month.month,
+        "bytes_before": month.bytes_before,
+        "bytes_after": month.bytes_after,
+    })
+}
+
+/// Where a backup goes. The server's own directory means nothing to whoever asks.
+fn backup_path(path: &str) -> Result<&Path, StoreFailure> {
+    let path = Path::new(path);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let detail = format!("`path` must be absolute, found `{}`", path.display());
+    Err(StoreFailure { kind: Kind::Invalid, detail })
 }
 
 fn failure_of(error: StoreError) -> StoreFailure {
@@ -156,6 +191,14 @@ mod tests {
         check(&[1, 50], Some(10), Some(100));
         check(&[1, 1, 50, 500], Some(10), None);
         assert!(spread(&Histogram::new(&[10]).snapshot())["mean"].is_null());
+    }
+
+    #[test]
+    fn a_backup_goes_to_an_absolute_path() {
+        assert_eq!(backup_path("/a/b").unwrap(), Path::new("/a/b"));
+        for path in ["", "b", "../b", "./b"] {
+            assert_eq!(backup_path(path).unwrap_err().kind, Kind::Invalid, "{path}");
+        }
     }
 
     #[test]

@@ -20,11 +20,27 @@ pub enum StoreAction {
     /// The same, of which only the figures are told: what refreshing a materialised view is to
     /// others, as these figures change with the rows.
     Refresh,
+    /// Take the space back that files of months do not use.
+    Compact,
+    /// Copy everything that is stored while it is in use.
+    Backup {
+        /// Where to: an absolute path on the server's machine at which there is nothing yet.
+        path: String,
+        /// Whether it is one tar file instead of a directory.
+        #[serde(default)]
+        tar: bool,
+    },
+    /// Remove the predictions of a month for good.
+    DropMonth {
+        /// Which, as `2026-11`.
+        month: String,
+    },
 }
 
 impl StoreAction {
     /// The names that paths have for them.
-    pub const NAMES: &[&str] = &["checkpoint", "verify", "refresh"];
+    pub const NAMES: &[&str] =
+        &["checkpoint", "verify", "refresh", "compact", "backup", "drop-month"];
 }
 
 /// Why the store did not do it.

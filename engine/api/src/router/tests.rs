@@ -428,5 +428,19 @@ fn the_store_does_what_its_operator_says_and_no_browser_can_say_it() {
     assert_eq!(post("explode", json, "{}").0, 404);
     assert_eq!(post("verify", json, "[]").0, 400);
     assert_eq!(post("verify", json, r#"{"action":"checkpoint"}"#).0, 422);
-    assert_eq!(routes.fake.asked.lock().unwrap().len(), 3);
+    let action = |action: &str, body: Value, expected: StoreAction| {
+        assert_eq!(post(action, json, &body.to_string()).0, 200, "{action} {body}");
+        assert_eq!(routes.asked(), format!("{expected:?}"));
+    };
+    let path = "/b".to_owned();
+    let tar = StoreAction::Backup { path: path.clone(), tar: true };
+    action("backup", json!({ "path": "/b", "tar": true }), tar);
+    action("backup", json!({ "path": "/b" }), StoreAction::Backup { path, tar: false });
+    action("compact", json!({}), StoreAction::Compact);
+    let month = "2026-11".to_owned();
+    action("drop-month", json!({ "month": "2026-11" }), StoreAction::DropMonth { month });
+    assert_eq!(post("backup", json, "{}").0, 422);
+    assert_eq!(post("drop-month", json, r#"{"month":"2026-11","force":true}"#).0, 422);
+    assert_eq!(post("drop-month", json, r#"{"month":11}"#).0, 422);
+    assert_eq!(routes.fake.asked.lock().unwrap().len(), 7);
 }
