@@ -111,7 +111,10 @@ impl MonthFiles {
 
     /// Takes a month out; readers that have it go on until they are done.
     pub(crate) fn take(&self, month: Month) -> Option<Arc<MonthFile>> {
-        self.next_sequences.lock().unwrap_or_else(PoisonError::into_inner).remove(&month.number());
+        self.next_sequences
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&month.number());
         self.files.write().unwrap_or_else(PoisonError::into_inner).remove(&month)
     }
 

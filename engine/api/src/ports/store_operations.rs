@@ -32,7 +32,7 @@ pub enum StoreAction {
     },
     /// Remove the predictions of a month for good.
     DropMonth {
-        /// Which, as `2026-11`.
+        /// Which, as `202611`.
         month: String,
     },
 }

@@ -437,10 +437,10 @@ fn the_store_does_what_its_operator_says_and_no_browser_can_say_it() {
     action("backup", json!({ "path": "/b", "tar": true }), tar);
     action("backup", json!({ "path": "/b" }), StoreAction::Backup { path, tar: false });
     action("compact", json!({}), StoreAction::Compact);
-    let month = "2026-11".to_owned();
-    action("drop-month", json!({ "month": "2026-11" }), StoreAction::DropMonth { month });
+    let month = "202611".to_owned();
+    action("drop-month", json!({ "month": "202611" }), StoreAction::DropMonth { month });
     assert_eq!(post("backup", json, "{}").0, 422);
-    assert_eq!(post("drop-month", json, r#"{"month":"2026-11","force":true}"#).0, 422);
+    assert_eq!(post("drop-month", json, r#"{"month":"202611","force":true}"#).0, 422);
     assert_eq!(post("drop-month", json, r#"{"month":11}"#).0, 422);
     assert_eq!(routes.fake.asked.lock().unwrap().len(), 7);
 }

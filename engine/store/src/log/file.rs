@@ -94,10 +94,9 @@ impl LogFile {
             Ok(bytes)
         });
         let bytes = read.map_err(|source| self.failed("read", source))?;
-        self.turn = HEADER_PLACES
-            .iter()
-            .filter_map(|&place| read_header(&bytes, place))
-            .max_by_key(|header| header.epoch);
+        self.turn = HEADER_PLACES.iter().filter_map(|&place| read_header(&bytes, place)).max_by_key(
+            |header| header.epoch,
+        );
         self.end = ENTRIES_START;
         let epoch = self.turn.as_ref().map_or(0, |turn| turn.epoch);
         if read_head(&bytes, ENTRIES_START).is_some_and(|head| head.epoch > epoch) {

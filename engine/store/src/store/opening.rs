@@ -159,7 +159,12 @@ fn spawn(
     priority: Priority,
     work: impl FnOnce() + Send + 'static,
 ) -> Result<Thread<()>, StoreError> {
-    let spec = ThreadSpec { name: name.to_owned(), cores: Vec::new(), memory_node: None, priority };
+    let spec = ThreadSpec {
+        name: name.to_owned(),
+        cores: Vec::new(),
+        memory_node: None,
+        priority,
+    };
     truststram_machine::spawn(spec, move |_placement| work())
         .map_err(|source| StoreError::Thread { source })
 }
