@@ -8,6 +8,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{
@@ -34,7 +35,8 @@ pub(crate) const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("abo
 pub(crate) type CreateTables = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
 enum State {
-    Open(Database),
+    /// Readers share it, so that it stays open for them when another file takes its place.
+    Open(Arc<Database>),
     /// Not opened yet, or dropped after an I/O error.
     Shut,
     Closed,
@@ -47,6 +49,7 @@ pub(crate) struct DatabaseFile {
     disk: Arc<dyn Disk>,
     create_tables: CreateTables,
     state: RwLock<State>,
+    is_left_open: AtomicBool,
 }
 
 impl DatabaseFile {
@@ -58,7 +61,9 @@ impl DatabaseFile {
         create_tables: CreateTables,
     ) -> Self {
         let path = Mutex::new(path);
-        Self { path, cache_bytes, disk, create_tables, state: RwLock::new(State::Shut) }
+        let state = RwLock::new(State::Shut);
+        let is_left_open = AtomicBool::new(false);
+        Self { path, cache_bytes, disk, create_tables, state, is_left_open }
     }
 
     /// Where the file is now.
@@ -89,6 +94,24 @@ impl DatabaseFile {
     ) -> Result<T, StoreError> {
         let transaction = self.with(|database| Ok(database.begin_read()?))?;
         catch(|| operation(transaction)).map_err(|source| self.failed(source))
+    }
+
+    /// What the last commit left, and the database that must stay open while it is read.
+    pub(crate) fn begin_read(&self) -> Result<(Arc<Database>, ReadTransaction), StoreError> {
+        self.ensure_open()?;
+        let database = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(database) => Arc::clone(database),
+            State::Shut => return Err(database_error(&self.path(), redb::Error::PreviousIo)),
+            State::Closed => return Err(StoreError::Closed),
+        };
+        let transaction = catch(|| Ok(database.begin_read()?));
+        let transaction = transaction.map_err(|source| self.failed(source))?;
+        Ok((database, transaction))
+    }
+
+    /// Whether somebody was reading when the file was closed; the last reader then closes it.
+    pub(crate) fn is_left_open(&self) -> bool {
+        self.is_left_open.load(Ordering::Acquire)
     }
 
     /// The error to report for `source`; after an I/O error the next use reopens the file.
@@ -159,6 +182,9 @@ impl DatabaseFile {
         self.ensure_open()?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let State::Open(database) = &mut *state else { return Err(StoreError::Closed) };
+        let Some(database) = Arc::get_mut(database) else {
+            return Err(database_error(&self.path(), redb::Error::TransactionInProgress));
+        };
         let checked = catch(|| Ok(database.check_integrity()?));
         drop(state);
         checked.map_err(|source| self.failed(source))
@@ -183,7 +209,14 @@ impl DatabaseFile {
 
     fn shut(&self, state: State) -> Result<(), StoreError> {
         let closed = match state {
-            State::Open(database) => catch(|| Ok(database.close()?)),
+            State::Open(database) => match Arc::try_unwrap(database) {
+                Ok(database) => catch(|| Ok(database.close()?)),
+                // The last reader closes it.
+                Err(_) => {
+                    self.is_left_open.store(true, Ordering::Release);
+                    Ok(())
+                }
+            },
             State::Shut | State::Closed => Ok(()),
         };
         closed.map_err(|source| database_error(&self.path(), source))
@@ -196,7 +229,7 @@ impl DatabaseFile {
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if is_shut(&state) {
-            *state = State::Open(self.open_checked()?);
+            *state = State::Open(Arc::new(self.open_checked()?));
         }
         Ok(())
     }
@@ -231,12 +264,9 @@ impl DatabaseFile {
         if self.exists(&unfinished)? {
             self.disk.remove(&unfinished).map_err(fail("remove an unfinished"))?;
         }
-        let database = self.open_database(&unfinished)?;
-        let prepared = catch(|| {
-            self.prepare(&database)?;
-            Ok(database.close()?)
-        });
-        prepared.map_err(|source| database_error(&unfinished, source))?;
+        let database = self.create_database(&unfinished)?;
+        let closed = catch(|| Ok(database.close()?));
+        closed.map_err(|source| database_error(&unfinished, source))?;
         self.disk.rename(&unfinished, path).map_err(fail("give its name to"))?;
         match path.parent() {
             Some(parent) => self.disk.sync_dir(parent).map_err(fail("sync the directory of")),
@@ -247,6 +277,14 @@ impl DatabaseFile {
     fn exists(&self, path: &Path) -> Result<bool, StoreError> {
         let fail = |source| StoreError::Io { action: "find", path: path.to_owned(), source };
         self.disk.exists(path).map_err(fail)
+    }
+
+    /// A new database with our tables at `path`, which is not this file's own.
+    pub(crate) fn create_database(&self, path: &Path) -> Result<Database, StoreError> {
+        let database = self.open_database(path)?;
+        let prepared = catch(|| self.prepare(&database));
+        prepared.map_err(|source| database_error(path, source))?;
+        Ok(database)
     }
 
     fn open_database(&self, path: &Path) -> Result<Database, StoreError> {

@@ -15,6 +15,7 @@ use crate::core::Core;
 use crate::datasets::Datasets;
 use crate::decisions::Decisions;
 use crate::error::{CommitFailure, Refused, StoreError};
+use crate::options::Tier;
 use crate::queue::{Covers, OnCommit, Queue};
 use crate::registry::Registry;
 use crate::stats::StoreStats;
@@ -27,14 +28,15 @@ mod questions;
 
 /// The store: registered models and kept predictions. Share it in an `Arc`.
 pub struct Store {
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
     pub(crate) core: Arc<Core>,
     queue: Arc<Queue>,
-    registry: Registry,
-    datasets: Datasets,
-    decisions: Decisions,
+    pub(crate) registry: Registry,
+    pub(crate) datasets: Datasets,
+    pub(crate) decisions: Decisions,
     threads: Mutex<Option<Threads>>,
     is_sealing: bool,
+    pub(crate) tiers: Vec<Tier>,
 }
 
 struct Threads {
@@ -163,7 +165,9 @@ impl Store {
         let datasets = self.datasets.file.close();
         let decisions = self.decisions.file.close();
         written.and(applied).and(files).and(registry).and(datasets).and(decisions)?;
-        if self.is_sealing {
+        let months = self.core.files.all();
+        let is_open = months.iter().any(|(_, file)| file.file.is_left_open());
+        if self.is_sealing && !is_open {
             Seal::write(&*self.core.disk, &self.directory)?;
         }
         match self.core.counters.rows_lost.get() {

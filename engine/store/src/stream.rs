@@ -9,7 +9,7 @@
 use std::iter::Rev;
 use std::sync::Arc;
 
-use redb::{OwnedRange, ReadOnlyTable};
+use redb::{Database, OwnedRange, ReadOnlyTable};
 use truststram_base::ModelId;
 
 use crate::error::{Damage, StoreError};
@@ -73,6 +73,8 @@ impl Stream {
 /// Reads segments of one month's file.
 pub(crate) struct SegmentReader {
     file: Arc<MonthFile>,
+    /// Stays open as long as the table is read.
+    _database: Arc<Database>,
     table: ReadOnlyTable<u64, &'static [u8]>,
     cache: Arc<SegmentCache>,
 }
@@ -83,7 +85,8 @@ impl SegmentReader {
         cache: &Arc<SegmentCache>,
     ) -> Result<Self, StoreError> {
         let table = snapshot.read(|transaction| Ok(transaction.open_table(SEGMENTS)?))?;
-        Ok(Self { file: Arc::clone(&snapshot.file), table, cache: Arc::clone(cache) })
+        let (file, database) = (Arc::clone(&snapshot.file), Arc::clone(&snapshot.database));
+        Ok(Self { file, _database: database, table, cache: Arc::clone(cache) })
     }
 
     pub(crate) fn read(

@@ -99,7 +99,9 @@ impl Store {
         };
         let threads = Mutex::new(Some(Threads { writer, applier }));
         let (directory, is_sealing) = (directory.to_owned(), options.is_sealing);
-        Ok(Self { directory, core, queue, registry, datasets, decisions, threads, is_sealing })
+        let mut tiers = options.tiers.clone();
+        tiers.sort_by_key(|tier| tier.after_days);
+        Ok(Self { directory, core, queue, registry, datasets, decisions, threads, is_sealing, tiers })
     }
 }
 
