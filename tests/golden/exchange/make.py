@@ -109,6 +109,15 @@ dataset = pa.table({
 })
 pq.write_table(dataset, "pyarrow_dataset.parquet", compression="zstd")
 
+# Values that would lose something, one a row, and good ones between.
+refused = pa.table({
+    "id": pa.array([1.0, 2.5, 3.0, -1.0, 5.0, 6.0], pa.float64()),
+    "features": pa.array([[1.0], [1.0], [0.5, 0.1], [1.0], [1.0, None], None], pa.list_(pa.float64())),
+    "label": pa.array(["a", "b", "c", "d", "e", "f"]),
+})
+pq.write_table(refused, "pyarrow_inexact.parquet", compression="snappy")
+pq.write_table(refused, "pyarrow_gzip.parquet", compression="gzip")
+
 # An encoding that is refused by name.
 pq.write_table(
     dataset.select(["features", "metadata"]).slice(0, 4),

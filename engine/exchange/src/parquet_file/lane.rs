@@ -20,6 +20,8 @@ use crate::{text, time};
 const JULIAN_DAY_OF_1970: i128 = 2_440_588;
 const DAY_NANOSECONDS: i128 = 86_400_000_000_000;
 
+const FLOAT_EXPECTED: &str = "a number that 32 bits hold exactly; cast the column to 32 bits";
+
 /// A reader with the values that it has read.
 enum Cells {
     Int32(ColumnReaderImpl<Int32Type>, Vec<i32>),
@@ -130,7 +132,8 @@ impl Lane {
                 number.map(Value::Unsigned).ok_or_else(|| wrong(self.show(at)))
             }
             ColumnKind::Float => {
-                self.float(at).map(Value::Float).ok_or_else(|| wrong(self.show(at)))
+                let wrong = || CellProblem::value(self.show(at), FLOAT_EXPECTED);
+                self.float(at).map(Value::Float).ok_or_else(wrong)
             }
             ColumnKind::Time => self.time(at).map(Value::Time).ok_or_else(|| wrong(self.show(at))),
             ColumnKind::Floats => Ok(Value::Absent),
@@ -229,10 +232,11 @@ impl Lane {
         let wrong = |index: usize, found: String| CellProblem::Element {
             index,
             found,
-            expected: ColumnKind::Float.expected(),
+            expected: FLOAT_EXPECTED,
         };
         if let Some(index) = null {
-            return Err(wrong(index, "null".to_owned()));
+            let (found, expected) = ("null".to_owned(), "a number");
+            return Err(CellProblem::Element { index, found, expected });
         }
         if let Cells::Float(_, values) = &self.cells {
             let values = values.get(from..from + count).unwrap_or_default();

@@ -177,7 +177,8 @@ impl ParquetReader {
             Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_)
         );
         if !is_known {
-            return Err(ParquetError::NYI(format!("it is compressed with {compression}")));
+            let codec = chunk.compression_codec();
+            return Err(ParquetError::NYI(format!("it is compressed with {codec:?}")));
         }
         // The number of rows matters to the library only with an index of pages.
         let pages = SerializedPageReader::new(Arc::clone(&self.source), chunk, 0, None)?;

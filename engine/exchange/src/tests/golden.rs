@@ -82,10 +82,34 @@ fn a_file_of_other_rows_is_refused_by_name() {
 }
 
 #[test]
-fn an_encoding_that_is_not_read_is_named() {
-    let error = read::<DatasetRow>("pyarrow_refused.parquet").unwrap_err().to_string();
-    let expected = "column `metadata` cannot be read: the encoding DELTA_LENGTH_BYTE_ARRAY is not \
-                    read here; write the file with zstd or snappy, and with plain or dictionary \
-                    encoding";
-    assert_eq!(error, expected);
+fn encodings_and_compressions_that_are_not_read_are_named() {
+    let check = |name: &str, expected: &str| {
+        let error = read::<DatasetRow>(name).unwrap_err().to_string();
+        let advice = "write the file with zstd or snappy, and with plain or dictionary encoding";
+        assert_eq!(error, format!("column {expected}; {advice}"));
+    };
+    let encoding = "cannot be read: the encoding DELTA_LENGTH_BYTE_ARRAY is not read here";
+    check("pyarrow_refused.parquet", &format!("`metadata` {encoding}"));
+    check("pyarrow_gzip.parquet", "`id` cannot be read: it is compressed with GZIP");
+}
+
+/// Wide numbers are taken where nothing is lost, and a bad row does not hide those behind it.
+#[test]
+fn values_that_would_lose_something_are_refused() {
+    let file = File::open(path("pyarrow_inexact.parquet")).unwrap();
+    let reader = Reader::<DatasetRow>::open(Format::Parquet, file, ReadOptions::default()).unwrap();
+    let found: Vec<String> = reader
+        .map(|row| row.map_or_else(|error| error.to_string(), |row| format!("{:?}", row.id)))
+        .collect();
+    let whole = "it must be a whole number from 0 to 18446744073709551615";
+    let exact = "it must be a number that 32 bits hold exactly; cast the column to 32 bits";
+    let expected = [
+        "Some(1)".to_owned(),
+        format!("row 2, column `id` is `2.5`; {whole}"),
+        format!("row 3, column `features` has `0.1` as element 1 (from 0); {exact}"),
+        format!("row 4, column `id` is `-1.0`; {whole}"),
+        "row 5, column `features` has null as element 1 (from 0); it must be a number".to_owned(),
+        "row 6, column `features` has no value; every row must have one".to_owned(),
+    ];
+    assert_eq!(found, expected);
 }
