@@ -1,13 +1,10 @@
 //! Owns the row of a training data set: an example, what it is, and what its owner notes of it.
 //!
 //! Refuses to know formats and what labels mean. Bound:
-//! [`truststram_base::limits::FEATURE_COUNT_MAX`] and [`LABEL_BYTES_MAX`].
+//! [`truststram_base::limits::FEATURE_COUNT_MAX`] and [`TEXT_BYTES_MAX`].
 
 use crate::error::CellProblem;
-use crate::row::{CellError, Column, ColumnKind, Row, Value, Values, needed};
-
-/// Longest label, in bytes.
-pub const LABEL_BYTES_MAX: usize = 256;
+use crate::row::{CellError, Column, ColumnKind, Row, TEXT_BYTES_MAX, Value, Values, needed};
 
 const ID: usize = 0;
 const FEATURES: usize = 1;
@@ -48,9 +45,9 @@ impl Row for DatasetRow {
     fn from_values(mut values: Values<'_>) -> Result<Self, CellError> {
         let label = values.text(LABEL);
         if let Some(label) = &label
-            && label.len() > LABEL_BYTES_MAX
+            && label.len() > TEXT_BYTES_MAX
         {
-            let (bytes, bytes_max) = (label.len(), LABEL_BYTES_MAX);
+            let (bytes, bytes_max) = (label.len(), TEXT_BYTES_MAX);
             let problem = CellProblem::TooLong { bytes, bytes_max };
             return Err(CellError { column: LABEL, problem });
         }

@@ -26,11 +26,13 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use dataset::{DatasetRow, LABEL_BYTES_MAX};
+pub use dataset::DatasetRow;
 pub use error::{CellProblem, ExchangeError, Place};
 pub use format::Format;
 pub use parquet_file::PAGE_BYTES_MAX;
 pub use reader::{ReadOptions, Reader};
-pub use row::{COLUMN_COUNT_MAX, CellError, Column, ColumnKind, Row, Value, Values};
+pub use row::{
+    COLUMN_COUNT_MAX, CellError, Column, ColumnKind, Row, TEXT_BYTES_MAX, Value, Values,
+};
 pub use text::{OBJECT_BYTES_MAX, ROW_BYTES_MAX};
 pub use writer::Writer;

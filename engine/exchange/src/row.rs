@@ -9,10 +9,13 @@ use crate::error::{CellProblem, ExchangeError, Place};
 /// Most columns of a row.
 pub const COLUMN_COUNT_MAX: usize = 8;
 
+/// Longest text of a cell, in bytes: longer than every id.
+pub const TEXT_BYTES_MAX: usize = 256;
+
 /// What the cells of a column hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
-    /// Text, never empty.
+    /// Text, never empty, of [`TEXT_BYTES_MAX`] at most.
     Text,
     /// A whole number of 32 bits without sign.
     Unsigned32,

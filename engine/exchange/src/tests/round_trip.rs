@@ -196,6 +196,15 @@ fn unreadable_values_are_not_written() {
         "row 1, column `label` is ``; it must be text",
     );
     check(
+        DatasetRow { label: text(&"l".repeat(257)), ..DatasetRow::default() },
+        "row 1, column `label` has 257 bytes; it must have 256 at most",
+    );
+    let object = format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20));
+    check(
+        DatasetRow { metadata: Some(object), ..DatasetRow::default() },
+        "row 1, column `metadata` has 1048584 bytes; it must have 1048576 at most",
+    );
+    check(
         DatasetRow { metadata: text("[1]"), ..DatasetRow::default() },
         "row 1, column `metadata` is `[1]`; it must be one JSON object",
     );

@@ -137,6 +137,9 @@ fn files() {
         b"{\"features\":[],\"metadata\":\"[]\"}\n",
         "row 1 (line 1), column `metadata` is `[]`; it must be one JSON object",
     );
+    let long = format!("{{\"features\":[],\"label\":\"{}\"}}", "l".repeat(257));
+    let too_long = "row 1 (line 1), column `label` has 257 bytes; it must have 256 at most";
+    check(lines, long.as_bytes(), too_long);
     let damaged = |what: &str| {
         format!("the file is damaged or no Parquet file: {what}; make or copy it again")
     };
