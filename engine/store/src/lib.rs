@@ -19,6 +19,7 @@ pub mod options;
 pub mod query;
 mod queue;
 mod registry;
+pub mod ring_storage;
 mod segment;
 pub mod stats;
 pub mod store;
