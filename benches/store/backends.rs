@@ -1,7 +1,8 @@
 //! Plain files against io_uring below the store's database: commits of 1, 100 and 1000 rows, and
-//! cold scans.
+//! cold scans. io_uring is asked twice, with the sync linked to the writes, as the store does it, and
+//! as a call of its own.
 //!
-//! Both are asked in turn, in an order that changes, because the disk's speed differs from minute
+//! All are asked in turn, in an order that changes, because the disk's speed differs from minute
 //! to minute. Owns the questions and prints the answer, whichever way wins. Refuses to choose: the
 //! engine measures for itself at start, and that answer is printed too. Bound: some minutes and
 //! 2 GB. Argument: the directory, on the disk in question; the system's temporary one by default.
@@ -19,18 +20,29 @@ use truststram_store::ring_storage::{StoreIo, Trial, choose_backend, probe_ring_
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-const WAYS: [StoreIo; 2] = [StoreIo::File, StoreIo::Ring];
-const REPETITIONS: usize = 5;
+/// A name, and how the database is opened.
+type Way = (&'static str, fn(&Path, usize) -> Result<Trial, StoreError>);
+
+const WAYS: [Way; 3] = [
+    ("file", |path, cache_bytes| Trial::open(path, StoreIo::File, cache_bytes)),
+    ("uring", |path, cache_bytes| Trial::open(path, StoreIo::Ring, cache_bytes)),
+    ("uring-call", Trial::open_calling),
+];
+const REPETITIONS: usize = 6;
 /// Rows in the file before anything is measured, and rows of each such transaction.
 const ROWS_BEFORE: u64 = 100_000;
-const ROWS_PER_FILLING: u64 = 5_000;
+const ROWS_PER_FILLING: usize = 5_000;
 /// Rows of a transaction, and transactions of a measurement.
 const SIZES: [(u64, u64); 3] = [(1, 300), (100, 60), (1_000, 20)];
 const CACHE_BYTES: usize = 64 << 20;
-/// For scans: less than the file has, so that each page is read from the file.
+/// For scans: what the store gives to files of past months, and less than the file has.
 const SCAN_CACHE_BYTES: usize = 4 << 20;
+const ROWS_SCANNED: u64 = 200_000;
 const SEGMENTS: u64 = 2_000;
 const SEGMENT_BYTES: usize = 128 << 10;
+
+/// Medians are taken of these, one list for each way.
+type Rates = [Vec<f64>; WAYS.len()];
 
 fn main() -> Outcome {
     // `cargo bench` adds an argument of its own.
@@ -53,56 +65,49 @@ fn main() -> Outcome {
         writeln!(out, "auto: {choice}, after {ms} ms; {}", choice.reason)?;
     }
     commits(dir.path(), &mut out)?;
-    scans(dir.path(), &mut out, "rows of 300 bytes", |trial| {
-        (0..200_000)
-            .step_by(ROWS_PER_FILLING as usize)
-            .try_for_each(|row| trial.commit_rows(row, ROWS_PER_FILLING))
-    })?;
-    scans(dir.path(), &mut out, "segments of 128 KiB", |trial| {
+    scans(dir.path(), &mut out, "scan, rows of 300 B", |trial| fill(trial, ROWS_SCANNED))?;
+    scans(dir.path(), &mut out, "scan, 128 KiB segments", |trial| {
         (0..SEGMENTS).try_for_each(|number| trial.commit_segment(number, SEGMENT_BYTES))
     })
 }
 
-/// The two ways in an order that changes from one repetition to the next.
-fn in_turn(repetition: usize) -> [usize; 2] {
-    if repetition.is_multiple_of(2) { [0, 1] } else { [1, 0] }
+fn fill(trial: &Trial, rows: u64) -> Result<(), StoreError> {
+    let mut firsts = (0..rows).step_by(ROWS_PER_FILLING);
+    firsts.try_for_each(|first| trial.commit_rows(first, ROWS_PER_FILLING as u64))
 }
 
-fn median(rates: &mut [f64]) -> f64 {
-    rates.sort_unstable_by(f64::total_cmp);
-    rates[rates.len() / 2]
+/// The ways in an order that changes from one repetition to the next.
+fn in_turn(repetition: usize) -> impl Iterator<Item = usize> {
+    (0..WAYS.len()).map(move |turn| (turn + repetition) % WAYS.len())
 }
 
-/// One line: both medians with the slowest and fastest repetition, and what io_uring gains.
-fn line(out: &mut impl Write, name: &str, unit: &str, rates: &mut [Vec<f64>; 2]) -> Outcome {
-    let [file, ring] = rates;
-    let (file_median, ring_median) = (median(file), median(ring));
-    writeln!(
-        out,
-        "{name:<22} file {file_median:>8.0} ({:.0}-{:.0})  uring {ring_median:>8.0} \
-         ({:.0}-{:.0}) {unit}  uring {:.2}x",
-        file[0],
-        file[file.len() - 1],
-        ring[0],
-        ring[ring.len() - 1],
-        ring_median / file_median
-    )?;
+/// One line: each way's median with its slowest and fastest repetition, and how it compares with
+/// the first.
+fn line(out: &mut impl Write, name: &str, unit: &str, mut rates: Rates) -> Outcome {
+    write!(out, "{name:<23}")?;
+    let mut first = None;
+    for ((way, _), rates) in WAYS.iter().zip(&mut rates) {
+        rates.sort_unstable_by(f64::total_cmp);
+        let median = rates[rates.len() / 2];
+        let ratio = median / *first.get_or_insert(median);
+        let (slowest, fastest) = (rates[0], rates[rates.len() - 1]);
+        write!(out, "  {way} {median:.0} ({slowest:.0}-{fastest:.0}) {ratio:.2}x")?;
+    }
+    writeln!(out, "  {unit}")?;
     Ok(())
 }
 
 fn commits(dir: &Path, out: &mut impl Write) -> Outcome {
-    let paths = WAYS.map(|io| dir.join(io.name()));
+    let paths = WAYS.map(|(name, _)| dir.join(name));
     let mut trials = Vec::new();
-    for (path, io) in paths.iter().zip(WAYS) {
-        let trial = Trial::open(path, io, CACHE_BYTES)?;
-        for first in (0..ROWS_BEFORE).step_by(ROWS_PER_FILLING as usize) {
-            trial.commit_rows(first, ROWS_PER_FILLING)?;
-        }
+    for (path, (_, open)) in paths.iter().zip(WAYS) {
+        let trial = open(path, CACHE_BYTES)?;
+        fill(&trial, ROWS_BEFORE)?;
         trials.push(trial);
     }
-    let mut next = [ROWS_BEFORE; 2];
+    let mut next = [ROWS_BEFORE; WAYS.len()];
     for (rows, transactions) in SIZES {
-        let mut rates = [Vec::new(), Vec::new()];
+        let mut rates = Rates::default();
         for repetition in 0..REPETITIONS {
             for way in in_turn(repetition) {
                 let begun = Instant::now();
@@ -113,11 +118,11 @@ fn commits(dir: &Path, out: &mut impl Write) -> Outcome {
                 rates[way].push((rows * transactions) as f64 / begun.elapsed().as_secs_f64());
             }
         }
-        line(out, &format!("commit of {rows}"), "rows/s", &mut rates)?;
+        line(out, &format!("commit, {rows} rows"), "rows/s", rates)?;
     }
-    for (mut trial, io) in trials.into_iter().zip(WAYS) {
+    for (mut trial, (name, _)) in trials.into_iter().zip(WAYS) {
         if !trial.check()? {
-            return Err(format!("the file of {} is damaged", io.name()).into());
+            return Err(format!("the file of {name} is damaged").into());
         }
     }
     for path in paths {
@@ -134,17 +139,17 @@ fn scans(
 ) -> Outcome {
     let path = dir.join("scanned");
     fill(&Trial::open(&path, StoreIo::File, CACHE_BYTES)?)?;
-    let mut rates = [Vec::new(), Vec::new()];
+    let mut rates = Rates::default();
     for repetition in 0..REPETITIONS {
         for way in in_turn(repetition) {
             forget_cached(&File::open(&path)?)?;
-            let trial = Trial::open(&path, WAYS[way], SCAN_CACHE_BYTES)?;
+            let trial = WAYS[way].1(&path, SCAN_CACHE_BYTES)?;
             let begun = Instant::now();
             let mib = trial.scan()? as f64 / f64::from(1 << 20);
             rates[way].push(mib / begun.elapsed().as_secs_f64());
         }
     }
-    line(out, name, "MiB/s", &mut rates)?;
+    line(out, name, "MiB/s", rates)?;
     std::fs::remove_file(path)?;
     Ok(())
 }

@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, Database, StorageBackend};
-use truststram_machine::ring::{BLOCK_BYTES, DirectFile};
+use truststram_machine::ring::{BLOCK_BYTES, DirectFile, SyncBy};
 
 pub use choice::{BackendChoice, choose_backend};
 pub use trial::StoreIo;
@@ -32,11 +32,23 @@ use deferred_file::DeferredFile;
 
 /// The file that a probe writes and removes.
 const PROBE_FILE: &str = ".io-probe";
+/// By `benches/store/backends.rs`, which prints both ways: a linked sync costs a fifth more where a
+/// sync takes a quarter of a millisecond, and half as much where one takes some; and only in the
+/// second case is io_uring chosen.
+const SYNC_BY: SyncBy = SyncBy::Link;
 
 /// Opens or creates a database through io_uring, with a page cache of the given bytes. Where
 /// io_uring is refused the error is of kind `Unsupported` and has a `RingRefusal` inside.
 pub(crate) fn open_ring_database(path: &Path, cache_bytes: usize) -> Result<Database, redb::Error> {
-    let storage = RingStorage::open(path)?;
+    open_synced_database(path, cache_bytes, SYNC_BY)
+}
+
+fn open_synced_database(
+    path: &Path,
+    cache_bytes: usize,
+    sync_by: SyncBy,
+) -> Result<Database, redb::Error> {
+    let storage = RingStorage::open(path, sync_by)?;
     Ok(Database::builder().set_cache_size(cache_bytes).create_with_backend(storage)?)
 }
 
@@ -55,7 +67,7 @@ pub fn probe_ring_storage(directory: &Path) -> io::Result<bool> {
 }
 
 fn probe_file(path: &Path) -> io::Result<bool> {
-    let mut file = DirectFile::open(path)?;
+    let mut file = DirectFile::open(path, SYNC_BY)?;
     let written: Vec<u8> = (0..2 * BLOCK_BYTES).map(|at| (at % 251) as u8).collect();
     file.set_length(written.len() as u64)?;
     file.write_pages_and_sync(&[(0, &written)])?;
@@ -78,8 +90,8 @@ impl RingStorage {
     /// # Errors
     /// `Unsupported` with a `RingRefusal` inside where io_uring is refused, or what the kernel said
     /// about the file.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = DirectFile::open(path)?;
+    pub fn open(path: &Path, sync_by: SyncBy) -> io::Result<Self> {
+        let file = DirectFile::open(path, sync_by)?;
         let locked = OpenOptions::new().read(true).write(true).open(path)?;
         let locks = FileBackend::new(locked).map_err(io::Error::other)?;
         Ok(Self { file: Mutex::new(DeferredFile::new(Box::new(file))), locks })

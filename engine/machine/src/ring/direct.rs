@@ -47,8 +47,19 @@ pub struct DirectFile {
     /// whole block.
     plain: File,
     is_direct: bool,
-    /// The file that the ring uses; closing it is left to the end.
-    _registered: File,
+    /// The file that the ring uses.
+    registered: File,
+    sync_by: SyncBy,
+}
+
+/// How written bytes are brought to stable storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncBy {
+    /// By an operation of the ring, submitted together with the last writes. The kernel hands it to
+    /// a thread of its own, which costs more than a call where the disk is fast.
+    Link,
+    /// By a system call once the writes are answered.
+    Call,
 }
 
 /// Bytes of the pool that belong to a place in the file.
@@ -124,12 +135,16 @@ impl DirectFile {
     }
 
     /// As [`Self::write_pages`], and returns when the bytes, and all that were written before, are
-    /// on stable storage. The sync is submitted together with the last writes.
+    /// on stable storage.
     ///
     /// # Errors
     /// As for writing. Earlier bytes may be lost too, even if a later call succeeds.
     pub fn write_pages_and_sync(&mut self, pages: &[(u64, &[u8])]) -> io::Result<()> {
         let mut runs = self.write_all_but_last(pages)?;
+        if self.sync_by == SyncBy::Call {
+            self.settle(&mut runs, Direction::Write)?;
+            return self.sync();
+        }
         while !runs.is_empty() {
             let is_synced = self.round(&mut runs, Direction::Write, true)?;
             runs.retain(|run| run.done < run.needed);
@@ -145,6 +160,9 @@ impl DirectFile {
     /// # Errors
     /// What the kernel said. Written bytes may be lost then, even if a later call succeeds.
     pub fn sync(&mut self) -> io::Result<()> {
+        if self.sync_by == SyncBy::Call {
+            return self.registered.sync_data();
+        }
         // SAFETY: the operation has no memory.
         unsafe { self.operations.run(&sync_entry()) }.map(drop)
     }

@@ -13,7 +13,7 @@ mod page_cache;
 mod probe;
 mod seam;
 
-pub use direct::{BLOCK_BYTES, DirectFile, RingRefusal};
+pub use direct::{BLOCK_BYTES, DirectFile, RingRefusal, SyncBy};
 pub use file_buffer::{FileBuffer, read_file};
 pub use page_cache::forget_cached;
 pub use probe::{RingMode, RingStatus, probe};

@@ -11,11 +11,11 @@ use std::ops::Range;
 /// What the file is divided into here.
 const CHUNK_BYTES: u64 = 128 << 10;
 /// The most that is read at once.
-pub(super) const WINDOW_BYTES_MAX: usize = 512 << 10;
+pub(super) const WINDOW_BYTES_MAX: usize = 1 << 20;
 /// Chunks of that.
 const WINDOW_CHUNKS_MAX: u64 = WINDOW_BYTES_MAX as u64 / CHUNK_BYTES;
 /// Buffers that are kept.
-const WINDOW_COUNT: usize = 4;
+const WINDOW_COUNT: usize = 2;
 /// Reads of a chunk after which it is read whole.
 const READS_MIN: u32 = 3;
 /// Chunks whose reads are counted.
@@ -30,6 +30,8 @@ pub(super) struct ReadAhead {
     counts: Vec<(u64, u32)>,
     /// How many chunks are read at once when it goes on forwards.
     chunks: u64,
+    /// Where the last read of more than a chunk ended that was not taken from here.
+    large_end: u64,
 }
 
 #[derive(Default)]
@@ -74,19 +76,22 @@ impl ReadAhead {
         let missing = self.first_missing(offset, end)?;
         let chunk = missing / CHUNK_BYTES;
         let start = chunk * CHUNK_BYTES;
-        let goes_on = start.checked_sub(1).is_some_and(|before| self.has(before));
+        let is_large = bytes as u64 >= CHUNK_BYTES;
+        let goes_on = start.checked_sub(1).is_some_and(|before| self.has(before))
+            || (is_large && self.large_end == offset);
         self.chunks = if goes_on { (self.chunks * 2).clamp(1, WINDOW_CHUNKS_MAX) } else { 1 };
-        if self.count(chunk) < READS_MIN && !goes_on {
+        if is_large {
+            self.large_end = end;
+        }
+        if !goes_on && (is_large || self.count(chunk) < READS_MIN) {
             return None;
         }
-        let mut window_end = start;
-        for _ in 0..self.chunks {
-            if window_end >= length || (window_end > start && self.has(window_end)) {
-                break;
-            }
+        let mut window_end = end.next_multiple_of(CHUNK_BYTES).min(length);
+        let wanted_end = length.min(start + self.chunks * CHUNK_BYTES);
+        while window_end < wanted_end && !self.has(window_end) {
             window_end = length.min(window_end + CHUNK_BYTES);
         }
-        Some(start..window_end)
+        (window_end - start <= WINDOW_BYTES_MAX as u64).then_some(start..window_end)
     }
 
     /// A buffer for `window`, and where it starts. When that cannot be read, everything must be
@@ -176,11 +181,30 @@ mod tests {
         assert_eq!(reads([40, 900, 41, 300, 42, 43, 50]), [32..64]);
         assert_eq!(reads([991, 990, 999, 989]), [960..992], "chunks are counted apart");
         assert_eq!(reads([993, 994, 999, 995]), [992..1_000]);
-        let forwards = [0..32, 32..96, 96..224, 224..352, 352..480];
+        let forwards = [0..32, 32..96, 96..224, 224..480];
         assert_eq!(reads(0..384), forwards);
         // Back and forth, as a scan of a tree does.
         assert_eq!(reads((0..384).map(|page| page ^ 13)), forwards);
         assert_eq!(reads((0..100).rev()), [96..128, 64..96, 32..64, 0..32]);
+    }
+
+    #[test]
+    fn large_reads_are_read_ahead_only_in_a_row() {
+        let length = 64 * CHUNK_BYTES;
+        let mut ahead = ReadAhead::default();
+        let mut plan = |chunk: u64, chunks: u64| {
+            let bytes = (chunks * CHUNK_BYTES) as usize;
+            let window = ahead.plan(chunk * CHUNK_BYTES, bytes, length)?;
+            Some(window.start / CHUNK_BYTES..window.end / CHUNK_BYTES)
+        };
+        assert_eq!(plan(10, 2), None);
+        assert_eq!(plan(30, 2), None);
+        assert_eq!(plan(32, 2), Some(32..34));
+        assert_eq!(plan(34, 2), Some(34..38));
+        assert_eq!(plan(36, 2), Some(36..44));
+        assert_eq!(plan(38, 9), None, "more than a buffer holds");
+        assert_eq!(plan(61, 2), None);
+        assert_eq!(plan(63, 1), Some(63..64), "the file's end");
     }
 
     #[test]

@@ -30,7 +30,6 @@ impl Numbers {
 /// alone over a file in memory.
 fn backends(dir: &Path) -> Vec<(&'static str, Open)> {
     let stock = dir.join("stock");
-    let ring = dir.join("ring");
     let memory = Memory::default();
     let mut backends: Vec<(&'static str, Open)> = vec![
         (
@@ -45,7 +44,11 @@ fn backends(dir: &Path) -> Vec<(&'static str, Open)> {
     ];
     match probe_ring_storage(dir) {
         Ok(_) => {
-            backends.push(("ring", Box::new(move || Box::new(RingStorage::open(&ring).unwrap()))))
+            for (name, sync_by) in [("link", SyncBy::Link), ("call", SyncBy::Call)] {
+                let path = dir.join(name);
+                let open = move || RingStorage::open(&path, sync_by).unwrap();
+                backends.push((name, Box::new(move || Box::new(open()))));
+            }
         }
         Err(error) => assert!(RingRefusal::of(&error).is_some(), "{error}"),
     }

@@ -7,8 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use truststram_machine::ring::SyncBy;
 
-use super::open_ring_database;
+use super::{open_ring_database, open_synced_database};
 use crate::database_file::open_database;
 use crate::error::StoreError;
 
@@ -58,6 +59,18 @@ impl Trial {
             StoreIo::File => open_database(path, cache_bytes),
             StoreIo::Ring => open_ring_database(path, cache_bytes),
         };
+        Self::of(path, database)
+    }
+
+    /// As [`Trial::open`] with [`StoreIo::Ring`], with syncs that follow the writes as calls.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub fn open_calling(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        Self::of(path, open_synced_database(path, cache_bytes, SyncBy::Call))
+    }
+
+    fn of(path: &Path, database: Result<Database, redb::Error>) -> Result<Self, StoreError> {
         match database {
             Ok(database) => Ok(Self { path: path.to_owned(), database }),
             Err(source) => Err(failure(path, source)),

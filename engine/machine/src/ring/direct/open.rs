@@ -17,7 +17,7 @@ use std::path::Path;
 use io_uring::{IoUring, opcode};
 
 use super::super::operations::{Needed, Operations, Setup, refusal};
-use super::{BLOCK_BYTES, DirectFile, FILE, IN_FLIGHT_MAX, POOL_BYTES};
+use super::{BLOCK_BYTES, DirectFile, FILE, IN_FLIGHT_MAX, POOL_BYTES, SyncBy};
 use crate::memory::NodeBuffer;
 
 const NEEDED: [Needed; 4] = [
@@ -63,13 +63,18 @@ impl DirectFile {
     /// # Errors
     /// `Unsupported` with a [`RingRefusal`] inside where io_uring is not to be had, or what the
     /// kernel said about the file.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Self::open_with(path, setup, true)
+    pub fn open(path: &Path, sync_by: SyncBy) -> io::Result<Self> {
+        Self::open_with(path, sync_by, setup, true)
     }
 
     /// As [`DirectFile::open`], with the ring made by `setup`, and through the page cache unless
     /// `direct` is wanted.
-    pub(super) fn open_with(path: &Path, setup: Setup, direct: bool) -> io::Result<Self> {
+    pub(super) fn open_with(
+        path: &Path,
+        sync_by: SyncBy,
+        setup: Setup,
+        direct: bool,
+    ) -> io::Result<Self> {
         let mut operations = Operations::start(setup, &NEEDED).map_err(RingRefusal::error)?;
         let mut pool = NodeBuffer::new(POOL_BYTES, None).map_err(io::Error::other)?;
         let plain =
@@ -91,7 +96,7 @@ impl DirectFile {
             }
             Err(error) => return Err(error),
         }
-        Ok(Self { operations, pool, plain, is_direct, _registered: registered })
+        Ok(Self { operations, pool, plain, is_direct, registered, sync_by })
     }
 }
 
