@@ -1,6 +1,6 @@
 //! Plain files against io_uring below the store's database: commits of 1, 100 and 1000 rows, and
-//! cold scans. io_uring is asked twice, with the sync linked to the writes, as the store does it, and
-//! as a call of its own.
+//! cold scans. io_uring is asked twice: with the sync linked to the writes, as the store does it,
+//! and with the sync as a call of its own.
 //!
 //! All are asked in turn, in an order that changes, because the disk's speed differs from minute
 //! to minute. Owns the questions and prints the answer, whichever way wins. Refuses to choose: the

@@ -5,7 +5,7 @@
 //! Only one process may have the file open, because pages are held back in memory: of redb's locks
 //! those on the whole file are offered, which is what redb's plain backend conflicts with.
 //! Refuses to know what is in the pages. Bound: one operation at a time per file; the memory of
-//! [`DeferredFile`], and the pool of `DirectFile`.
+//! `DeferredFile`, and the pool of `DirectFile`.
 
 mod choice;
 mod deferred_file;
