@@ -32,9 +32,9 @@ use deferred_file::DeferredFile;
 
 /// The file that a probe writes and removes.
 const PROBE_FILE: &str = ".io-probe";
-/// By `benches/store/backends.rs`, which prints both ways: a commit with a linked sync takes up
-/// to a fifth longer where syncs take a quarter of a millisecond, and half as long where they take
-/// some; and only in the second case is io_uring ever chosen.
+/// By `benches/store/backends.rs`, which prints both ways: on the machine where this was chosen, a
+/// commit with a linked sync took up to a fifth longer while syncs took a quarter of a millisecond,
+/// and about half as long while they took some; and `auto` chose io_uring only in the second case.
 const SYNC_BY: SyncBy = SyncBy::Link;
 
 /// Opens or creates a database through io_uring, with a page cache of the given bytes. Where
