@@ -13,7 +13,7 @@ use std::path::Path;
 /// One open file. Offsets and lengths are in bytes.
 pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// Its length.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 
     /// Fills `out` from `offset` on.
     ///
@@ -141,19 +141,15 @@ pub(crate) struct HostFile {
 
 impl HostFile {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock().map_err(io::Error::from)?;
         Ok(Self { file })
     }
 }
 
 impl DiskFile for HostFile {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 

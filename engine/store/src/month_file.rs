@@ -24,9 +24,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use redb::{
-    Database, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction,
-};
+use redb::{Database, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use truststram_base::ModelId;
 
 use crate::database_file::{ABOUT, DatabaseFile, catch, put_number, read_number};
@@ -311,10 +309,7 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     Ok(())
 }
 
-fn insert_segments(
-    transaction: &WriteTransaction,
-    batch: &[Sealed],
-) -> Result<(), redb::Error> {
+fn insert_segments(transaction: &WriteTransaction, batch: &[Sealed]) -> Result<(), redb::Error> {
     let mut segments = transaction.open_table(SEGMENTS)?;
     let mut spans = transaction.open_table(SPANS)?;
     let run = batch.last().map_or(0, |segment| segment.last_sequence);

@@ -60,10 +60,9 @@ impl Stream {
     /// Takes the row that [`Stream::head`] offered.
     pub(crate) fn take_row(&mut self) -> Result<Option<Row>, StoreError> {
         match self {
-            Self::Memory(rows) => Ok(rows.next().map(|row| Row {
-                sequence: row.sequence,
-                record: row.record.clone(),
-            })),
+            Self::Memory(rows) => Ok(rows
+                .next()
+                .map(|row| Row { sequence: row.sequence, record: row.record.clone() })),
             Self::Model(stream) => stream.rows.take(&stream.segments.file),
             Self::User(stream) => stream.rows.take(&stream.segments.file),
         }

@@ -89,14 +89,15 @@ impl LogFile {
             return Ok(Vec::new());
         }
         let read = self.with(|file, _| {
-            let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+            let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or(usize::MAX)];
             file.read(0, &mut bytes)?;
             Ok(bytes)
         });
         let bytes = read.map_err(|source| self.failed("read", source))?;
-        self.turn = HEADER_PLACES.iter().filter_map(|&place| read_header(&bytes, place)).max_by_key(
-            |header| header.epoch,
-        );
+        self.turn = HEADER_PLACES
+            .iter()
+            .filter_map(|&place| read_header(&bytes, place))
+            .max_by_key(|header| header.epoch);
         self.end = ENTRIES_START;
         let epoch = self.turn.as_ref().map_or(0, |turn| turn.epoch);
         if read_head(&bytes, ENTRIES_START).is_some_and(|head| head.epoch > epoch) {
@@ -151,7 +152,7 @@ impl LogFile {
                 if let (true, Some(parent)) = (is_new, self.path.parent()) {
                     self.disk.sync_dir(parent)?;
                 }
-                self.prepared = file.len()?;
+                self.prepared = file.length()?;
                 self.file.insert(file)
             }
         };
