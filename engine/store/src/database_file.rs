@@ -242,10 +242,12 @@ impl DatabaseFile {
         } else {
             self.create(&path)?;
         }
+        // Also of a file that was found: whoever made it may have failed here.
+        if let Some(parent) = path.parent() {
+            self.disk.sync_dir(parent).map_err(|source| self.not_opened(parent, source))?;
+        }
         let database = self.open_database(&path)?;
-        let transaction = database.begin_read();
-        let transaction = transaction.map_err(|error| database_error(&path, error.into()))?;
-        if !self.check_format(&path, &transaction)? {
+        if !self.check_format(&path, &database)? {
             return Err(self.corrupt("about", FORMAT_NAME.to_owned(), Damage::Missing));
         }
         Ok(database)
@@ -267,11 +269,7 @@ impl DatabaseFile {
         let database = self.create_database(&unfinished)?;
         let closed = catch(|| Ok(database.close()?));
         closed.map_err(|source| database_error(&unfinished, source))?;
-        self.disk.rename(&unfinished, path).map_err(fail("give its name to"))?;
-        match path.parent() {
-            Some(parent) => self.disk.sync_dir(parent).map_err(fail("sync the directory of")),
-            None => Ok(()),
-        }
+        self.disk.rename(&unfinished, path).map_err(fail("give its name to"))
     }
 
     fn exists(&self, path: &Path) -> Result<bool, StoreError> {
@@ -306,9 +304,9 @@ impl DatabaseFile {
         }
     }
 
-    /// Whether the file has our tables; a new one has none.
-    fn check_format(&self, path: &Path, transaction: &ReadTransaction) -> Result<bool, StoreError> {
-        let number = read_number(transaction, FORMAT_NAME);
+    /// Whether the file has our tables, in the format that we read.
+    fn check_format(&self, path: &Path, database: &Database) -> Result<bool, StoreError> {
+        let number = catch(|| read_number(&database.begin_read()?, FORMAT_NAME));
         match number.map_err(|source| database_error(path, source))? {
             None => Ok(false),
             Some(Ok(FORMAT)) => Ok(true),

@@ -87,20 +87,23 @@ impl Disk for HostDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
         if path.is_dir() {
+            // Whoever made it may have failed at this; a parent of others need not be ours to read.
+            let _ = self.sync_dir(parent);
             return Ok(());
         }
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if !parent.is_dir() {
             self.create_dir(parent)?;
         }
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other?,
         }
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
-            _ => self.sync_dir(Path::new(".")),
-        }
+        self.sync_dir(parent)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {

@@ -147,9 +147,9 @@ impl LogFile {
         let file = match &self.file {
             Some(file) => file,
             None => {
-                let is_new = !self.disk.exists(&self.path)?;
                 let file = self.disk.open(&self.path)?;
-                if let (true, Some(parent)) = (is_new, self.path.parent()) {
+                // Also of a file that was found: whoever made it may have failed here.
+                if let Some(parent) = self.path.parent() {
                     self.disk.sync_dir(parent)?;
                 }
                 self.prepared = file.length()?;
