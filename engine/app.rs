@@ -194,7 +194,17 @@ impl App {
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
         let drain = plan.drain;
-        Ok(Self { parts, reader, loader, upkeep, decisions, gateway, addresses, drain, _lock: lock })
+        Ok(Self {
+            parts,
+            reader,
+            loader,
+            upkeep,
+            decisions,
+            gateway,
+            addresses,
+            drain,
+            _lock: lock,
+        })
     }
 
     /// The public address, with the port that was really bound.

@@ -34,9 +34,39 @@ pub(crate) const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("abo
 /// Creates the tables of a new file.
 pub(crate) type CreateTables = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
+/// An open database that can be dropped whatever its file holds: redb writes once more then.
+pub(crate) struct OpenDatabase {
+    /// `None` once it is closed.
+    database: Option<Database>,
+}
+
+impl OpenDatabase {
+    fn close(mut self) -> Result<(), redb::Error> {
+        match self.database.take() {
+            Some(database) => catch(|| Ok(database.close()?)),
+            None => Ok(()),
+        }
+    }
+
+    fn get(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+}
+
+impl Drop for OpenDatabase {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        // The next opening repairs what this one leaves.
+        let _ = catch(|| {
+            drop(database);
+            Ok(())
+        });
+    }
+}
+
 enum State {
     /// Readers share it, so that it stays open for them when another file takes its place.
-    Open(Arc<Database>),
+    Open(Arc<OpenDatabase>),
     /// Not opened yet, or dropped after an I/O error.
     Shut,
     Closed,
@@ -79,7 +109,7 @@ impl DatabaseFile {
         self.ensure_open()?;
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let result = match &*state {
-            State::Open(database) => catch(|| operation(database)),
+            State::Open(database) => catch(|| operation(database.get()?)),
             State::Shut => Err(redb::Error::PreviousIo),
             State::Closed => return Err(StoreError::Closed),
         };
@@ -97,14 +127,14 @@ impl DatabaseFile {
     }
 
     /// What the last commit left, and the database that must stay open while it is read.
-    pub(crate) fn begin_read(&self) -> Result<(Arc<Database>, ReadTransaction), StoreError> {
+    pub(crate) fn begin_read(&self) -> Result<(Arc<OpenDatabase>, ReadTransaction), StoreError> {
         self.ensure_open()?;
         let database = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Open(database) => Arc::clone(database),
             State::Shut => return Err(database_error(&self.path(), redb::Error::PreviousIo)),
             State::Closed => return Err(StoreError::Closed),
         };
-        let transaction = catch(|| Ok(database.begin_read()?));
+        let transaction = catch(|| Ok(database.get()?.begin_read()?));
         let transaction = transaction.map_err(|source| self.failed(source))?;
         Ok((database, transaction))
     }
@@ -120,12 +150,7 @@ impl DatabaseFile {
         if let Io(_) | Backend(_) | PreviousIo | Corrupted(_) = source {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             if matches!(*state, State::Open(_)) {
-                let database = std::mem::replace(&mut *state, State::Shut);
-                // The next opening repairs what this one leaves.
-                let _ = catch(|| {
-                    drop(database);
-                    Ok(())
-                });
+                *state = State::Shut;
             }
         }
         database_error(&self.path(), source)
@@ -182,7 +207,8 @@ impl DatabaseFile {
         self.ensure_open()?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let State::Open(database) = &mut *state else { return Err(StoreError::Closed) };
-        let Some(database) = Arc::get_mut(database) else {
+        let database = Arc::get_mut(database).and_then(|open| open.database.as_mut());
+        let Some(database) = database else {
             return Err(database_error(&self.path(), redb::Error::TransactionInProgress));
         };
         let checked = catch(|| Ok(database.check_integrity()?));
@@ -210,7 +236,7 @@ impl DatabaseFile {
     fn shut(&self, state: State) -> Result<(), StoreError> {
         let closed = match state {
             State::Open(database) => match Arc::try_unwrap(database) {
-                Ok(database) => catch(|| Ok(database.close()?)),
+                Ok(database) => database.close(),
                 // The last reader closes it.
                 Err(_) => {
                     self.is_left_open.store(true, Ordering::Release);
@@ -229,7 +255,8 @@ impl DatabaseFile {
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if is_shut(&state) {
-            *state = State::Open(Arc::new(self.open_checked()?));
+            let database = Some(self.open_checked()?);
+            *state = State::Open(Arc::new(OpenDatabase { database }));
         }
         Ok(())
     }

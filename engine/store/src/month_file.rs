@@ -24,10 +24,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use redb::{Database, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use truststram_base::ModelId;
 
-use crate::database_file::{ABOUT, DatabaseFile, catch, put_number, read_number};
+use crate::database_file::{ABOUT, DatabaseFile, OpenDatabase, catch, put_number, read_number};
 use crate::disk::Disk;
 use crate::envelope::{self, HEADER_BYTES};
 use crate::error::{Damage, StoreError};
@@ -140,7 +140,7 @@ impl MonthFile {
 pub(crate) struct MonthSnapshot {
     pub(crate) file: Arc<MonthFile>,
     /// Open as long as somebody reads, whatever becomes of the file.
-    pub(crate) database: Arc<Database>,
+    pub(crate) database: Arc<OpenDatabase>,
     pub(crate) transaction: ReadTransaction,
     /// All rows of the month below this sequence are in the file.
     pub(crate) next_sequence: u64,

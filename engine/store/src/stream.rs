@@ -9,9 +9,10 @@
 use std::iter::Rev;
 use std::sync::Arc;
 
-use redb::{Database, OwnedRange, ReadOnlyTable};
+use redb::{OwnedRange, ReadOnlyTable};
 use truststram_base::ModelId;
 
+use crate::database_file::OpenDatabase;
 use crate::error::{Damage, StoreError};
 use crate::explain::Touched;
 use crate::month_file::{
@@ -73,7 +74,7 @@ impl Stream {
 pub(crate) struct SegmentReader {
     file: Arc<MonthFile>,
     /// Stays open as long as the table is read.
-    _database: Arc<Database>,
+    _database: Arc<OpenDatabase>,
     table: ReadOnlyTable<u64, &'static [u8]>,
     cache: Arc<SegmentCache>,
 }
