@@ -17,7 +17,7 @@ use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
 use truststram_policy::{Host, HostOptions, PolicyError};
 use truststram_proxy::{Bound, Gateway, GatewayOptions, Listener, ProxyError};
-use truststram_store::{Store, StoreError, StoreOptions};
+use truststram_store::{Store, StoreError};
 
 use crate::config::Plan;
 use crate::registry::{self, RegistryError};
@@ -34,6 +34,7 @@ use crate::wire::replies::Replies;
 use crate::wire::sink::{RecordingSink, Ticket};
 use crate::wire::slow_queries::SlowQueries;
 use crate::wire::store_operations::StoreOperator;
+use crate::wire::upkeep::UpkeepThread;
 
 /// Model versions that may be loaded at once.
 const LOADED_MAX: usize = 64;
@@ -43,8 +44,6 @@ const LOADS_MAX: usize = 8;
 const APPENDS_MAX: usize = 8;
 /// Checks and other work on the whole store that may wait for each other.
 const MAINTENANCE_MAX: usize = 8;
-/// Milliseconds from which on a query is logged as slow.
-const SLOW_QUERY_MS: u64 = 1_000;
 /// Largest request body on the operators' side: one plugin.
 const ADMIN_BODY_BYTES_MAX: usize = PLUGIN_FILE_BYTES_MAX as usize;
 
@@ -103,14 +102,7 @@ impl Started {
     pub fn open(plan: &Plan) -> Result<Self, AppError> {
         let lock = DirLock::acquire(&plan.data_dir)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let options = StoreOptions {
-            group_rows_max: plan.store.group_rows_max,
-            group_wait_us: plan.store.group_wait_us,
-            queue_rows_max: plan.store.queue_rows_max,
-            cache_bytes: plan.store.cache_mib << 20,
-            ..StoreOptions::default()
-        };
-        let store = Arc::new(Store::open(&plan.data_dir, options, clock.clone())?);
+        let store = Arc::new(Store::open(&plan.data_dir, plan.store_options(), clock.clone())?);
         Ok(Self { lock, store, clock })
     }
 }
@@ -167,7 +159,7 @@ impl App {
         )?);
         registry::load_all(&store, &engine, &plan.data_dir, ring.as_mut(), &plan.topology)?;
         let access_log = open_access_log(plan, mode)?;
-        let threads = Threads::start(plan)?;
+        let threads = Threads::start(plan, &store)?;
         let infer = EngineInfer {
             engine: engine.clone(),
             replies: replies.clone(),
@@ -234,6 +226,7 @@ impl App {
         let appender = self.threads.appender.close();
         let engine = self.parts.engine.close();
         let reader = self.threads.reader.close();
+        let upkeep = self.threads.upkeep.close();
         // The workers have ended, so that all runs of decisions are over.
         let decisions = self.decisions.as_ref().map_or(Ok(()), |decisions| decisions.close());
         let store = self.parts.store.close();
@@ -245,6 +238,7 @@ impl App {
         appender?;
         engine?;
         reader?;
+        upkeep?;
         decisions?;
         store?;
         log?;
@@ -263,16 +257,19 @@ struct Threads {
     maintenance: Arc<Background>,
     /// Checks, compiles and swaps plugins.
     loader: Arc<Background>,
+    /// Keeps the store in order.
+    upkeep: UpkeepThread,
 }
 
 impl Threads {
-    fn start(plan: &Plan) -> Result<Self, MachineError> {
+    fn start(plan: &Plan, store: &Arc<Store>) -> Result<Self, MachineError> {
         let start = |name, queue, max| Background::start(name, queue, max).map(Arc::new);
         Ok(Self {
             reader: start("store-reader", "read", plan.store.read_queue_max)?,
             appender: start("dataset-writer", "data set", APPENDS_MAX)?,
             maintenance: start("store-maintenance", "maintenance", MAINTENANCE_MAX)?,
             loader: start("policy-loader", "plugin", LOADS_MAX)?,
+            upkeep: UpkeepThread::start(store.clone(), plan.maintenance())?,
         })
     }
 }
@@ -286,7 +283,7 @@ fn ports(
     threads: &Threads,
 ) -> Ports {
     let (store, clock, reader) = (&parts.store, &parts.clock, &threads.reader);
-    let slow = Arc::new(SlowQueries::new(clock.clone(), SLOW_QUERY_MS));
+    let slow = Arc::new(SlowQueries::new(clock.clone(), plan.store.slow_query_ms));
     let questions = Questions { store: store.clone(), clock: clock.clone(), slow: slow.clone() };
     let datasets = StoreDatasets {
         store: store.clone(),

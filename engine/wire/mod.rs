@@ -21,3 +21,4 @@ pub mod replies;
 pub mod sink;
 pub mod slow_queries;
 pub mod store_operations;
+pub mod upkeep;

@@ -271,7 +271,7 @@ impl Questions {
         name: String,
         model_type: String,
     ) -> Result<Performance, StoreError> {
-        let found = self.store.performance(model)?;
+        let found = self.store.performance_cached(model)?;
         Ok(Performance {
             model: model.clone(),
             name,

@@ -235,3 +235,39 @@ fn the_operator_has_the_store_checked() {
     }
     assert!(server.terminate().success());
 }
+
+#[test]
+fn slow_queries_are_logged_with_their_plan() {
+    let dir = trained_dir();
+    let mut server = Server::start_configured(dir.path(), "[store]\nslow_query_ms = 0\n");
+    assert_eq!(server.get("/api/v1/predictions?user_id=tester").status, 200);
+    server.wait_for_log("index users");
+}
+
+#[test]
+fn the_operator_has_the_store_compacted_backed_up_and_freed_of_a_month() {
+    let dir = trained_dir();
+    let server = Server::start(dir.path());
+    predict(&server, 12);
+    let month: String = server.stored("")[0]["timestamp"].as_str().unwrap()[..7].replace('-', "");
+    let done = server.store_action("compact", &json!({}));
+    assert_eq!(done.status, 200, "{}", done.text);
+    assert!(done.body["months"].is_array(), "{}", done.text);
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (name, tar) in [("backup", false), ("backup.tar", true)] {
+        let path = elsewhere.path().join(name);
+        let done = server.store_action("backup", &json!({ "path": path, "tar": tar }));
+        assert_eq!((done.status, &done.body["rows"]), (200, &json!(12)), "{}", done.text);
+        assert!(path.exists());
+        let again = server.store_action("backup", &json!({ "path": path, "tar": tar }));
+        assert!(again.status >= 400, "{}", again.text);
+    }
+    assert_eq!(server.store_action("backup", &json!({ "path": "here" })).status, 422);
+    assert_eq!(server.store_action("backup", &json!({})).status, 422);
+    is_not_found(&server.store_action("drop-month", &json!({ "month": "190001" })));
+    let gone = server.store_action("drop-month", &json!({ "month": month }));
+    assert_eq!((gone.status, &gone.body["rows"]), (200, &json!(12)), "{}", gone.text);
+    assert!(server.stored("").is_empty());
+    let left = server.get("/api/v1/models/digits/performance").body;
+    assert_eq!(left["total_predictions"], 0, "{left}");
+}

@@ -100,7 +100,8 @@ pub(crate) struct StatisticsResponse {
     explain: Option<Explained>,
 }
 
-/// Show what a model has answered so far; exact and as of now.
+/// Show what a model has answered so far. The figures change with every commit of its rows; while
+/// there is none, the last 24 hours may be those of up to 300 seconds ago, as `as_of` says.
 #[utoipa::path(get, path = "/api/v1/models/{id}/performance", tag = "models",
     params(("id" = String, Path, description = "The model's id")),
     responses(

@@ -38,6 +38,40 @@ pub enum Damage {
     Missing,
 }
 
+/// What is wrong with a backup, or with the place for one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BackupProblem {
+    /// Something is there already.
+    #[error("something is there already; name a place that does not exist")]
+    Exists,
+    /// It has no manifest.
+    #[error("there is no manifest.json; this is not a backup of truststram")]
+    NoManifest,
+    /// The manifest cannot be read.
+    #[error("manifest.json is damaged; use another backup")]
+    Manifest,
+    /// A file is not what the manifest says.
+    #[error("the file {name} is not what the manifest says; use another backup")]
+    Changed {
+        /// The file's name in the backup.
+        name: String,
+    },
+    /// It was ended by whoever asked for it.
+    #[error("ended before it was done; nothing is left of it")]
+    Ended,
+}
+
+impl BackupProblem {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Exists => Kind::Conflict,
+            Self::NoManifest => Kind::NotFound,
+            Self::Manifest | Self::Changed { .. } => Kind::Corrupt,
+            Self::Ended => Kind::Unavailable,
+        }
+    }
+}
+
 /// An error of the store.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -189,6 +223,20 @@ pub enum StoreError {
         /// How many.
         rows: u64,
     },
+    /// There is no such month.
+    #[error("no month `{month}` is stored; `truststram db stats` lists them as YYYYMM")]
+    MonthUnknown {
+        /// The text, cut to a few characters.
+        month: String,
+    },
+    /// A backup cannot be made or restored there.
+    #[error("{}: {problem}", path.display())]
+    Backup {
+        /// The backup, or where it is to go.
+        path: PathBuf,
+        /// What is wrong.
+        problem: BackupProblem,
+    },
     /// The compressor cannot be set up.
     #[error("cannot set up the compressor: {source}; free some memory")]
     Compressor {
@@ -222,6 +270,8 @@ impl StoreError {
             },
             Self::Corrupt { .. } => Kind::Corrupt,
             Self::Format { .. } | Self::ModelExists { .. } => Kind::Conflict,
+            Self::MonthUnknown { .. } => Kind::NotFound,
+            Self::Backup { problem, .. } => problem.kind(),
             Self::QueueFull { .. } => Kind::Overloaded,
             Self::Closed => Kind::Unavailable,
             Self::ModelUnknown { .. } | Self::DatasetUnknown { .. } => Kind::NotFound,

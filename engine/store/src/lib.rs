@@ -23,15 +23,18 @@ pub mod error;
 pub mod explain;
 mod fields;
 mod log;
+pub mod maintain;
 mod memory;
 mod month;
 mod month_file;
 mod month_files;
 pub mod options;
 pub mod performance;
+mod performance_cache;
 pub mod query;
 mod queue;
 pub mod registry;
+pub mod ring_storage;
 pub mod rollup;
 mod row;
 mod segment;
@@ -47,9 +50,13 @@ pub use containment::{JsonPattern, JsonProblem};
 pub use datasets::{DatasetInfo, DatasetName, DatasetScan, RowProblem, TrainingRow};
 pub use disagreement::Disagreement;
 pub use disk::{Disk, DiskFile, HostDisk};
-pub use error::{CommitFailure, Damage, Refused, StoreError};
+pub use error::{BackupProblem, CommitFailure, Damage, Refused, StoreError};
 pub use explain::Explanation;
-pub use options::{Applies, StoreOptions, Tier};
+pub use maintain::{
+    BackupFormat, BackupProgress, BackupReport, CompactProgress, CompactedMonth, DroppedMonth,
+    Upkeep, restore,
+};
+pub use options::{Applies, IoMode, MaintenanceOptions, StoreOptions, Tier};
 pub use performance::{ModelPerformance, ModelStatistics};
 pub use query::{Cursor, PredictionPage, PredictionQuery, StoredPrediction};
 pub use queue::OnCommit;

@@ -45,6 +45,22 @@ impl Month {
         format!("{PREFIX}{self}{SUFFIX}")
     }
 
+    /// The first microsecond after the month, UTC. The arithmetic is `days_from_civil` of the same
+    /// paper as [`Month::of`].
+    pub(crate) fn end_us(self) -> i64 {
+        let (year, month) = match self.month {
+            12 => (i64::from(self.year) + 1, 1),
+            month => (i64::from(self.year), i64::from(month) + 1),
+        };
+        let year_from_march = if month <= 2 { year - 1 } else { year };
+        let era = year_from_march.div_euclid(400);
+        let year_of_era = year_from_march.rem_euclid(400);
+        let march_month = (month + 9) % 12;
+        let day_of_year = (153 * march_month + 2) / 5;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        (era * 146_097 + day_of_era - 719_468) * DAY_US
+    }
+
     /// As one number: year * 100 + month.
     pub(crate) fn number(self) -> u32 {
         u32::from(self.year) * 100 + u32::from(self.month)
@@ -77,6 +93,10 @@ mod tests {
             let month = Month::of(timestamp_us);
             assert_eq!(month.to_string(), expected, "{timestamp_us}");
             assert_eq!(Month::from_file_name(&month.file_name()), Some(month));
+            if expected != "999912" {
+                assert_eq!(Month::of(month.end_us() - 1), month, "{timestamp_us}");
+                assert!(Month::of(month.end_us()) > month, "{timestamp_us}");
+            }
         };
         check(i64::MIN, "197001");
         check(-1, "197001");

@@ -24,12 +24,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use redb::{
-    ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction,
-};
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use truststram_base::ModelId;
 
-use crate::database_file::{ABOUT, DatabaseFile, put_number, read_number};
+use crate::database_file::{ABOUT, DatabaseFile, OpenDatabase, catch, put_number, read_number};
 use crate::disk::Disk;
 use crate::envelope::{self, HEADER_BYTES};
 use crate::error::{Damage, StoreError};
@@ -123,15 +121,15 @@ impl MonthFile {
 
     /// What the last run left, with the sequence up to which it is complete.
     pub(crate) fn snapshot(self: &Arc<Self>) -> Result<MonthSnapshot, StoreError> {
-        let (transaction, next) = self.file.read(|transaction| {
-            let next = read_number(&transaction, NEXT_SEQUENCE)?;
-            Ok((transaction, next))
-        })?;
+        let (database, transaction) = self.file.begin_read()?;
+        let next = catch(|| read_number(&transaction, NEXT_SEQUENCE));
         let next_sequence = next
+            .map_err(|source| self.file.failed(source))?
             .transpose()
             .map_err(|damage| self.file.corrupt("about", NEXT_SEQUENCE.to_owned(), damage))?;
         Ok(MonthSnapshot {
             file: Arc::clone(self),
+            database,
             transaction,
             next_sequence: next_sequence.unwrap_or(0),
         })
@@ -141,6 +139,8 @@ impl MonthFile {
 /// One state of a month's file.
 pub(crate) struct MonthSnapshot {
     pub(crate) file: Arc<MonthFile>,
+    /// Open as long as somebody reads, whatever becomes of the file.
+    pub(crate) database: Arc<OpenDatabase>,
     pub(crate) transaction: ReadTransaction,
     /// All rows of the month below this sequence are in the file.
     pub(crate) next_sequence: u64,
@@ -309,10 +309,7 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     Ok(())
 }
 
-fn insert_segments(
-    transaction: &WriteTransaction,
-    batch: &[Sealed],
-) -> Result<(), redb::Error> {
+fn insert_segments(transaction: &WriteTransaction, batch: &[Sealed]) -> Result<(), redb::Error> {
     let mut segments = transaction.open_table(SEGMENTS)?;
     let mut spans = transaction.open_table(SPANS)?;
     let run = batch.last().map_or(0, |segment| segment.last_sequence);

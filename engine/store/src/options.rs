@@ -28,6 +28,8 @@ pub struct StoreOptions {
     pub segment_cache_bytes: usize,
     /// Whether closing writes the seal that lets `verify` compare every byte of every file.
     pub is_sealing: bool,
+    /// How month files are reached.
+    pub io: IoMode,
     /// Who moves rows from the log into the month files.
     pub applies: Applies,
     /// Where months of a certain age are kept; the youngest first.
@@ -51,6 +53,7 @@ impl Default for StoreOptions {
             log_rows_max: 65_536,
             segment_cache_bytes: 32 << 20,
             is_sealing: true,
+            io: IoMode::File,
             applies: Applies::InBackground,
             tiers: Vec::new(),
             cache_bytes: 64 << 20,
@@ -68,6 +71,17 @@ pub enum Applies {
     OnRequest,
 }
 
+/// How month files are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoMode {
+    /// Through io_uring where that is measured to be faster.
+    Auto,
+    /// Through the page cache, one system call at a time.
+    File,
+    /// Through io_uring, past the page cache where the file system allows it.
+    Uring,
+}
+
 /// A directory for months of a certain age.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tier {
@@ -75,4 +89,15 @@ pub struct Tier {
     pub after_days: u32,
     /// Where its file is kept; often on another disk.
     pub directory: PathBuf,
+}
+
+/// What the store does to itself from time to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaintenanceOptions {
+    /// Days that predictions are kept after the end of their month; 0: for ever.
+    pub keep_days: u32,
+    /// Hours from one reading of everything to the next; 0: never.
+    pub scrub_every_h: u32,
+    /// Most that this reads in a second, in MiB.
+    pub scrub_mib_per_s: u32,
 }

@@ -15,8 +15,11 @@ use crate::core::Core;
 use crate::datasets::Datasets;
 use crate::decisions::Decisions;
 use crate::error::{CommitFailure, Refused, StoreError};
+use crate::options::Tier;
+use crate::performance_cache::PerformanceCache;
 use crate::queue::{Covers, OnCommit, Queue};
 use crate::registry::Registry;
+use crate::ring_storage::BackendChoice;
 use crate::stats::StoreStats;
 use crate::verify::Seal;
 
@@ -27,14 +30,17 @@ mod questions;
 
 /// The store: registered models and kept predictions. Share it in an `Arc`.
 pub struct Store {
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
     pub(crate) core: Arc<Core>,
     queue: Arc<Queue>,
-    registry: Registry,
-    datasets: Datasets,
-    decisions: Decisions,
+    pub(crate) registry: Registry,
+    pub(crate) datasets: Datasets,
+    pub(crate) decisions: Decisions,
     threads: Mutex<Option<Threads>>,
     is_sealing: bool,
+    pub(crate) tiers: Vec<Tier>,
+    io: BackendChoice,
+    performance_cache: PerformanceCache,
 }
 
 struct Threads {
@@ -85,6 +91,11 @@ impl Store {
         self.push_many(records, Some(on_commit))
     }
 
+    /// How month files are reached, and why.
+    pub fn io(&self) -> &BackendChoice {
+        &self.io
+    }
+
     /// Counts, latencies and sizes now.
     pub fn stats(&self) -> StoreStats {
         let (core, counters) = (&self.core, &self.core.counters);
@@ -101,6 +112,10 @@ impl Store {
             rows_applied: counters.rows_applied.get(),
             apply_failures: counters.apply_failures.get(),
             apply_us: counters.apply_us.snapshot(),
+            cache_hits: counters.cache_hits.get(),
+            cache_misses: counters.cache_misses.get(),
+            scrubs: counters.scrubs.get(),
+            scrub_findings: counters.scrub_findings.get(),
             months: core.files.all().len() as u64,
             file_bytes: core.files.bytes()
                 + self.registry.file.bytes()
@@ -163,7 +178,9 @@ impl Store {
         let datasets = self.datasets.file.close();
         let decisions = self.decisions.file.close();
         written.and(applied).and(files).and(registry).and(datasets).and(decisions)?;
-        if self.is_sealing {
+        let months = self.core.files.all();
+        let is_open = months.iter().any(|(_, file)| file.file.is_left_open());
+        if self.is_sealing && !is_open {
             Seal::write(&*self.core.disk, &self.directory)?;
         }
         match self.core.counters.rows_lost.get() {

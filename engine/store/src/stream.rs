@@ -12,6 +12,7 @@ use std::sync::Arc;
 use redb::{OwnedRange, ReadOnlyTable};
 use truststram_base::ModelId;
 
+use crate::database_file::OpenDatabase;
 use crate::error::{Damage, StoreError};
 use crate::explain::Touched;
 use crate::month_file::{
@@ -60,10 +61,9 @@ impl Stream {
     /// Takes the row that [`Stream::head`] offered.
     pub(crate) fn take_row(&mut self) -> Result<Option<Row>, StoreError> {
         match self {
-            Self::Memory(rows) => Ok(rows.next().map(|row| Row {
-                sequence: row.sequence,
-                record: row.record.clone(),
-            })),
+            Self::Memory(rows) => Ok(rows
+                .next()
+                .map(|row| Row { sequence: row.sequence, record: row.record.clone() })),
             Self::Model(stream) => stream.rows.take(&stream.segments.file),
             Self::User(stream) => stream.rows.take(&stream.segments.file),
         }
@@ -73,6 +73,8 @@ impl Stream {
 /// Reads segments of one month's file.
 pub(crate) struct SegmentReader {
     file: Arc<MonthFile>,
+    /// Stays open as long as the table is read.
+    _database: Arc<OpenDatabase>,
     table: ReadOnlyTable<u64, &'static [u8]>,
     cache: Arc<SegmentCache>,
 }
@@ -83,7 +85,8 @@ impl SegmentReader {
         cache: &Arc<SegmentCache>,
     ) -> Result<Self, StoreError> {
         let table = snapshot.read(|transaction| Ok(transaction.open_table(SEGMENTS)?))?;
-        Ok(Self { file: Arc::clone(&snapshot.file), table, cache: Arc::clone(cache) })
+        let (file, database) = (Arc::clone(&snapshot.file), Arc::clone(&snapshot.database));
+        Ok(Self { file, _database: database, table, cache: Arc::clone(cache) })
     }
 
     pub(crate) fn read(
