@@ -10,6 +10,8 @@ mod case;
 mod disk;
 mod random;
 
+use std::io::Write;
+
 use case::{Case, Ending};
 use disk::Faults;
 use random::Random;
@@ -24,12 +26,18 @@ fn seeds(soak: u64, share: u64) -> std::ops::Range<u64> {
     0..if std::env::var_os("TRUSTSTRAM_SOAK").is_some() { soak } else { share }
 }
 
+/// Tells who runs the tests; nextest shows it where a test fails.
+fn say(line: &str) {
+    // Nobody is left to be told of an error here.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Runs `run` for each seed and says which one failed.
 fn for_each_seed(soak: u64, share: u64, run: impl Fn(u64)) {
     for seed in seeds(soak, share) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(seed)));
         if let Err(panic) = outcome {
-            eprintln!("failed with TRUSTSTRAM_SEED={seed}");
+            say(&format!("failed with TRUSTSTRAM_SEED={seed}"));
             std::panic::resume_unwind(panic);
         }
     }
@@ -118,7 +126,7 @@ fn lying_syncs_are_detected() {
         counts.lock().unwrap()[outcome as usize] += 1;
     });
     let [whole, detected, tail] = counts.into_inner().unwrap();
-    eprintln!("lying syncs: {whole} cases lost nothing, {detected} detected, {tail} lost the end");
+    say(&format!("lying syncs: {whole} lost nothing, {detected} detected, {tail} lost the end"));
     assert!(std::env::var_os("TRUSTSTRAM_SEED").is_some() || detected > 0);
 }
 

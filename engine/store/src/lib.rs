@@ -2,9 +2,9 @@
 //!
 //! Owns the files below the store's directory: the `log` that makes records durable,
 //! `predictions/pred-YYYYMM.redb` (one self-contained file per UTC month), `meta.redb` (registered
-//! models), `datasets.redb` (rows to train on) and `decisions.redb` (recorded decisions of policies). A writer thread commits groups
-//! to the log; an applier thread moves them into the month files in bulk; readers run on the
-//! caller's thread and see everything that is committed.
+//! models), `datasets.redb` (rows to train on) and `decisions.redb` (recorded decisions of
+//! policies). A writer thread commits groups to the log; an applier thread moves them into the
+//! month files in bulk; readers run on the caller's thread and see everything that is committed.
 //! Refuses to know HTTP, model files and who asks. No other crate names redb.
 //! Bound: queue, log, page, cache and segment sizes in [`StoreOptions`] and the constants beside
 //! them; a full queue refuses, it never blocks.

@@ -101,6 +101,9 @@ impl Figures {
         touched: &mut Touched,
     ) -> Result<Rollup, StoreError> {
         let mut sum = Rollup::default();
+        if from >= to {
+            return Ok(sum);
+        }
         for table in self.memory.iter().filter(|table| table.model == *model) {
             table.rollups.minutes.range(from..to).for_each(|(_, rollup)| sum.add(rollup));
         }

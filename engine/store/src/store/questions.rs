@@ -1,6 +1,7 @@
 //! Owns the part of the store's face that answers questions about predictions.
 //!
-//! Refuses to know how it is done; see the module that each method calls. Bound: a page, or the figures of all models.
+//! Refuses to know how it is done; see the module that each method calls. Bound: a page, or the
+//! figures of all models.
 
 use std::sync::Arc;
 
@@ -51,7 +52,8 @@ impl Store {
         performance::of_model(&self.core, model)
     }
 
-    /// As [`Store::performance`], made anew only after a commit of the model's rows, or after 300 s.
+    /// As [`Store::performance`], made anew only after a commit of the model's rows, or after
+    /// 300 s.
     ///
     /// # Errors
     /// As [`Store::performance`].
