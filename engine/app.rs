@@ -19,7 +19,7 @@ use truststram_policy::{Host, HostOptions, PolicyError};
 use truststram_proxy::{Bound, Gateway, GatewayOptions, Listener, ProxyError};
 use truststram_store::{Store, StoreError, StoreOptions};
 
-use crate::config::Plan;
+use crate::config::{Plan, raw};
 use crate::registry::{self, RegistryError};
 use crate::wire::background::Background;
 use crate::wire::batcher::PluginBatcher;
@@ -93,15 +93,20 @@ impl Started {
     pub fn open(plan: &Plan) -> Result<Self, AppError> {
         let lock = DirLock::acquire(&plan.data_dir)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let options = StoreOptions {
-            group_rows_max: plan.store.group_rows_max,
-            group_wait_us: plan.store.group_wait_us,
-            queue_rows_max: plan.store.queue_rows_max,
-            cache_bytes: plan.store.cache_mib << 20,
-            ..StoreOptions::default()
-        };
+        let options = store_options(&plan.store);
         let store = Arc::new(Store::open(&plan.data_dir, options, clock.clone())?);
         Ok(Self { lock, store, clock })
+    }
+}
+
+/// How the store is opened by this section of the configuration.
+pub(crate) fn store_options(section: &raw::Store) -> StoreOptions {
+    StoreOptions {
+        group_rows_max: section.group_rows_max,
+        group_wait_us: section.group_wait_us,
+        queue_rows_max: section.queue_rows_max,
+        cache_bytes: section.cache_mib.saturating_mul(1 << 20),
+        ..StoreOptions::default()
     }
 }
 

@@ -23,8 +23,11 @@ use crate::verify::Seal;
 
 mod checks;
 mod models;
+mod months;
 mod opening;
 mod questions;
+
+pub use months::StoredMonth;
 
 /// The store: registered models and kept predictions. Share it in an `Arc`.
 pub struct Store {
