@@ -23,6 +23,7 @@ pub mod error;
 pub mod explain;
 mod fields;
 mod log;
+pub mod maintain;
 mod memory;
 mod month;
 mod month_file;
@@ -47,9 +48,13 @@ pub use containment::{JsonPattern, JsonProblem};
 pub use datasets::{DatasetInfo, DatasetName, DatasetScan, RowProblem, TrainingRow};
 pub use disagreement::Disagreement;
 pub use disk::{Disk, DiskFile, HostDisk};
-pub use error::{CommitFailure, Damage, Refused, StoreError};
+pub use error::{BackupProblem, CommitFailure, Damage, Refused, StoreError};
 pub use explain::Explanation;
-pub use options::{Applies, StoreOptions, Tier};
+pub use maintain::{
+    BackupFormat, BackupProgress, BackupReport, CompactProgress, CompactedMonth, DroppedMonth, Upkeep,
+    restore,
+};
+pub use options::{Applies, MaintenanceOptions, StoreOptions, Tier};
 pub use performance::{ModelPerformance, ModelStatistics};
 pub use query::{Cursor, PredictionPage, PredictionQuery, StoredPrediction};
 pub use queue::OnCommit;

@@ -76,3 +76,14 @@ pub struct Tier {
     /// Where its file is kept; often on another disk.
     pub directory: PathBuf,
 }
+
+/// What the store does to itself from time to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaintenanceOptions {
+    /// Days that predictions are kept after the end of their month; 0: for ever.
+    pub keep_days: u32,
+    /// Hours from one reading of everything to the next; 0: never.
+    pub scrub_every_h: u32,
+    /// Most that this reads in a second, in MiB.
+    pub scrub_mib_per_s: u32,
+}

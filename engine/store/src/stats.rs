@@ -26,6 +26,8 @@ pub(crate) struct StoreCounters {
     pub(crate) rows_applied: Counter,
     pub(crate) apply_failures: Counter,
     pub(crate) apply_us: Histogram,
+    pub(crate) scrubs: Counter,
+    pub(crate) scrub_findings: Counter,
 }
 
 impl StoreCounters {
@@ -41,6 +43,8 @@ impl StoreCounters {
             rows_applied: Counter::new(),
             apply_failures: Counter::new(),
             apply_us: Histogram::new(COMMIT_US_BOUNDS),
+            scrubs: Counter::new(),
+            scrub_findings: Counter::new(),
         }
     }
 }
@@ -73,6 +77,10 @@ pub struct StoreStats {
     pub apply_failures: u64,
     /// Duration of the move of one turn of the log, in microseconds.
     pub apply_us: HistogramSnapshot,
+    /// Readings of everything in the background that were done.
+    pub scrubs: u64,
+    /// What they found damaged.
+    pub scrub_findings: u64,
     /// Months that have a file.
     pub months: u64,
     /// Size of all files, in bytes.

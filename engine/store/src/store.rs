@@ -106,6 +106,8 @@ impl Store {
             rows_applied: counters.rows_applied.get(),
             apply_failures: counters.apply_failures.get(),
             apply_us: counters.apply_us.snapshot(),
+            scrubs: counters.scrubs.get(),
+            scrub_findings: counters.scrub_findings.get(),
             months: core.files.all().len() as u64,
             file_bytes: core.files.bytes()
                 + self.registry.file.bytes()

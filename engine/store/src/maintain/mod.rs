@@ -8,12 +8,13 @@ mod backup;
 mod copy;
 mod month;
 mod restore;
-pub(crate) mod scrub;
+mod scrub;
 
 use std::path::PathBuf;
 
 pub use archive::BackupFormat;
 pub use restore::restore;
+pub use scrub::Upkeep;
 
 /// How far a compaction is.
 #[derive(Clone, Debug, PartialEq, Eq)]

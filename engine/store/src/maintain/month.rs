@@ -54,8 +54,7 @@ impl Store {
         let mut done = Vec::new();
         for (month, file) in self.core.files.between(i64::MIN, now_us) {
             let age_days = now_us.saturating_sub(month.end_us()).div_euclid(DAY_US);
-            let tiers = self.tiers.iter();
-            let oldest = tiers.rfind(|tier| age_days >= i64::from(tier.after_days));
+            let oldest = self.tiers.iter().rfind(|tier| age_days >= i64::from(tier.after_days));
             let Some(tier) = oldest else { continue };
             if file.file.path().parent() == Some(&tier.directory) {
                 continue;
