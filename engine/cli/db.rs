@@ -4,7 +4,12 @@
 //! command asks that server or is refused. Bound: one store at a time.
 
 mod answer;
-mod checkpoint;
+mod backup;
+mod datasets;
+mod export;
+mod files;
+mod import;
+mod maintain;
 mod place;
 mod progress;
 mod query;
@@ -13,7 +18,7 @@ mod stats;
 mod time;
 mod verify;
 
-use self::place::AdminPlace;
+use self::place::{AdminPlace, Directory};
 use super::Failure;
 
 #[derive(Debug, clap::Subcommand)]
@@ -35,6 +40,26 @@ pub(super) enum DbCommand {
     Refresh(AdminPlace),
     /// Move everything that is committed from the log into the month files.
     Checkpoint(AdminPlace),
+    /// Write every month's file anew without holes, while the store goes on.
+    Compact(AdminPlace),
+    /// Remove a month with all its predictions.
+    Drop(maintain::DropArguments),
+    /// Copy everything that is committed to a new directory or tar file, while the store goes on.
+    Backup(backup::BackupArguments),
+    /// Make a data directory of a backup; every file is compared with the backup's manifest.
+    Restore(backup::RestoreArguments),
+    /// Write kept predictions to a file, the oldest first. The server must be stopped.
+    Export(export::ExportArguments),
+    /// Put the predictions of a file into the store, in bulk. The server must be stopped.
+    ///
+    /// A file with a wrong row changes nothing. When the command ends well, all of them are on the
+    /// disk.
+    Import(import::ImportArguments),
+    /// List the data sets to train on. The server must be stopped.
+    Datasets(Directory),
+    /// Write a data set to a file, or append a file to one. The server must be stopped.
+    #[command(subcommand)]
+    Dataset(datasets::DatasetCommand),
 }
 
 pub(super) fn run(command: &DbCommand, json: bool) -> Result<(), Failure> {
@@ -43,6 +68,14 @@ pub(super) fn run(command: &DbCommand, json: bool) -> Result<(), Failure> {
         DbCommand::Query(command) => query::run(command, json),
         DbCommand::Verify(arguments) => verify::verify(arguments, json),
         DbCommand::Refresh(place) => verify::refresh(place, json),
-        DbCommand::Checkpoint(place) => checkpoint::run(place, json),
+        DbCommand::Checkpoint(place) => maintain::checkpoint(place, json),
+        DbCommand::Compact(place) => maintain::compact(place, json),
+        DbCommand::Drop(arguments) => maintain::drop_month(arguments, json),
+        DbCommand::Backup(arguments) => backup::backup(arguments, json),
+        DbCommand::Restore(arguments) => backup::restored(arguments, json),
+        DbCommand::Export(arguments) => export::run(arguments, json),
+        DbCommand::Import(arguments) => import::run(arguments, json),
+        DbCommand::Datasets(directory) => datasets::list(directory, json),
+        DbCommand::Dataset(command) => datasets::run(command, json),
     }
 }

@@ -48,7 +48,7 @@ pub(in crate::cli) struct PredictionsArguments {
     /// Only this user's.
     #[arg(long)]
     pub(super) user: Option<String>,
-    /// Only those of this owner's models.
+    /// Only those of this owner's models; of the last 7 days where --since says nothing else.
     #[arg(long, conflicts_with_all = ["model", "user", "until", "cursor"])]
     pub(super) owner: Option<String>,
     /// Made at or after this time: 7d, 24h or 90m before now, or RFC 3339.
@@ -125,24 +125,26 @@ pub(super) fn run(command: &QueryCommand, as_json: bool) -> Result<(), Failure> 
             let since_us = span.since_us.unwrap_or(i64::MIN);
             let mut address = Address::new("/api/v1/statistics");
             address.add("since", Some(&since_us.to_string()));
+            address.add("all", Some("true"));
             address.add("explain", explain.then_some("true"));
             let found =
                 place.get(&address.0, |local| answer::statistics(local, since_us, *explain))?;
             let columns = [
                 ("model", "model_id"),
+                ("type", "model_type"),
                 ("predictions", "prediction_count"),
-                ("mean confidence", "avg_confidence"),
                 ("share above 0.5", "positive_share"),
-                ("last", "last_prediction_time"),
+                ("created", "created"),
             ];
             show(&found, "models", &columns, as_json)
         }
         QueryCommand::Performance { model, place } => {
             let model = model.as_deref().map(model_id).transpose()?;
-            let mut address = Address::new("/api/v1/performance");
-            address.add("model_id", model.as_ref().map(ModelId::as_str));
-            let found =
-                place.get(&address.0, |local| answer::performance(local, model.as_ref()))?;
+            let path = match &model {
+                Some(model) => format!("/api/v1/models/{model}/performance"),
+                None => "/api/v1/performance".to_owned(),
+            };
+            let found = place.get(&path, |local| answer::performance(local, model.as_ref()))?;
             let columns = [
                 ("model", "model_id"),
                 ("type", "model_type"),
@@ -157,7 +159,10 @@ pub(super) fn run(command: &QueryCommand, as_json: bool) -> Result<(), Failure> 
 }
 
 fn predictions(arguments: &PredictionsArguments, as_json: bool) -> Result<(), Failure> {
-    let span = Span::read(arguments.since.as_ref(), arguments.until.as_ref())?;
+    let mut span = Span::read(arguments.since.as_ref(), arguments.until.as_ref())?;
+    if arguments.owner.is_some() && span.since_us.is_none() {
+        span = Span::read(Some(&"7d".to_owned()), None)?;
+    }
     let asked = answer::Asked::read(arguments, span)?;
     let mut address = Address::new("/api/v1/predictions");
     address.add("model_id", arguments.model.as_deref());
@@ -199,28 +204,49 @@ fn models(arguments: &ModelsArguments, as_json: bool) -> Result<(), Failure> {
     address.add("explain", arguments.explain.then_some("true"));
     let explain = arguments.explain;
     let found = arguments.place.get(&address.0, |local| answer::models(local, &query, explain))?;
+    if as_json {
+        return output::json(&found);
+    }
     let columns = [
         ("id", "id"),
         ("version", "version"),
         ("active", "active"),
-        ("type", "model_type"),
+        ("type", "architecture"),
         ("owner", "owner_id"),
         ("name", "name"),
         ("created", "created"),
     ];
-    show(&found, "models", &columns, as_json)
+    let table = shape::table(&versions(&found), &columns);
+    output::text(&format!("{table}{}", shape::explained(&found)))?;
+    if found["has_more"] == true || found["next_cursor"].is_string() {
+        output::remark("there is more: raise --limit, or narrow the question");
+    }
+    Ok(())
+}
+
+/// Every version in a list of models, with its model's id.
+fn versions(found: &Value) -> Vec<Value> {
+    let models = found["models"].as_array().into_iter().flatten();
+    let of = |model: &Value| {
+        let versions = model["versions"].as_array().cloned().unwrap_or_default();
+        let id = model["id"].clone();
+        versions.into_iter().map(move |mut version| {
+            version["id"] = id.clone();
+            version
+        })
+    };
+    models.flat_map(of).collect()
 }
 
 fn show(found: &Value, rows: &str, columns: &[(&str, &str)], as_json: bool) -> Result<(), Failure> {
     if as_json {
         return output::json(found);
     }
-    let rows = found[rows].as_array().map(Vec::as_slice).unwrap_or_default();
+    // One thing that was asked for by name is not in a list.
+    let rows = found[rows].as_array().map_or(std::slice::from_ref(found), Vec::as_slice);
     output::text(&format!("{}{}", shape::table(rows, columns), shape::explained(found)))?;
     if let Some(cursor) = found["next_cursor"].as_str() {
         output::remark(&format!("there is more: --cursor {cursor}"));
-    } else if found["has_more"] == true {
-        output::remark("there is more: raise --limit, or narrow the question");
     }
     Ok(())
 }

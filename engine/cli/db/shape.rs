@@ -5,9 +5,8 @@
 
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Map, Value, json};
-use truststram_store::{Explanation, Finding, ModelPlan, Rollup, VerifyReport};
+use truststram_store::{Explanation, Finding, ModelPlan, VerifyReport};
 
-use super::time;
 use crate::cli::output;
 
 /// How predictions or figures were found.
@@ -28,7 +27,7 @@ pub(super) fn explanation(explanation: &Explanation) -> Value {
 }
 
 /// How models were found.
-pub(super) fn model_plan(plan: &ModelPlan) -> Value {
+pub(super) fn model_plan(plan: &ModelPlan, rows: usize, duration_us: u64) -> Value {
     json!({
         "index": plan.index,
         "is_scan": plan.is_scan,
@@ -38,15 +37,10 @@ pub(super) fn model_plan(plan: &ModelPlan) -> Value {
         "rows_read": plan.rows_read,
         "rechecked": plan.rechecked,
         "pages_cached": plan.pages.cached,
-        "pages_from_file": plan.pages.from_file,
+        "pages_read": plan.pages.from_file,
+        "rows": rows,
+        "duration_us": duration_us,
     })
-}
-
-/// The figures of some rows, added to those of `target`.
-pub(super) fn figures(target: &mut Value, rollup: &Rollup) {
-    target["avg_confidence"] = json!(rollup.confidence_mean());
-    target["positive_share"] = json!(rollup.positive_share());
-    target["last_prediction_time"] = json!(rollup.last_prediction_us().map(time::format));
 }
 
 /// What a check found.
