@@ -17,9 +17,9 @@ use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
 use truststram_policy::{Host, HostOptions, PolicyError};
 use truststram_proxy::{Bound, Gateway, GatewayOptions, Listener, ProxyError};
-use truststram_store::{Store, StoreError, StoreOptions};
+use truststram_store::{Store, StoreError};
 
-use crate::config::{Plan, raw};
+use crate::config::Plan;
 use crate::registry::{self, RegistryError};
 use crate::wire::background::Background;
 use crate::wire::batcher::PluginBatcher;
@@ -30,6 +30,7 @@ use crate::wire::policies::OpenPolicies;
 use crate::wire::records::StoreRecords;
 use crate::wire::replies::Replies;
 use crate::wire::sink::{RecordingSink, Ticket};
+use crate::wire::upkeep::UpkeepThread;
 
 /// Model versions that may be loaded at once.
 const LOADED_MAX: usize = 64;
@@ -93,20 +94,8 @@ impl Started {
     pub fn open(plan: &Plan) -> Result<Self, AppError> {
         let lock = DirLock::acquire(&plan.data_dir)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let options = store_options(&plan.store);
-        let store = Arc::new(Store::open(&plan.data_dir, options, clock.clone())?);
+        let store = Arc::new(Store::open(&plan.data_dir, plan.store_options(), clock.clone())?);
         Ok(Self { lock, store, clock })
-    }
-}
-
-/// How the store is opened by this section of the configuration.
-pub(crate) fn store_options(section: &raw::Store) -> StoreOptions {
-    StoreOptions {
-        group_rows_max: section.group_rows_max,
-        group_wait_us: section.group_wait_us,
-        queue_rows_max: section.queue_rows_max,
-        cache_bytes: section.cache_mib.saturating_mul(1 << 20),
-        ..StoreOptions::default()
     }
 }
 
@@ -115,6 +104,7 @@ pub struct App {
     parts: Arc<Parts>,
     reader: Arc<Background>,
     loader: Arc<Background>,
+    upkeep: UpkeepThread,
     decisions: Option<Arc<Decisions>>,
     gateway: Gateway,
     addresses: [SocketAddr; 2],
@@ -166,6 +156,7 @@ impl App {
         let reader =
             Arc::new(Background::start("store-reader", "read", plan.store.read_queue_max)?);
         let loader = Arc::new(Background::start("policy-loader", "plugin", LOADS_MAX)?);
+        let upkeep = UpkeepThread::start(store.clone(), plan.maintenance())?;
         let infer = EngineInfer {
             engine: engine.clone(),
             replies: replies.clone(),
@@ -203,7 +194,17 @@ impl App {
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
         let drain = plan.drain;
-        Ok(Self { parts, reader, loader, decisions, gateway, addresses, drain, _lock: lock })
+        Ok(Self {
+            parts,
+            reader,
+            loader,
+            upkeep,
+            decisions,
+            gateway,
+            addresses,
+            drain,
+            _lock: lock,
+        })
     }
 
     /// The public address, with the port that was really bound.
@@ -237,6 +238,7 @@ impl App {
         let loader = self.loader.close();
         let engine = self.parts.engine.close();
         let reader = self.reader.close();
+        let upkeep = self.upkeep.close();
         // The workers have ended, so that all runs of decisions are over.
         let decisions = self.decisions.as_ref().map_or(Ok(()), |decisions| decisions.close());
         let store = self.parts.store.close();
@@ -246,6 +248,7 @@ impl App {
         loader?;
         engine?;
         reader?;
+        upkeep?;
         decisions?;
         store?;
         log?;

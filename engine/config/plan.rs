@@ -14,6 +14,7 @@ use truststram_manifest::ManifestError;
 use truststram_policy::{
     PluginLimits, PluginSource, PluginSpec, PolicyError, PublicKey, check_manifest,
 };
+use truststram_store::{IoMode, MaintenanceOptions, StoreOptions, Tier};
 
 use super::problem::Problems;
 use super::raw::{self, IoUring, LogFormat, PluginKind, WhenFull};
@@ -85,6 +86,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     let (network_cores, inference_cores) = check.cores(raw, &topology);
     check.limits(raw);
     check.log_level(&raw.log.level);
+    check.tiers(&raw.store.tiers);
     let (batcher, other_plugins) = check.plugins(&raw.plugins);
     let trusted_keys = check.keys(&raw.policy);
     let data_dir = PathBuf::from(&raw.server.data_dir);
@@ -114,10 +116,49 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
 }
 
 impl Plan {
+    /// How the store is opened.
+    pub fn store_options(&self) -> StoreOptions {
+        store_options(&self.store)
+    }
+
+    /// What the store does to itself.
+    pub fn maintenance(&self) -> MaintenanceOptions {
+        MaintenanceOptions {
+            keep_days: self.store.keep_days,
+            scrub_every_h: self.store.scrub_every_h,
+            scrub_mib_per_s: self.store.scrub_mib_per_s,
+        }
+    }
+
     /// Whether a prediction is refused when its record finds the store's queue full.
     pub fn rejects_when_full(&self) -> bool {
         self.store.when_full == WhenFull::Reject
     }
+}
+
+/// How a store is opened by this section; values out of bounds are moved inside.
+pub fn store_options(section: &raw::Store) -> StoreOptions {
+    let mib = |count: usize| count.saturating_mul(1 << 20);
+    StoreOptions {
+        group_rows_max: section.group_rows_max,
+        group_wait_us: section.group_wait_us,
+        queue_rows_max: section.queue_rows_max,
+        cache_bytes: mib(section.cache_mib),
+        segment_cache_bytes: mib(section.segment_cache_mib),
+        log_bytes: section.log_mib.saturating_mul(1 << 20),
+        log_rows_max: section.log_rows_max,
+        io: match section.io {
+            raw::StoreIo::Auto => IoMode::Auto,
+            raw::StoreIo::File => IoMode::File,
+            raw::StoreIo::Uring => IoMode::Uring,
+        },
+        tiers: section.tiers.iter().map(tier_of).collect(),
+        ..StoreOptions::default()
+    }
+}
+
+fn tier_of(tier: &raw::StoreTier) -> Tier {
+    Tier { after_days: tier.after_days, directory: PathBuf::from(&tier.directory) }
 }
 
 struct Check<'a> {
@@ -206,7 +247,27 @@ impl Check<'_> {
         within("store.group_rows_max", store.group_rows_max as u64, 1, 1 << 20);
         within("store.group_wait_us", store.group_wait_us, 0, 10_000_000);
         within("store.cache_mib", store.cache_mib as u64, 1, 1 << 20);
+        within("store.segment_cache_mib", store.segment_cache_mib as u64, 1, 1 << 20);
+        within("store.log_mib", store.log_mib, 8, 1 << 12);
+        within("store.log_rows_max", store.log_rows_max as u64, 1_000, 1 << 22);
+        within("store.keep_days", store.keep_days.into(), 0, 365_000);
+        within("store.scrub_every_h", store.scrub_every_h.into(), 0, 100_000);
+        within("store.scrub_mib_per_s", store.scrub_mib_per_s.into(), 1, 1 << 20);
+        within("store.slow_query_ms", store.slow_query_ms, 0, 3_600_000);
         within("store.read_queue_max", store.read_queue_max as u64, 1, 1 << 16);
+    }
+
+    fn tiers(&mut self, tiers: &[raw::StoreTier]) {
+        for (index, tier) in tiers.iter().enumerate() {
+            let is_taken = |other: &raw::StoreTier| {
+                other.after_days == tier.after_days || other.directory == tier.directory
+            };
+            if tier.directory.is_empty() {
+                self.fail("store.tiers", format!("[{index}].directory is empty"));
+            } else if tiers[..index].iter().any(is_taken) {
+                self.fail("store.tiers", format!("[{index}] has the age or directory of another"));
+            }
+        }
     }
 
     fn log_level(&mut self, level: &str) {

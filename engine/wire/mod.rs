@@ -17,3 +17,4 @@ pub mod policies;
 pub mod records;
 pub mod replies;
 pub mod sink;
+pub mod upkeep;

@@ -100,9 +100,7 @@ impl Case {
             request: RequestId(request),
             model: ModelId::new(MODELS[random.below(3) as usize]).unwrap(),
             version: ModelVersion(1 + random.below(3) as u32),
-            user: random
-                .chance(80)
-                .then(|| UserId::new(USERS[random.below(4) as usize]).unwrap()),
+            user: random.chance(80).then(|| UserId::new(USERS[random.below(4) as usize]).unwrap()),
             timestamp_us: START_US + jump_us,
             features: (0..feature_count).map(|at| (at as f32) + random.below(9) as f32).collect(),
             class: random.below(3) as u32,

@@ -387,7 +387,7 @@ impl SimFile {
 }
 
 impl DiskFile for SimFile {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         let mut world = self.disk.world();
         world.step(Need::Reading)?;
         Ok(world.inodes[self.inode].current.len() as u64)

@@ -64,12 +64,8 @@ fn errors_of_the_disk_lose_nothing_and_service_resumes() {
         let mut case = Case::new(seed);
         let (error_at, error_count) = (case.random.below(500) + 1, case.random.below(8) + 1);
         let only_syncs = case.random.chance(50);
-        let faults = Faults {
-            error_at: Some(error_at),
-            error_count,
-            only_syncs,
-            ..Faults::default()
-        };
+        let faults =
+            Faults { error_at: Some(error_at), error_count, only_syncs, ..Faults::default() };
         case.disk.arm(faults);
         case.work();
         case.disk.arm(Faults::default());

@@ -75,8 +75,6 @@ pub(super) fn drop_month(arguments: &DropArguments, as_json: bool) -> Result<(),
     }
     let body = json!({ "month": month });
     let answer = arguments.place.work("/admin/v1/store/drop", &body, |local| {
-        // Rows of the month that are in the log would come back.
-        local.store.checkpoint().map_err(failed)?;
         let dropped = local.store.drop_month(month).map_err(failed)?;
         Ok(json!({ "month": dropped.month, "rows": dropped.rows, "bytes": dropped.bytes }))
     })?;

@@ -14,15 +14,16 @@ use truststram_base::{Clock, Kind, SystemClock};
 use truststram_machine::{DirLock, MachineError};
 use truststram_store::{Store, StoreError};
 
-use crate::app::store_options;
 use crate::cli::client::{AdminArgument, ServerArgument};
 use crate::cli::{ConfigArguments, Failure, config};
+use crate::config::plan::store_options;
 use crate::config::raw::Raw;
 
 /// The data directory and where its server would be.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Directory {
-    /// Configuration file that names the data directory and the server's addresses.
+    /// Configuration file that names the data directory, the server's addresses and the directories
+    /// of older months.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Data directory, instead of `server.data_dir`.

@@ -17,6 +17,8 @@ pub(super) fn run(place: &AdminPlace, as_json: bool) -> Result<(), Failure> {
 }
 
 fn stats(local: &Local) -> Result<Value, Failure> {
+    // What the log held when it was opened may be in the month files already.
+    local.store.apply_now().map_err(failed)?;
     let stats = local.store.stats();
     let months: Vec<Value> = local
         .store
@@ -42,6 +44,8 @@ fn stats(local: &Local) -> Result<Value, Failure> {
             "commits": stats.commits,
             "commit_failures": stats.commit_failures,
             "apply_failures": stats.apply_failures,
+            "scrubs": stats.scrubs,
+            "scrub_findings": stats.scrub_findings,
         },
     }))
 }

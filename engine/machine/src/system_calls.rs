@@ -1,13 +1,10 @@
-//! Owns the system calls on placement and caching that the standard library does not have, as safe
-//! functions.
+//! Owns the system calls on placement that the standard library does not have, as safe functions.
 //!
 //! Refuses to know why they are called. Bound: processors up to [`CPU_MAX`], nodes below
 //! [`NODE_COUNT_MAX`]; masks live on the stack.
 #![allow(unsafe_code, reason = "system calls that no safe crate in the workspace offers")]
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 
 use crate::cpu_set::{CPU_MAX, CpuSet};
 
@@ -25,16 +22,6 @@ type NodeMask = [u64; NODE_COUNT_MAX as usize / WORD_BITS];
 
 /// The kernel takes one off the number of bits it is told (see the notes of set_mempolicy(2)).
 const NODE_MASK_BITS: libc::c_ulong = NODE_COUNT_MAX as libc::c_ulong + 1;
-
-/// Has the kernel forget the pages of `file` that it holds in memory and believes to be on the
-/// disk; those that it has yet to write stay.
-pub fn drop_cached_pages(file: &File) -> io::Result<()> {
-    // SAFETY: the call takes no memory, and the descriptor is open while `file` is borrowed.
-    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
-    }
-}
 
 /// The processors that the calling thread may run on.
 pub fn affinity() -> io::Result<CpuSet> {

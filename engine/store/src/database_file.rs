@@ -34,9 +34,39 @@ pub(crate) const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("abo
 /// Creates the tables of a new file.
 pub(crate) type CreateTables = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
+/// An open database that can be dropped whatever its file holds: redb writes once more then.
+pub(crate) struct OpenDatabase {
+    /// `None` once it is closed.
+    database: Option<Database>,
+}
+
+impl OpenDatabase {
+    fn close(mut self) -> Result<(), redb::Error> {
+        match self.database.take() {
+            Some(database) => catch(|| Ok(database.close()?)),
+            None => Ok(()),
+        }
+    }
+
+    fn get(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+}
+
+impl Drop for OpenDatabase {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        // The next opening repairs what this one leaves.
+        let _ = catch(|| {
+            drop(database);
+            Ok(())
+        });
+    }
+}
+
 enum State {
     /// Readers share it, so that it stays open for them when another file takes its place.
-    Open(Arc<Database>),
+    Open(Arc<OpenDatabase>),
     /// Not opened yet, or dropped after an I/O error.
     Shut,
     Closed,
@@ -79,7 +109,7 @@ impl DatabaseFile {
         self.ensure_open()?;
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let result = match &*state {
-            State::Open(database) => catch(|| operation(database)),
+            State::Open(database) => catch(|| operation(database.get()?)),
             State::Shut => Err(redb::Error::PreviousIo),
             State::Closed => return Err(StoreError::Closed),
         };
@@ -97,14 +127,14 @@ impl DatabaseFile {
     }
 
     /// What the last commit left, and the database that must stay open while it is read.
-    pub(crate) fn begin_read(&self) -> Result<(Arc<Database>, ReadTransaction), StoreError> {
+    pub(crate) fn begin_read(&self) -> Result<(Arc<OpenDatabase>, ReadTransaction), StoreError> {
         self.ensure_open()?;
         let database = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Open(database) => Arc::clone(database),
             State::Shut => return Err(database_error(&self.path(), redb::Error::PreviousIo)),
             State::Closed => return Err(StoreError::Closed),
         };
-        let transaction = catch(|| Ok(database.begin_read()?));
+        let transaction = catch(|| Ok(database.get()?.begin_read()?));
         let transaction = transaction.map_err(|source| self.failed(source))?;
         Ok((database, transaction))
     }
@@ -120,12 +150,7 @@ impl DatabaseFile {
         if let Io(_) | Backend(_) | PreviousIo | Corrupted(_) = source {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             if matches!(*state, State::Open(_)) {
-                let database = std::mem::replace(&mut *state, State::Shut);
-                // The next opening repairs what this one leaves.
-                let _ = catch(|| {
-                    drop(database);
-                    Ok(())
-                });
+                *state = State::Shut;
             }
         }
         database_error(&self.path(), source)
@@ -182,7 +207,8 @@ impl DatabaseFile {
         self.ensure_open()?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let State::Open(database) = &mut *state else { return Err(StoreError::Closed) };
-        let Some(database) = Arc::get_mut(database) else {
+        let database = Arc::get_mut(database).and_then(|open| open.database.as_mut());
+        let Some(database) = database else {
             return Err(database_error(&self.path(), redb::Error::TransactionInProgress));
         };
         let checked = catch(|| Ok(database.check_integrity()?));
@@ -210,7 +236,7 @@ impl DatabaseFile {
     fn shut(&self, state: State) -> Result<(), StoreError> {
         let closed = match state {
             State::Open(database) => match Arc::try_unwrap(database) {
-                Ok(database) => catch(|| Ok(database.close()?)),
+                Ok(database) => database.close(),
                 // The last reader closes it.
                 Err(_) => {
                     self.is_left_open.store(true, Ordering::Release);
@@ -229,7 +255,8 @@ impl DatabaseFile {
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if is_shut(&state) {
-            *state = State::Open(Arc::new(self.open_checked()?));
+            let database = Some(self.open_checked()?);
+            *state = State::Open(Arc::new(OpenDatabase { database }));
         }
         Ok(())
     }
@@ -242,10 +269,12 @@ impl DatabaseFile {
         } else {
             self.create(&path)?;
         }
+        // Also of a file that was found: whoever made it may have failed here.
+        if let Some(parent) = path.parent() {
+            self.disk.sync_dir(parent).map_err(|source| self.not_opened(parent, source))?;
+        }
         let database = self.open_database(&path)?;
-        let transaction = database.begin_read();
-        let transaction = transaction.map_err(|error| database_error(&path, error.into()))?;
-        if !self.check_format(&path, &transaction)? {
+        if !self.check_format(&path, &database)? {
             return Err(self.corrupt("about", FORMAT_NAME.to_owned(), Damage::Missing));
         }
         Ok(database)
@@ -267,11 +296,7 @@ impl DatabaseFile {
         let database = self.create_database(&unfinished)?;
         let closed = catch(|| Ok(database.close()?));
         closed.map_err(|source| database_error(&unfinished, source))?;
-        self.disk.rename(&unfinished, path).map_err(fail("give its name to"))?;
-        match path.parent() {
-            Some(parent) => self.disk.sync_dir(parent).map_err(fail("sync the directory of")),
-            None => Ok(()),
-        }
+        self.disk.rename(&unfinished, path).map_err(fail("give its name to"))
     }
 
     fn exists(&self, path: &Path) -> Result<bool, StoreError> {
@@ -306,9 +331,9 @@ impl DatabaseFile {
         }
     }
 
-    /// Whether the file has our tables; a new one has none.
-    fn check_format(&self, path: &Path, transaction: &ReadTransaction) -> Result<bool, StoreError> {
-        let number = read_number(transaction, FORMAT_NAME);
+    /// Whether the file has our tables, in the format that we read.
+    fn check_format(&self, path: &Path, database: &Database) -> Result<bool, StoreError> {
+        let number = catch(|| read_number(&database.begin_read()?, FORMAT_NAME));
         match number.map_err(|source| database_error(path, source))? {
             None => Ok(false),
             Some(Ok(FORMAT)) => Ok(true),

@@ -32,7 +32,7 @@ impl DatabaseStorage {
 
 impl StorageBackend for DatabaseStorage {
     fn len(&self) -> io::Result<u64> {
-        self.with(|file| file.len())
+        self.with(|file| file.length())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {

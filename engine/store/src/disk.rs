@@ -13,7 +13,7 @@ use std::path::Path;
 /// One open file. Offsets and lengths are in bytes.
 pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// Its length.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 
     /// Fills `out` from `offset` on.
     ///
@@ -87,20 +87,23 @@ impl Disk for HostDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
         if path.is_dir() {
+            // Whoever made it may have failed at this; a parent of others need not be ours to read.
+            let _ = self.sync_dir(parent);
             return Ok(());
         }
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if !parent.is_dir() {
             self.create_dir(parent)?;
         }
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other?,
         }
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
-            _ => self.sync_dir(Path::new(".")),
-        }
+        self.sync_dir(parent)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -141,19 +144,15 @@ pub(crate) struct HostFile {
 
 impl HostFile {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock().map_err(io::Error::from)?;
         Ok(Self { file })
     }
 }
 
 impl DiskFile for HostFile {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 

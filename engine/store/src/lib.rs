@@ -30,9 +30,11 @@ mod month_file;
 mod month_files;
 pub mod options;
 pub mod performance;
+mod performance_cache;
 pub mod query;
 mod queue;
 pub mod registry;
+pub mod ring_storage;
 pub mod rollup;
 mod row;
 mod segment;
@@ -51,10 +53,10 @@ pub use disk::{Disk, DiskFile, HostDisk};
 pub use error::{BackupProblem, CommitFailure, Damage, Refused, StoreError};
 pub use explain::Explanation;
 pub use maintain::{
-    BackupFormat, BackupProgress, BackupReport, CompactProgress, CompactedMonth, DroppedMonth, Upkeep,
-    restore,
+    BackupFormat, BackupProgress, BackupReport, CompactProgress, CompactedMonth, DroppedMonth,
+    Upkeep, restore,
 };
-pub use options::{Applies, MaintenanceOptions, StoreOptions, Tier};
+pub use options::{Applies, IoMode, MaintenanceOptions, StoreOptions, Tier};
 pub use performance::{ModelPerformance, ModelStatistics};
 pub use query::{Cursor, PredictionPage, PredictionQuery, StoredPrediction};
 pub use queue::OnCommit;

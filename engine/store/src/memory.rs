@@ -102,6 +102,8 @@ impl MemoryTable {
 struct State {
     active: MemoryTable,
     frozen: Option<Arc<MemoryTable>>,
+    /// How many rows of each model came since the start.
+    changes: HashMap<ModelId, u64>,
 }
 
 /// Both tables.
@@ -114,13 +116,19 @@ impl Memory {
     /// Takes what was in the log at start.
     pub(crate) fn recover(&self, active: MemoryTable, frozen: Option<MemoryTable>) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = State { active, frozen: frozen.map(Arc::new) };
+        *state = State { active, frozen: frozen.map(Arc::new), changes: HashMap::new() };
     }
 
     /// Makes rows visible.
     pub(crate) fn push(&self, rows: impl Iterator<Item = Arc<Row>>) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        rows.for_each(|row| state.active.push(row));
+        for row in rows {
+            match state.changes.get_mut(&row.record.model) {
+                Some(changes) => *changes += 1,
+                None => drop(state.changes.insert(row.record.model.clone(), 1)),
+            }
+            state.active.push(row);
+        }
     }
 
     /// Freezes the active table. The frozen one before must have been dropped.
@@ -140,6 +148,12 @@ impl Memory {
         let frozen = self.state.write().unwrap_or_else(PoisonError::into_inner).frozen.take();
         // It is freed outside the lock.
         drop(frozen);
+    }
+
+    /// A number that is another one after each commit of rows of `model`.
+    pub(crate) fn changes(&self, model: &ModelId) -> u64 {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.changes.get(model).copied().unwrap_or(0)
     }
 
     /// Rows in both tables.

@@ -24,12 +24,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use redb::{
-    Database, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction,
-};
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use truststram_base::ModelId;
 
-use crate::database_file::{ABOUT, DatabaseFile, catch, put_number, read_number};
+use crate::database_file::{ABOUT, DatabaseFile, OpenDatabase, catch, put_number, read_number};
 use crate::disk::Disk;
 use crate::envelope::{self, HEADER_BYTES};
 use crate::error::{Damage, StoreError};
@@ -142,7 +140,7 @@ impl MonthFile {
 pub(crate) struct MonthSnapshot {
     pub(crate) file: Arc<MonthFile>,
     /// Open as long as somebody reads, whatever becomes of the file.
-    pub(crate) database: Arc<Database>,
+    pub(crate) database: Arc<OpenDatabase>,
     pub(crate) transaction: ReadTransaction,
     /// All rows of the month below this sequence are in the file.
     pub(crate) next_sequence: u64,
@@ -311,10 +309,7 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     Ok(())
 }
 
-fn insert_segments(
-    transaction: &WriteTransaction,
-    batch: &[Sealed],
-) -> Result<(), redb::Error> {
+fn insert_segments(transaction: &WriteTransaction, batch: &[Sealed]) -> Result<(), redb::Error> {
     let mut segments = transaction.open_table(SEGMENTS)?;
     let mut spans = transaction.open_table(SPANS)?;
     let run = batch.last().map_or(0, |segment| segment.last_sequence);

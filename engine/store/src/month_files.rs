@@ -7,7 +7,9 @@
 //! the configured page cache, the others a small one.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::database_file::UNFINISHED_SUFFIX;
@@ -25,6 +27,7 @@ pub(crate) struct MonthFiles {
     files: RwLock<BTreeMap<Month, Arc<MonthFile>>>,
     /// What each file has at least, by its month's number.
     next_sequences: Mutex<BTreeMap<u32, u64>>,
+    drops: AtomicU64,
 }
 
 impl MonthFiles {
@@ -41,6 +44,7 @@ impl MonthFiles {
             disk: Arc::clone(&disk),
             files: RwLock::default(),
             next_sequences: Mutex::default(),
+            drops: AtomicU64::new(0),
         };
         let mut found: BTreeMap<Month, PathBuf> = BTreeMap::new();
         let tiers = options.tiers.iter().map(|tier| tier.directory.clone());
@@ -55,10 +59,11 @@ impl MonthFiles {
                 if name.ends_with(UNFINISHED_SUFFIX) {
                     disk.remove(&path).map_err(fail("remove an unfinished file in"))?;
                 } else if let Some(month) = Month::from_file_name(&name) {
-                    if found.contains_key(&month) {
-                        disk.remove(&path).map_err(fail("remove a second file in"))?;
-                    } else {
-                        found.insert(month, path);
+                    match found.entry(month) {
+                        Entry::Vacant(place) => drop(place.insert(path)),
+                        Entry::Occupied(_) => {
+                            disk.remove(&path).map_err(fail("remove a second file in"))?;
+                        }
                     }
                 }
             }
@@ -111,10 +116,8 @@ impl MonthFiles {
 
     /// Takes a month out; readers that have it go on until they are done.
     pub(crate) fn take(&self, month: Month) -> Option<Arc<MonthFile>> {
-        self.next_sequences
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&month.number());
+        self.drops.fetch_add(1, Ordering::AcqRel);
+        self.next_sequences.lock().unwrap_or_else(PoisonError::into_inner).remove(&month.number());
         self.files.write().unwrap_or_else(PoisonError::into_inner).remove(&month)
     }
 
@@ -140,6 +143,11 @@ impl MonthFiles {
     pub(crate) fn next_sequences(&self) -> Vec<(u32, u64)> {
         let known = self.next_sequences.lock().unwrap_or_else(PoisonError::into_inner);
         known.iter().map(|(&month, &next_sequence)| (month, next_sequence)).collect()
+    }
+
+    /// How many months were taken out.
+    pub(crate) fn drops(&self) -> u64 {
+        self.drops.load(Ordering::Acquire)
     }
 
     /// Size of all files in bytes.

@@ -28,6 +28,8 @@ pub struct StoreOptions {
     pub segment_cache_bytes: usize,
     /// Whether closing writes the seal that lets `verify` compare every byte of every file.
     pub is_sealing: bool,
+    /// How month files are reached.
+    pub io: IoMode,
     /// Who moves rows from the log into the month files.
     pub applies: Applies,
     /// Where months of a certain age are kept; the youngest first.
@@ -51,6 +53,7 @@ impl Default for StoreOptions {
             log_rows_max: 65_536,
             segment_cache_bytes: 32 << 20,
             is_sealing: true,
+            io: IoMode::File,
             applies: Applies::InBackground,
             tiers: Vec::new(),
             cache_bytes: 64 << 20,
@@ -66,6 +69,17 @@ pub enum Applies {
     /// Whoever calls [`crate::Store::apply_now`], and the writer when it needs the log file; so
     /// that a simulation has one order of operations.
     OnRequest,
+}
+
+/// How month files are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoMode {
+    /// Through io_uring where that is measured to be faster.
+    Auto,
+    /// Through the page cache, one system call at a time.
+    File,
+    /// Through io_uring, past the page cache where the file system allows it.
+    Uring,
 }
 
 /// A directory for months of a certain age.

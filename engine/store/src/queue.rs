@@ -131,11 +131,7 @@ impl Queue {
 
     /// Asks to be told when everything submitted before is committed, or on its way to the month
     /// files.
-    pub(crate) fn push_flush(
-        &self,
-        covers: Covers,
-        on_commit: OnCommit,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn push_flush(&self, covers: Covers, on_commit: OnCommit) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.is_closing {
             return Err(StoreError::Closed);

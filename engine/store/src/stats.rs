@@ -26,6 +26,8 @@ pub(crate) struct StoreCounters {
     pub(crate) rows_applied: Counter,
     pub(crate) apply_failures: Counter,
     pub(crate) apply_us: Histogram,
+    pub(crate) cache_hits: Counter,
+    pub(crate) cache_misses: Counter,
     pub(crate) scrubs: Counter,
     pub(crate) scrub_findings: Counter,
 }
@@ -43,6 +45,8 @@ impl StoreCounters {
             rows_applied: Counter::new(),
             apply_failures: Counter::new(),
             apply_us: Histogram::new(COMMIT_US_BOUNDS),
+            cache_hits: Counter::new(),
+            cache_misses: Counter::new(),
             scrubs: Counter::new(),
             scrub_findings: Counter::new(),
         }
@@ -77,6 +81,10 @@ pub struct StoreStats {
     pub apply_failures: u64,
     /// Duration of the move of one turn of the log, in microseconds.
     pub apply_us: HistogramSnapshot,
+    /// Figures of models that were answered from the cache.
+    pub cache_hits: u64,
+    /// Figures of models that had to be made.
+    pub cache_misses: u64,
     /// Readings of everything in the background that were done.
     pub scrubs: u64,
     /// What they found damaged.

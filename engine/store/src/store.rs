@@ -16,8 +16,10 @@ use crate::datasets::Datasets;
 use crate::decisions::Decisions;
 use crate::error::{CommitFailure, Refused, StoreError};
 use crate::options::Tier;
+use crate::performance_cache::PerformanceCache;
 use crate::queue::{Covers, OnCommit, Queue};
 use crate::registry::Registry;
+use crate::ring_storage::BackendChoice;
 use crate::stats::StoreStats;
 use crate::verify::Seal;
 
@@ -40,6 +42,8 @@ pub struct Store {
     threads: Mutex<Option<Threads>>,
     is_sealing: bool,
     pub(crate) tiers: Vec<Tier>,
+    io: BackendChoice,
+    performance_cache: PerformanceCache,
 }
 
 struct Threads {
@@ -90,6 +94,11 @@ impl Store {
         self.push_many(records, Some(on_commit))
     }
 
+    /// How month files are reached, and why.
+    pub fn io(&self) -> &BackendChoice {
+        &self.io
+    }
+
     /// Counts, latencies and sizes now.
     pub fn stats(&self) -> StoreStats {
         let (core, counters) = (&self.core, &self.core.counters);
@@ -106,6 +115,8 @@ impl Store {
             rows_applied: counters.rows_applied.get(),
             apply_failures: counters.apply_failures.get(),
             apply_us: counters.apply_us.snapshot(),
+            cache_hits: counters.cache_hits.get(),
+            cache_misses: counters.cache_misses.get(),
             scrubs: counters.scrubs.get(),
             scrub_findings: counters.scrub_findings.get(),
             months: core.files.all().len() as u64,

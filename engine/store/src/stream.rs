@@ -9,9 +9,10 @@
 use std::iter::Rev;
 use std::sync::Arc;
 
-use redb::{Database, OwnedRange, ReadOnlyTable};
+use redb::{OwnedRange, ReadOnlyTable};
 use truststram_base::ModelId;
 
+use crate::database_file::OpenDatabase;
 use crate::error::{Damage, StoreError};
 use crate::explain::Touched;
 use crate::month_file::{
@@ -60,10 +61,9 @@ impl Stream {
     /// Takes the row that [`Stream::head`] offered.
     pub(crate) fn take_row(&mut self) -> Result<Option<Row>, StoreError> {
         match self {
-            Self::Memory(rows) => Ok(rows.next().map(|row| Row {
-                sequence: row.sequence,
-                record: row.record.clone(),
-            })),
+            Self::Memory(rows) => Ok(rows
+                .next()
+                .map(|row| Row { sequence: row.sequence, record: row.record.clone() })),
             Self::Model(stream) => stream.rows.take(&stream.segments.file),
             Self::User(stream) => stream.rows.take(&stream.segments.file),
         }
@@ -74,7 +74,7 @@ impl Stream {
 pub(crate) struct SegmentReader {
     file: Arc<MonthFile>,
     /// Stays open as long as the table is read.
-    _database: Arc<Database>,
+    _database: Arc<OpenDatabase>,
     table: ReadOnlyTable<u64, &'static [u8]>,
     cache: Arc<SegmentCache>,
 }

@@ -1,10 +1,9 @@
 //! Owns file access through io_uring.
 //!
 //! Refuses to know what to do without it. Bound: [`IN_FLIGHT_MAX`] operations of at most
-//! [`PIECE_BYTES_MAX`] bytes each while reading, one operation while writing.
+//! [`PIECE_BYTES_MAX`] bytes each while reading, one write and one sync while writing.
 //!
-//! The kernel reads and writes memory that callers lend, so the one rule here is that no call
-//! returns while an operation of it is under way, whatever went wrong.
+//! That no call returns while an operation of it is under way is kept by [`Operations`].
 #![allow(unsafe_code, reason = "io_uring takes raw pointers to memory that the kernel fills")]
 
 use std::fs::File;
@@ -12,30 +11,29 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 
 use io_uring::types::{Fd, FsyncFlags};
-use io_uring::{IoUring, Probe, opcode, squeue};
+use io_uring::{IoUring, opcode, squeue};
 
 use super::disabled::{PlainFiles, filled};
+use super::operations::{Needed, Operations, Setup};
 use super::seam::Ring;
 
-/// Operations under way at a time, and entries of the submission queue. The completion queue has
-/// twice as many, so it cannot overflow.
+/// Operations under way at a time, and entries of the submission queue.
 pub const IN_FLIGHT_MAX: usize = 8;
 /// Bytes that one read asks for at most.
 pub const PIECE_BYTES_MAX: usize = 512 << 10;
 /// Most buffers of one writev (`UIO_MAXIOV` of the kernel).
-const WRITE_CHUNK_COUNT_MAX: usize = 1_024;
+pub(super) const WRITE_CHUNK_COUNT_MAX: usize = 1_024;
 /// The offset that stands for the file's own position.
 const AT_POSITION: u64 = u64::MAX;
+/// What the sync of a pair of write and sync is marked with.
+const SYNC_MARK: u64 = 1;
 
-const OPCODES: [(&str, u8); 4] = [
+const NEEDED: [Needed; 4] = [
     ("NOP", opcode::Nop::CODE),
     ("READ", opcode::Read::CODE),
     ("WRITEV", opcode::Writev::CODE),
     ("FSYNC", opcode::Fsync::CODE),
 ];
-
-/// Makes the ring; tests give one that fails.
-pub type Setup = fn() -> io::Result<IoUring>;
 
 /// The setup that is used outside tests.
 pub fn setup() -> io::Result<IoUring> {
@@ -45,9 +43,8 @@ pub fn setup() -> io::Result<IoUring> {
 
 /// A ring that has been tried out.
 pub struct Uring {
-    /// `None` once the kernel refused to take or answer operations; plain files serve from then
-    /// on.
-    ring: Option<IoUring>,
+    /// Once the kernel refuses to take or answer operations, plain files serve.
+    operations: Operations,
     plain: PlainFiles,
 }
 
@@ -59,83 +56,53 @@ struct Piece {
 }
 
 impl Uring {
-    /// Sets the ring up, checks that it has each operation needed and runs one that does nothing.
+    /// Sets the ring up and tries it out.
     ///
     /// # Errors
     /// Why io_uring is not to be used, as a text for operators.
     pub fn start(setup: Setup) -> Result<Self, String> {
-        let ring = setup().map_err(|error| refusal(&error))?;
-        let mut supported = Probe::new();
-        ring.submitter().register_probe(&mut supported).map_err(|error| refusal(&error))?;
-        if let Some(name) = missing_opcode(|code| supported.is_supported(code)) {
-            return Err(format!("the kernel's io_uring lacks {name}; a newer kernel has it"));
-        }
-        if !ring.params().is_feature_rw_cur_pos() {
+        let operations = Operations::start(setup, &NEEDED)?;
+        if !operations.ring().is_some_and(|ring| ring.params().is_feature_rw_cur_pos()) {
             return Err("the kernel's io_uring cannot append; Linux 5.6 and later can".to_owned());
         }
-        let mut this = Self { ring: Some(ring), plain: PlainFiles };
-        // SAFETY: the operation has no memory.
-        unsafe { this.run(opcode::Nop::new().build()) }.map_err(|error| refusal(&error))?;
-        Ok(this)
+        Ok(Self { operations, plain: PlainFiles })
     }
 
-    /// Runs one operation to its end and returns its result, starting anew when a signal ended it.
-    ///
-    /// # Safety
-    /// The memory that `entry` points to stays valid until this function returns.
-    unsafe fn run(&mut self, entry: squeue::Entry) -> io::Result<usize> {
-        loop {
-            // SAFETY: the caller keeps the memory valid, and we stay until the answer is there.
-            unsafe { self.push(&entry) }?;
-            let (_, result) = self.next_answer(1)?;
-            match usize::try_from(result) {
-                Ok(count) => return Ok(count),
-                Err(_) if result == -libc::EINTR => {}
-                Err(_) => return Err(io::Error::from_raw_os_error(-result)),
-            }
+    fn is_usable(&self) -> bool {
+        self.operations.ring().is_some()
+    }
+
+    /// Writes what one operation takes of `slices` and returns how much that was.
+    fn write_some(&mut self, file: &File, slices: &[IoSlice], offset: u64) -> io::Result<usize> {
+        // SAFETY: the slices and what they point to are borrowed until this function returns, and
+        // `run` waits for the answer.
+        match unsafe { self.operations.run(&write_entry(file, slices, offset)) } {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            other => other,
         }
     }
 
-    /// Puts `entry` into the submission queue.
-    ///
-    /// # Safety
-    /// The memory that `entry` points to stays valid until the operation is answered or the ring
-    /// is gone.
-    unsafe fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
-        let ring = self.ring.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        // SAFETY: passed on to the caller.
-        unsafe { ring.submission().push(entry) }.map_err(io::Error::other)
-    }
-
-    /// Submits what was pushed and waits for the answer to one of `in_flight` operations: what it
-    /// was marked with, and its result. After an error no operation is under way and the ring is
-    /// gone.
-    fn next_answer(&mut self, in_flight: usize) -> io::Result<(u64, i32)> {
-        let ring = self.ring.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        loop {
-            if let Some(answer) = ring.completion().next() {
-                return Ok((answer.user_data(), answer.result()));
-            }
-            match ring.submit_and_wait(1) {
-                Ok(_) => {}
-                Err(error) if is_passing(&error) => std::thread::yield_now(),
-                Err(error) => {
-                    self.abandon(in_flight);
-                    return Err(error);
-                }
+    /// As [`Self::write_some`], with a sync that follows in the same submission; also returns
+    /// whether that sync was done.
+    fn write_and_sync_some(
+        &mut self,
+        file: &File,
+        slices: &[IoSlice],
+        offset: u64,
+    ) -> io::Result<(usize, bool)> {
+        let write = write_entry(file, slices, offset).flags(squeue::Flags::IO_LINK);
+        let sync = sync_entry(file).user_data(SYNC_MARK);
+        // SAFETY: the slices and what they point to are borrowed until this function returns; that
+        // is after both answers, or after the ring was given up with none under way.
+        unsafe { self.operations.push(&[write, sync]) }?;
+        let (mut written, mut synced) = (0, 0);
+        for in_flight in [2, 1] {
+            match self.operations.next_answer(in_flight)? {
+                (SYNC_MARK, result) => synced = result,
+                (_, result) => written = result,
             }
         }
-    }
-
-    /// Gives the ring up. What the kernel has taken may still write to a caller's memory, so its
-    /// answers are awaited; what it has not taken goes with the ring.
-    fn abandon(&mut self, in_flight: usize) {
-        let Some(mut ring) = self.ring.take() else { return };
-        let mut taken = in_flight.saturating_sub(ring.submission().len());
-        while taken > 0 {
-            std::thread::yield_now();
-            taken = taken.saturating_sub(ring.completion().count());
-        }
+        outcome_of_pair(written, synced)
     }
 
     /// Reads with as many pieces under way as the ring holds.
@@ -165,8 +132,8 @@ impl Uring {
                     continue;
                 }
                 // SAFETY: the piece lies in `buffer`, which is borrowed until this function
-                // returns; that is after the last answer, or after `abandon` has awaited it.
-                match unsafe { self.push(&entry(slot, *piece)) } {
+                // returns; that is after the last answer, or after the ring was given up.
+                match unsafe { self.operations.push(&[entry(slot, *piece)]) } {
                     Ok(()) => in_flight += 1,
                     Err(error) => outcome = Err(error),
                 }
@@ -174,7 +141,7 @@ impl Uring {
             if in_flight == 0 {
                 return outcome;
             }
-            let (slot, result) = self.next_answer(in_flight)?;
+            let (slot, result) = self.operations.next_answer(in_flight)?;
             in_flight -= 1;
             let slot = slot as usize;
             match usize::try_from(result) {
@@ -190,10 +157,10 @@ impl Uring {
 
 impl Ring for Uring {
     fn read_at(&mut self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        if self.ring.is_some() {
+        if self.is_usable() {
             let outcome = self.read_pieces(file, buffer, offset);
             // With the ring gone, what was read so far is read again.
-            if self.ring.is_some() || outcome.is_ok() {
+            if self.is_usable() || outcome.is_ok() {
                 return outcome;
             }
         }
@@ -203,57 +170,98 @@ impl Ring for Uring {
     fn append(&mut self, file: &File, chunks: &[&[u8]]) -> io::Result<()> {
         let mut slices = filled(chunks);
         let mut rest = slices.as_mut_slice();
-        while !rest.is_empty() && self.ring.is_some() {
-            let count = rest.len().min(WRITE_CHUNK_COUNT_MAX) as u32;
-            let entry = opcode::Writev::new(Fd(file.as_raw_fd()), rest.as_ptr().cast(), count)
-                .offset(AT_POSITION)
-                .build();
-            // SAFETY: `IoSlice` has the layout of iovec; the slices and what they point to are
-            // borrowed until this function returns, and `run` waits for the answer.
-            match unsafe { self.run(entry) } {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+        while !rest.is_empty() && self.is_usable() {
+            let written = self.write_some(file, one_write(rest), AT_POSITION)?;
+            IoSlice::advance_slices(&mut rest, written);
+        }
+        self.plain.append(file, &left_over(rest))
+    }
+
+    fn write_at(&mut self, file: &File, buffer: &[u8], offset: u64) -> io::Result<()> {
+        let (mut rest, mut offset) = (buffer, offset);
+        while !rest.is_empty() && self.is_usable() {
+            match self.write_some(file, &[IoSlice::new(rest)], offset) {
+                Ok(written) => (rest, offset) = (&rest[written..], offset + written as u64),
+                // With the ring gone, the same bytes go to the same place again.
+                Err(_) if !self.is_usable() => {}
                 Err(error) => return Err(error),
             }
         }
-        let left: Vec<&[u8]> = rest.iter().map(|slice| &**slice).collect();
-        self.plain.append(file, &left)
+        self.plain.write_at(file, rest, offset)
+    }
+
+    fn write_at_and_sync(&mut self, file: &File, chunks: &[&[u8]], offset: u64) -> io::Result<()> {
+        let mut offset = offset;
+        let mut slices = filled(chunks);
+        let mut rest = slices.as_mut_slice();
+        while !rest.is_empty() && self.is_usable() {
+            let next = one_write(rest);
+            // A ring that is lost here may have taken the answer of a failed sync with it, and the
+            // kernel reports such a failure once; so the error is final.
+            let (written, is_synced) = if next.len() == rest.len() {
+                self.write_and_sync_some(file, next, offset)?
+            } else {
+                (self.write_some(file, next, offset)?, false)
+            };
+            IoSlice::advance_slices(&mut rest, written);
+            offset += written as u64;
+            if rest.is_empty() && is_synced {
+                return Ok(());
+            }
+        }
+        if rest.is_empty() {
+            return self.sync(file);
+        }
+        self.plain.write_at_and_sync(file, &left_over(rest), offset)
     }
 
     fn sync(&mut self, file: &File) -> io::Result<()> {
-        if self.ring.is_none() {
+        if !self.is_usable() {
             return self.plain.sync(file);
         }
-        let entry = opcode::Fsync::new(Fd(file.as_raw_fd())).flags(FsyncFlags::DATASYNC).build();
         // SAFETY: the operation has no memory.
-        unsafe { self.run(entry) }.map(drop)
+        unsafe { self.operations.run(&sync_entry(file)) }.map(drop)
     }
 
     fn name(&self) -> &'static str {
-        if self.ring.is_some() { "io_uring" } else { self.plain.name() }
+        if self.is_usable() { "io_uring" } else { self.plain.name() }
     }
 }
 
-/// Whether the kernel asks to try again.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY))
+/// `IoSlice` has the layout of the kernel's iovec. `slices` are at most [`WRITE_CHUNK_COUNT_MAX`].
+fn write_entry(file: &File, slices: &[IoSlice], offset: u64) -> squeue::Entry {
+    let count = u32::try_from(slices.len()).unwrap_or(u32::MAX);
+    opcode::Writev::new(Fd(file.as_raw_fd()), slices.as_ptr().cast(), count).offset(offset).build()
 }
 
-/// The first operation that the kernel lacks.
-fn missing_opcode(is_supported: impl Fn(u8) -> bool) -> Option<&'static str> {
-    OPCODES.iter().find(|(_, code)| !is_supported(*code)).map(|(name, _)| *name)
+fn sync_entry(file: &File) -> squeue::Entry {
+    opcode::Fsync::new(Fd(file.as_raw_fd())).flags(FsyncFlags::DATASYNC).build()
 }
 
-/// Why io_uring is not to be had, for operators.
-fn refusal(error: &io::Error) -> String {
-    let why = match error.raw_os_error() {
-        Some(libc::ENOSYS) => "the kernel is built without it",
-        Some(libc::EPERM) => "kernel.io_uring_disabled or a seccomp filter forbids it",
-        Some(libc::EACCES) => "a security module forbids it",
-        Some(libc::ENOMEM) => "RLIMIT_MEMLOCK is too small for it",
-        _ => "the kernel refused it",
+/// As many slices as one operation takes.
+fn one_write<'a, 'b>(rest: &'a [IoSlice<'b>]) -> &'a [IoSlice<'b>] {
+    &rest[..rest.len().min(WRITE_CHUNK_COUNT_MAX)]
+}
+
+fn left_over<'a>(rest: &'a [IoSlice]) -> Vec<&'a [u8]> {
+    rest.iter().map(|slice| &**slice).collect()
+}
+
+/// How many bytes a write put down and whether the sync linked to it was done, from the answers to
+/// both. A write that fails or comes short breaks the link, and the sync is cancelled; the caller
+/// writes the rest and syncs again.
+fn outcome_of_pair(written: i32, synced: i32) -> io::Result<(usize, bool)> {
+    let count = match usize::try_from(written) {
+        Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+        Ok(count) => count,
+        Err(_) if written == -libc::EINTR || written == -libc::EAGAIN => 0,
+        Err(_) => return Err(io::Error::from_raw_os_error(-written)),
     };
-    format!("{why}: {error}")
+    match -synced {
+        ..=0 => Ok((count, true)),
+        libc::ECANCELED | libc::EINTR => Ok((count, false)),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
 }
 
 #[cfg(test)]
@@ -261,8 +269,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_operation_is_named() {
-        assert_eq!(missing_opcode(|_| true), None);
-        assert_eq!(missing_opcode(|code| code != opcode::Fsync::CODE), Some("FSYNC"));
+    fn a_sync_counts_only_after_its_whole_write() {
+        let check = |written, synced, expected: Result<(usize, bool), i32>| {
+            let outcome = outcome_of_pair(written, synced);
+            let outcome = outcome.map_err(|error| error.raw_os_error().unwrap_or(0));
+            assert_eq!(outcome, expected, "{written} {synced}");
+        };
+        check(4_096, 0, Ok((4_096, true)));
+        check(100, -libc::ECANCELED, Ok((100, false)));
+        check(4_096, -libc::EINTR, Ok((4_096, false)));
+        check(-libc::EINTR, -libc::ECANCELED, Ok((0, false)));
+        check(-libc::EAGAIN, -libc::ECANCELED, Ok((0, false)));
+        check(-libc::ENOSPC, -libc::ECANCELED, Err(libc::ENOSPC));
+        check(4_096, -libc::EIO, Err(libc::EIO));
+        check(100, -libc::EIO, Err(libc::EIO));
+        check(0, -libc::ECANCELED, Err(0));
     }
 }

@@ -22,6 +22,22 @@ pub trait Ring: Send {
     /// What the kernel said; a first part of the bytes may be written.
     fn append(&mut self, file: &File, chunks: &[&[u8]]) -> io::Result<()>;
 
+    /// Writes all of `buffer` from `offset` on. The file must not be opened for appending: Linux
+    /// then ignores the offset.
+    ///
+    /// # Errors
+    /// What the kernel said; a first part of the bytes may be written.
+    fn write_at(&mut self, file: &File, buffer: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all `chunks` in order from `offset` on and returns when they are on stable storage,
+    /// as after [`Ring::sync`]; in one submission where possible. The file must not be opened for
+    /// appending.
+    ///
+    /// # Errors
+    /// What the kernel said. The bytes may be written in part then, and earlier ones lost, even if
+    /// a later call succeeds.
+    fn write_at_and_sync(&mut self, file: &File, chunks: &[&[u8]], offset: u64) -> io::Result<()>;
+
     /// Returns when the bytes of the file, and the length that is needed to read them, are on
     /// stable storage.
     ///

@@ -69,6 +69,61 @@ fn chunks_are_appended_whole_and_in_order() {
 }
 
 #[test]
+fn bytes_are_written_where_they_belong_and_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let chunk = pattern(7);
+    let many: Vec<&[u8]> = (0..2_500).map(|at| &chunk[..at % 8]).collect();
+    let large = pattern(3 << 20);
+    let cases: [(&[&[u8]], u64); 5] = [
+        (&[], 0),
+        (&[b"", b"head", b"", b"body"], 3),
+        (&many, 100),
+        (&[&large, b"end"], 5_000),
+        (&[b"over"], 8),
+    ];
+    for (index, mut ring) in rings().into_iter().enumerate() {
+        let path = dir.path().join(index.to_string());
+        let file = OpenOptions::new().create_new(true).read(true).write(true).open(path).unwrap();
+        let mut expected = Vec::new();
+        let mut put = |bytes: &[u8], offset: usize| {
+            let end = expected.len().max(offset + bytes.len());
+            expected.resize(end, 0);
+            expected[offset..offset + bytes.len()].copy_from_slice(bytes);
+            expected.clone()
+        };
+        for (chunks, offset) in cases {
+            ring.write_at_and_sync(&file, chunks, offset).unwrap();
+            ring.write_at(&file, b"alone", offset + 50).unwrap();
+            put(&chunks.concat(), offset as usize);
+            let expected = put(b"alone", offset as usize + 50);
+            assert_eq!(file.metadata().unwrap().len(), expected.len() as u64);
+            let mut found = vec![0; expected.len()];
+            ring.read_at(&file, &mut found, 0).unwrap();
+            assert!(found == expected, "{} at {offset}", ring.name());
+        }
+        assert!(ring.name() == "file" || index == 1, "the ring was lost on the way");
+    }
+}
+
+#[test]
+fn a_full_disk_and_a_closed_file_are_reported_by_each_way_to_write() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let read_only = File::open("/dev/null").unwrap();
+    for mut ring in rings() {
+        for (file, errno) in [(&full, libc::ENOSPC), (&read_only, libc::EBADF)] {
+            let outcomes = [
+                ring.write_at(file, b"bytes", 0),
+                ring.write_at_and_sync(file, &[b"bytes"], 0),
+                ring.append(file, &[b"bytes"]),
+            ];
+            for outcome in outcomes {
+                assert_eq!(outcome.unwrap_err().raw_os_error(), Some(errno), "{}", ring.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn files_that_cannot_be_read_say_why() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");

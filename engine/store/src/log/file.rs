@@ -89,14 +89,15 @@ impl LogFile {
             return Ok(Vec::new());
         }
         let read = self.with(|file, _| {
-            let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+            let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or(usize::MAX)];
             file.read(0, &mut bytes)?;
             Ok(bytes)
         });
         let bytes = read.map_err(|source| self.failed("read", source))?;
-        self.turn = HEADER_PLACES.iter().filter_map(|&place| read_header(&bytes, place)).max_by_key(
-            |header| header.epoch,
-        );
+        self.turn = HEADER_PLACES
+            .iter()
+            .filter_map(|&place| read_header(&bytes, place))
+            .max_by_key(|header| header.epoch);
         self.end = ENTRIES_START;
         let epoch = self.turn.as_ref().map_or(0, |turn| turn.epoch);
         if read_head(&bytes, ENTRIES_START).is_some_and(|head| head.epoch > epoch) {
@@ -146,12 +147,12 @@ impl LogFile {
         let file = match &self.file {
             Some(file) => file,
             None => {
-                let is_new = !self.disk.exists(&self.path)?;
                 let file = self.disk.open(&self.path)?;
-                if let (true, Some(parent)) = (is_new, self.path.parent()) {
+                // Also of a file that was found: whoever made it may have failed here.
+                if let Some(parent) = self.path.parent() {
                     self.disk.sync_dir(parent)?;
                 }
-                self.prepared = file.len()?;
+                self.prepared = file.length()?;
                 self.file.insert(file)
             }
         };

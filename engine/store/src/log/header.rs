@@ -79,8 +79,7 @@ impl Header {
             return None;
         }
         let mut fields = Fields::new(bytes);
-        if fields.array::<8>().ok()? != *MAGIC
-            || u32::from_le_bytes(fields.array().ok()?) != LAYOUT
+        if fields.array::<8>().ok()? != *MAGIC || u32::from_le_bytes(fields.array().ok()?) != LAYOUT
         {
             return None;
         }

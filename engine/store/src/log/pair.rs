@@ -61,8 +61,13 @@ impl Log {
         self.active = usize::from(epochs[1] > epochs[0]);
         let Some(last) = self.files[self.active].turn() else { return Ok(Recovered::default()) };
         let months = last.months.clone();
-        let older = std::mem::take(&mut entries[1 - self.active]);
+        let mut older = std::mem::take(&mut entries[1 - self.active]);
         let newer = std::mem::take(&mut entries[self.active]);
+        if !newer.is_empty() {
+            // Writing them failed, so nobody was told that they are kept, and the turn that
+            // followed began with their sequences.
+            older.retain(|(first, _)| *first < last.first_sequence);
+        }
         let before = &self.files[1 - self.active];
         let end_of = |first: u64, entries: &[EntryRows]| {
             entries.last().map_or(first, |(first, rows)| first + rows.len() as u64)

@@ -121,8 +121,7 @@ impl Manifest {
 
     /// Reads and checks that of the backup at `path`.
     pub(super) fn read(from: impl Read, path: &Path) -> Result<Self, StoreError> {
-        let problem =
-            |problem| StoreError::Backup { path: path.to_owned(), problem };
+        let problem = |problem| StoreError::Backup { path: path.to_owned(), problem };
         let manifest: Self = serde_json::from_reader(from.take(MANIFEST_BYTES_MAX))
             .map_err(|_| problem(BackupProblem::Manifest))?;
         let is_sound = manifest.manifest == 1

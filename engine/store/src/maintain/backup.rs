@@ -92,7 +92,10 @@ impl Store {
         })?;
         let bytes_total = months.iter().map(|(_, file)| file.file.bytes()).sum::<u64>()
             + databases.iter().map(|file| file.bytes()).sum::<u64>()
-            + others.iter().map(|name| self.core.disk.bytes(&self.directory.join(name))).sum::<u64>();
+            + others
+                .iter()
+                .map(|name| self.core.disk.bytes(&self.directory.join(name)))
+                .sum::<u64>();
         let mut progress = BackupProgress { bytes: 0, bytes_total };
         let mut manifest = Manifest {
             manifest: 1,
@@ -139,11 +142,7 @@ fn listed(directory: &Path, path: String) -> Result<ManifestFile, StoreError> {
 }
 
 /// Copies one state of a month's file, and returns its rows.
-fn copy_month(
-    month: Month,
-    file: &Arc<MonthFile>,
-    to: &Path,
-) -> Result<Option<u64>, StoreError> {
+fn copy_month(month: Month, file: &Arc<MonthFile>, to: &Path) -> Result<Option<u64>, StoreError> {
     let directory = to.parent().unwrap_or(to);
     fs::create_dir_all(directory).map_err(failed("create", directory))?;
     let mut database = file.file.create_database(to)?;
@@ -175,12 +174,8 @@ fn copy_database(file: &DatabaseFile, to: &Path) -> Result<(), StoreError> {
         Ok(copied)
     })?;
     copied?;
-    let copy = DatabaseFile::new(
-        to.to_owned(),
-        OLD_FILE_CACHE_BYTES,
-        Arc::new(HostDisk),
-        |_| Ok(()),
-    );
+    let copy =
+        DatabaseFile::new(to.to_owned(), OLD_FILE_CACHE_BYTES, Arc::new(HostDisk), |_| Ok(()));
     copy.with(|_| Ok(()))?;
     copy.close()
 }

@@ -4,9 +4,7 @@
 //! file doubles as it grows. Refuses to know where the file goes.
 //! Bound: [`TRANSACTION_ENTRIES`] entries per transaction.
 
-use redb::{
-    Database, Durability, Key, ReadTransaction, ReadableTable, TableDefinition, Value,
-};
+use redb::{Database, Durability, Key, ReadTransaction, ReadableTable, TableDefinition, Value};
 
 use crate::database_file::{ABOUT, read_number};
 use crate::month_file::{HOURS, MINUTES, NEXT_SEQUENCE, SEGMENTS, SPANS, TOTALS, USERS};

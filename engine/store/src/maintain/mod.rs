@@ -12,9 +12,13 @@ mod scrub;
 
 use std::path::PathBuf;
 
+pub use crate::error::BackupProblem;
 pub use archive::BackupFormat;
 pub use restore::restore;
 pub use scrub::Upkeep;
+
+#[cfg(test)]
+mod tests;
 
 /// How far a compaction is.
 #[derive(Clone, Debug, PartialEq, Eq)]

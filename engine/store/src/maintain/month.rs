@@ -73,6 +73,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::MonthUnknown`] if there is no such month.
     pub fn drop_month(&self, month: &str) -> Result<DroppedMonth, StoreError> {
+        // Rows of the month that are still in the log are to go too. A full disk must not keep
+        // anybody from making room.
+        if let Err(error) = self.checkpoint() {
+            tracing::warn!(%error, "rows of the month that are in the log outlive it");
+        }
         let files = self.core.files.between(i64::MIN, i64::MAX);
         let found = files.into_iter().find(|(of, _)| of.to_string() == month);
         let Some((month, file)) = found else {
@@ -171,7 +176,10 @@ fn rewrite(
 }
 
 /// What an error of the file system becomes.
-pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+pub(super) fn failed(
+    action: &'static str,
+    path: &Path,
+) -> impl FnOnce(std::io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError::Io { action, path, source }
 }

@@ -92,9 +92,7 @@ fn from_tar(from: &Path, to: &Path, on_progress: OnProgress<'_>) -> Result<Manif
     let mut archive = tar::Archive::new(std::io::BufReader::with_capacity(1 << 20, file));
     let mut entries = archive.entries().map_err(failed("read", from))?;
     let first = entries.next().and_then(Result::ok);
-    let first = first.filter(|entry| {
-        entry.path().is_ok_and(|path| path == Path::new(MANIFEST))
-    });
+    let first = first.filter(|entry| entry.path().is_ok_and(|path| path == Path::new(MANIFEST)));
     let Some(first) = first else { return Err(problem(BackupProblem::NoManifest)) };
     let manifest = Manifest::read(first, from)?;
     let mut missing: HashMap<&str, &ManifestFile> =

@@ -71,8 +71,8 @@ impl Upkeep {
         let clock: &Arc<dyn Clock> = &store.core.clock;
         let start_us = clock.monotonic_us();
         let report = store.verify(&mut |progress| {
-            let due_us = progress.bytes.saturating_mul(1_000_000)
-                / (u64::from(mib_per_s.max(1)) << 20);
+            let due_us =
+                progress.bytes.saturating_mul(1_000_000) / (u64::from(mib_per_s.max(1)) << 20);
             let passed_us = clock.monotonic_us().saturating_sub(start_us);
             match due_us.checked_sub(passed_us) {
                 Some(ahead_us) if ahead_us > 1_000 => self.sleep(Duration::from_micros(ahead_us)),

@@ -11,8 +11,8 @@ use super::list::{ListedModel, ModelList, ModelQuery};
 use super::*;
 use crate::containment::JsonPattern;
 use crate::containment::tests::{random_from, random_object};
-use crate::disk::HostDisk;
 use crate::disagreement::Disagreement;
+use crate::disk::HostDisk;
 
 fn open(directory: &tempfile::TempDir) -> Registry {
     Registry::open(directory.path().join("meta.redb"), Arc::new(HostDisk)).unwrap()

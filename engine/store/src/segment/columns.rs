@@ -69,9 +69,8 @@ pub(super) fn write_columns(rows: &[Arc<Row>], out: &mut Vec<u8>) {
     split(records().map(|record| record.version.0.to_le_bytes()), out);
     split(records().map(|record| record.class.to_le_bytes()), out);
     split(records().map(|record| record.confidence.to_le_bytes()), out);
-    let feature_count = |record: &PredictionRecord| {
-        u32::try_from(record.features.len()).unwrap_or(u32::MAX)
-    };
+    let feature_count =
+        |record: &PredictionRecord| u32::try_from(record.features.len()).unwrap_or(u32::MAX);
     split(records().map(|record| feature_count(record).to_le_bytes()), out);
     out.extend(records().map(|record| {
         let bytes = record.user.as_ref().map_or(0, |user| user.as_str().len());
@@ -81,8 +80,7 @@ pub(super) fn write_columns(rows: &[Arc<Row>], out: &mut Vec<u8>) {
     for user in records().filter_map(|record| record.user.as_ref()) {
         out.extend_from_slice(user.as_str().as_bytes());
     }
-    let features: Vec<f32> =
-        records().flat_map(|record| record.features.iter().copied()).collect();
+    let features: Vec<f32> = records().flat_map(|record| record.features.iter().copied()).collect();
     split(features.iter().map(|feature| feature.to_le_bytes()), out);
 }
 

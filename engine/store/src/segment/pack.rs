@@ -68,11 +68,7 @@ impl Packer {
     }
 
     /// The segments of `rows`, which ascend and are all of `model`.
-    pub(crate) fn pack(
-        &mut self,
-        model: &ModelId,
-        rows: &[Arc<Row>],
-    ) -> io::Result<Vec<Sealed>> {
+    pub(crate) fn pack(&mut self, model: &ModelId, rows: &[Arc<Row>]) -> io::Result<Vec<Sealed>> {
         let mut sealed = Vec::new();
         let mut rest = rows;
         let mut guess_raw = (RAW_BYTES_LOW + RAW_BYTES_HIGH) / 2;

@@ -17,9 +17,11 @@ use crate::error::{Damage, StoreError};
 use crate::log::{Encoder, EntryRows, Log};
 use crate::memory::{Memory, MemoryTable};
 use crate::month_files::MonthFiles;
-use crate::options::{Applies, StoreOptions};
+use crate::options::{Applies, IoMode, StoreOptions};
+use crate::performance_cache::PerformanceCache;
 use crate::queue::Queue;
 use crate::registry::Registry;
+use crate::ring_storage::{BackendChoice, RingDisk, StoreIo, choose_backend, probe_ring_storage};
 use crate::row::Row;
 use crate::segment_cache::SegmentCache;
 use crate::stats::StoreCounters;
@@ -37,7 +39,14 @@ impl Store {
         options: StoreOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        Self::open_on(Arc::new(HostDisk), directory, &options, clock)
+        let io = choose_io(options.io, directory, &*clock)?;
+        let disk: Arc<dyn Disk> = match io.chosen {
+            StoreIo::File => Arc::new(HostDisk),
+            StoreIo::Ring => Arc::new(RingDisk),
+        };
+        let mut store = Self::open_on(disk, directory, &options, clock)?;
+        store.io = io;
+        Ok(store)
     }
 
     /// As [`Store::open`], on a disk of the caller's.
@@ -101,8 +110,47 @@ impl Store {
         let (directory, is_sealing) = (directory.to_owned(), options.is_sealing);
         let mut tiers = options.tiers.clone();
         tiers.sort_by_key(|tier| tier.after_days);
-        Ok(Self { directory, core, queue, registry, datasets, decisions, threads, is_sealing, tiers })
+        let io = unmeasured(StoreIo::File, "the caller's disk");
+        Ok(Self {
+            directory,
+            core,
+            queue,
+            registry,
+            datasets,
+            decisions,
+            threads,
+            is_sealing,
+            tiers,
+            io,
+            performance_cache: PerformanceCache::new(),
+        })
     }
+}
+
+/// How month files below `directory` are reached, and why.
+fn choose_io(
+    mode: IoMode,
+    directory: &Path,
+    clock: &dyn Clock,
+) -> Result<BackendChoice, StoreError> {
+    let fail = |source| StoreError::Io { action: "create", path: directory.to_owned(), source };
+    HostDisk.create_dir(directory).map_err(fail)?;
+    Ok(match mode {
+        IoMode::File => unmeasured(StoreIo::File, "configured"),
+        IoMode::Auto => choose_backend(directory, clock),
+        IoMode::Uring => match probe_ring_storage(directory) {
+            Ok(_) => unmeasured(StoreIo::Ring, "configured"),
+            Err(error) => {
+                tracing::warn!(%error, "store.io is uring, and io_uring is not to be had");
+                unmeasured(StoreIo::File, &error.to_string())
+            }
+        },
+    })
+}
+
+fn unmeasured(chosen: StoreIo, reason: &str) -> BackendChoice {
+    let (file_us_per_commit, ring_us_per_commit) = (None, None);
+    BackendChoice { chosen, reason: reason.to_owned(), file_us_per_commit, ring_us_per_commit }
 }
 
 /// Checks that log and files belong together, and begins the first turn of a new log.
@@ -161,12 +209,7 @@ fn spawn(
     priority: Priority,
     work: impl FnOnce() + Send + 'static,
 ) -> Result<Thread<()>, StoreError> {
-    let spec = ThreadSpec {
-        name: name.to_owned(),
-        cores: Vec::new(),
-        memory_node: None,
-        priority,
-    };
+    let spec = ThreadSpec { name: name.to_owned(), cores: Vec::new(), memory_node: None, priority };
     truststram_machine::spawn(spec, move |_placement| work())
         .map_err(|source| StoreError::Thread { source })
 }

@@ -2,6 +2,8 @@
 //!
 //! Refuses to know how it is done; see the module that each method calls. Bound: a page, or the figures of all models.
 
+use std::sync::Arc;
+
 use truststram_base::ModelId;
 
 use super::Store;
@@ -47,6 +49,14 @@ impl Store {
     /// [`StoreError::Corrupt`] if a figure is damaged.
     pub fn performance(&self, model: &ModelId) -> Result<ModelPerformance, StoreError> {
         performance::of_model(&self.core, model)
+    }
+
+    /// As [`Store::performance`], made anew only after a commit of the model's rows, or after 300 s.
+    ///
+    /// # Errors
+    /// As [`Store::performance`].
+    pub fn performance_cached(&self, model: &ModelId) -> Result<Arc<ModelPerformance>, StoreError> {
+        self.performance_cache.get(&self.core, model)
     }
 
     /// The figures of each model that has rows in the minutes from that of `since_us` to the one

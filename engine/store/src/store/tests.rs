@@ -11,8 +11,8 @@ use truststram_base::{
 };
 
 use super::*;
-use crate::query::{Cursor, PredictionQuery};
 use crate::StoreOptions;
+use crate::query::{Cursor, PredictionQuery};
 
 /// 2026-11-15 and 2026-12-15, microseconds UTC.
 const NOVEMBER_US: i64 = 1_794_700_800_000_000;

@@ -58,9 +58,7 @@ impl fmt::Display for Problem {
             Self::Changed => f.write_str("the file has changed since the store was closed"),
             Self::Missing => f.write_str("the file is gone since the store was closed"),
             Self::Unknown => f.write_str("the file was not there when the store was closed"),
-            Self::Integrity => {
-                f.write_str("the database does not agree with its own checksums")
-            }
+            Self::Integrity => f.write_str("the database does not agree with its own checksums"),
         }
     }
 }
@@ -106,9 +104,7 @@ impl Finding {
             StoreError::Corrupt { path, table, key, damage } => {
                 Ok(Self { path, table, key, problem: Problem::Damaged(damage) })
             }
-            StoreError::Database { path, .. }
-                if error.kind() == truststram_base::Kind::Corrupt =>
-            {
+            StoreError::Database { path, .. } if error.kind() == truststram_base::Kind::Corrupt => {
                 let (table, key) = ("", String::new());
                 Ok(Self { path, table, key, problem: Problem::Integrity })
             }
@@ -166,11 +162,8 @@ pub fn verify_directory(
         Err(error) => report.findings.push(Finding::of_error(error)?),
     }
     let overlay: Arc<dyn Disk> = Arc::new(OverlayDisk::new(disk));
-    let options = StoreOptions {
-        applies: Applies::OnRequest,
-        is_sealing: false,
-        ..StoreOptions::default()
-    };
+    let options =
+        StoreOptions { applies: Applies::OnRequest, is_sealing: false, ..StoreOptions::default() };
     let opened = Store::open_on(overlay, directory, &options, clock);
     let checked = opened.and_then(|store| {
         let contents = store.verify(on_progress)?;

@@ -39,7 +39,7 @@ impl Disk for OverlayDisk {
                     true => Some(self.below.open_to_read(path)?),
                     false => None,
                 };
-                let bytes = below.as_ref().map_or(Ok(0), |file| file.len())?;
+                let bytes = below.as_ref().map_or(Ok(0), |file| file.length())?;
                 let state = State { bytes, below_bytes: bytes, pages: HashMap::new() };
                 let pages = Arc::new(Pages { below, state: Mutex::new(state) });
                 files.insert(path.to_owned(), Arc::clone(&pages));
@@ -152,7 +152,7 @@ fn parts(offset: u64, bytes: usize) -> impl Iterator<Item = (u64, usize, usize, 
 }
 
 impl DiskFile for OverlayFile {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.pages.lock().bytes)
     }
 

@@ -55,7 +55,7 @@ impl Seal {
             return Ok(None);
         }
         let file = disk.open_to_read(&path).map_err(fail)?;
-        let bytes = usize::try_from(file.len().map_err(fail)?).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(file.length().map_err(fail)?).unwrap_or(usize::MAX);
         let mut text = vec![0; bytes];
         file.read(0, &mut text).map_err(fail)?;
         match Self::parse(&text) {
@@ -193,7 +193,7 @@ fn collect(
 fn sum_of(disk: &dyn Disk, path: &Path) -> Result<Sum, StoreError> {
     let fail = |source| StoreError::Io { action: "read", path: path.to_owned(), source };
     let file = disk.open_to_read(path).map_err(fail)?;
-    let bytes = file.len().map_err(fail)?;
+    let bytes = file.length().map_err(fail)?;
     let mut hash = Xxh3::new();
     let mut piece = vec![0; PIECE_BYTES];
     let mut at = 0;
