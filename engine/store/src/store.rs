@@ -151,6 +151,13 @@ impl Store {
         self.apply_now()
     }
 
+    /// As [`Store::checkpoint`], and the log holds none of it afterwards, so that opening the store
+    /// anew does not find it there.
+    pub(crate) fn clear_log(&self) -> Result<(), StoreError> {
+        self.wait_for(Covers::ClearLog)?;
+        self.apply_now()
+    }
+
     /// Moves rows that wait for it from the log into the month files, on the caller's thread.
     ///
     /// # Errors
