@@ -74,7 +74,7 @@ pub(super) fn drop_month(arguments: &DropArguments, as_json: bool) -> Result<(),
         )));
     }
     let body = json!({ "month": month });
-    let answer = arguments.place.work("/admin/v1/store/drop", &body, |local| {
+    let answer = arguments.place.work("/admin/v1/store/drop-month", &body, |local| {
         let dropped = local.store.drop_month(month).map_err(failed)?;
         Ok(json!({ "month": dropped.month, "rows": dropped.rows, "bytes": dropped.bytes }))
     })?;

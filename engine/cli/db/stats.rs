@@ -2,7 +2,7 @@
 //!
 //! Refuses to change anything. Bound: one line per month.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::place::{AdminPlace, Local, Reached, failed};
 use super::shape;
@@ -28,43 +28,43 @@ fn stats(local: &Local) -> Result<Value, Failure> {
         .map(|month| json!({ "month": month.month, "rows": month.rows, "bytes": month.bytes }))
         .collect();
     let log = local.path.join("log");
-    let bytes = ["even.log", "odd.log"]
+    let log_bytes = ["even.log", "odd.log"]
         .map(|name| log.join(name).metadata().map_or(0, |metadata| metadata.len()));
     Ok(json!({
         "path": stats.path,
         "file_bytes": stats.file_bytes,
-        "months": months,
-        "log": { "rows": stats.rows_in_log, "bytes": bytes.iter().sum::<u64>() },
-        "counters": {
-            "rows_queued": stats.rows_queued,
-            "rows_committed": stats.rows_committed,
-            "rows_refused": stats.rows_refused,
-            "rows_lost": stats.rows_lost,
-            "rows_applied": stats.rows_applied,
-            "commits": stats.commits,
-            "commit_failures": stats.commit_failures,
-            "apply_failures": stats.apply_failures,
-            "scrubs": stats.scrubs,
-            "scrub_findings": stats.scrub_findings,
-        },
+        "log_bytes": log_bytes.iter().sum::<u64>(),
+        "months": stats.months,
+        "month_files": months,
+        "rows_queued": stats.rows_queued,
+        "rows_in_log": stats.rows_in_log,
+        "rows_committed": stats.rows_committed,
+        "rows_applied": stats.rows_applied,
+        "rows_refused": stats.rows_refused,
+        "rows_lost": stats.rows_lost,
+        "commits": stats.commits,
+        "commit_failures": stats.commit_failures,
+        "apply_failures": stats.apply_failures,
     }))
 }
 
+/// The months as a table, and below it one fact a line.
 fn shown(answer: &Value) -> String {
-    let months = answer["months"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut text = format!(
-        "store {}, {} in all\n\n",
-        shape::cell("path", &answer["path"]),
-        shape::cell("file_bytes", &answer["file_bytes"])
-    );
-    text.push_str(&shape::table(
-        months,
-        &[("month", "month"), ("rows", "rows"), ("size", "bytes")],
-    ));
-    for part in ["log", "counters"] {
-        if let Some(facts) = answer[part].as_object() {
-            text.push_str(&format!("\n{part}\n{}", shape::facts(facts)));
+    let mut text = String::new();
+    if let Some(months) = answer["month_files"].as_array() {
+        let columns = [("month", "month"), ("rows", "rows"), ("size", "bytes")];
+        text = format!("{}\n", shape::table(months, &columns));
+    }
+    let mut facts = Map::new();
+    for (name, value) in answer.as_object().into_iter().flatten() {
+        match value {
+            Value::Array(_) => {}
+            Value::Object(spread) => {
+                let parts = spread.iter().map(|(part, value)| (format!("{name} {part}"), value));
+                facts.extend(parts.map(|(name, value)| (name, value.clone())));
+            }
+            fact => drop(facts.insert(name.clone(), fact.clone())),
         }
     }
-    text
+    text + &shape::facts(&facts)
 }

@@ -75,6 +75,11 @@ pub(super) fn refresh(place: &AdminPlace, as_json: bool) -> Result<(), Failure> 
         let rows = shape::cell("rows", rows);
         output::text(&format!("{lines}{rows} rows counted: {verdict} what they add up to\n"))?;
     }
+    let others = answer["other_findings"].as_u64();
+    let others = others.unwrap_or((found(&answer).len() - count) as u64);
+    if others > 0 {
+        output::remark(&format!("{others} findings about something else: `db verify` tells them"));
+    }
     if count > 0 {
         return Err(Failure::Failed(anyhow!(
             "{count} figures differ; restore their files from a backup"
@@ -128,7 +133,7 @@ fn shown(answer: &Value, findings: &[Value]) -> String {
             shape::cell("files", &answer["files"])
         )
     } else {
-        "not sealed: unused places of files were not compared".to_owned()
+        "without a seal: unused places of files were not compared".to_owned()
     };
     format!(
         "{lines}{} rows in {} segments of {} checked\n{seal}\n",
