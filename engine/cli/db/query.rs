@@ -58,7 +58,7 @@ pub(in crate::cli) struct PredictionsArguments {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// At most this many.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=LIMIT_MAX))]
+    #[arg(long, default_value_t = 100, value_parser = page_rows())]
     pub(super) limit: u64,
     /// Go on after the page that gave this cursor.
     #[arg(long)]
@@ -88,13 +88,18 @@ pub(in crate::cli) struct ModelsArguments {
     #[arg(long, value_name = "JSON")]
     pub(super) metadata: Option<String>,
     /// At most this many.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=LIMIT_MAX))]
+    #[arg(long, default_value_t = 100, value_parser = page_rows())]
     pub(super) limit: u64,
     /// Show how the versions were found.
     #[arg(long)]
     pub(super) explain: bool,
     #[command(flatten)]
     place: PublicPlace,
+}
+
+/// How many rows a page may have.
+fn page_rows() -> clap::builder::RangedU64ValueParser {
+    clap::builder::RangedU64ValueParser::new().range(1..=LIMIT_MAX)
 }
 
 /// A span of time, microseconds UTC.

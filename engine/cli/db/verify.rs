@@ -136,7 +136,7 @@ fn shown(answer: &Value, findings: &[Value]) -> String {
         "without a seal: unused places of files were not compared".to_owned()
     };
     format!(
-        "{lines}{} rows in {} segments of {} checked\n{seal}\n",
+        "{lines}{} rows of the month files checked, in {} segments of {}\n{seal}\n",
         of("rows"),
         of("segments"),
         of("bytes")
