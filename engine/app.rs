@@ -23,19 +23,27 @@ use crate::config::Plan;
 use crate::registry::{self, RegistryError};
 use crate::wire::background::Background;
 use crate::wire::batcher::PluginBatcher;
+use crate::wire::datasets::StoreDatasets;
 use crate::wire::decisions::Decisions;
 use crate::wire::infer::EngineInfer;
 use crate::wire::operate::{Operator, Parts};
 use crate::wire::policies::OpenPolicies;
+use crate::wire::questions::Questions;
 use crate::wire::records::StoreRecords;
 use crate::wire::replies::Replies;
 use crate::wire::sink::{RecordingSink, Ticket};
+use crate::wire::slow_queries::SlowQueries;
+use crate::wire::store_operations::StoreOperator;
 use crate::wire::upkeep::UpkeepThread;
 
 /// Model versions that may be loaded at once.
 const LOADED_MAX: usize = 64;
 /// Changes of plugins that may wait for each other.
 const LOADS_MAX: usize = 8;
+/// Bodies with rows for data sets that may wait for each other.
+const APPENDS_MAX: usize = 8;
+/// Checks and other work on the whole store that may wait for each other.
+const MAINTENANCE_MAX: usize = 8;
 /// Largest request body on the operators' side: one plugin.
 const ADMIN_BODY_BYTES_MAX: usize = PLUGIN_FILE_BYTES_MAX as usize;
 
@@ -102,9 +110,7 @@ impl Started {
 /// The running process.
 pub struct App {
     parts: Arc<Parts>,
-    reader: Arc<Background>,
-    loader: Arc<Background>,
-    upkeep: UpkeepThread,
+    threads: Threads,
     decisions: Option<Arc<Decisions>>,
     gateway: Gateway,
     addresses: [SocketAddr; 2],
@@ -153,17 +159,13 @@ impl App {
         )?);
         registry::load_all(&store, &engine, &plan.data_dir, ring.as_mut(), &plan.topology)?;
         let access_log = open_access_log(plan, mode)?;
-        let reader =
-            Arc::new(Background::start("store-reader", "read", plan.store.read_queue_max)?);
-        let loader = Arc::new(Background::start("policy-loader", "plugin", LOADS_MAX)?);
-        let upkeep = UpkeepThread::start(store.clone(), plan.maintenance())?;
+        let threads = Threads::start(plan, &store)?;
         let infer = EngineInfer {
             engine: engine.clone(),
             replies: replies.clone(),
             clock: clock.clone(),
             deadline_ms: plan.api.deadline_ms,
         };
-        let records = StoreRecords { store: store.clone(), reader: reader.clone() };
         let decisions = policies.decisions().cloned();
         let parts = Arc::new(Parts {
             clock,
@@ -180,13 +182,7 @@ impl App {
             draining: AtomicBool::new(false),
             listeners: OnceLock::new(),
         });
-        let ports = Ports {
-            infer: Arc::new(infer),
-            records: Arc::new(records),
-            operate: Arc::new(Operator(parts.clone())),
-            policies: Arc::new(policies.serve(loader.clone(), reader.clone(), store)),
-            server_timing: plan.api.server_timing,
-        };
+        let ports = ports(plan, infer, policies, &parts, &threads);
         let addresses = [public.address(), admin.address()];
         let options = gateway_options(plan, &parts, replies);
         let gateway = Gateway::start(listeners(plan, public, admin, ports), options)?;
@@ -194,17 +190,7 @@ impl App {
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
         let drain = plan.drain;
-        Ok(Self {
-            parts,
-            reader,
-            loader,
-            upkeep,
-            decisions,
-            gateway,
-            addresses,
-            drain,
-            _lock: lock,
-        })
+        Ok(Self { parts, threads, decisions, gateway, addresses, drain, _lock: lock })
     }
 
     /// The public address, with the port that was really bound.
@@ -235,10 +221,12 @@ impl App {
         self.parts.draining.store(true, Ordering::Relaxed);
         let drained = self.gateway.drain(self.drain);
         // Each step is taken whatever became of the one before; the first error is reported.
-        let loader = self.loader.close();
+        let loader = self.threads.loader.close();
+        let maintenance = self.threads.maintenance.close();
+        let appender = self.threads.appender.close();
         let engine = self.parts.engine.close();
-        let reader = self.reader.close();
-        let upkeep = self.upkeep.close();
+        let reader = self.threads.reader.close();
+        let upkeep = self.threads.upkeep.close();
         // The workers have ended, so that all runs of decisions are over.
         let decisions = self.decisions.as_ref().map_or(Ok(()), |decisions| decisions.close());
         let store = self.parts.store.close();
@@ -246,6 +234,8 @@ impl App {
         let plugins = self.parts.host_of_plugins.close();
         let drained = drained?;
         loader?;
+        maintenance?;
+        appender?;
         engine?;
         reader?;
         upkeep?;
@@ -254,6 +244,64 @@ impl App {
         log?;
         plugins.map_err(AppError::Policy)?;
         Ok(drained.connections_cut)
+    }
+}
+
+/// Threads for what would hold up a network thread, one for each kind of work.
+struct Threads {
+    /// Answers queries.
+    reader: Arc<Background>,
+    /// Appends rows to data sets.
+    appender: Arc<Background>,
+    /// Checks the store.
+    maintenance: Arc<Background>,
+    /// Checks, compiles and swaps plugins.
+    loader: Arc<Background>,
+    /// Keeps the store in order.
+    upkeep: UpkeepThread,
+}
+
+impl Threads {
+    fn start(plan: &Plan, store: &Arc<Store>) -> Result<Self, MachineError> {
+        let start = |name, queue, max| Background::start(name, queue, max).map(Arc::new);
+        Ok(Self {
+            reader: start("store-reader", "read", plan.store.read_queue_max)?,
+            appender: start("dataset-writer", "data set", APPENDS_MAX)?,
+            maintenance: start("store-maintenance", "maintenance", MAINTENANCE_MAX)?,
+            loader: start("policy-loader", "plugin", LOADS_MAX)?,
+            upkeep: UpkeepThread::start(store.clone(), plan.maintenance())?,
+        })
+    }
+}
+
+/// The ways by which the API reaches the engine.
+fn ports(
+    plan: &Plan,
+    infer: EngineInfer,
+    policies: OpenPolicies,
+    parts: &Arc<Parts>,
+    threads: &Threads,
+) -> Ports {
+    let (store, clock, reader) = (&parts.store, &parts.clock, &threads.reader);
+    let slow = Arc::new(SlowQueries::new(clock.clone(), plan.store.slow_query_ms));
+    let questions = Questions { store: store.clone(), clock: clock.clone(), slow: slow.clone() };
+    let datasets = StoreDatasets {
+        store: store.clone(),
+        reader: reader.clone(),
+        writer: threads.appender.clone(),
+        clock: clock.clone(),
+        slow,
+    };
+    let operations = StoreOperator { parts: parts.clone(), thread: threads.maintenance.clone() };
+    let policies = policies.serve(threads.loader.clone(), reader.clone(), store.clone());
+    Ports {
+        infer: Arc::new(infer),
+        records: Arc::new(StoreRecords { questions: Arc::new(questions), reader: reader.clone() }),
+        datasets: Arc::new(datasets),
+        store: Arc::new(operations),
+        operate: Arc::new(Operator(parts.clone())),
+        policies: Arc::new(policies),
+        server_timing: plan.api.server_timing,
     }
 }
 

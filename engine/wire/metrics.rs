@@ -199,6 +199,19 @@ impl Engine {
         page.counters("truststram_store_commits", "Transactions", one(stats.commits))?;
         let failures = one(stats.commit_failures);
         page.counters("truststram_store_commit_failures", "Failed transactions", failures)?;
+        let in_log = one(stats.rows_in_log);
+        let help = "Records on disk that are in the log and not in a month's file yet";
+        page.gauges("truststram_store_rows_in_log", help, in_log)?;
+        let applied = one(stats.rows_applied);
+        let help = "Records moved from the log into files of months";
+        page.counters("truststram_store_rows_applied", help, applied)?;
+        let failures = one(stats.apply_failures);
+        let help = "Moves out of the log that failed and are tried again";
+        page.counters("truststram_store_apply_failures", help, failures)?;
+        let times = vec![(Vec::new(), stats.apply_us)];
+        let help = "Time of moving one turn of the log into files of months";
+        page.histograms("truststram_store_apply_seconds", help, 1e-6, times)?;
+        page.gauges("truststram_store_months", "Months that have a file", one(stats.months))?;
         page.gauges("truststram_store_file_bytes", "Size of all files", one(stats.file_bytes))?;
         let times = vec![(Vec::new(), stats.commit_us)];
         page.histograms("truststram_store_commit_seconds", "Time of a commit", 1e-6, times)?;
@@ -231,6 +244,11 @@ impl Page<'_> {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in rows {
             let none: Option<&Exemplar<NoLabels, u64>> = None;
+            // A family without labels is written with empty braces.
+            if labels.is_empty() {
+                family.encode_counter(&value, none)?;
+                continue;
+            }
             let labels: &Labels = &labels;
             family.encode_family(&labels)?.encode_counter(&value, none)?;
         }
@@ -240,6 +258,10 @@ impl Page<'_> {
     fn gauges(&mut self, name: &str, help: &str, rows: Rows<u64>) -> Result<(), Error> {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in rows {
+            if labels.is_empty() {
+                family.encode_gauge(&value)?;
+                continue;
+            }
             let labels: &Labels = &labels;
             family.encode_family(&labels)?.encode_gauge(&value)?;
         }
@@ -265,6 +287,10 @@ impl Page<'_> {
                 })
                 .collect();
             let sum = snapshot.sum as f64 * unit;
+            if labels.is_empty() {
+                family.encode_histogram::<NoLabels>(sum, snapshot.count, &buckets, None)?;
+                continue;
+            }
             let labels: &Labels = &labels;
             let mut row = family.encode_family(&labels)?;
             row.encode_histogram::<NoLabels>(sum, snapshot.count, &buckets, None)?;

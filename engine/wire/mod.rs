@@ -8,13 +8,17 @@
 pub mod background;
 pub mod batcher;
 pub mod binding;
+pub mod datasets;
 pub mod decisions;
 pub mod infer;
 pub mod metrics;
 pub mod operate;
 pub mod plugin_status;
 pub mod policies;
+pub mod questions;
 pub mod records;
 pub mod replies;
 pub mod sink;
+pub mod slow_queries;
+pub mod store_operations;
 pub mod upkeep;

@@ -96,11 +96,13 @@ impl Operate for Operator {
             "store": {
                 "path": stats.path,
                 "rows_queued": stats.rows_queued,
+                "rows_in_log": stats.rows_in_log,
                 "rows_committed": stats.rows_committed,
                 "rows_lost": stats.rows_lost,
                 "rows_dropped": parts.dropped.get(),
                 "commits": stats.commits,
                 "commit_failures": stats.commit_failures,
+                "months": stats.months,
                 "file_bytes": stats.file_bytes,
             },
         })

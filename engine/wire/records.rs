@@ -1,86 +1,62 @@
-//! Owns the joint of api and store: queries run on the reading thread, and class indices get
-//! their names.
+//! Owns the joint of api and store: queries run on the reading thread.
 //!
-//! Refuses to know how rows are found. Bound: one page per query.
+//! Refuses to know what they mean; see [`super::questions`]. Bound: the reader's queue.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
-use truststram_api::ports::{Failure, Page, PageFailure, PredictionsQuery, Records, StoredAnswer};
-use truststram_base::{ModelEntry, ModelId, ModelVersion};
-use truststram_store::{Cursor, PredictionPage, PredictionQuery, Store, StoreError};
+use futures_util::future::{BoxFuture, FutureExt};
+use truststram_api::ports::{
+    Failure, ModelsPage, ModelsQuery, Page, PageFailure, Performance, PredictionsQuery, Records,
+    Statistics, StatisticsQuery,
+};
+use truststram_base::{ModelEntry, ModelId};
 
 use super::background::Background;
-use super::sink::failure_of;
+use super::questions::{Questions, failure_of_query};
 
 /// The store as the API sees it.
 pub struct StoreRecords {
-    /// The store.
-    pub store: Arc<Store>,
-    /// The thread that reads it.
+    /// What is asked.
+    pub questions: Arc<Questions>,
+    /// The thread that reads.
     pub reader: Arc<Background>,
 }
 
-impl Records for StoreRecords {
-    fn models(&self) -> BoxFuture<'static, Result<Vec<ModelEntry>, Failure>> {
-        let store = self.store.clone();
-        let read = self.reader.run(move || store.models().map_err(|error| failure_of(&error)));
-        read.map(|result| result.and_then(|models| models)).boxed()
-    }
+type Answered<T, E> = BoxFuture<'static, Result<T, E>>;
 
-    fn predictions(
+impl StoreRecords {
+    fn ask<T: Send + 'static, E: From<Failure> + Send + 'static>(
         &self,
-        query: PredictionsQuery,
-    ) -> BoxFuture<'static, Result<Page, PageFailure>> {
-        let before = match query.cursor.as_deref().map(str::parse::<Cursor>).transpose() {
-            Ok(before) => before,
-            Err(_) => return ready(Err(PageFailure::BadCursor)).boxed(),
-        };
-        let query = PredictionQuery {
-            model: query.model,
-            user: query.user,
-            since_us: query.since_us,
-            until_us: query.until_us,
-            limit: query.limit,
-            before,
-        };
-        let store = self.store.clone();
-        let read = self.reader.run(move || {
-            let page = store.predictions(&query)?;
-            name_classes(&store, page)
-        });
-        let map = |result: Result<Result<Page, StoreError>, Failure>| match result {
-            Ok(Ok(page)) => Ok(page),
-            Ok(Err(error)) => Err(PageFailure::Failure(failure_of(&error))),
-            Err(failure) => Err(PageFailure::Failure(failure)),
-        };
-        read.map(map).boxed()
+        question: impl FnOnce(&Questions) -> Result<T, E> + Send + 'static,
+    ) -> Answered<T, E> {
+        let questions = self.questions.clone();
+        let read = self.reader.run(move || question(&questions));
+        read.map(|done| done.unwrap_or_else(|failure| Err(failure.into()))).boxed()
     }
 }
 
-fn name_classes(store: &Store, page: PredictionPage) -> Result<Page, StoreError> {
-    let mut classes: HashMap<(ModelId, ModelVersion), Vec<String>> = HashMap::new();
-    let mut rows = Vec::with_capacity(page.rows.len());
-    for row in page.rows {
-        let record = row.record;
-        let key = (record.model.clone(), record.version);
-        if !classes.contains_key(&key) {
-            for entry in store.model_versions(&record.model)? {
-                classes.insert((entry.id, entry.version), entry.classes);
-            }
-        }
-        let named = classes.entry(key).or_default().get(record.class as usize).cloned();
-        rows.push(StoredAnswer {
-            request: record.request,
-            model: record.model,
-            version: record.version,
-            user: record.user,
-            timestamp_us: record.timestamp_us,
-            label: named.unwrap_or_else(|| record.class.to_string()),
-            confidence: record.confidence,
-            features: record.features,
-        });
+impl Records for StoreRecords {
+    fn models(&self) -> Answered<Vec<ModelEntry>, Failure> {
+        self.ask(|questions| questions.store.models().map_err(|error| failure_of_query(&error)))
     }
-    Ok(Page { rows, next: page.next.map(|cursor| cursor.to_string()) })
+
+    fn list_models(&self, query: ModelsQuery) -> Answered<ModelsPage, PageFailure> {
+        self.ask(|questions| questions.list_models(query))
+    }
+
+    fn predictions(&self, query: PredictionsQuery) -> Answered<Page, PageFailure> {
+        self.ask(|questions| questions.predictions(query))
+    }
+
+    fn performance(&self, model: ModelId) -> Answered<Performance, Failure> {
+        self.ask(move |questions| questions.performance(&model))
+    }
+
+    fn performances(&self) -> Answered<Vec<Performance>, Failure> {
+        self.ask(Questions::performances)
+    }
+
+    fn statistics(&self, query: StatisticsQuery) -> Answered<Statistics, Failure> {
+        self.ask(move |questions| questions.statistics(query))
+    }
 }

@@ -185,8 +185,24 @@ impl Server {
     }
 
     pub fn post(&self, path: &str, body: &[u8]) -> Answer {
+        self.post_as(path, "application/json", body)
+    }
+
+    /// Posts a body that is called `media`.
+    pub fn post_as(&self, path: &str, media: &str, body: &[u8]) -> Answer {
         let url = format!("{}{path}", self.public);
-        send(|agent| agent.post(&url).header("content-type", "application/json").send(body))
+        send(|agent| agent.post(&url).header("content-type", media).send(body))
+    }
+
+    pub fn delete(&self, path: &str) -> Answer {
+        send(|agent| agent.delete(format!("{}{path}", self.public)).call())
+    }
+
+    /// Has the store do something.
+    pub fn store_action(&self, action: &str, body: &Value) -> Answer {
+        let url = format!("{}/admin/v1/store/{action}", self.admin);
+        let body = body.to_string();
+        send(|agent| agent.post(&url).header("content-type", "application/json").send(&body))
     }
 
     /// One prediction for `features` of the example.

@@ -14,3 +14,4 @@ mod life_cycle;
 mod openapi;
 mod plugin_author;
 mod plugins;
+mod store_api;

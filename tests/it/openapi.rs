@@ -11,22 +11,23 @@ fn every_described_operation_is_routed_and_answers_as_described() {
     let document = server.get("/openapi.json").body;
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 7, "{document}");
+    let rows = b"[{\"features\":[1]}]";
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {
             let described = operation["responses"].as_object().unwrap();
-            let concrete = path.replace("{id}", "digits");
-            let answer = match method.as_str() {
-                "get" => server.get(&concrete),
-                "post" => server.post(&concrete, b"{}"),
-                other => panic!("{path} is described with {other}, which this test cannot send"),
-            };
+            let concrete = path.replace("{id}", "digits").replace("{name}", "set");
+            // What one operation removes is there again for the next.
+            assert_eq!(server.post("/api/v1/datasets/set/rows", rows).status, 201);
+            let answer = send(&server, method, &concrete);
             is_described(described, &answer, path);
             assert_ne!(answer.status, 404, "{path} is described and not routed");
-            let other = match method.as_str() {
-                "get" => server.post(&concrete, b"{}"),
-                _ => server.get(&concrete),
-            };
-            assert_eq!(other.status, 405, "{path} takes a method that is not described");
+        }
+        let concrete = path.replace("{id}", "digits").replace("{name}", "set");
+        for method in
+            METHODS.iter().filter(|method| !operations.as_object().unwrap().contains_key(**method))
+        {
+            let answer = send(&server, method, &concrete);
+            assert_eq!(answer.status, 405, "{path} takes {method}, which is not described");
         }
     }
     let predict = paths["/api/v1/predict"]["post"]["responses"].as_object().unwrap();
@@ -35,6 +36,17 @@ fn every_described_operation_is_routed_and_answers_as_described() {
     for reference in references(&document) {
         let name = reference.strip_prefix("#/components/schemas/").unwrap();
         assert!(schemas.contains_key(name), "{reference} leads nowhere");
+    }
+}
+
+const METHODS: [&str; 3] = ["get", "post", "delete"];
+
+fn send(server: &Server, method: &str, path: &str) -> Answer {
+    match method {
+        "get" => server.get(path),
+        "post" => server.post(path, b"{}"),
+        "delete" => server.delete(path),
+        other => panic!("{path} is described with {other}, which this test cannot send"),
     }
 }
 

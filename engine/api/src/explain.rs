@@ -11,6 +11,9 @@ use truststram_base::{Kind, ModelId, UserId, limits::FEATURE_COUNT_MAX};
 
 use crate::problem::{ERRORS_MAX, FieldError, Problem};
 
+/// What is wrong with an object whose fields are all right.
+pub(crate) const FIELD_TWICE: &str = "cannot be read; look for a field that is given twice";
+
 /// What stands in for a number that JSON cannot express, repeated to the length of its text.
 const NOT_FINITE: u8 = b'~';
 
@@ -31,7 +34,7 @@ pub(crate) fn malformed(body: &[u8], error: &serde_json::Error) -> Problem {
 
 /// The byte offset of a line and column as `serde_json` counts them: lines from 1, columns in
 /// bytes, where the column is that of the last byte read.
-fn offset_of(body: &[u8], line: usize, column: usize) -> usize {
+pub(crate) fn offset_of(body: &[u8], line: usize, column: usize) -> usize {
     let skipped = body.split_inclusive(|&byte| byte == b'\n').take(line.saturating_sub(1));
     let start: usize = skipped.map(<[u8]>::len).sum();
     (start + column.saturating_sub(1)).min(body.len())
@@ -89,7 +92,7 @@ fn is_non_finite(token: &[u8]) -> bool {
 fn field_errors(value: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let mut wrong = |field: &str, index: Option<usize>, message: String| {
-        errors.push(FieldError { field: field.to_owned(), index, message });
+        errors.push(FieldError { index, ..FieldError::new(field, message) });
     };
     let Value::Object(object) = value else {
         wrong("body", None, format!("must be an object, found {}", name_of(value)));
@@ -127,21 +130,25 @@ fn field_errors(value: &Value) -> Vec<FieldError> {
     }
     match object.get("data") {
         None => wrong("data", None, "is missing".to_owned()),
-        Some(Value::Array(items)) => data_errors(items, &mut wrong),
+        Some(Value::Array(items)) => number_errors("data", items, &mut wrong),
         Some(other) => wrong("data", None, must_be("a list of numbers", other)),
     }
     if errors.is_empty() {
         // The fast path refuses a repeated field, which a `Value` does not remember.
-        let message = "cannot be read; look for a field that is given twice".to_owned();
-        errors.push(FieldError { field: "body".to_owned(), index: None, message });
+        errors.push(FieldError::new("body", FIELD_TWICE));
     }
     errors
 }
 
-fn data_errors(items: &[Value], wrong: &mut impl FnMut(&str, Option<usize>, String)) {
+/// Says what is wrong with a list of features.
+pub(crate) fn number_errors(
+    field: &str,
+    items: &[Value],
+    wrong: &mut impl FnMut(&str, Option<usize>, String),
+) {
     if items.len() > FEATURE_COUNT_MAX {
         let found = items.len();
-        wrong("data", None, format!("holds {found} numbers, more than {FEATURE_COUNT_MAX}"));
+        wrong(field, None, format!("holds {found} numbers, more than {FEATURE_COUNT_MAX}"));
     }
     let bad = items.iter().enumerate().filter_map(|(index, item)| match item {
         Value::Number(number) => {
@@ -155,15 +162,15 @@ fn data_errors(items: &[Value], wrong: &mut impl FnMut(&str, Option<usize>, Stri
         other => Some((index, must_be("a number", other))),
     });
     for (index, message) in bad.take(ERRORS_MAX) {
-        wrong("data", Some(index), message);
+        wrong(field, Some(index), message);
     }
 }
 
-fn must_be(expected: &str, found: &Value) -> String {
+pub(crate) fn must_be(expected: &str, found: &Value) -> String {
     format!("must be {expected}, found {}", name_of(found))
 }
 
-fn name_of(value: &Value) -> &'static str {
+pub(crate) fn name_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

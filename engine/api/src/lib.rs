@@ -7,18 +7,27 @@
 
 mod admin;
 mod batch;
+#[allow(unused_qualifications, reason = "what `utoipa` expands to names types in full")]
+mod dataset_rows;
+#[allow(unused_qualifications, reason = "as above")]
+mod datasets;
 mod explain;
+mod filters;
+#[allow(unused_qualifications, reason = "as above")]
 mod models;
 mod openapi;
 mod pages;
+#[allow(unused_qualifications, reason = "as above")]
+mod performance;
 mod policies;
 pub mod ports;
-#[allow(unused_qualifications, reason = "what `utoipa::path` expands to names types in full")]
+#[allow(unused_qualifications, reason = "as above")]
 mod predict;
 #[allow(unused_qualifications, reason = "as above")]
 mod predictions;
 mod problem;
 mod router;
+mod store;
 mod timestamp;
 
 pub use problem::{FieldError, Problem};

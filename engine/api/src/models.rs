@@ -1,25 +1,63 @@
 //! Owns `GET /api/v1/models` and `GET /api/v1/models/{id}`.
 //!
-//! Refuses to know where models are kept. Bound: every registered version fits one answer; the
-//! registry holds few.
+//! Refuses to know where models are kept and how they are found. Bound: without filters every
+//! registered version fits one answer, as the registry holds few; with filters a page.
 
 use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use http::Response;
-use serde::Serialize;
-use truststram_base::{ModelEntry, ModelId};
-use utoipa::ToSchema;
+use http::{Response, Uri};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use truststram_base::{Kind, ModelEntry, ModelId, ModelVersion};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::ports::Failure;
-use crate::predict::json_response;
+use crate::filters::{self, json};
+use crate::ports::{Failure, ListedModel, ModelsPage, ModelsPlan, ModelsQuery};
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::{Ports, query_of};
 use crate::timestamp;
 
-/// One registered model.
+/// Which models to list; all conditions given must hold of one version. Without any, all models
+/// are listed by id.
+#[derive(Debug, Default, PartialEq, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ModelsFilter {
+    /// Of this owner.
+    owner_id: Option<String>,
+    /// `active` for the active version of each model, `all` for all of them; `all` if absent.
+    #[param(value_type = Option<String>)]
+    status: Option<StatusFilter>,
+    /// Of this kind of network, such as `dense`.
+    model_type: Option<String>,
+    /// With this version number.
+    version: Option<u32>,
+    /// With this tag.
+    tag: Option<String>,
+    /// Registered at or after this time: RFC 3339 in UTC, or microseconds since 1970.
+    created_since: Option<String>,
+    /// Whose metadata contains this JSON, as `@>` of PostgreSQL.
+    metadata: Option<String>,
+    /// At most this many versions, 1 to 1000; 100 if absent.
+    limit: Option<usize>,
+    /// Continue after the page whose `next_cursor` this is.
+    cursor: Option<String>,
+    /// Say how the models were found and what it cost.
+    explain: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StatusFilter {
+    Active,
+    All,
+}
+
+/// One registered model. What is said of the whole is said of its active version, or of the newest
+/// of `versions` where the active one is not among them.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ModelResponse {
     /// The model's id.
@@ -27,7 +65,23 @@ pub(crate) struct ModelResponse {
     id: String,
     /// The version that answers when a request names none.
     active_version: Option<u32>,
-    /// Every version, newest first.
+    /// `active` if there is such a version, else `inactive`.
+    status: &'static str,
+    /// Whose it is, if somebody's.
+    owner_id: Option<String>,
+    /// What people call it.
+    name: String,
+    /// What kind of network it is.
+    #[schema(example = "dense")]
+    model_type: String,
+    /// Words to find it by.
+    tags: Vec<String>,
+    /// What its owner says of it.
+    #[schema(value_type = Object)]
+    metadata: Option<Box<RawValue>>,
+    /// When it was registered, RFC 3339 in UTC.
+    created: String,
+    /// Every version, newest first; with filters, those that match and are on this page.
     versions: Vec<VersionResponse>,
 }
 
@@ -53,26 +107,68 @@ pub(crate) struct VersionResponse {
     sha256: String,
     /// Size of the model file in bytes.
     bytes: u64,
+    /// Whose it is, if somebody's.
+    owner_id: Option<String>,
+    /// What people call it.
+    name: String,
+    /// Words to find it by.
+    tags: Vec<String>,
+    /// What its owner says of it.
+    #[schema(value_type = Object)]
+    metadata: Option<Box<RawValue>>,
 }
 
-/// All models.
+/// Models.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ModelsResponse {
-    /// By id.
+    /// By id; with filters, newest first.
     models: Vec<ModelResponse>,
+    /// The `cursor` of the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    /// How they were found; only with `explain=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<ModelsPlan>,
 }
 
 /// List the registered models.
-#[utoipa::path(get, path = "/api/v1/models", tag = "models",
-    responses((status = 200, description = "All models by id", body = ModelsResponse)))]
-pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
-    match ports.records.models().await {
-        Ok(entries) => {
-            let models = group(entries);
-            json_response(serde_json::to_vec(&ModelsResponse { models }).unwrap_or_default())
-        }
-        Err(failure) => Problem::from(failure).into_response(),
+#[utoipa::path(get, path = "/api/v1/models", tag = "models", params(ModelsFilter),
+    responses(
+        (status = 200, description = "All models by id, or with any parameter a page of those \
+         with a version that matches, newest first; `Link: rel=next` leads on",
+         body = ModelsResponse),
+        (status = 400, description = "A parameter is unknown", body = Problem),
+        (status = 422, description = "A parameter is not acceptable", body = Problem),
+        (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
+    ))]
+pub(crate) async fn list(State(ports): State<Ports>, uri: Uri) -> Response<Body> {
+    match listed(&ports, &uri).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
     }
+}
+
+async fn listed(ports: &Ports, uri: &Uri) -> Result<Response<Body>, Problem> {
+    let filter: ModelsFilter = query_of(uri)?;
+    if filter == ModelsFilter::default() {
+        let models = all(ports).await?.into_values().collect();
+        return Ok(json(&ModelsResponse { models, next_cursor: None, explain: None }));
+    }
+    let query = ModelsQuery {
+        owner: filters::user("owner_id", filter.owner_id.as_deref())?,
+        active_only: filter.status == Some(StatusFilter::Active),
+        model_type: filter.model_type,
+        version: filter.version.map(ModelVersion),
+        tag: filter.tag,
+        created_since_us: filters::time("created_since", filter.created_since.as_deref())?,
+        metadata: filter.metadata,
+        limit: filters::limit(filter.limit)?,
+        cursor: filter.cursor,
+    };
+    let ModelsPage { rows, next, plan } = ports.records.list_models(query).await?;
+    let explain = filter.explain.then_some(plan);
+    let body = ModelsResponse { models: group(rows), next_cursor: next.clone(), explain };
+    Ok(filters::page(&body, uri, next.map(|cursor| ("cursor", cursor))))
 }
 
 /// Show one model.
@@ -84,47 +180,101 @@ pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
     ))]
 pub(crate) async fn show(State(ports): State<Ports>, Path(id): Path<String>) -> Response<Body> {
     match find(&ports, &id).await {
-        Ok(model) => json_response(serde_json::to_vec(&model).unwrap_or_default()),
+        Ok(model) => json(&model),
         Err(problem) => problem.into_response(),
     }
 }
 
 async fn find(ports: &Ports, id: &str) -> Result<ModelResponse, Problem> {
-    let id = ModelId::new(id).map_err(|error| {
-        Problem::new(truststram_base::Kind::NotFound, format!("the model id {error}"))
-    })?;
-    let entries = ports.records.models().await?;
-    let model = group(entries).into_iter().find(|model| model.id == id.as_str());
-    model.ok_or_else(|| Failure::UnknownModel(id).into())
+    let id = id_of(id)?;
+    let found = all(ports).await?.remove(id.as_str());
+    found.ok_or_else(|| Failure::UnknownModel(id).into())
 }
 
-fn group(entries: Vec<ModelEntry>) -> Vec<ModelResponse> {
-    let mut models: BTreeMap<String, ModelResponse> = BTreeMap::new();
-    for entry in entries {
-        let id = entry.id.as_str().to_owned();
-        let model = models.entry(id.clone()).or_insert_with(|| ModelResponse {
-            id,
-            active_version: None,
-            versions: Vec::new(),
-        });
-        if entry.active {
-            model.active_version = Some(entry.version.0);
+/// Reads the id in a path. What can be no id is not found.
+pub(crate) fn id_of(id: &str) -> Result<ModelId, Problem> {
+    ModelId::new(id).map_err(|error| Problem::new(Kind::NotFound, format!("the model id {error}")))
+}
+
+/// Every model, by id.
+async fn all(ports: &Ports) -> Result<BTreeMap<String, ModelResponse>, Problem> {
+    let mut entries = ports.records.models().await?;
+    entries.sort_by(|a, b| (&a.id, b.version).cmp(&(&b.id, a.version)));
+    let active: BTreeMap<ModelId, ModelVersion> = entries
+        .iter()
+        .filter(|entry| entry.active)
+        .map(|entry| (entry.id.clone(), entry.version))
+        .collect();
+    let rows = entries.into_iter().map(|entry| {
+        let active_version = active.get(&entry.id).copied();
+        ListedModel { entry, active_version }
+    });
+    Ok(group(rows.collect()).into_iter().map(|model| (model.id.clone(), model)).collect())
+}
+
+/// Puts versions of one model together, in the order in which they come.
+fn group(rows: Vec<ListedModel>) -> Vec<ModelResponse> {
+    let mut models: Vec<ModelResponse> = Vec::new();
+    let mut places: BTreeMap<ModelId, usize> = BTreeMap::new();
+    for ListedModel { entry, active_version } in rows {
+        let version = render(&entry);
+        match places.get(&entry.id).and_then(|&place| models.get_mut(place)) {
+            Some(model) => {
+                if version.active {
+                    model.describe(&version);
+                }
+                model.versions.push(version);
+            }
+            None => {
+                places.insert(entry.id.clone(), models.len());
+                let mut model = ModelResponse {
+                    id: entry.id.into(),
+                    active_version: active_version.map(|version| version.0),
+                    status: if active_version.is_some() { "active" } else { "inactive" },
+                    owner_id: None,
+                    name: String::new(),
+                    model_type: String::new(),
+                    tags: Vec::new(),
+                    metadata: None,
+                    created: String::new(),
+                    versions: Vec::new(),
+                };
+                model.describe(&version);
+                model.versions.push(version);
+                models.push(model);
+            }
         }
-        model.versions.push(VersionResponse {
-            version: entry.version.0,
-            active: entry.active,
-            architecture: entry.architecture,
-            feature_count: entry.feature_count,
-            classes: entry.classes,
-            metrics: entry.metrics.into_iter().collect(),
-            created: timestamp::format(entry.created_us),
-            sha256: entry.sha256,
-            bytes: entry.bytes,
-        });
-    }
-    let mut models: Vec<ModelResponse> = models.into_values().collect();
-    for model in &mut models {
-        model.versions.sort_by_key(|version| std::cmp::Reverse(version.version));
     }
     models
+}
+
+impl ModelResponse {
+    /// Takes over what is said of a version.
+    fn describe(&mut self, version: &VersionResponse) {
+        self.owner_id.clone_from(&version.owner_id);
+        self.name.clone_from(&version.name);
+        self.model_type.clone_from(&version.architecture);
+        self.tags.clone_from(&version.tags);
+        self.metadata.clone_from(&version.metadata);
+        self.created.clone_from(&version.created);
+    }
+}
+
+fn render(entry: &ModelEntry) -> VersionResponse {
+    VersionResponse {
+        version: entry.version.0,
+        active: entry.active,
+        architecture: entry.architecture.clone(),
+        feature_count: entry.feature_count,
+        classes: entry.classes.clone(),
+        metrics: entry.metrics.iter().cloned().collect(),
+        created: timestamp::format(entry.created_us),
+        sha256: entry.sha256.clone(),
+        bytes: entry.bytes,
+        owner_id: entry.owner.clone().map(String::from),
+        name: entry.name.clone(),
+        tags: entry.tags.clone(),
+        // The registry keeps nothing else than JSON.
+        metadata: RawValue::from_string(entry.metadata_json.clone()).ok(),
+    }
 }

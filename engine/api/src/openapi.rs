@@ -20,12 +20,21 @@ use utoipa::{Modify, OpenApi};
         crate::predictions::list,
         crate::models::list,
         crate::models::show,
+        crate::performance::show,
+        crate::performance::list,
+        crate::performance::statistics,
+        crate::datasets::list,
+        crate::datasets::show,
+        crate::datasets::append,
+        crate::datasets::rows,
+        crate::datasets::remove,
         crate::pages::livez,
         crate::pages::readyz,
     ),
     tags(
         (name = "predictions", description = "Ask a model, and list what was answered"),
-        (name = "models", description = "What is registered"),
+        (name = "models", description = "What is registered, and what it has answered"),
+        (name = "datasets", description = "Rows to train on"),
         (name = "health", description = "For load balancers and supervisors"),
     ),
     modifiers(&ProblemMedia)
@@ -38,7 +47,8 @@ struct ProblemMedia;
 impl Modify for ProblemMedia {
     fn modify(&self, document: &mut Described) {
         let paths = document.paths.paths.values_mut();
-        let operations = paths.flat_map(|path| [&mut path.get, &mut path.post]).flatten();
+        let operations =
+            paths.flat_map(|path| [&mut path.get, &mut path.post, &mut path.delete]).flatten();
         for (status, response) in operations.flat_map(|o| &mut o.responses.responses) {
             let RefOr::T(response) = response else { continue };
             if !status.starts_with('4') && !status.starts_with('5') {

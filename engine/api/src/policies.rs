@@ -176,7 +176,7 @@ pub(crate) async fn decisions(
 }
 
 /// Reads a body that says that it is JSON.
-fn json_of<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+pub(crate) fn json_of<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
     let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !media.is_some_and(|media| media.starts_with("application/json")) {
         let detail = "the body must be `application/json`, as the header `content-type` says";
@@ -193,6 +193,7 @@ fn of(result: Result<Value, PolicyFailure>) -> Response<Body> {
     }
 }
 
-fn answer(value: &Value) -> Response<Body> {
+/// A value for people and programs.
+pub(crate) fn answer(value: &Value) -> Response<Body> {
     json_response(serde_json::to_vec_pretty(value).unwrap_or_default())
 }

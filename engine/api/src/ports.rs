@@ -8,7 +8,20 @@ use std::collections::BTreeMap;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::Value;
-use truststram_base::{Kind, ModelEntry, ModelId, ModelVersion, RequestId, UserId};
+use truststram_base::{Kind, ModelId, ModelVersion, RequestId, UserId};
+
+mod datasets;
+mod records;
+mod store_operations;
+
+pub use datasets::{
+    Appended, Dataset, DatasetFailure, DatasetRow, DatasetRows, Datasets, NewRow, RowReader,
+};
+pub use records::{
+    Explained, ListedModel, ModelsPage, ModelsPlan, ModelsQuery, Page, PageFailure, Performance,
+    PredictionsQuery, Records, Statistic, Statistics, StatisticsQuery, StoredAnswer,
+};
+pub use store_operations::{StoreAction, StoreFailure, StoreOperations};
 
 /// One prediction to make.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,71 +133,6 @@ impl Failure {
 pub trait Infer: Send + Sync {
     /// Queues one prediction; the future ends with the answer.
     fn predict(&self, ask: Ask) -> BoxFuture<'static, Result<Answer, Failure>>;
-}
-
-/// Which stored predictions to read: all conditions given must hold.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PredictionsQuery {
-    /// Of this model.
-    pub model: Option<ModelId>,
-    /// Of this user.
-    pub user: Option<UserId>,
-    /// Made at or after this time, microseconds UTC.
-    pub since_us: Option<i64>,
-    /// Made at or before this time, microseconds UTC.
-    pub until_us: Option<i64>,
-    /// At most this many rows.
-    pub limit: usize,
-    /// Continue after the page that gave this cursor.
-    pub cursor: Option<String>,
-}
-
-/// One stored prediction.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredAnswer {
-    /// The request that asked.
-    pub request: RequestId,
-    /// The model that answered.
-    pub model: ModelId,
-    /// The version that answered.
-    pub version: ModelVersion,
-    /// Who asked.
-    pub user: Option<UserId>,
-    /// When, microseconds UTC.
-    pub timestamp_us: i64,
-    /// The name of the predicted class.
-    pub label: String,
-    /// Probability of the predicted class.
-    pub confidence: f32,
-    /// The input as it was given.
-    pub features: Vec<f32>,
-}
-
-/// A page of stored predictions, newest first.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Page {
-    /// The rows.
-    pub rows: Vec<StoredAnswer>,
-    /// Where the next page starts, if there is one.
-    pub next: Option<String>,
-}
-
-/// Why a page cannot be read: a cursor that we never gave, or a failure.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PageFailure {
-    /// The cursor is not one of ours.
-    BadCursor,
-    /// Anything else.
-    Failure(Failure),
-}
-
-/// The store as the API sees it.
-pub trait Records: Send + Sync {
-    /// Every registered version, by model id and version.
-    fn models(&self) -> BoxFuture<'static, Result<Vec<ModelEntry>, Failure>>;
-    /// One page of predictions.
-    fn predictions(&self, query: PredictionsQuery)
-    -> BoxFuture<'static, Result<Page, PageFailure>>;
 }
 
 /// How a component is put to use.

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, header};
 use serde::{Deserialize, Serialize};
 use truststram_base::limits::{BODY_BYTES_MAX, FEATURE_COUNT_MAX};
 use truststram_base::{Kind, ModelId, ModelVersion, RequestId, UserId};
@@ -113,23 +113,25 @@ pub(crate) struct PredictResponseJson(pub Vec<u8>);
 
 /// Takes the body out of a request whose media type is JSON.
 pub(crate) async fn json_body(request: Request<Body>) -> Result<Bytes, Problem> {
-    let media = request.headers().get(header::CONTENT_TYPE);
-    if !media.is_some_and(is_json) {
-        return Err(Problem::of_status(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "media-type",
-            "Unsupported media type",
-            "send the body with `content-type: application/json`".to_owned(),
-        ));
+    if !is_media(&request, "application/json") {
+        let detail = "send the body with `content-type: application/json`";
+        return Err(Problem::media_type(detail));
     }
+    body_of(request).await
+}
+
+/// Takes the whole body out of a request.
+pub(crate) async fn body_of(request: Request<Body>) -> Result<Bytes, Problem> {
     axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX)
         .await
         .map_err(|error| Problem::new(Kind::TooLarge, format!("the body cannot be read: {error}")))
 }
 
-fn is_json(media: &HeaderValue) -> bool {
-    let name = media.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-    name.trim_ascii().eq_ignore_ascii_case(b"application/json")
+/// Whether the body is called `name`.
+pub(crate) fn is_media(request: &Request<Body>, name: &str) -> bool {
+    let media = request.headers().get(header::CONTENT_TYPE);
+    let found = media.and_then(|media| media.as_bytes().split(|&byte| byte == b';').next());
+    found.is_some_and(|found| found.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// The id that the gateway gave this request; zero outside the gateway.

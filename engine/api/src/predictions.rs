@@ -1,23 +1,19 @@
 //! Owns `GET /api/v1/predictions`: what was answered, newest first, page by page.
 //!
-//! Refuses to know how rows are found. Bound: [`PAGE_ROW_COUNT_MAX`] rows a page.
+//! Refuses to know how rows are found. Bound: a page as [`filters::limit`] has it.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{Request, Response, Uri};
 use serde::{Deserialize, Serialize};
-use truststram_base::limits::PAGE_ROW_COUNT_MAX;
-use truststram_base::{IdError, ModelId, UserId};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::ports::{Page, PageFailure, PredictionsQuery, StoredAnswer};
-use crate::predict::json_response;
-use crate::problem::{FieldError, Problem};
+use crate::filters::{self, invalid};
+use crate::ports::{Explained, Page, PredictionsQuery, StoredAnswer};
+use crate::problem::Problem;
 use crate::router::{Ports, query_of};
 use crate::timestamp;
-
-const LIMIT_DEFAULT: usize = 100;
 
 /// Which predictions to list; all conditions given must hold.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -28,6 +24,9 @@ pub(crate) struct Filter {
     model_id: Option<String>,
     /// Of this user.
     user_id: Option<String>,
+    /// Of any model that this owner has a version of. Not together with `model_id`, `user_id`,
+    /// `until` and `cursor`; `since` is seven days ago if absent, and there is one page.
+    owner_id: Option<String>,
     /// Made at or after this time: RFC 3339 in UTC, or microseconds since 1970.
     since: Option<String>,
     /// Made at or before this time.
@@ -36,6 +35,8 @@ pub(crate) struct Filter {
     limit: Option<usize>,
     /// Continue after the page whose `next_cursor` this is.
     cursor: Option<String>,
+    /// Say how the rows were found and what it cost.
+    explain: bool,
 }
 
 /// One stored prediction.
@@ -45,6 +46,12 @@ pub(crate) struct StoredPrediction {
     request_id: String,
     /// The model that answered.
     model_id: String,
+    /// What people call it; only with `owner_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_name: Option<String>,
+    /// What kind of network it is; only with `owner_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_type: Option<String>,
     /// The version that answered.
     model_version: u32,
     /// Who asked, if the caller said so.
@@ -67,6 +74,9 @@ pub(crate) struct PredictionsResponse {
     /// The `cursor` of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
+    /// How they were found; only with `explain=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Explained>,
 }
 
 /// List stored predictions, newest first.
@@ -88,68 +98,40 @@ pub(crate) async fn list(State(ports): State<Ports>, request: Request<Body>) -> 
 async fn page(ports: &Ports, uri: &Uri) -> Result<Response<Body>, Problem> {
     let filter: Filter = query_of(uri)?;
     let query = checked(&filter)?;
-    let page = ports.records.predictions(query).await.map_err(|failure| match failure {
-        PageFailure::BadCursor => invalid("cursor", "is not one that a page gave"),
-        PageFailure::Failure(failure) => failure.into(),
-    })?;
-    let link = page.next.as_deref().map(|next| next_link(uri, next));
-    let mut response = json_response(serde_json::to_vec(&render(page)).unwrap_or_default());
-    if let Some(value) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
-        response.headers_mut().insert(header::LINK, value);
-    }
-    Ok(response)
-}
-
-fn invalid(field: &str, message: impl Into<String>) -> Problem {
-    let field = field.to_owned();
-    Problem::invalid(vec![FieldError { field, index: None, message: message.into() }])
+    let page = ports.records.predictions(query).await?;
+    let next = page.next.clone().map(|cursor| ("cursor", cursor));
+    Ok(filters::page(&render(page, filter.explain), uri, next))
 }
 
 fn checked(filter: &Filter) -> Result<PredictionsQuery, Problem> {
-    let id = |field: &'static str| move |error: IdError| invalid(field, error.to_string());
-    let time = |field: &str, text: &Option<String>| match text {
-        None => Ok(None),
-        Some(text) => timestamp::parse(text).map(Some).ok_or_else(|| {
-            invalid(field, "must be a time such as 2026-11-23T14:00:00Z, or microseconds")
-        }),
-    };
-    let limit = filter.limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=PAGE_ROW_COUNT_MAX).contains(&limit) {
-        return Err(invalid("limit", format!("must be 1 to {PAGE_ROW_COUNT_MAX}, found {limit}")));
+    if filter.owner_id.is_some() {
+        let others = [
+            ("model_id", &filter.model_id),
+            ("user_id", &filter.user_id),
+            ("until", &filter.until),
+            ("cursor", &filter.cursor),
+        ];
+        if let Some((field, _)) = others.iter().find(|(_, given)| given.is_some()) {
+            return Err(invalid(field, "cannot be given together with owner_id"));
+        }
     }
     Ok(PredictionsQuery {
-        model: filter.model_id.as_deref().map(ModelId::new).transpose().map_err(id("model_id"))?,
-        user: filter.user_id.as_deref().map(UserId::new).transpose().map_err(id("user_id"))?,
-        since_us: time("since", &filter.since)?,
-        until_us: time("until", &filter.until)?,
-        limit,
+        model: filters::model("model_id", filter.model_id.as_deref())?,
+        user: filters::user("user_id", filter.user_id.as_deref())?,
+        owner: filters::user("owner_id", filter.owner_id.as_deref())?,
+        since_us: filters::time("since", filter.since.as_deref())?,
+        until_us: filters::time("until", filter.until.as_deref())?,
+        limit: filters::limit(filter.limit)?,
         cursor: filter.cursor.clone(),
     })
 }
 
-/// The same address with the cursor replaced. A cursor needs no escape.
-fn next_link(uri: &Uri, cursor: &str) -> String {
-    let kept = uri
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
-    let pairs: Vec<&str> = kept.collect();
-    let mut link = format!("<{}?", uri.path());
-    for pair in pairs {
-        link.push_str(pair);
-        link.push('&');
-    }
-    link.push_str("cursor=");
-    link.push_str(cursor);
-    link.push_str(">; rel=\"next\"");
-    link
-}
-
-fn render(page: Page) -> PredictionsResponse {
+fn render(page: Page, explain: bool) -> PredictionsResponse {
     let row = |row: StoredAnswer| StoredPrediction {
         request_id: row.request.to_string(),
         model_id: row.model.into(),
+        model_name: row.model_name,
+        model_type: row.model_type,
         model_version: row.version.0,
         user_id: row.user.map(String::from),
         timestamp: timestamp::format(row.timestamp_us),
@@ -160,5 +142,6 @@ fn render(page: Page) -> PredictionsResponse {
     PredictionsResponse {
         predictions: page.rows.into_iter().map(row).collect(),
         next_cursor: page.next,
+        explain: explain.then_some(page.explained),
     }
 }

@@ -21,6 +21,9 @@ const RETRY_AFTER_S: u32 = 1;
 /// One value that is not acceptable.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct FieldError {
+    /// The row, where the body is a list of rows; counted from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<usize>,
     /// The field, for example `data`.
     pub field: String,
     /// The position in the field, where it is a list; counted from 0.
@@ -28,6 +31,13 @@ pub struct FieldError {
     pub index: Option<usize>,
     /// What is wrong and what is expected.
     pub message: String,
+}
+
+impl FieldError {
+    /// A field that is wrong as a whole.
+    pub fn new(field: &str, message: impl Into<String>) -> Self {
+        Self { row: None, field: field.to_owned(), index: None, message: message.into() }
+    }
 }
 
 /// An error answer, `application/problem+json`.
@@ -94,6 +104,12 @@ impl Problem {
         Self { type_uri, title, status, detail, offset: None, errors: Vec::new() }
     }
 
+    /// A body that is not of a type that is taken; `detail` says which are.
+    pub(crate) fn media_type(detail: &str) -> Self {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Self::of_status(status, "media-type", "Unsupported media type", detail.to_owned())
+    }
+
     /// A body that parses but holds unacceptable values; the first one is also the detail.
     pub(crate) fn invalid(mut errors: Vec<FieldError>) -> Self {
         let found = errors.len();
@@ -105,11 +121,12 @@ impl Problem {
                     Some(index) => format!("{}[{index}]", first.field),
                     None => first.field.clone(),
                 };
+                let row = first.row.map_or_else(String::new, |row| format!("row {row}: "));
                 let more = match found {
                     1 => String::new(),
                     n => format!(" ({} more)", n - 1),
                 };
-                format!("{place} {}{more}", first.message)
+                format!("{row}{place} {}{more}", first.message)
             }
         };
         Self { errors, ..Self::new(Kind::Invalid, detail) }
@@ -122,7 +139,7 @@ impl From<Failure> for Problem {
         match failure {
             Failure::FeatureCount { expected, found, .. } => {
                 let message = format!("must hold {expected} numbers, found {found}");
-                let errors = vec![FieldError { field: "data".to_owned(), index: None, message }];
+                let errors = vec![FieldError::new("data", message)];
                 Self { errors, ..Self::new(Kind::Invalid, detail) }
             }
             other => Self::new(other.kind(), detail),

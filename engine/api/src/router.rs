@@ -13,9 +13,11 @@ use http::{Method, Response, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use truststram_base::Kind;
 
-use crate::ports::{Infer, Operate, Policies, Records};
+use crate::ports::{Datasets, Infer, Operate, Policies, Records, StoreOperations};
 use crate::problem::Problem;
-use crate::{admin, batch, models, pages, policies, predict, predictions};
+use crate::{
+    admin, batch, datasets, models, pages, performance, policies, predict, predictions, store,
+};
 
 /// The engine behind the API.
 #[derive(Clone)]
@@ -24,6 +26,10 @@ pub struct Ports {
     pub infer: Arc<dyn Infer>,
     /// Reads models and predictions.
     pub records: Arc<dyn Records>,
+    /// Keeps rows to train on.
+    pub datasets: Arc<dyn Datasets>,
+    /// Has the store do what its operator asks.
+    pub store: Arc<dyn StoreOperations>,
     /// Describes the process.
     pub operate: Arc<dyn Operate>,
     /// Lists and exchanges plugins.
@@ -40,6 +46,12 @@ pub fn public_router(ports: Ports) -> Router {
         .route("/api/v1/predictions", get(predictions::list))
         .route("/api/v1/models", get(models::list))
         .route("/api/v1/models/{id}", get(models::show))
+        .route("/api/v1/models/{id}/performance", get(performance::show))
+        .route("/api/v1/performance", get(performance::list))
+        .route("/api/v1/statistics", get(performance::statistics))
+        .route("/api/v1/datasets", get(datasets::list))
+        .route("/api/v1/datasets/{name}", get(datasets::show).delete(datasets::remove))
+        .route("/api/v1/datasets/{name}/rows", get(datasets::rows).post(datasets::append))
         .route("/health", get(pages::livez))
         .route("/livez", get(pages::livez))
         .route("/readyz", get(pages::readyz))
@@ -55,6 +67,8 @@ pub fn admin_router(ports: Ports) -> Router {
     Router::new()
         .route("/metrics", get(admin::metrics))
         .route("/admin/v1/status", get(admin::status))
+        .route("/admin/v1/store", get(store::show))
+        .route("/admin/v1/store/{action}", post(store::run))
         .route("/admin/v1/plugins", get(policies::list))
         .route(
             "/admin/v1/plugins/{name}",
@@ -109,3 +123,6 @@ async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let status = StatusCode::METHOD_NOT_ALLOWED;
     Problem::of_status(status, "method", "Method not allowed", detail)
 }
+
+#[cfg(test)]
+mod tests;

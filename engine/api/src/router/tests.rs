@@ -1,0 +1,446 @@
+//! The routes over ports that remember what they were asked.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use axum::http::header;
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use http::Request;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower_service::Service;
+use truststram_base::{ModelEntry, ModelId, ModelVersion, RequestId, UserId};
+
+use super::*;
+use crate::ports::{
+    Answer, Appended, Ask, Dataset, DatasetFailure, DatasetRow, DatasetRows, Explained, Failure,
+    Install, ListedModel, ModelsPage, ModelsPlan, ModelsQuery, NewRow, Page, PageFailure,
+    Performance, PolicyAction, PolicyFailure, PredictionsQuery, RecordedRuns, RowReader, Statistic,
+    Statistics, StatisticsQuery, StoreAction, StoreFailure, StoredAnswer,
+};
+
+/// What every port is here.
+#[derive(Default)]
+struct Fake {
+    asked: Mutex<Vec<String>>,
+}
+
+type Answered<T, E> = BoxFuture<'static, Result<T, E>>;
+
+impl Fake {
+    fn note(&self, asked: impl std::fmt::Debug) {
+        self.asked.lock().unwrap().push(format!("{asked:?}"));
+    }
+}
+
+fn done<T: Send + 'static, E: Send + 'static>(result: Result<T, E>) -> Answered<T, E> {
+    ready(result).boxed()
+}
+
+fn id(text: &str) -> ModelId {
+    ModelId::new(text).unwrap()
+}
+
+fn entry(model: &str, version: u32, active: bool) -> ModelEntry {
+    ModelEntry {
+        id: id(model),
+        version: ModelVersion(version),
+        owner: Some(UserId::new("ada").unwrap()),
+        name: format!("{model} {version}"),
+        tags: vec!["t".to_owned()],
+        metadata_json: r#"{"n":1.50}"#.to_owned(),
+        architecture: "dense".to_owned(),
+        path: String::new(),
+        sha256: "00".to_owned(),
+        bytes: 1,
+        created_us: 1_000_000,
+        feature_count: 2,
+        classes: vec!["no".to_owned(), "yes".to_owned()],
+        metrics: Vec::new(),
+        active,
+    }
+}
+
+impl Infer for Fake {
+    fn predict(&self, _ask: Ask) -> Answered<Answer, Failure> {
+        done(Err(Failure::Draining))
+    }
+}
+
+impl Records for Fake {
+    fn models(&self) -> Answered<Vec<ModelEntry>, Failure> {
+        done(Ok(vec![entry("b", 1, false), entry("a", 1, true), entry("a", 2, false)]))
+    }
+
+    fn list_models(&self, query: ModelsQuery) -> Answered<ModelsPage, PageFailure> {
+        self.note(&query);
+        if query.metadata.as_deref() == Some("{") {
+            let reason = "is not JSON".to_owned();
+            return done(Err(PageFailure::Invalid { field: "metadata", reason }));
+        }
+        let row = |entry| ListedModel { entry, active_version: Some(ModelVersion(1)) };
+        let rows = vec![row(entry("z", 2, false)), row(entry("a", 1, true))];
+        let plan = ModelsPlan { index: "m_owner".to_owned(), ..ModelsPlan::default() };
+        done(Ok(ModelsPage { rows, next: Some("m1-9".to_owned()), plan }))
+    }
+
+    fn predictions(&self, query: PredictionsQuery) -> Answered<Page, PageFailure> {
+        self.note(&query);
+        let name = query.owner.map(|_| "Digits".to_owned());
+        let row = StoredAnswer {
+            request: RequestId(7),
+            model: id("a"),
+            model_type: name.clone(),
+            model_name: name,
+            version: ModelVersion(1),
+            user: None,
+            timestamp_us: 0,
+            label: "yes".to_owned(),
+            confidence: 0.5,
+            features: vec![1.0],
+        };
+        let explained = Explained { plan: "a way".to_owned(), ..Explained::default() };
+        done(Ok(Page { rows: vec![row], next: None, explained }))
+    }
+
+    fn performance(&self, model: ModelId) -> Answered<Performance, Failure> {
+        if model.as_str() == "none" {
+            return done(Err(Failure::UnknownModel(model)));
+        }
+        done(Ok(Performance {
+            model,
+            name: "A".to_owned(),
+            model_type: "dense".to_owned(),
+            predictions: 0,
+            confidence_mean: None,
+            positive_share: None,
+            day_predictions: 0,
+            day_since_us: 60_000_000,
+            last_us: None,
+            as_of_us: 61_000_000,
+        }))
+    }
+
+    fn performances(&self) -> Answered<Vec<Performance>, Failure> {
+        self.performance(id("a")).map(|found| found.map(|one| vec![one])).boxed()
+    }
+
+    fn statistics(&self, query: StatisticsQuery) -> Answered<Statistics, Failure> {
+        self.note(query);
+        let row = Statistic {
+            model: id("a"),
+            name: "A".to_owned(),
+            model_type: "dense".to_owned(),
+            created_us: 0,
+            predictions: 0,
+            positive_share: None,
+        };
+        done(Ok(Statistics { rows: vec![row], ..Statistics::default() }))
+    }
+}
+
+impl Datasets for Fake {
+    fn list(&self) -> Answered<Vec<Dataset>, DatasetFailure> {
+        done(Ok(vec![Dataset { name: "iris".to_owned(), rows: 3, ..Dataset::default() }]))
+    }
+
+    fn append(&self, name: String, rows: RowReader) -> Answered<Appended, DatasetFailure> {
+        if name == "BAD" {
+            return done(Err(DatasetFailure::Name("has a bad character".to_owned())));
+        }
+        let rows = match rows() {
+            Ok(rows) => rows,
+            Err(problem) => return done(Err(DatasetFailure::Body(Box::new(problem)))),
+        };
+        self.note(&rows);
+        if rows[0].features.len() != 2 {
+            let reason = "has 1 features where the data set has 2".to_owned();
+            return done(Err(DatasetFailure::Row { row: 0, field: "features", reason }));
+        }
+        done(Ok(Appended { first_id: 3, rows: rows.len() as u64 }))
+    }
+
+    fn rows(
+        &self,
+        name: String,
+        from_id: u64,
+        limit: usize,
+    ) -> Answered<DatasetRows, DatasetFailure> {
+        self.note((&name, from_id, limit));
+        if name != "iris" {
+            return done(Err(DatasetFailure::Name("is no name".to_owned())));
+        }
+        let metadata_json = "{\"a\": 1.0}".to_owned();
+        let row = NewRow { features: vec![1.0, 2.0], label: None, metadata_json };
+        let rows = vec![DatasetRow { id: from_id, created_us: 0, row }];
+        done(Ok(DatasetRows { rows, row_count: 3, next: Some(from_id + 1) }))
+    }
+
+    fn remove(&self, name: String) -> Answered<Dataset, DatasetFailure> {
+        self.note(&name);
+        done(Err(DatasetFailure::Unknown(name)))
+    }
+}
+
+impl StoreOperations for Fake {
+    fn stats(&self) -> Value {
+        json!({ "months": 2 })
+    }
+
+    fn run(&self, action: StoreAction) -> Answered<Value, StoreFailure> {
+        self.note(&action);
+        done(match action {
+            StoreAction::Checkpoint => Err(Failure::QueueFull("maintenance").into()),
+            action => Ok(json!({ "did": format!("{action:?}") })),
+        })
+    }
+}
+
+impl Policies for Fake {
+    fn list(&self) -> Vec<Value> {
+        Vec::new()
+    }
+
+    fn install(&self, name: String, _install: Install) -> Answered<Value, PolicyFailure> {
+        done(Err(PolicyFailure::unknown(&name, &[])))
+    }
+
+    fn act(&self, name: String, _action: PolicyAction) -> Answered<Value, PolicyFailure> {
+        done(Err(PolicyFailure::unknown(&name, &[])))
+    }
+
+    fn ask(&self, name: String, _question: Value) -> Answered<Value, PolicyFailure> {
+        done(Err(PolicyFailure::unknown(&name, &[])))
+    }
+
+    fn decisions(&self, name: String, _limit: usize) -> Answered<RecordedRuns, PolicyFailure> {
+        done(Err(PolicyFailure::unknown(&name, &[])))
+    }
+}
+
+impl Operate for Fake {
+    fn readiness(&self) -> BTreeMap<&'static str, Result<(), String>> {
+        BTreeMap::new()
+    }
+
+    fn status(&self) -> Value {
+        Value::Null
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+}
+
+/// Both routers, and what their ports are asked.
+struct Routes {
+    fake: Arc<Fake>,
+    router: Router,
+}
+
+/// Status, `Link` and body.
+type Got = (u16, String, Value);
+
+impl Routes {
+    fn new(build: fn(Ports) -> Router) -> Self {
+        let fake = Arc::new(Fake::default());
+        let ports = Ports {
+            infer: fake.clone(),
+            records: fake.clone(),
+            datasets: fake.clone(),
+            store: fake.clone(),
+            operate: fake.clone(),
+            policies: fake.clone(),
+            server_timing: false,
+        };
+        Self { fake, router: build(ports) }
+    }
+
+    fn send(&self, method: &str, uri: &str, media: &str, body: &str) -> Got {
+        let request = Request::builder().method(method).uri(uri);
+        let request = request.header(header::CONTENT_TYPE, media);
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let response = self.router.clone().call(request).await.unwrap();
+            let status = response.status().as_u16();
+            let link = response.headers().get(header::LINK);
+            let link = link.map_or("", |link| link.to_str().unwrap()).to_owned();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            (status, link, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        })
+    }
+
+    fn get(&self, uri: &str) -> Got {
+        self.send("GET", uri, "", "")
+    }
+
+    /// What the ports were asked last.
+    fn asked(&self) -> String {
+        self.fake.asked.lock().unwrap().last().cloned().unwrap_or_default()
+    }
+
+    /// A problem that names `field`.
+    fn refuses(&self, uri: &str, status: u16, field: &str) {
+        let (found, _, body) = self.get(uri);
+        assert_eq!(found, status, "{uri}: {body}");
+        let named = body["errors"][0]["field"].as_str().unwrap_or_default();
+        assert_eq!(named, field, "{uri}: {body}");
+    }
+}
+
+#[test]
+fn predictions_take_an_owner_and_explain_themselves() {
+    let routes = Routes::new(public_router);
+    let (status, _, body) = routes.get("/api/v1/predictions?owner_id=ada&explain=true&limit=7");
+    assert_eq!(status, 200);
+    assert_eq!(body["predictions"][0]["model_name"], "Digits");
+    assert_eq!(body["explain"]["plan"], "a way");
+    assert!(routes.asked().contains("owner: Some(UserId(\"ada\"))"), "{}", routes.asked());
+    assert!(routes.asked().contains("limit: 7"), "{}", routes.asked());
+    let (_, _, body) = routes.get("/api/v1/predictions");
+    let row = body["predictions"][0].as_object().unwrap();
+    assert!(!row.contains_key("model_name") && body.get("explain").is_none(), "{body}");
+    for other in ["model_id", "user_id", "until", "cursor"] {
+        routes.refuses(&format!("/api/v1/predictions?owner_id=ada&{other}=1"), 422, other);
+    }
+    routes.refuses("/api/v1/predictions?owner_id=", 422, "owner_id");
+    routes.refuses("/api/v1/predictions?limit=1001", 422, "limit");
+    routes.refuses("/api/v1/predictions?since=yesterday", 422, "since");
+}
+
+#[test]
+fn models_without_filters_are_all_and_with_filters_a_page() {
+    let routes = Routes::new(public_router);
+    let (_, link, body) = routes.get("/api/v1/models");
+    let models = body["models"].as_array().unwrap();
+    assert_eq!((models.len(), link.as_str()), (2, ""));
+    let a = &models[0];
+    assert_eq!(
+        (&a["id"], &a["active_version"], &a["status"]),
+        (&json!("a"), &json!(1), &json!("active"))
+    );
+    // The whole is what the active version is, although another one is newer.
+    assert_eq!(a["name"], "a 1");
+    assert_eq!(a["versions"][0]["version"], 2);
+    assert_eq!(a["versions"][0]["name"], "a 2");
+    assert_eq!(models[1]["status"], "inactive");
+    assert_eq!(models[1]["owner_id"], "ada");
+    assert_eq!(models[1]["metadata"]["n"], 1.5);
+    assert_eq!(models[1]["tags"], json!(["t"]));
+    assert_eq!(models[1]["created"], "1970-01-01T00:00:01.000000Z");
+
+    let (_, link, body) = routes.get("/api/v1/models?status=active&metadata=%7B%7D&tag=t&limit=2");
+    assert_eq!(body["models"][0]["id"], "z", "the order is that of the port");
+    assert_eq!(body["models"][0]["active_version"], 1);
+    assert_eq!(body["next_cursor"], "m1-9");
+    assert_eq!(
+        link,
+        "</api/v1/models?status=active&metadata=%7B%7D&tag=t&limit=2&cursor=m1-9>; rel=\"next\""
+    );
+    assert!(body.get("explain").is_none());
+    let asked = routes.asked();
+    for part in ["active_only: true", "metadata: Some(\"{}\")", "tag: Some(\"t\")", "limit: 2"] {
+        assert!(asked.contains(part), "{asked} lacks {part}");
+    }
+    let (_, _, body) = routes.get("/api/v1/models?explain=true");
+    assert_eq!(body["explain"]["index"], "m_owner");
+    routes.refuses("/api/v1/models?metadata=%7B", 422, "metadata");
+    routes.refuses("/api/v1/models?owner_id=", 422, "owner_id");
+    routes.refuses("/api/v1/models?created_since=x", 422, "created_since");
+    assert_eq!(routes.get("/api/v1/models?status=maybe").0, 400);
+    assert_eq!(routes.get("/api/v1/models?nonsense=1").0, 400);
+}
+
+#[test]
+fn figures_of_models_have_nulls_where_there_is_nothing() {
+    let routes = Routes::new(public_router);
+    let (status, _, body) = routes.get("/api/v1/models/a/performance");
+    assert_eq!(status, 200);
+    let expected = json!({
+        "model_id": "a", "name": "A", "model_type": "dense", "total_predictions": 0,
+        "avg_confidence": null, "positive_share": null, "daily_predictions": 0,
+        "daily_since": "1970-01-01T00:01:00.000000Z", "last_prediction_time": null,
+        "as_of": "1970-01-01T00:01:01.000000Z",
+    });
+    assert_eq!(body, expected);
+    assert_eq!(routes.get("/api/v1/models/none/performance").0, 404);
+    assert_eq!(routes.get("/api/v1/models/NO/performance").0, 404);
+    assert_eq!(routes.get("/api/v1/performance").2["models"], json!([expected]));
+
+    let (_, _, body) = routes.get("/api/v1/statistics?since=5&until=9&all=true&explain=true");
+    assert_eq!(body["models"][0]["positive_share"], 0.0);
+    assert_eq!(body["models"][0]["prediction_count"], 0);
+    assert!(body["explain"].is_object());
+    let expected = StatisticsQuery { since_us: Some(5), until_us: Some(9), all: true };
+    assert_eq!(routes.asked(), format!("{expected:?}"));
+    assert!(routes.get("/api/v1/statistics").2.get("explain").is_none());
+    routes.refuses("/api/v1/statistics?since=9&until=5", 422, "since");
+    routes.refuses("/api/v1/statistics?until=x", 422, "until");
+}
+
+#[test]
+fn data_sets_are_appended_read_and_removed() {
+    let routes = Routes::new(public_router);
+    assert_eq!(routes.get("/api/v1/datasets").2["datasets"][0]["name"], "iris");
+    assert_eq!(routes.get("/api/v1/datasets/iris").2["rows"], 3);
+    assert_eq!(routes.get("/api/v1/datasets/none").0, 404);
+    let rows = "/api/v1/datasets/iris/rows";
+    let two = r#"[{"features":[1,2]},{"features":[3,4],"label":"x"}]"#;
+    let (status, _, body) = routes.send("POST", rows, "application/json; charset=utf-8", two);
+    assert_eq!((status, body), (201, json!({ "first_id": 3, "rows": 2 })));
+    let lines = "{\"features\":[1,2]}\n{\"features\":[3,4]}\n";
+    assert_eq!(routes.send("POST", rows, "application/x-ndjson", lines).0, 201);
+    assert_eq!(routes.send("POST", rows, "text/plain", two).0, 415);
+    let (status, _, body) = routes.send("POST", rows, "application/json", r#"[{"features":[1]}]"#);
+    assert_eq!((status, &body["errors"][0]["row"]), (422, &json!(0)), "{body}");
+    assert_eq!(body["errors"][0]["field"], "features");
+    let (status, _, body) =
+        routes.send("POST", rows, "application/json", r#"[{"features":[1,"2"]}]"#);
+    assert_eq!((status, &body["errors"][0]["index"]), (422, &json!(1)), "{body}");
+    let (status, _, body) =
+        routes.send("POST", "/api/v1/datasets/BAD/rows", "application/json", two);
+    assert_eq!((status, &body["errors"][0]["field"]), (422, &json!("name")));
+
+    let (_, link, body) = routes.get("/api/v1/datasets/iris/rows?from=1&limit=1");
+    assert_eq!((&body["rows"][0]["id"], &body["next_from"]), (&json!(1), &json!(2)));
+    assert_eq!(body["rows"][0]["metadata"], json!({ "a": 1.0 }));
+    assert_eq!(link, "</api/v1/datasets/iris/rows?limit=1&from=2>; rel=\"next\"");
+    assert_eq!(routes.get("/api/v1/datasets/NO/rows").0, 404);
+    routes.refuses("/api/v1/datasets/iris/rows?limit=0", 422, "limit");
+    assert_eq!(routes.get("/api/v1/datasets/iris/rows?from=-1").0, 400);
+    assert_eq!(routes.send("DELETE", "/api/v1/datasets/iris", "", "").0, 404);
+    assert_eq!(routes.asked(), "\"iris\"");
+}
+
+#[test]
+fn the_store_does_what_its_operator_says_and_no_browser_can_say_it() {
+    let routes = Routes::new(admin_router);
+    assert_eq!(routes.get("/admin/v1/store").2["months"], 2);
+    let post = |action: &str, media: &str, body: &str| {
+        routes.send("POST", &format!("/admin/v1/store/{action}"), media, body)
+    };
+    let json = "application/json";
+    assert_eq!(post("verify", json, "").2["did"], "Verify");
+    assert_eq!(post("refresh", json, "{}").2["did"], "Refresh");
+    assert_eq!(post("checkpoint", json, "{}").0, 503);
+    assert_eq!(post("verify", "text/plain", "{}").0, 400);
+    assert_eq!(post("explode", json, "{}").0, 404);
+    assert_eq!(post("verify", json, "[]").0, 400);
+    assert_eq!(post("verify", json, r#"{"action":"checkpoint"}"#).0, 422);
+    let action = |action: &str, body: Value, expected: StoreAction| {
+        assert_eq!(post(action, json, &body.to_string()).0, 200, "{action} {body}");
+        assert_eq!(routes.asked(), format!("{expected:?}"));
+    };
+    let path = "/b".to_owned();
+    let tar = StoreAction::Backup { path: path.clone(), tar: true };
+    action("backup", json!({ "path": "/b", "tar": true }), tar);
+    action("backup", json!({ "path": "/b" }), StoreAction::Backup { path, tar: false });
+    action("compact", json!({}), StoreAction::Compact);
+    let month = "202611".to_owned();
+    action("drop-month", json!({ "month": "202611" }), StoreAction::DropMonth { month });
+    assert_eq!(post("backup", json, "{}").0, 422);
+    assert_eq!(post("drop-month", json, r#"{"month":"202611","force":true}"#).0, 422);
+    assert_eq!(post("drop-month", json, r#"{"month":11}"#).0, 422);
+    assert_eq!(routes.fake.asked.lock().unwrap().len(), 7);
+}
