@@ -48,6 +48,15 @@ fn predict(server: &Server) {
     }
 }
 
+/// The configuration by which a command in the folder of `data` finds the server.
+fn config_of(server: &Server) -> String {
+    format!(
+        "[server]\nlisten = {:?}\nadmin_listen = {:?}\ndata_dir = \"data\"\n",
+        server.public.trim_start_matches("http://"),
+        server.admin.trim_start_matches("http://"),
+    )
+}
+
 /// A folder whose `data` is a data directory with [`PREDICTED`] predictions, at rest.
 fn used_dir() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -71,12 +80,7 @@ fn a_store_at_rest_answers_as_its_server_did() {
     copy_tree(trained_dir().path(), &data);
     let server = Server::start(&data);
     predict(&server);
-    let config = format!(
-        "[server]\nlisten = {:?}\nadmin_listen = {:?}\ndata_dir = \"data\"\n",
-        server.public.trim_start_matches("http://"),
-        server.admin.trim_start_matches("http://"),
-    );
-    fs::write(work.join("mine.toml"), config).unwrap();
+    fs::write(work.join("mine.toml"), config_of(&server)).unwrap();
     let page = ["query", "predictions", "--limit", "10", "--features"];
     let questions: [&[&str]; 3] = [
         &page,
@@ -106,6 +110,75 @@ fn a_store_at_rest_answers_as_its_server_did() {
     let ids: std::collections::BTreeSet<&str> =
         seen.iter().map(|row| row["request_id"].as_str().unwrap()).collect();
     assert_eq!((seen.len(), ids.len()), (PREDICTED, PREDICTED));
+}
+
+/// The answers to every kind of question, without what changes from one moment to the next.
+fn answers(work: &Path) -> Vec<Value> {
+    let questions: [&[&str]; 6] = [
+        &["query", "predictions", "--model", "digits", "--limit", "5", "--explain"],
+        &["query", "models"],
+        &["query", "models", "--active", "--type", "dense", "--metadata", "{}", "--explain"],
+        &["query", "statistics", "--since", "2026-01-01T00:00:00Z", "--explain"],
+        &["query", "performance"],
+        &["query", "performance", "digits"],
+    ];
+    let place = ["--config", "mine.toml"];
+    let answer = |question: &[&str]| {
+        let mut answer = json(work, &[question, &place].concat());
+        for moment in ["as_of", "daily_since", "until", "has_more"] {
+            answer.as_object_mut().unwrap().remove(moment);
+            for model in answer["models"].as_array_mut().into_iter().flatten() {
+                model.as_object_mut().unwrap().remove(moment);
+            }
+        }
+        if let Some(cost) = answer["explain"].as_object_mut() {
+            cost.values_mut().filter(|value| value.is_number()).for_each(|value| *value = 0.into());
+        }
+        answer
+    };
+    questions.iter().map(|question| answer(question)).collect()
+}
+
+#[test]
+fn what_has_a_server_is_done_by_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let (work, data) = (folder.path(), folder.path().join("data"));
+    copy_tree(trained_dir().path(), &data);
+    let server = Server::start(&data);
+    predict(&server);
+    fs::write(work.join("mine.toml"), config_of(&server)).unwrap();
+    let asked = answers(work);
+    let command =
+        |arguments: &[&str]| json(work, &[arguments, &["--config", "mine.toml"]].concat());
+    let stats = command(&["stats"]);
+    assert_eq!(stats["rows_committed"], PREDICTED, "{stats}");
+    assert_eq!(stats["rows_in_log"], PREDICTED, "{stats}");
+    command(&["checkpoint"]);
+    assert_eq!(command(&["stats"])["rows_in_log"], 0);
+    for check in ["verify", "refresh"] {
+        let report = command(&[check]);
+        assert_eq!(report["findings"], Value::Array(Vec::new()), "{report}");
+    }
+    let compacted = command(&["compact"]);
+    let month = compacted["months"][0]["month"].as_str().unwrap();
+    let backup = command(&["backup", "copy.tar", "--tar"]);
+    assert_eq!(backup["rows"], PREDICTED, "{backup}");
+    assert!(work.join("copy.tar").is_file(), "relative to where the command runs");
+    assert!(server.terminate().success());
+    for (at_rest, asked) in answers(work).iter().zip(&asked) {
+        assert_eq!(at_rest, asked);
+    }
+
+    let server = Server::start(&data);
+    fs::write(work.join("mine.toml"), config_of(&server)).unwrap();
+    let dropped = json(work, &["drop", month, "--yes", "--config", "mine.toml"]);
+    assert_eq!(dropped["rows"], PREDICTED, "{dropped}");
+    ends(work, &["drop", month, "--yes", "--config", "mine.toml"], 1, "no month");
+    assert!(server.terminate().success());
+    let left = json(work, &["query", "predictions", "--config", "mine.toml"]);
+    assert_eq!(left["predictions"], Value::Array(Vec::new()));
+    said(work, &["restore", "copy.tar", "again"]);
+    said(work, &["verify", "again"]);
 }
 
 #[test]
