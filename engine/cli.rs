@@ -5,6 +5,7 @@
 
 mod client;
 mod config;
+mod db;
 mod model;
 mod output;
 mod plugin;
@@ -60,6 +61,13 @@ enum Command {
     /// Make, check and install policies.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Look into the store and look after it.
+    ///
+    /// A command takes the data directory where no process has it. Where a server has it, `stats`,
+    /// `query`, `verify`, `refresh`, `checkpoint`, `compact`, `drop` and `backup` ask that server;
+    /// the others need it stopped.
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Print a completion script for a shell, to be sourced.
     Completions {
         /// The shell.
@@ -113,6 +121,17 @@ enum Failure {
     Refused(anyhow::Error),
 }
 
+impl Failure {
+    /// The same end with what led to it.
+    fn context(self, words: String) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(error.context(words)),
+            Self::Usage(error) => Self::Usage(error.context(words)),
+            Self::Refused(error) => Self::Refused(error.context(words)),
+        }
+    }
+}
+
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
@@ -137,6 +156,7 @@ pub fn run() -> ExitCode {
         Command::Predict(arguments) => predict::run(&arguments, json),
         Command::Model(command) => model::run(&command, json),
         Command::Plugin(command) => plugin::run(&command, json),
+        Command::Db(command) => db::run(&command, json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "truststram", &mut script);

@@ -1,6 +1,7 @@
 //! Owns talking to a running server from the command line.
 //!
-//! Refuses to know what is asked. Bound: answers of [`ANSWER_BYTES_MAX`], one minute each.
+//! Refuses to know what is asked. Bound: answers of [`ANSWER_BYTES_MAX`], one minute each; a day
+//! for the work on a whole store that [`AdminArgument::work`] asks for.
 
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use super::Failure;
 
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for what reads or writes a whole store.
+const WORK_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Answered = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
 
@@ -31,8 +34,28 @@ pub(super) struct AdminArgument {
 }
 
 impl AdminArgument {
+    /// The server whose operators' side is at `url`.
+    pub(super) fn at(url: &str) -> Self {
+        Self { admin: url.to_owned() }
+    }
+
     /// Asks for `path` with this method and body, and reads the answer as JSON.
     pub(super) fn send(&self, method: &str, path: &str, body: &[u8]) -> Result<Value, Failure> {
+        self.send_within(TIMEOUT, method, path, body)
+    }
+
+    /// Has work done that may take long, and reads the report of it.
+    pub(super) fn work(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.send_within(WORK_TIMEOUT, "POST", path, body.to_string().as_bytes())
+    }
+
+    fn send_within(
+        &self,
+        timeout: Duration,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.admin.trim_end_matches('/'));
         let media = if method == "POST" { "application/json" } else { "application/wasm" };
         let request = ureq::http::Request::builder()
@@ -41,17 +64,22 @@ impl AdminArgument {
             .header("content-type", media)
             .body(body.to_vec())
             .with_context(|| format!("{url} is no address"))?;
-        answer(|agent| agent.run(request), &url, "--admin")
+        answer(|agent| agent.run(request), &url, "--admin", timeout)
     }
 
     /// Gets `path` as bytes.
     pub(super) fn fetch(&self, path: &str) -> Result<Vec<u8>, Failure> {
         let url = format!("{}{path}", self.admin.trim_end_matches('/'));
-        bytes(|agent| agent.get(&url).call(), &url, "--admin").map(|(_, body)| body)
+        bytes(|agent| agent.get(&url).call(), &url, "--admin", TIMEOUT).map(|(_, body)| body)
     }
 }
 
 impl ServerArgument {
+    /// The server at `url`.
+    pub(super) fn at(url: &str) -> Self {
+        Self { server: url.to_owned() }
+    }
+
     /// Gets `path` as JSON.
     pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
         self.answer(|agent, url| agent.get(url).call(), path)
@@ -70,7 +98,7 @@ impl ServerArgument {
         path: &str,
     ) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.server.trim_end_matches('/'));
-        answer(|agent| ask(agent, &url), &url, "--server")
+        answer(|agent| ask(agent, &url), &url, "--server", TIMEOUT)
     }
 }
 
@@ -78,8 +106,9 @@ fn answer(
     ask: impl FnOnce(&ureq::Agent) -> Answered,
     url: &str,
     option: &str,
+    timeout: Duration,
 ) -> Result<Value, Failure> {
-    let (status, body) = bytes(ask, url, option)?;
+    let (status, body) = bytes(ask, url, option, timeout)?;
     Ok(serde_json::from_slice(&body)
         .with_context(|| format!("{url} did not answer with JSON (status {status})"))?)
 }
@@ -89,10 +118,11 @@ fn bytes(
     ask: impl FnOnce(&ureq::Agent) -> Answered,
     url: &str,
     option: &str,
+    timeout: Duration,
 ) -> Result<(ureq::http::StatusCode, Vec<u8>), Failure> {
     let settings = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(TIMEOUT))
+        .timeout_global(Some(timeout))
         .build();
     let mut response = ask(&settings.into()).with_context(|| {
         format!("no answer from {url}; is `truststram serve` running there (see {option})?")
@@ -106,4 +136,23 @@ fn bytes(
     let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
     let detail = problem["detail"].as_str().unwrap_or("no detail given");
     Err(Failure::Failed(anyhow!("{status}: {detail}")))
+}
+
+/// `text` for a place in an address (RFC 3986, section 2.1).
+pub(super) fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn settings_travel_in_an_address() {
+        assert_eq!(encoded(r#"{"a b": 1}"#), "%7B%22a%20b%22%3A%201%7D");
+        assert_eq!(encoded("ä/.."), "%C3%A4%2F..");
+    }
 }

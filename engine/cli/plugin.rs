@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
-use super::client::AdminArgument;
+use super::client::{AdminArgument, encoded};
 use super::{Failure, output};
 
 #[derive(Debug, clap::Subcommand)]
@@ -179,14 +179,6 @@ fn path(name: &str) -> String {
     format!("/admin/v1/plugins/{}", encoded(name))
 }
 
-/// `text` for a place in an address (RFC 3986, section 2.1).
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
 fn read(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
     Ok(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?)
 }
@@ -227,15 +219,4 @@ fn show(plugin: &Value, json: bool) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> =
         facts.iter().map(|(key, value)| vec![key.clone(), text(value)]).collect();
     output::text(&output::table(&["plugin", ""], &rows))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::encoded;
-
-    #[test]
-    fn settings_travel_in_an_address() {
-        assert_eq!(encoded(r#"{"a b": 1}"#), "%7B%22a%20b%22%3A%201%7D");
-        assert_eq!(encoded("ä/.."), "%C3%A4%2F..");
-    }
 }

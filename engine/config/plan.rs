@@ -118,23 +118,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
 impl Plan {
     /// How the store is opened.
     pub fn store_options(&self) -> StoreOptions {
-        let store = &self.store;
-        StoreOptions {
-            group_rows_max: store.group_rows_max,
-            group_wait_us: store.group_wait_us,
-            queue_rows_max: store.queue_rows_max,
-            cache_bytes: store.cache_mib << 20,
-            segment_cache_bytes: store.segment_cache_mib << 20,
-            log_bytes: store.log_mib << 20,
-            log_rows_max: store.log_rows_max,
-            io: match store.io {
-                raw::StoreIo::Auto => IoMode::Auto,
-                raw::StoreIo::File => IoMode::File,
-                raw::StoreIo::Uring => IoMode::Uring,
-            },
-            tiers: store.tiers.iter().map(tier_of).collect(),
-            ..StoreOptions::default()
-        }
+        store_options(&self.store)
     }
 
     /// What the store does to itself.
@@ -149,6 +133,27 @@ impl Plan {
     /// Whether a prediction is refused when its record finds the store's queue full.
     pub fn rejects_when_full(&self) -> bool {
         self.store.when_full == WhenFull::Reject
+    }
+}
+
+/// How a store is opened by this section; values out of bounds are moved inside.
+pub fn store_options(section: &raw::Store) -> StoreOptions {
+    let mib = |count: usize| count.saturating_mul(1 << 20);
+    StoreOptions {
+        group_rows_max: section.group_rows_max,
+        group_wait_us: section.group_wait_us,
+        queue_rows_max: section.queue_rows_max,
+        cache_bytes: mib(section.cache_mib),
+        segment_cache_bytes: mib(section.segment_cache_mib),
+        log_bytes: section.log_mib.saturating_mul(1 << 20),
+        log_rows_max: section.log_rows_max,
+        io: match section.io {
+            raw::StoreIo::Auto => IoMode::Auto,
+            raw::StoreIo::File => IoMode::File,
+            raw::StoreIo::Uring => IoMode::Uring,
+        },
+        tiers: section.tiers.iter().map(tier_of).collect(),
+        ..StoreOptions::default()
     }
 }
 

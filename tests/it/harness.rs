@@ -38,7 +38,8 @@ pub fn trained_dir() -> tempfile::TempDir {
     copy
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+/// Copies a directory with all below it.
+pub fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -20,7 +20,7 @@ mod prediction;
 mod reader;
 mod row;
 mod text;
-mod time;
+pub mod time;
 mod writer;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ const DAY_SECONDS: i64 = 86_400;
 const SECOND_US: i64 = 1_000_000;
 
 /// Appends `utc_us` as `2026-11-23T14:00:00.000000Z`.
-pub(crate) fn write(out: &mut String, utc_us: i64) {
+pub fn write(out: &mut String, utc_us: i64) {
     let seconds = utc_us.div_euclid(SECOND_US);
     let (year, month, day) = date_of(seconds.div_euclid(DAY_SECONDS));
     let of_day = seconds.rem_euclid(DAY_SECONDS);
@@ -28,7 +28,7 @@ pub(crate) fn write(out: &mut String, utc_us: i64) {
 
 /// Reads what [`write()`] writes; also a space for `T`, an offset such as `+02:00` for `Z`, no zone
 /// at all for UTC, and any decimals of a second that are whole microseconds.
-pub(crate) fn parse(text: &str) -> Option<i64> {
+pub fn parse(text: &str) -> Option<i64> {
     if let Ok(utc_us) = text.parse::<i64>() {
         return Some(utc_us);
     }

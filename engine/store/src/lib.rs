@@ -64,5 +64,5 @@ pub use registry::check::EntryProblem;
 pub use registry::list::{ListedModel, ModelList, ModelPlan, ModelPosition, ModelQuery, PageReads};
 pub use rollup::Rollup;
 pub use stats::StoreStats;
-pub use store::Store;
+pub use store::{Store, StoredMonth};
 pub use verify::{Finding, Problem, VerifyProgress, VerifyReport, verify_directory};

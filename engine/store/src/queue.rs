@@ -34,6 +34,8 @@ pub(crate) enum Covers {
     Everything,
     /// The same, and that it is on its way from the log into the month files.
     Checkpoint,
+    /// The same, and that the log holds none of it any more.
+    ClearLog,
 }
 
 /// A waiting caller.

@@ -25,8 +25,11 @@ use crate::verify::Seal;
 
 mod checks;
 mod models;
+mod months;
 mod opening;
 mod questions;
+
+pub use months::StoredMonth;
 
 /// The store: registered models and kept predictions. Share it in an `Arc`.
 pub struct Store {
@@ -145,6 +148,13 @@ impl Store {
     /// As [`Store::flush`]; the rows are then in the log still, and moved later.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         self.wait_for(Covers::Checkpoint)?;
+        self.apply_now()
+    }
+
+    /// As [`Store::checkpoint`], and the log holds none of it afterwards, so that opening the store
+    /// anew does not find it there.
+    pub(crate) fn clear_log(&self) -> Result<(), StoreError> {
+        self.wait_for(Covers::ClearLog)?;
         self.apply_now()
     }
 

@@ -36,6 +36,14 @@ pub(crate) struct Writer {
     pub(crate) failed: Vec<Pending>,
 }
 
+/// What somebody wants of the turns of the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turns {
+    Go,
+    End,
+    EndBoth,
+}
+
 impl Writer {
     /// Runs until the queue is closed and empty.
     pub(crate) fn run(mut self) {
@@ -64,20 +72,21 @@ impl Writer {
         let (written, failure) = self.write(&mut group.rows);
         let mut checkpoints = Vec::new();
         for ack in group.acks.drain(..) {
-            let (needed, is_checkpoint) = match ack.covers {
-                Covers::Rows(range) => (failed_before + range.end, false),
-                Covers::Everything => (total, false),
-                Covers::Checkpoint => (total, true),
+            let (needed, turns) = match ack.covers {
+                Covers::Rows(range) => (failed_before + range.end, Turns::Go),
+                Covers::Everything => (total, Turns::Go),
+                Covers::Checkpoint => (total, Turns::End),
+                Covers::ClearLog => (total, Turns::EndBoth),
             };
             match &failure {
                 Some(failure) if needed > written => notify(ack.on_commit, Err(failure.clone())),
-                _ if is_checkpoint => checkpoints.push(ack.on_commit),
+                _ if turns != Turns::Go => checkpoints.push((ack.on_commit, turns)),
                 _ => notify(ack.on_commit, Ok(())),
             }
         }
         self.keep_failed(&mut group.rows);
-        for on_commit in checkpoints {
-            let result = if self.turn_rows > 0 { self.switch() } else { Ok(()) };
+        for (on_commit, turns) in checkpoints {
+            let result = self.end_turns(turns);
             notify(on_commit, result.map_err(CommitFailure::new));
         }
     }
@@ -135,6 +144,16 @@ impl Writer {
         self.next_sequence += count as u64;
         self.turn_rows += count;
         Ok(())
+    }
+
+    /// Ends this turn of the log if it has rows. To have no rows in the other file either, one more
+    /// turn begins there, once they are in the month files: until then the next opening would read
+    /// them again.
+    fn end_turns(&mut self, turns: Turns) -> Result<(), StoreError> {
+        if self.turn_rows > 0 {
+            self.switch()?;
+        }
+        if turns == Turns::EndBoth { self.switch() } else { Ok(()) }
     }
 
     /// Goes on in the other log file once its rows are in month files, and freezes the rows of

@@ -73,9 +73,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::MonthUnknown`] if there is no such month.
     pub fn drop_month(&self, month: &str) -> Result<DroppedMonth, StoreError> {
-        // Rows of the month that are still in the log are to go too. A full disk must not keep
-        // anybody from making room.
-        if let Err(error) = self.checkpoint() {
+        // Rows of the month that are still in the log are to go too, or they come back when it is
+        // read again. A full disk must not keep anybody from making room.
+        if let Err(error) = self.clear_log() {
             tracing::warn!(%error, "rows of the month that are in the log outlive it");
         }
         let files = self.core.files.between(i64::MIN, i64::MAX);

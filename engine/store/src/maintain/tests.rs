@@ -157,6 +157,31 @@ fn a_month_is_dropped_under_its_readers() {
 }
 
 #[test]
+fn dropped_rows_do_not_come_back_from_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    // All in one turn; then in the turn before; then with rows after them.
+    for rounds in 0..3 {
+        let store = open(dir.path(), &[]);
+        fill(&store, 50);
+        for _ in 0..rounds {
+            store.checkpoint().unwrap();
+            store.submit(record(9_000, NOVEMBER_US)).unwrap();
+        }
+        store.flush().unwrap();
+        let kept = requests(&store).len() - 50;
+        assert_eq!(store.drop_month("202610").unwrap().rows, 50);
+        assert_eq!(requests(&store).len(), kept);
+        store.close().unwrap();
+        let store = open(dir.path(), &[]);
+        assert_eq!(requests(&store).len(), kept, "after {rounds} checkpoints");
+        store.checkpoint().unwrap();
+        assert!(!dir.path().join("predictions/pred-202610.redb").exists());
+        assert_sound(&store);
+        store.close().unwrap();
+    }
+}
+
+#[test]
 fn old_months_are_dropped_and_aging_ones_move_to_their_tier() {
     let dir = tempfile::tempdir().unwrap();
     let cold = tempfile::tempdir().unwrap();

@@ -307,3 +307,22 @@ fn texts_that_are_no_cursor_are_refused() {
         assert!(text.parse::<Cursor>().is_err(), "{text}");
     }
 }
+
+#[test]
+fn months_are_listed_with_their_rows_and_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    assert!(store.months().unwrap().is_empty());
+    for number in 0..30 {
+        let month = if number % 3 == 0 { DECEMBER_US } else { NOVEMBER_US };
+        let model = if number % 2 == 0 { "a" } else { "b" };
+        store.submit(record(number, model, None, month)).unwrap();
+    }
+    store.checkpoint().unwrap();
+    let months = store.months().unwrap();
+    let named: Vec<(&str, u64)> = months.iter().map(|of| (of.month.as_str(), of.rows)).collect();
+    assert_eq!(named, [("202612", 10), ("202611", 20)]);
+    for month in months {
+        assert_eq!(month.bytes, fs::metadata(&month.path).unwrap().len());
+    }
+}
