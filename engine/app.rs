@@ -292,7 +292,11 @@ fn ports(
         clock: clock.clone(),
         slow,
     };
-    let operations = StoreOperator { parts: parts.clone(), thread: threads.maintenance.clone() };
+    let operations = StoreOperator {
+        parts: parts.clone(),
+        thread: threads.maintenance.clone(),
+        reader: reader.clone(),
+    };
     let policies = policies.serve(threads.loader.clone(), reader.clone(), store.clone());
     Ports {
         infer: Arc::new(infer),

@@ -158,7 +158,9 @@ pub fn store_options(section: &raw::Store) -> StoreOptions {
 }
 
 fn tier_of(tier: &raw::StoreTier) -> Tier {
-    Tier { after_days: tier.after_days, directory: PathBuf::from(&tier.directory) }
+    // An empty path cannot be made absolute; it is reported elsewhere.
+    let directory = std::path::absolute(&tier.directory).unwrap_or_default();
+    Tier { after_days: tier.after_days, directory }
 }
 
 struct Check<'a> {

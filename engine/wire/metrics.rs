@@ -211,6 +211,8 @@ impl Engine {
         let times = vec![(Vec::new(), stats.apply_us)];
         let help = "Time of moving one turn of the log into files of months";
         page.histograms("truststram_store_apply_seconds", help, 1e-6, times)?;
+        let help = "Damaged values that readings in the background found";
+        page.counters("truststram_store_scrub_findings", help, one(stats.scrub_findings))?;
         page.gauges("truststram_store_months", "Months that have a file", one(stats.months))?;
         page.gauges("truststram_store_file_bytes", "Size of all files", one(stats.file_bytes))?;
         let times = vec![(Vec::new(), stats.commit_us)];

@@ -11,7 +11,9 @@ use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 use truststram_api::ports::{Failure, StoreAction, StoreFailure, StoreOperations};
 use truststram_base::{HistogramSnapshot, Kind};
-use truststram_store::{BackupFormat, CompactedMonth, Finding, StoreError, VerifyReport};
+use truststram_store::{
+    BackupFormat, CompactedMonth, Finding, StoreError, StoredMonth, VerifyReport,
+};
 
 use super::background::Background;
 use super::operate::Parts;
@@ -25,29 +27,15 @@ pub struct StoreOperator {
     pub parts: Arc<Parts>,
     /// The thread that works.
     pub thread: Arc<Background>,
+    /// The thread that answers questions.
+    pub reader: Arc<Background>,
 }
 
 impl StoreOperations for StoreOperator {
-    fn stats(&self) -> Value {
-        let stats = self.parts.store.stats();
-        json!({
-            "path": stats.path,
-            "file_bytes": stats.file_bytes,
-            "months": stats.months,
-            "rows_queued": stats.rows_queued,
-            "rows_in_log": stats.rows_in_log,
-            "rows_committed": stats.rows_committed,
-            "rows_applied": stats.rows_applied,
-            "rows_refused": stats.rows_refused,
-            "rows_dropped": self.parts.dropped.get(),
-            "rows_lost": stats.rows_lost,
-            "commits": stats.commits,
-            "commit_failures": stats.commit_failures,
-            "apply_failures": stats.apply_failures,
-            "commit_us": spread(&stats.commit_us),
-            "apply_us": spread(&stats.apply_us),
-            "rows_per_commit": spread(&stats.rows_per_commit),
-        })
+    fn stats(&self) -> BoxFuture<'static, Result<Value, StoreFailure>> {
+        let parts = self.parts.clone();
+        let done = self.reader.run(move || stats_of(&parts));
+        done.map(|done| done.unwrap_or_else(|failure| Err(failure.into()))).boxed()
     }
 
     fn run(&self, action: StoreAction) -> BoxFuture<'static, Result<Value, StoreFailure>> {
@@ -55,6 +43,43 @@ impl StoreOperations for StoreOperator {
         let done = self.thread.run(move || perform(&parts, &action));
         done.map(|done| done.unwrap_or_else(|failure| Err(failure.into()))).boxed()
     }
+}
+
+fn stats_of(parts: &Parts) -> Result<Value, StoreFailure> {
+    let stats = parts.store.stats();
+    let months = parts.store.months().map_err(failure_of)?;
+    let month = |month: &StoredMonth| {
+        json!({
+            "month": month.month,
+            "rows": month.rows,
+            "bytes": month.bytes,
+            "path": month.path,
+        })
+    };
+    Ok(json!({
+        "path": stats.path,
+        "io": parts.store.io().to_string(),
+        "file_bytes": stats.file_bytes,
+        "months": stats.months,
+        "month_files": months.iter().map(month).collect::<Vec<_>>(),
+        "rows_queued": stats.rows_queued,
+        "rows_in_log": stats.rows_in_log,
+        "rows_committed": stats.rows_committed,
+        "rows_applied": stats.rows_applied,
+        "rows_refused": stats.rows_refused,
+        "rows_dropped": parts.dropped.get(),
+        "rows_lost": stats.rows_lost,
+        "commits": stats.commits,
+        "commit_failures": stats.commit_failures,
+        "apply_failures": stats.apply_failures,
+        "cache_hits": stats.cache_hits,
+        "cache_misses": stats.cache_misses,
+        "scrubs": stats.scrubs,
+        "scrub_findings": stats.scrub_findings,
+        "commit_us": spread(&stats.commit_us),
+        "apply_us": spread(&stats.apply_us),
+        "rows_per_commit": spread(&stats.rows_per_commit),
+    }))
 }
 
 fn perform(parts: &Parts, action: &StoreAction) -> Result<Value, StoreFailure> {

@@ -76,7 +76,8 @@ fn rounds_of_sigkill_lose_nothing_acknowledged() {
     assert_eq!(lost, 0, "of {} acknowledged in {rounds} rounds", ledger.len());
     assert!(server.terminate().success());
     let clock = Arc::new(SystemClock::new());
-    let report = verify_directory(Arc::new(HostDisk), dir.path(), clock, &mut |_| true).unwrap();
+    let report =
+        verify_directory(Arc::new(HostDisk), dir.path(), &[], clock, &mut |_| true).unwrap();
     assert_eq!(report.findings, []);
     assert!(report.is_sealed);
 }

@@ -394,7 +394,7 @@ impl Case {
         let disk = Arc::new(self.disk.clone());
         let directory = PathBuf::from(DIRECTORY);
         let clock = self.clock.clone();
-        let report = verify_directory(disk, &directory, clock, &mut |_| true).unwrap();
+        let report = verify_directory(disk, &directory, &[], clock, &mut |_| true).unwrap();
         assert!(report.is_sealed || !report.findings.is_empty());
         report.findings
     }

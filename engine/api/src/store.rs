@@ -16,7 +16,10 @@ use crate::problem::Problem;
 use crate::router::Ports;
 
 pub(crate) async fn show(State(ports): State<Ports>) -> Response<Body> {
-    answer(&ports.store.stats())
+    match ports.store.stats().await {
+        Ok(value) => answer(&value),
+        Err(failure) => Problem::new(failure.kind, failure.detail).into_response(),
+    }
 }
 
 pub(crate) async fn run(

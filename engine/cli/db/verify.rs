@@ -15,6 +15,7 @@ use super::place::{AdminPlace, failed, lock, must_hold_a_store, server_of};
 use super::{progress, shape};
 use crate::cli::client::AdminArgument;
 use crate::cli::{Failure, output};
+use crate::config::plan::store_options;
 
 /// The tables of the figures, as findings name them.
 const FIGURES: [&str; 3] = ["totals", "hours", "minutes"];
@@ -40,9 +41,10 @@ pub(super) fn verify(arguments: &VerifyArguments, as_json: bool) -> Result<(), F
         Ok(lock) => lock,
         Err(locked) => return show(&by_server(&server_of(&raw, &locked)?)?, as_json),
     };
+    let tiers = store_options(&raw.store).tiers;
     let report = watched("verifying", |on_progress| {
         let clock = Arc::new(SystemClock::new());
-        verify_directory(Arc::new(HostDisk), &path, clock, on_progress).map_err(failed)
+        verify_directory(Arc::new(HostDisk), &path, &tiers, clock, on_progress).map_err(failed)
     })?;
     drop(lock);
     show(&shape::report(&report), as_json)

@@ -191,7 +191,7 @@ impl Store {
         let months = self.core.files.all();
         let is_open = months.iter().any(|(_, file)| file.file.is_left_open());
         if self.is_sealing && !is_open {
-            Seal::write(&*self.core.disk, &self.directory)?;
+            Seal::write(&*self.core.disk, &self.directory, &self.tiers)?;
         }
         match self.core.counters.rows_lost.get() {
             0 => Ok(()),

@@ -20,7 +20,7 @@ pub(crate) use seal::Seal;
 use crate::disagreement::Disagreement;
 use crate::disk::Disk;
 use crate::error::{Damage, StoreError};
-use crate::options::{Applies, StoreOptions};
+use crate::options::{Applies, StoreOptions, Tier};
 use crate::store::Store;
 use overlay::OverlayDisk;
 
@@ -141,13 +141,15 @@ pub struct VerifyReport {
 /// Is told of progress and says whether to go on.
 pub type OnVerifyProgress<'a> = &'a mut dyn FnMut(&VerifyProgress) -> bool;
 
-/// Checks a data directory that no process has open, and leaves it as it is.
+/// Checks a data directory that no process has open, and the directories of its tiers, and leaves
+/// them as they are.
 ///
 /// # Errors
 /// If something cannot be read for another reason than damage.
 pub fn verify_directory(
     disk: Arc<dyn Disk>,
     directory: &Path,
+    tiers: &[Tier],
     clock: Arc<dyn Clock>,
     on_progress: OnVerifyProgress<'_>,
 ) -> Result<VerifyReport, StoreError> {
@@ -157,7 +159,7 @@ pub fn verify_directory(
         Ok(Some(seal)) => {
             report.is_sealed = true;
             report.files = seal.file_count();
-            report.findings.extend(seal.compare(&*disk, directory)?);
+            report.findings.extend(seal.compare(&*disk, directory, tiers)?);
         }
         Err(error) => report.findings.push(Finding::of_error(error)?),
     }

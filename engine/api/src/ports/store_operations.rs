@@ -61,7 +61,7 @@ impl From<Failure> for StoreFailure {
 /// The store as its operator sees it.
 pub trait StoreOperations: Send + Sync {
     /// Counts, sizes and latencies.
-    fn stats(&self) -> Value;
+    fn stats(&self) -> BoxFuture<'static, Result<Value, StoreFailure>>;
     /// Has the store do something; ends with what came of it.
     fn run(&self, action: StoreAction) -> BoxFuture<'static, Result<Value, StoreFailure>>;
 }

@@ -183,8 +183,8 @@ impl Datasets for Fake {
 }
 
 impl StoreOperations for Fake {
-    fn stats(&self) -> Value {
-        json!({ "months": 2 })
+    fn stats(&self) -> Answered<Value, StoreFailure> {
+        done(Ok(json!({ "months": 2 })))
     }
 
     fn run(&self, action: StoreAction) -> Answered<Value, StoreFailure> {

@@ -11,9 +11,11 @@ use truststram_base::{
 };
 
 use super::*;
+use crate::disk::HostDisk;
 use crate::options::{MaintenanceOptions, StoreOptions, Tier};
 use crate::query::PredictionQuery;
 use crate::store::Store;
+use crate::verify::verify_directory;
 
 /// 2026-11-15, and 30 days each way, microseconds UTC.
 const NOVEMBER_US: i64 = 1_794_700_800_000_000;
@@ -206,6 +208,20 @@ fn old_months_are_dropped_and_aging_ones_move_to_their_tier() {
     upkeep.scrub(&store, 1_000);
     assert_eq!((store.stats().scrubs, store.stats().scrub_findings), (1, 0));
     assert_sound(&store);
+    store.close().unwrap();
+    let verify = || {
+        let clock = Arc::new(ManualClock::at(NOVEMBER_US));
+        verify_directory(Arc::new(HostDisk), dir.path(), &tiers, clock, &mut |_| true).unwrap()
+    };
+    let report = verify();
+    assert!(report.is_sealed);
+    assert_eq!((report.findings.len(), report.checked.rows), (0, 400), "{:?}", report.findings);
+    let moved = cold.path().join("predictions/pred-202610.redb");
+    let mut bytes = fs::read(&moved).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&moved, &bytes).unwrap();
+    assert_eq!(verify().findings[0].path, moved);
 }
 
 #[test]

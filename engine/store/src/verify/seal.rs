@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! truststram seal 1
-//! <XXH3-128, hexadecimal> <bytes> <path below the directory>
+//! <XXH3-128, hexadecimal> <bytes> <path below the directory, or of a tier's file>
 //! ...
 //! end <XXH3-128 of the lines before, hexadecimal>
 //! ```
@@ -20,6 +20,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use super::{Finding, Problem};
 use crate::disk::Disk;
 use crate::error::{Damage, StoreError};
+use crate::options::Tier;
 
 /// The file's name.
 pub(crate) const SEAL_FILE: &str = "seal";
@@ -87,9 +88,13 @@ impl Seal {
     }
 
     /// Seals `directory` as it is.
-    pub(crate) fn write(disk: &dyn Disk, directory: &Path) -> Result<(), StoreError> {
+    pub(crate) fn write(
+        disk: &dyn Disk,
+        directory: &Path,
+        tiers: &[Tier],
+    ) -> Result<(), StoreError> {
         let mut text = format!("{TITLE}\n");
-        for (name, sum) in sums(disk, directory)? {
+        for (name, sum) in sums(disk, directory, tiers)? {
             text.push_str(&format!("{:032x} {} {name}\n", sum.checksum, sum.bytes));
         }
         let checksum = xxh3_128(text.as_bytes());
@@ -122,8 +127,9 @@ impl Seal {
         &self,
         disk: &dyn Disk,
         directory: &Path,
+        tiers: &[Tier],
     ) -> Result<Vec<Finding>, StoreError> {
-        let now = sums(disk, directory)?;
+        let now = sums(disk, directory, tiers)?;
         let finding = |name: &str, problem| Finding {
             path: directory.join(name),
             table: "",
@@ -144,7 +150,11 @@ impl Seal {
     }
 }
 
-fn sums(disk: &dyn Disk, directory: &Path) -> Result<BTreeMap<String, Sum>, StoreError> {
+fn sums(
+    disk: &dyn Disk,
+    directory: &Path,
+    tiers: &[Tier],
+) -> Result<BTreeMap<String, Sum>, StoreError> {
     let mut names = Vec::new();
     for name in FILES {
         if exists(disk, &directory.join(name))? {
@@ -153,6 +163,10 @@ fn sums(disk: &dyn Disk, directory: &Path) -> Result<BTreeMap<String, Sum>, Stor
     }
     for name in DIRECTORIES {
         collect(disk, directory, name, DEPTH_MAX, &mut names)?;
+    }
+    // Their paths begin at the root, so that joining them to the directory changes nothing.
+    for tier in tiers {
+        collect(disk, directory, &tier.directory.to_string_lossy(), DEPTH_MAX, &mut names)?;
     }
     let mut sums = BTreeMap::new();
     for name in names {
