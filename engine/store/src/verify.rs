@@ -164,8 +164,12 @@ pub fn verify_directory(
         Err(error) => report.findings.push(Finding::of_error(error)?),
     }
     let overlay: Arc<dyn Disk> = Arc::new(OverlayDisk::new(disk));
-    let options =
-        StoreOptions { applies: Applies::OnRequest, is_sealing: false, ..StoreOptions::default() };
+    let options = StoreOptions {
+        applies: Applies::OnRequest,
+        is_sealing: false,
+        tiers: tiers.to_vec(),
+        ..StoreOptions::default()
+    };
     let opened = Store::open_on(overlay, directory, &options, clock);
     let checked = opened.and_then(|store| {
         let contents = store.verify(on_progress)?;

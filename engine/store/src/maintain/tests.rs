@@ -215,7 +215,7 @@ fn old_months_are_dropped_and_aging_ones_move_to_their_tier() {
     };
     let report = verify();
     assert!(report.is_sealed);
-    assert_eq!((report.findings.len(), report.checked.rows), (0, 400), "{:?}", report.findings);
+    assert_eq!((report.findings.len(), report.checked.rows), (0, 401), "{:?}", report.findings);
     let moved = cold.path().join("predictions/pred-202610.redb");
     let mut bytes = fs::read(&moved).unwrap();
     let last = bytes.len() - 1;
