@@ -5,6 +5,7 @@
 //! Bound: the rows, seconds and clients that the command line names.
 
 mod arguments;
+mod compression;
 mod figures;
 mod floor;
 mod insert;
@@ -38,6 +39,7 @@ const USAGE: &str = "store COMMAND --digits FILE [--seed N] [--directory DIR] ..
   view        --reads N                     the performance view of every model
   rows        --rows N --format copy|sqlite the same rows as text, for the peers
   floor       --seconds S                   4 KiB overwrite and fdatasync, in turn
+  compression                               what each level of zstd costs and saves
 load and rows: [--from N] the first row, [--base-us T] its time, [--interval-us U] between two";
 
 fn main() -> ExitCode {
@@ -61,6 +63,7 @@ fn run() -> Outcome {
         "view" => reads::view(&arguments),
         "rows" => rows::print(&arguments),
         "floor" => floor::run(&arguments),
+        "compression" => compression::run(&arguments),
         _ => Err(USAGE.into()),
     }
 }

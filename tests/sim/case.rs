@@ -81,6 +81,9 @@ impl Case {
             // Only a durable submission or a flush ends the gathering of a group.
             group_wait_us: u64::MAX >> 20,
             log_rows_max: 60,
+            // So that a group is several entries, and may end one turn and begin the next.
+            entry_bytes_max: 1_500,
+            queue_rows_max: 2_000,
             cache_bytes: 1 << 20,
             applies: Applies::OnRequest,
             ..StoreOptions::default()
@@ -144,6 +147,7 @@ impl Case {
                     Err(error) => self.assert_fault(&error),
                 }
             }
+            97 => self.with_store(|store| store.compact(&mut |_| true).map(drop)),
             _ => {
                 let Some(store) = &self.store else { return };
                 if let Err(error) = store.predictions(&PredictionQuery::default()) {
@@ -196,6 +200,23 @@ impl Case {
                 self.accepted.push(request);
             }
         }
+    }
+
+    /// Submits rows that nobody waits for until one is refused, and says for what kind of reason.
+    pub fn submit_until_refused(&mut self) -> Kind {
+        for _ in 0..2_000 {
+            for _ in 0..20 {
+                let row = self.row();
+                let request = row.request.0;
+                let Some(store) = &self.store else { return Kind::Internal };
+                match store.submit(row) {
+                    Ok(()) => self.accepted.push(request),
+                    Err(refused) => return refused.error.kind(),
+                }
+            }
+            self.flush();
+        }
+        Kind::Internal
     }
 
     fn flush(&mut self) {

@@ -15,6 +15,7 @@ use std::io::Write;
 use case::{Case, Ending};
 use disk::Faults;
 use random::Random;
+use truststram_base::Kind;
 
 /// The seeds of a test: all of `soak` in `make soak`, a share of them in `make test`, or the one
 /// that is asked for.
@@ -106,6 +107,27 @@ fn a_full_disk_refuses_answers_and_goes_on() {
         if case.random.chance(50) {
             case.end(Ending::PowerLoss);
         }
+        case.recover_and_check();
+    });
+}
+
+/// Those who do not wait for the disk are told that it is full, once the queue is, and not only
+/// that the queue is.
+#[test]
+fn a_full_disk_says_so_to_those_who_do_not_wait() {
+    for_each_seed(200, 20, |seed| {
+        let mut case = Case::new(seed);
+        case.work();
+        case.disk.arm(Faults {
+            error_at: Some(1),
+            error_count: u64::MAX,
+            is_full: true,
+            ..Faults::default()
+        });
+        assert_eq!(case.submit_until_refused(), Kind::NoSpace);
+        case.check();
+        case.disk.arm(Faults::default());
+        case.settle();
         case.recover_and_check();
     });
 }

@@ -28,6 +28,8 @@ pub(crate) struct Core {
     pub(crate) counters: StoreCounters,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) applying: Applying,
+    /// Why the last commit failed; `None` after one that did not.
+    pub(crate) commit_failure: Mutex<Option<CommitFailure>>,
 }
 
 /// How far the move of frozen rows into month files is.
@@ -79,6 +81,14 @@ impl Applying {
 }
 
 impl Core {
+    /// Notes what became of a commit.
+    pub(crate) fn note_commit(&self, failure: Option<&CommitFailure>) {
+        let mut noted = self.commit_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.is_some() || failure.is_some() {
+            *noted = failure.cloned();
+        }
+    }
+
     /// Moves the frozen rows into the files of their months. Afterwards they are no longer in
     /// memory, and their turn of the log may be overwritten.
     pub(crate) fn apply_frozen(&self) -> Result<(), StoreError> {

@@ -7,8 +7,11 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 /// One open file. Offsets and lengths are in bytes.
 pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
@@ -67,7 +70,15 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
     /// The size of a file; 0 if it is not there.
     fn bytes(&self, path: &Path) -> u64;
+    /// A number that is another one after the file was written to; `None` where the disk cannot
+    /// tell.
+    fn stamp(&self, _path: &Path) -> Option<u64> {
+        None
+    }
 }
+
+/// A file that was written to more lately than this has no stamp.
+const STAMP_AGE_MIN: Duration = Duration::from_secs(1);
 
 /// The host's file system.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +144,24 @@ impl Disk for HostDisk {
 
     fn bytes(&self, path: &Path) -> u64 {
         path.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn stamp(&self, path: &Path) -> Option<u64> {
+        let metadata = path.metadata().ok()?;
+        // Times are kept in steps: another writing in the same step would leave them as they are.
+        if metadata.modified().ok()?.elapsed().ok()? < STAMP_AGE_MIN {
+            return None;
+        }
+        let numbers = [
+            metadata.dev(),
+            metadata.ino(),
+            metadata.size(),
+            metadata.mtime().cast_unsigned(),
+            metadata.mtime_nsec().cast_unsigned(),
+            metadata.ctime().cast_unsigned(),
+            metadata.ctime_nsec().cast_unsigned(),
+        ];
+        Some(xxh3_64(numbers.map(u64::to_le_bytes).as_flattened()))
     }
 }
 

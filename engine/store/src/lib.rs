@@ -63,6 +63,8 @@ pub use queue::OnCommit;
 pub use registry::check::EntryProblem;
 pub use registry::list::{ListedModel, ModelList, ModelPlan, ModelPosition, ModelQuery, PageReads};
 pub use rollup::Rollup;
+#[doc(hidden)]
+pub use segment::CompressionTrial;
 pub use stats::StoreStats;
 pub use store::{Store, StoredMonth};
 pub use verify::{Finding, Problem, VerifyProgress, VerifyReport, verify_directory};

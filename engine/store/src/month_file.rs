@@ -82,8 +82,19 @@ impl MonthFile {
     /// Adds a run and syncs, unless it is here already.
     pub(crate) fn apply(&self, run: &Run<'_>, packer: &mut Packer) -> Result<(), StoreError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.next_sequence()? >= run.next_sequence {
+        let next_sequence = self.next_sequence()?;
+        if next_sequence >= run.next_sequence {
             return Ok(());
+        }
+        // A turn of the log is moved whole or not at all. Should that ever not hold, its rows would
+        // be here twice, or be left out.
+        let is_split =
+            |rows: &Vec<Arc<Row>>| rows.first().is_some_and(|first| first.sequence < next_sequence);
+        if let Some(model) =
+            run.rows.iter().find(|(_, rows)| is_split(rows)).map(|(model, _)| model)
+        {
+            let key = format!("{model}, below {next_sequence}");
+            return Err(self.file.corrupt("next_sequence", key, Damage::Value));
         }
         let mut segments = Vec::new();
         for (model, rows) in &run.rows {

@@ -22,6 +22,9 @@ pub struct StoreOptions {
     /// Most bytes of one of the two log files. When one is full its rows are moved into the month
     /// files, so that this is also the size of a run.
     pub log_bytes: u64,
+    /// Most bytes of one entry of the log, at most 4 MiB; a larger group is several entries, each
+    /// synced before the next.
+    pub entry_bytes_max: usize,
     /// Most rows of one log file; they are in memory too.
     pub log_rows_max: usize,
     /// Memory for segments that were read lately, in bytes.
@@ -50,6 +53,7 @@ impl Default for StoreOptions {
             queue_rows_max: 65_536,
             queue_bytes_max: 256 << 20,
             log_bytes: 16 << 20,
+            entry_bytes_max: 4 << 20,
             log_rows_max: 65_536,
             segment_cache_bytes: 32 << 20,
             is_sealing: true,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use truststram_base::PredictionRecord;
+use truststram_base::{Kind, PredictionRecord};
 use truststram_machine::Thread;
 
 use crate::core::Core;
@@ -21,7 +21,7 @@ use crate::queue::{Covers, OnCommit, Queue};
 use crate::registry::Registry;
 use crate::ring_storage::BackendChoice;
 use crate::stats::StoreStats;
-use crate::verify::Seal;
+use crate::verify::{BrokenSeal, Seal};
 
 mod checks;
 mod models;
@@ -44,6 +44,7 @@ pub struct Store {
     pub(crate) tiers: Vec<Tier>,
     io: BackendChoice,
     performance_cache: PerformanceCache,
+    broken_seal: BrokenSeal,
 }
 
 struct Threads {
@@ -191,7 +192,7 @@ impl Store {
         let months = self.core.files.all();
         let is_open = months.iter().any(|(_, file)| file.file.is_left_open());
         if self.is_sealing && !is_open {
-            Seal::write(&*self.core.disk, &self.directory, &self.tiers)?;
+            Seal::write(&*self.core.disk, &self.directory, &self.tiers, &self.broken_seal)?;
         }
         match self.core.counters.rows_lost.get() {
             0 => Ok(()),
@@ -219,7 +220,7 @@ impl Store {
     ) -> Result<(), Box<Refused>> {
         self.queue.push(record, on_commit).map_err(|(record, error)| {
             self.core.counters.rows_refused.add(1);
-            Box::new(Refused { record, error })
+            Box::new(Refused { record, error: self.reason(error) })
         })
     }
 
@@ -228,9 +229,24 @@ impl Store {
         records: &mut Vec<PredictionRecord>,
         on_commit: Option<OnCommit>,
     ) -> Result<(), StoreError> {
-        self.queue.push_many(records, on_commit).inspect_err(|_| {
-            self.core.counters.rows_refused.add(u64::try_from(records.len()).unwrap_or(u64::MAX));
+        self.queue.push_many(records, on_commit).map_err(|error| {
+            let refused = u64::try_from(records.len()).unwrap_or(u64::MAX);
+            self.core.counters.rows_refused.add(refused);
+            self.reason(error)
         })
+    }
+
+    /// Why the queue is full: the disk may be.
+    fn reason(&self, error: StoreError) -> StoreError {
+        if !matches!(error, StoreError::QueueFull { .. }) {
+            return error;
+        }
+        let noted = self.core.commit_failure.lock();
+        let failure = noted.unwrap_or_else(PoisonError::into_inner).clone();
+        match failure {
+            Some(failure) if failure.kind() == Kind::NoSpace => StoreError::NotCommitted(failure),
+            _ => error,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use truststram_base::Clock;
 
 pub(crate) use month::verify_months;
-pub(crate) use seal::Seal;
+pub(crate) use seal::{BrokenSeal, Seal};
 
 use crate::disagreement::Disagreement;
 use crate::disk::Disk;

@@ -96,19 +96,21 @@ impl Writer {
     fn write(&mut self, rows: &mut Vec<Pending>) -> (usize, Option<CommitFailure>) {
         let mut written = 0;
         let mut failure = None;
-        while written < rows.len() {
+        while !rows.is_empty() {
             self.encoder.start();
             let fits = |row: &&Pending| self.encoder.push(&row.record);
-            let count = rows[written..].iter().take_while(fits).count();
+            let count = rows.iter().take_while(fits).count();
             let start_us = self.core.clock.monotonic_us();
             if let Err(error) = self.write_entry() {
                 self.core.counters.commit_failures.add(1);
                 if self.failed.is_empty() {
-                    tracing::error!(%error, rows = rows.len() - written, "cannot commit rows");
+                    tracing::error!(%error, rows = rows.len(), "cannot commit rows");
                 }
                 failure = Some(CommitFailure::new(error));
                 break;
             }
+            // At once: the next entry may begin another turn, and a turn's rows are moved together.
+            self.show(rows, count);
             let counters = &self.core.counters;
             counters.commit_us.observe(self.core.clock.monotonic_us().saturating_sub(start_us));
             counters.rows_per_commit.observe(count as u64);
@@ -116,7 +118,7 @@ impl Writer {
             counters.commits.add(1);
             written += count;
         }
-        self.show(rows, written);
+        self.core.note_commit(failure.as_ref());
         (written, failure)
     }
 

@@ -93,13 +93,19 @@ fn checksum(turn: &Header, place: u64, entry: &[u8]) -> u64 {
 }
 
 /// Builds entries in memory that is used again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Encoder {
     bytes: Vec<u8>,
     row_count: u32,
+    bytes_max: usize,
 }
 
 impl Encoder {
+    /// For entries of at most `bytes_max` bytes, except that one row always fits.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { bytes: Vec::new(), row_count: 0, bytes_max: bytes_max.min(ENTRY_BYTES_MAX) }
+    }
+
     /// Begins an entry.
     pub(crate) fn start(&mut self) {
         self.bytes.clear();
@@ -113,7 +119,7 @@ impl Encoder {
         let model = record.model.as_str();
         let feature_bytes = record.features.len() * size_of::<f32>();
         let row_bytes = ROW_HEAD_BYTES + model.len() + user.len() + feature_bytes;
-        if self.row_count > 0 && self.bytes.len() + row_bytes > ENTRY_BYTES_MAX {
+        if self.row_count > 0 && self.bytes.len() + row_bytes > self.bytes_max {
             return false;
         }
         let bytes = &mut self.bytes;

@@ -36,7 +36,7 @@ fn record(number: u64) -> PredictionRecord {
 
 /// Appends an entry of the rows.
 fn append(log: &mut Log, rows: std::ops::Range<u64>) {
-    let mut encoder = Encoder::default();
+    let mut encoder = Encoder::new(usize::MAX);
     encoder.start();
     rows.clone().for_each(|number| assert!(encoder.push(&record(number))));
     log.append(&mut encoder, rows.start).unwrap();

@@ -94,4 +94,8 @@ impl Disk for RingDisk {
     fn bytes(&self, path: &Path) -> u64 {
         HostDisk.bytes(path)
     }
+
+    fn stamp(&self, path: &Path) -> Option<u64> {
+        HostDisk.stamp(path)
+    }
 }

@@ -10,9 +10,11 @@
 mod columns;
 mod pack;
 mod shuffle;
+mod trial;
 
 pub(crate) use columns::{Columns, decode};
 pub(crate) use pack::{Packer, Sealed, user_hash};
+pub use trial::CompressionTrial;
 
 #[cfg(test)]
 mod tests;

@@ -28,8 +28,11 @@ const FILL_WANTED: f64 = 0.96;
 const FILL_ENOUGH: f64 = 0.80;
 /// Times that one segment is compressed at most.
 const TRIES_MAX: usize = 4;
-/// Level 1 is the fastest of zstd; `benches/store` prints what higher ones would gain.
+/// Of the levels, as `benches/store-compression.sh` prints them, this one costs the least time per
+/// byte that it saves.
 const ZSTD_LEVEL: i32 = 1;
+/// zstd's level that compresses least.
+const STORED_LEVEL: i32 = -131_072;
 
 /// A segment, ready to be stored, and what the indexes say about it.
 #[derive(Debug)]
@@ -63,7 +66,14 @@ pub(crate) struct Packer {
 
 impl Packer {
     pub(crate) fn new() -> io::Result<Self> {
-        let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+        Self::at_level(ZSTD_LEVEL)
+    }
+
+    /// At another level of zstd; 0 stores bytes as they are, in frames of zstd.
+    pub(super) fn at_level(level: i32) -> io::Result<Self> {
+        // Negative levels are faster and compress less; far enough down nothing is left of it.
+        let level = if level == 0 { STORED_LEVEL } else { level };
+        let compressor = zstd::bulk::Compressor::new(level)?;
         Ok(Self { compressor, raw: Vec::new(), packed: Vec::new() })
     }
 

@@ -62,7 +62,7 @@ impl Store {
             path: log_directory.clone(),
             source,
         })?;
-        Seal::remove(&*disk, directory)?;
+        let broken_seal = Seal::remove(&*disk, directory)?;
         let registry = Registry::open(directory.join("meta.redb"), Arc::clone(&disk))?;
         let datasets = Datasets::open(directory.join("datasets.redb"), Arc::clone(&disk))?;
         let decisions = Decisions::open(directory.join("decisions.redb"), Arc::clone(&disk))?;
@@ -82,6 +82,7 @@ impl Store {
             counters: StoreCounters::new(),
             clock,
             applying: Applying::default(),
+            commit_failure: Mutex::default(),
             memory: Memory::default(),
         });
         core.applying.lock().is_pending = frozen.is_some();
@@ -91,7 +92,7 @@ impl Store {
             core: Arc::clone(&core),
             queue: Arc::clone(&queue),
             log,
-            encoder: Encoder::default(),
+            encoder: Encoder::new(options.entry_bytes_max),
             next_sequence,
             turn_rows,
             turn_rows_max: options.log_rows_max.max(1),
@@ -123,6 +124,7 @@ impl Store {
             tiers,
             io,
             performance_cache: PerformanceCache::new(),
+            broken_seal,
         })
     }
 }

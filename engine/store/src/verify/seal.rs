@@ -37,6 +37,12 @@ struct Sum {
     checksum: u128,
 }
 
+/// A seal that was broken, with what tells whether a file was written to since.
+#[derive(Debug, Default)]
+pub(crate) struct BrokenSeal {
+    files: BTreeMap<String, (Sum, u64)>,
+}
+
 /// The seal of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seal {
@@ -87,14 +93,16 @@ impl Seal {
         Some(Self { files })
     }
 
-    /// Seals `directory` as it is.
+    /// Seals `directory` as it is. Files that were not written to since `before` was broken are not
+    /// read again: months that are over, mostly.
     pub(crate) fn write(
         disk: &dyn Disk,
         directory: &Path,
         tiers: &[Tier],
+        before: &BrokenSeal,
     ) -> Result<(), StoreError> {
         let mut text = format!("{TITLE}\n");
-        for (name, sum) in sums(disk, directory, tiers)? {
+        for (name, sum) in sums(disk, directory, tiers, before)? {
             text.push_str(&format!("{:032x} {} {name}\n", sum.checksum, sum.bytes));
         }
         let checksum = xxh3_128(text.as_bytes());
@@ -110,8 +118,15 @@ impl Seal {
     }
 
     /// Breaks the seal of `directory`, durably, before anything in it changes.
-    pub(crate) fn remove(disk: &dyn Disk, directory: &Path) -> Result<(), StoreError> {
+    pub(crate) fn remove(disk: &dyn Disk, directory: &Path) -> Result<BrokenSeal, StoreError> {
         let path = directory.join(SEAL_FILE);
+        // One that cannot be read says nothing; `verify` reports it.
+        let seal = Self::read(disk, directory).ok().flatten().unwrap_or_default();
+        let stamped = |(name, sum): (String, Sum)| {
+            let stamp = disk.stamp(&directory.join(&name))?;
+            Some((name, (sum, stamp)))
+        };
+        let files = seal.files.into_iter().filter_map(stamped).collect();
         let remove = || {
             if disk.exists(&path)? {
                 disk.remove(&path)?;
@@ -119,7 +134,9 @@ impl Seal {
             }
             Ok(())
         };
-        remove().map_err(|source| StoreError::Io { action: "remove", path: path.clone(), source })
+        let failed = |source| StoreError::Io { action: "remove", path: path.clone(), source };
+        remove().map_err(failed)?;
+        Ok(BrokenSeal { files })
     }
 
     /// What in `directory` is not as it was.
@@ -129,7 +146,7 @@ impl Seal {
         directory: &Path,
         tiers: &[Tier],
     ) -> Result<Vec<Finding>, StoreError> {
-        let now = sums(disk, directory, tiers)?;
+        let now = sums(disk, directory, tiers, &BrokenSeal::default())?;
         let finding = |name: &str, problem| Finding {
             path: directory.join(name),
             table: "",
@@ -154,6 +171,7 @@ fn sums(
     disk: &dyn Disk,
     directory: &Path,
     tiers: &[Tier],
+    known: &BrokenSeal,
 ) -> Result<BTreeMap<String, Sum>, StoreError> {
     let mut names = Vec::new();
     for name in FILES {
@@ -170,7 +188,11 @@ fn sums(
     }
     let mut sums = BTreeMap::new();
     for name in names {
-        let sum = sum_of(disk, &directory.join(&name))?;
+        let path = directory.join(&name);
+        let sum = match known.files.get(&name) {
+            Some((sum, stamp)) if disk.stamp(&path) == Some(*stamp) => sum.clone(),
+            _ => sum_of(disk, &path)?,
+        };
         sums.insert(name, sum);
     }
     Ok(sums)
