@@ -26,7 +26,7 @@ fn record(number: u64) -> PredictionRecord {
         request: RequestId(number.into()),
         model: ModelId::new("m").unwrap(),
         version: ModelVersion(1),
-        user: (number % 2 == 0).then(|| UserId::new("ana").unwrap()),
+        user: number.is_multiple_of(2).then(|| UserId::new("ana").unwrap()),
         timestamp_us: number as i64,
         features: vec![number as f32; (number % 300) as usize],
         class: 1,

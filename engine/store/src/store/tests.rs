@@ -219,6 +219,31 @@ fn a_group_is_one_commit_and_a_full_queue_gives_records_back() {
 }
 
 #[test]
+fn a_group_that_spans_turns_of_the_log_is_there_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let options =
+        || StoreOptions { log_rows_max: 64, entry_bytes_max: 4_000, ..StoreOptions::default() };
+    let mut expected = 0;
+    for round in 0..6 {
+        let store = open_with(dir.path(), options());
+        let rows = round * 1_000..round * 1_000 + 333;
+        let mut many: Vec<_> =
+            rows.map(|number| record(number, "m", Some("ana"), NOVEMBER_US)).collect();
+        expected += many.len();
+        store.submit_many(&mut many).unwrap();
+        store.flush().unwrap();
+        let performance = store.performance(&ModelId::new("m").unwrap()).unwrap();
+        assert_eq!(performance.all.rows, expected as u64, "round {round}");
+        assert_eq!(all_pages(&store, &PredictionQuery::default(), 500).len(), expected);
+        store.close().unwrap();
+    }
+    let store = open_with(dir.path(), options());
+    store.checkpoint().unwrap();
+    assert_eq!(store.verify(&mut |_| true).unwrap().findings, []);
+    assert_eq!(all_pages(&store, &PredictionQuery::default(), 500).len(), expected);
+}
+
+#[test]
 fn a_flipped_bit_is_reported_and_never_served() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
