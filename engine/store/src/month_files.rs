@@ -12,12 +12,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use truststram_base::Kind;
+
 use crate::database_file::UNFINISHED_SUFFIX;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::month::Month;
 use crate::month_file::{MonthFile, NEXT_SEQUENCE};
 use crate::options::{OLD_FILE_CACHE_BYTES, StoreOptions};
+
+/// What is noted of a file that cannot be asked.
+const DAMAGED: u64 = u64::MAX;
 
 /// All month files of a store.
 pub(crate) struct MonthFiles {
@@ -122,13 +127,23 @@ impl MonthFiles {
     }
 
     /// Asks each file up to which sequence it is complete, and leaves the files as they are where
-    /// it can. Returns a number above every sequence in any file.
-    pub(crate) fn peek_next_sequence(&self) -> Result<u64, StoreError> {
+    /// it can. Returns a number above every sequence in any file. With `may_skip`, a damaged file
+    /// that is not the newest keeps nobody from starting: whoever asks for its month is told.
+    pub(crate) fn peek_next_sequence(&self, may_skip: bool) -> Result<u64, StoreError> {
         let mut highest = 0;
-        for (month, file) in self.all() {
-            let next_sequence = file.file.peek_number(NEXT_SEQUENCE)?.unwrap_or(0);
-            self.note(month, next_sequence);
-            highest = highest.max(next_sequence);
+        for (at, (month, file)) in self.all().into_iter().enumerate() {
+            match file.file.peek_number(NEXT_SEQUENCE) {
+                Ok(next_sequence) => {
+                    let next_sequence = next_sequence.unwrap_or(0);
+                    self.note(month, next_sequence);
+                    highest = highest.max(next_sequence);
+                }
+                Err(error) if may_skip && at > 0 && error.kind() == Kind::Corrupt => {
+                    tracing::error!(%month, %error, "a month is damaged; restore it from a backup");
+                    self.note(month, DAMAGED);
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(highest)
     }
@@ -142,7 +157,8 @@ impl MonthFiles {
     /// Up to which sequence each file is complete, by its month's number.
     pub(crate) fn next_sequences(&self) -> Vec<(u32, u64)> {
         let known = self.next_sequences.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().map(|(&month, &next_sequence)| (month, next_sequence)).collect()
+        let known = known.iter().map(|(&month, &next_sequence)| (month, next_sequence));
+        known.filter(|&(_, next_sequence)| next_sequence != DAMAGED).collect()
     }
 
     /// How many months were taken out.

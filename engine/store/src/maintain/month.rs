@@ -84,7 +84,11 @@ impl Store {
             return Err(StoreError::MonthUnknown { month: month.chars().take(32).collect() });
         };
         let _writing = file.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = rows_of(&file)?;
+        // A damaged month can be dropped too; nobody can say then what it had.
+        let rows = rows_of(&file).unwrap_or_else(|error| {
+            tracing::warn!(%month, %error, "the rows of a damaged month are not counted");
+            0
+        });
         let (path, bytes) = (file.file.path(), file.file.bytes());
         self.core.files.take(month);
         file.file.close()?;

@@ -184,6 +184,42 @@ fn dropped_rows_do_not_come_back_from_the_log() {
 }
 
 #[test]
+fn a_damaged_month_that_is_over_keeps_nobody_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), &[]);
+    fill(&store, 100);
+    store.close().unwrap();
+    let path = dir.path().join("predictions/pred-202610.redb");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..64]).unwrap();
+    let store = open(dir.path(), &[]);
+    let of = |since_us| PredictionQuery {
+        since_us: Some(since_us),
+        limit: 1_000,
+        ..PredictionQuery::default()
+    };
+    // The months beside it are served, and who asks for it is told.
+    assert_eq!(store.predictions(&of(NOVEMBER_US - DAY_US)).unwrap().rows.len(), 100);
+    let error = store.predictions(&of(NOVEMBER_US - 40 * DAY_US)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+    assert_eq!(store.verify(&mut |_| true).unwrap().findings[0].path, path);
+    store.submit(record(9_000, NOVEMBER_US)).unwrap();
+    store.checkpoint().unwrap();
+    store.close().unwrap();
+    // Put back, it is as it was.
+    fs::write(&path, &bytes).unwrap();
+    let store = open(dir.path(), &[]);
+    assert_eq!(requests(&store).len(), 301);
+    assert_sound(&store);
+    // The newest month is where records go: a start without it would only fail later.
+    store.close().unwrap();
+    fs::write(dir.path().join("predictions/pred-202611.redb"), &bytes[..64]).unwrap();
+    let clock = Arc::new(ManualClock::at(NOVEMBER_US));
+    let error = Store::open(dir.path(), StoreOptions::default(), clock).err().unwrap();
+    assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+}
+
+#[test]
 fn old_months_are_dropped_and_aging_ones_move_to_their_tier() {
     let dir = tempfile::tempdir().unwrap();
     let cold = tempfile::tempdir().unwrap();

@@ -70,7 +70,7 @@ impl Store {
         let files = MonthFiles::open(predictions, options, Arc::clone(&disk))?;
         let salt = clock.utc_us().cast_unsigned() ^ clock.monotonic_us().rotate_left(32);
         let (log, recovered) = Log::open(&log_directory, &disk, options.log_bytes, salt)?;
-        let in_files = files.peek_next_sequence()?;
+        let in_files = files.peek_next_sequence(recovered.sequences.is_some())?;
         check_months(&files, &recovered.months)?;
         let (log, next_sequence) = start_log(log, recovered.sequences, in_files, &log_directory)?;
         let turn_rows = recovered.newer.iter().map(|(_, rows)| rows.len()).sum();
