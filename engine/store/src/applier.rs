@@ -23,11 +23,10 @@ pub(crate) fn run(core: &Arc<Core>) {
         let (is_closing, is_pending) = (state.is_closing, state.is_pending);
         drop(state);
         if is_pending && core.apply_frozen().is_err() && !is_closing {
-            let mut state = core.applying.lock();
-            if !state.is_closing && !state.is_retry_wanted {
-                state = core.applying.wait(state, Some(RETRY_WAIT));
+            let state = core.applying.lock();
+            if !state.is_closing {
+                drop(core.applying.wait(state, Some(RETRY_WAIT)));
             }
-            state.is_retry_wanted = false;
         }
         if is_closing {
             return;

@@ -47,12 +47,8 @@ pub(crate) struct ApplyState {
     pub(crate) is_pending: bool,
     /// Why they could not be moved at the last try.
     pub(crate) failure: Option<CommitFailure>,
-    /// Tables moved since the start.
-    pub(crate) tables_moved: u64,
     /// Whether the thread that moves them is to end.
     pub(crate) is_closing: bool,
-    /// Whether a failed move is to be tried at once.
-    pub(crate) is_retry_wanted: bool,
 }
 
 impl Applying {
@@ -103,7 +99,6 @@ impl Core {
                 self.memory.drop_frozen();
                 state.is_pending = false;
                 state.failure = None;
-                state.tables_moved += 1;
             }
             Err(error) => {
                 self.counters.apply_failures.add(1);

@@ -283,9 +283,7 @@ impl DatabaseFile {
     /// Creates the file under another name and gives it its own once it is whole, so that a crash
     /// leaves no half of one.
     fn create(&self, path: &Path) -> Result<(), StoreError> {
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(UNFINISHED_SUFFIX);
-        let unfinished = PathBuf::from(unfinished);
+        let unfinished = unfinished(path);
         let fail = |action| {
             let path = path.to_owned();
             move |source| StoreError::Io { action, path, source }
@@ -379,6 +377,13 @@ pub(crate) fn read_number(
         let body = envelope::open(envelope::context(&[name], 0), frame.value())?;
         Ok(u64::from_le_bytes(body.try_into().map_err(|_| Damage::Length)?))
     }))
+}
+
+/// The name beside `path` under which it is written until it is whole.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(UNFINISHED_SUFFIX);
+    PathBuf::from(name)
 }
 
 /// Runs `operation`, and has a panic of redb mean damage.

@@ -170,6 +170,12 @@ impl MonthSnapshot {
         })
     }
 
+    /// Rows of the month, by its figures.
+    pub(crate) fn rows(&self) -> Result<u64, StoreError> {
+        let models = self.models()?;
+        models.iter().map(|model| Ok(self.total(model.as_str())?.rows)).sum()
+    }
+
     /// The models that have rows in this month.
     pub(crate) fn models(&self) -> Result<Vec<ModelId>, StoreError> {
         let names = self.read(|transaction| {

@@ -163,6 +163,6 @@ pub(crate) fn statistics(
     }
     let plan = "sum of the figures of whole hours and of the minutes at both ends; \
         no rows are read";
-    let months = figures.snapshots.len();
-    Ok((found.clone(), Explanation::new(plan.to_owned(), months, found.len(), &touched)))
+    let (months, rows) = (figures.snapshots.len(), found.len());
+    Ok((found, Explanation::new(plan.to_owned(), months, rows, &touched)))
 }

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -153,11 +153,4 @@ pub(super) fn pack(directory: &Path, manifest: &Manifest, tar: &Path) -> Result<
         buffered.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     };
     finish().map_err(failed("write", tar))
-}
-
-/// A name beside `path` for what is not finished.
-pub(super) fn unfinished(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(crate::database_file::UNFINISHED_SUFFIX);
-    PathBuf::from(name)
 }

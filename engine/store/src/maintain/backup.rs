@@ -10,13 +10,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::archive::{
-    BackupFormat, Manifest, ManifestFile, OnProgress, copy_file, pack, sum_of, unfinished,
-};
+use super::archive::{BackupFormat, Manifest, ManifestFile, OnProgress, copy_file, pack, sum_of};
 use super::copy::copy_all;
 use super::month::failed;
 use super::{BackupProgress, BackupReport};
-use crate::database_file::{DatabaseFile, FORMAT, catch};
+use crate::database_file::{DatabaseFile, FORMAT, catch, unfinished};
 use crate::disk::HostDisk;
 use crate::error::{BackupProblem, StoreError};
 use crate::month::Month;
@@ -156,9 +154,7 @@ fn copy_month(month: Month, file: &Arc<MonthFile>, to: &Path) -> Result<Option<u
     if !copied.map_err(|source| file.file.failed(source))? {
         return Ok(None);
     }
-    let models = snapshot.models()?;
-    let rows = models.iter().map(|model| Ok(snapshot.total(model.as_str())?.rows));
-    let rows = rows.sum::<Result<u64, StoreError>>()?;
+    let rows = snapshot.rows()?;
     tracing::debug!(%month, rows, "month copied");
     Ok(Some(rows))
 }

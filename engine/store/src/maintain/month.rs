@@ -5,13 +5,13 @@
 //! keep the file that they have.
 //! Refuses to know how often. Bound: one month, on the caller's thread.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use super::copy::{copy_all, copy_tail};
 use super::{CompactProgress, CompactedMonth, DroppedMonth};
 use crate::core::Core;
-use crate::database_file::{UNFINISHED_SUFFIX, catch};
+use crate::database_file::{catch, unfinished};
 use crate::error::StoreError;
 use crate::month::Month;
 use crate::month_file::MonthFile;
@@ -85,7 +85,7 @@ impl Store {
         };
         let _writing = file.writing.lock().unwrap_or_else(PoisonError::into_inner);
         // A damaged month can be dropped too; nobody can say then what it had.
-        let rows = rows_of(&file).unwrap_or_else(|error| {
+        let rows = file.snapshot().and_then(|month| month.rows()).unwrap_or_else(|error| {
             tracing::warn!(%month, %error, "the rows of a damaged month are not counted");
             0
         });
@@ -113,12 +113,6 @@ impl Store {
     }
 }
 
-fn rows_of(file: &Arc<MonthFile>) -> Result<u64, StoreError> {
-    let snapshot = file.snapshot()?;
-    let models = snapshot.models()?;
-    models.iter().map(|model| Ok(snapshot.total(model.as_str())?.rows)).sum()
-}
-
 /// Writes the file anew in `directory`; `None` if `on_progress` ended it.
 fn rewrite(
     core: &Core,
@@ -130,9 +124,7 @@ fn rewrite(
     let disk = &core.disk;
     let old_path = file.file.path();
     let path = directory.join(month.file_name());
-    let mut unfinished = path.clone().into_os_string();
-    unfinished.push(UNFINISHED_SUFFIX);
-    let unfinished = PathBuf::from(unfinished);
+    let unfinished = unfinished(&path);
     disk.create_dir(directory).map_err(failed("create", directory))?;
     if disk.exists(&unfinished).map_err(failed("find", &unfinished))? {
         disk.remove(&unfinished).map_err(failed("remove", &unfinished))?;

@@ -7,12 +7,11 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::Path;
 
-use super::archive::{
-    MANIFEST, Manifest, ManifestFile, OnProgress, copy_file, copy_stream, unfinished,
-};
+use super::archive::{MANIFEST, Manifest, ManifestFile, OnProgress, copy_file, copy_stream};
 use super::backup::sync_parent;
 use super::month::failed;
 use super::{BackupProgress, BackupReport};
+use crate::database_file::unfinished;
 use crate::error::{BackupProblem, StoreError};
 
 /// Restores the backup `from`, a directory or a tar file, to `to`, which must not exist or be

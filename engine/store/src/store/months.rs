@@ -29,10 +29,7 @@ impl Store {
         let files = self.core.files.between(i64::MIN, i64::MAX);
         let stored = files.iter().map(|(month, file)| {
             let snapshot = file.snapshot()?;
-            let mut rows = 0;
-            for model in snapshot.models()? {
-                rows += snapshot.total(model.as_str())?.rows;
-            }
+            let rows = snapshot.rows()?;
             let (bytes, path) = (file.file.bytes(), file.file.path());
             Ok(StoredMonth { month: month.to_string(), rows, bytes, path })
         });
