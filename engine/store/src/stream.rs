@@ -9,7 +9,7 @@
 use std::iter::Rev;
 use std::sync::Arc;
 
-use redb::{OwnedRange, ReadOnlyTable};
+use redb::{Key, OwnedRange, ReadOnlyTable, TableDefinition};
 use truststram_base::ModelId;
 
 use crate::database_file::OpenDatabase;
@@ -159,20 +159,12 @@ impl ModelStream {
         filter: &Arc<RowFilter>,
     ) -> Result<Self, StoreError> {
         let key = |sequence: u64| (model.as_str(), sequence);
-        // Those that end below the sequence, and the first that does not: it may begin below.
-        let spans = snapshot.read(|transaction| {
-            let table = transaction.open_table(SPANS)?;
-            let last = match table.range(key(filter.before)..=key(u64::MAX))?.next() {
-                Some(span) => span?.0.value().1,
-                None => u64::MAX,
-            };
-            Ok(table.range_owned(key(0)..=key(last))?)
-        })?;
+        let spans = entries_below(snapshot, SPANS, key, |(_, last)| last, filter.before)?;
         Ok(Self {
             segments: Arc::clone(segments),
             filter: Arc::clone(filter),
             model,
-            spans: spans.rev(),
+            spans,
             next_segment: None,
             rows: OpenRows::default(),
         })
@@ -231,19 +223,12 @@ impl UserStream {
     ) -> Result<Self, StoreError> {
         let hash = user_hash(user);
         let key = |run: u64| (bucket_of(hash), run);
-        let runs = snapshot.read(|transaction| {
-            let table = transaction.open_table(USERS)?;
-            let last = match table.range(key(filter.before)..=key(u64::MAX))?.next() {
-                Some(run) => run?.0.value().1,
-                None => u64::MAX,
-            };
-            Ok(table.range_owned(key(0)..=key(last))?)
-        })?;
+        let runs = entries_below(snapshot, USERS, key, |(_, run)| run, filter.before)?;
         Ok(Self {
             segments: Arc::clone(segments),
             filter: Arc::clone(filter),
             hash,
-            runs: runs.rev(),
+            runs,
             next_run: None,
             rows: OpenRows::default(),
         })
@@ -281,6 +266,26 @@ impl UserStream {
         self.rows.places.sort_unstable_by_key(|(sequence, ..)| *sequence);
         Ok(())
     }
+}
+
+/// The entries of an index, descending, that may have rows below the sequence `before`: those that
+/// end below it, and the first that does not, which may begin below. `key` makes the key of an
+/// entry that ends with a sequence, `last_of` reads it back.
+fn entries_below<'k, K: Key + 'static>(
+    snapshot: &MonthSnapshot,
+    index: TableDefinition<'_, K, &'static [u8]>,
+    key: impl Fn(u64) -> K::SelfType<'k>,
+    last_of: impl Fn(K::SelfType<'_>) -> u64,
+    before: u64,
+) -> Result<Rev<OwnedRange<K, &'static [u8]>>, StoreError> {
+    snapshot.read(|transaction| {
+        let table = transaction.open_table(index)?;
+        let last = match table.range(key(before)..=key(u64::MAX))?.next() {
+            Some(entry) => last_of(entry?.0.value()),
+            None => u64::MAX,
+        };
+        Ok(table.range_owned(key(0)..=key(last))?.rev())
+    })
 }
 
 fn segments_of(entries: &[[u8; USER_ENTRY_BYTES]], hash: u64, run: u64) -> Vec<u64> {
