@@ -9,6 +9,8 @@ use std::sync::Arc;
 use truststram_base::{Kind, ModelId, ModelVersion};
 use truststram_machine::MachineError;
 
+use crate::program::RunError;
+
 /// What can go wrong with a model.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ModelError {
@@ -49,6 +51,37 @@ pub enum ModelError {
         found: String,
         /// What it should have.
         expected: String,
+    },
+    /// The graph is none: something is made twice, or used before it is made.
+    #[error("the model's graph has at {place}: {found}, expected {expected}; export it again")]
+    Graph {
+        /// The node.
+        place: String,
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// An operator, or a use of it, that this engine does not compute.
+    #[error(
+        "the model needs `{operator}` at {place}, which cannot be run: {reason}; \
+         export it with other operators"
+    )]
+    Unsupported {
+        /// The operator, with its domain where it is not ai.onnx.
+        operator: String,
+        /// The node.
+        place: String,
+        /// What about it is not computed.
+        reason: String,
+    },
+    /// A run stopped at a node.
+    #[error("the model stopped at {place}: {source}")]
+    Run {
+        /// The node.
+        place: Arc<str>,
+        /// Why.
+        source: RunError,
     },
     /// The file or a part of it exceeds its limit.
     #[error("the model file's {part} has {bytes} bytes, the limit is {bytes_max}")]
@@ -168,7 +201,13 @@ impl ModelError {
     /// Who caused the error and whether a retry can help.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Container { .. } | Self::Json { .. } => Kind::Malformed,
+            Self::Container { .. } | Self::Json { .. } | Self::Graph { .. } => Kind::Malformed,
+            Self::Run { source, .. } => match source {
+                RunError::Input { .. } => Kind::Invalid,
+                RunError::TooLarge { .. } => Kind::TooLarge,
+                RunError::Late => Kind::Timeout,
+            },
+            Self::Unsupported { .. } => Kind::Invalid,
             Self::Spec { .. }
             | Self::Tensor { .. }
             | Self::Options { .. }

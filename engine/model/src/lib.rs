@@ -9,8 +9,13 @@
 mod dense;
 mod error;
 mod file;
+pub mod graph;
+pub mod kernels;
+mod ops;
+pub mod program;
 mod serving;
 mod spec;
+pub mod tensor;
 #[cfg(test)]
 mod testing;
 

@@ -1,0 +1,11 @@
+//! The operators: what each node computes, by its definition.
+//!
+//! Owns the table of the operators that can be run; one file per family. A node whose operator,
+//! settings or types are not exactly known is refused when the program is built, never guessed.
+//! Refuses to know graphs beyond one node, files and requests. Bound: what a run writes is limited
+//! by [`crate::program::Context::shape`].
+
+mod elementwise;
+mod registry;
+
+pub use registry::find;

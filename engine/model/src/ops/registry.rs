@@ -1,0 +1,25 @@
+//! Owns the table of all operators, put together from the families.
+//!
+//! Refuses to know what they compute. Bound: built once, looked up while building programs.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::elementwise;
+use crate::program::Build;
+
+/// Operators as (domain, name, builder). The empty domain is `ai.onnx`.
+pub type Family = &'static [(&'static str, &'static str, Build)];
+
+const FAMILIES: &[Family] = &[elementwise::OPERATORS];
+
+static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
+    let operators = FAMILIES.iter().flat_map(|family| family.iter());
+    operators.map(|(domain, name, build)| ((*domain, *name), *build)).collect()
+});
+
+/// The builder of an operator; `ai.onnx` is the same as no domain.
+pub fn find(domain: &str, operator: &str) -> Option<Build> {
+    let domain = if domain == "ai.onnx" { "" } else { domain };
+    TABLE.get(&(domain, operator)).copied()
+}
