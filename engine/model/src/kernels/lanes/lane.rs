@@ -63,8 +63,6 @@ pub trait Lanes: Copy {
     fn max(self, other: Self) -> Self;
     /// Without the sign.
     fn abs(self) -> Self;
-    /// Square root.
-    fn sqrt(self) -> Self;
     /// To the nearest whole number, halves to the even one.
     fn round(self) -> Self;
     /// Where `self < bound`, `then`, elsewhere and for NaN `otherwise`.
@@ -79,11 +77,6 @@ pub trait Lanes: Copy {
     /// # Safety
     /// They must be readable.
     unsafe fn load_ints(from: *const i32) -> Self::Ints;
-    /// Reads sixteen whole numbers of eight bits.
-    ///
-    /// # Safety
-    /// They must be readable.
-    unsafe fn load_i8s(from: *const i8) -> Self::Ints;
     /// Sum, modulo 2^32.
     fn add_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// Difference, modulo 2^32.
@@ -92,6 +85,12 @@ pub trait Lanes: Copy {
     fn mul_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// Bits that both have.
     fn and_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// Of each word the sum of the products of its signed halves.
+    fn dot_halves(a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// The lower byte of each half of a word, with its sign, as that half.
+    fn low_bytes(a: Self::Ints) -> Self::Ints;
+    /// The upper byte of each half of a word, with its sign, as that half.
+    fn high_bytes(a: Self::Ints) -> Self::Ints;
     /// Moves the bits up.
     fn shift_up<const BITS: u32>(a: Self::Ints) -> Self::Ints;
     /// Moves the bits down and repeats the sign.

@@ -15,9 +15,8 @@ mod x86_avx2;
 mod x86_avx512;
 
 pub use dispatch::{Kernel, dispatch};
-pub use lane::{COUNT, Lanes, array, sum, top};
-pub use portable::Portable;
+pub use lane::{COUNT, Lanes, sum, top};
 #[cfg(target_arch = "x86_64")]
-pub use x86_avx2::Avx2;
+use x86_avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use x86_avx512::Avx512;

@@ -114,11 +114,6 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn sqrt(self) -> Self {
-        each(|index| self.0[index].sqrt())
-    }
-
-    #[inline(always)]
     fn round(self) -> Self {
         each(|index| self.0[index].round_ties_even())
     }
@@ -153,12 +148,6 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn load_i8s(from: *const i8) -> Self::Ints {
-        // SAFETY: the caller's promise.
-        each_int(|index| i32::from(unsafe { *from.add(index) }))
-    }
-
-    #[inline(always)]
     fn add_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints {
         each_int(|index| a[index].wrapping_add(b[index]))
     }
@@ -176,6 +165,28 @@ impl Lanes for Portable {
     #[inline(always)]
     fn and_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints {
         each_int(|index| a[index] & b[index])
+    }
+
+    #[inline(always)]
+    fn dot_halves(a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        each_int(|index| {
+            let high = (a[index] >> 16).wrapping_mul(b[index] >> 16);
+            let low = i32::from(a[index] as i16).wrapping_mul(i32::from(b[index] as i16));
+            high.wrapping_add(low)
+        })
+    }
+
+    #[inline(always)]
+    fn low_bytes(a: Self::Ints) -> Self::Ints {
+        each_int(|index| {
+            let high = (a[index] << 8) >> 24;
+            high << 16 | i32::from(a[index] as i8) & 0xffff
+        })
+    }
+
+    #[inline(always)]
+    fn high_bytes(a: Self::Ints) -> Self::Ints {
+        Self::low_bytes(Self::shift_down::<8>(a))
     }
 
     #[inline(always)]

@@ -107,13 +107,6 @@ impl Lanes for Avx2 {
         };
         load_ints(from: *const i32) -> Self::Ints = Avx2Ints(
             _mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(8).cast()));
-        load_i8s(from: *const i8) -> Self::Ints = {
-            let bytes = _mm_loadu_si128(from.cast());
-            Avx2Ints(
-                _mm256_cvtepi8_epi32(bytes),
-                _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(bytes)),
-            )
-        };
         store_bytes(self, to: *mut u8, count: usize) = {
             let values = Avx2Ints(_mm256_cvttps_epi32(self.0), _mm256_cvttps_epi32(self.1));
             for (index, value) in ints(values).iter().enumerate().take(count) {
@@ -149,7 +142,6 @@ impl Lanes for Avx2 {
             let sign = _mm256_set1_ps(-0.0);
             Self(_mm256_andnot_ps(sign, self.0), _mm256_andnot_ps(sign, self.1))
         };
-        sqrt(self) -> Self = Self(_mm256_sqrt_ps(self.0), _mm256_sqrt_ps(self.1));
         round(self) -> Self =
             Self(_mm256_round_ps::<0x08>(self.0), _mm256_round_ps::<0x08>(self.1));
         if_less(self, bound: Self, then: Self, otherwise: Self) -> Self = Self(
@@ -168,6 +160,14 @@ impl Lanes for Avx2 {
             Avx2Ints(_mm256_mullo_epi32(a.0, b.0), _mm256_mullo_epi32(a.1, b.1));
         and_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints =
             Avx2Ints(_mm256_and_si256(a.0, b.0), _mm256_and_si256(a.1, b.1));
+        dot_halves(a: Self::Ints, b: Self::Ints) -> Self::Ints =
+            Avx2Ints(_mm256_madd_epi16(a.0, b.0), _mm256_madd_epi16(a.1, b.1));
+        low_bytes(a: Self::Ints) -> Self::Ints = Avx2Ints(
+            _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(a.0)),
+            _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(a.1)),
+        );
+        high_bytes(a: Self::Ints) -> Self::Ints =
+            Avx2Ints(_mm256_srai_epi16::<8>(a.0), _mm256_srai_epi16::<8>(a.1));
         of_ints(ints: Self::Ints) -> Self =
             Self(_mm256_cvtepi32_ps(ints.0), _mm256_cvtepi32_ps(ints.1));
         bits(self) -> Self::Ints =

@@ -36,8 +36,6 @@ impl Lanes for Avx512 {
         store_part(self, to: *mut f32, count: usize) =
             _mm512_mask_storeu_ps(to, first(count), self.0);
         load_ints(from: *const i32) -> Self::Ints = _mm512_loadu_si512(from.cast());
-        load_i8s(from: *const i8) -> Self::Ints =
-            _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()));
         store_bytes(self, to: *mut u8, count: usize) = _mm512_mask_cvtepi32_storeu_epi8(
             to.cast(), first(count), _mm512_cvttps_epi32(self.0));
         store_halves(ints: Self::Ints, to: *mut u16, count: usize) =
@@ -55,7 +53,6 @@ impl Lanes for Avx512 {
         min(self, other: Self) -> Self = Self(_mm512_min_ps(self.0, other.0));
         max(self, other: Self) -> Self = Self(_mm512_max_ps(self.0, other.0));
         abs(self) -> Self = Self(_mm512_abs_ps(self.0));
-        sqrt(self) -> Self = Self(_mm512_sqrt_ps(self.0));
         round(self) -> Self = Self(_mm512_roundscale_ps::<0x08>(self.0));
         if_less(self, bound: Self, then: Self, otherwise: Self) -> Self =
             Self(_mm512_mask_blend_ps(
@@ -66,6 +63,10 @@ impl Lanes for Avx512 {
         sub_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints = _mm512_sub_epi32(a, b);
         mul_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints = _mm512_mullo_epi32(a, b);
         and_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints = _mm512_and_si512(a, b);
+        dot_halves(a: Self::Ints, b: Self::Ints) -> Self::Ints = _mm512_madd_epi16(a, b);
+        low_bytes(a: Self::Ints) -> Self::Ints =
+            _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(a));
+        high_bytes(a: Self::Ints) -> Self::Ints = _mm512_srai_epi16::<8>(a);
         of_ints(ints: Self::Ints) -> Self = Self(_mm512_cvtepi32_ps(ints));
         bits(self) -> Self::Ints = _mm512_castps_si512(self.0);
         of_bits(ints: Self::Ints) -> Self = Self(_mm512_castsi512_ps(ints));
