@@ -1,0 +1,6 @@
+//! The operators of the domain `truststram`, which only this engine has.
+//!
+//! Owns what the passes fuse several operators into.
+//! Refuses to know when they do. Bound: as every operator.
+
+pub mod linear;
