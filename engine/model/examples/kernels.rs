@@ -83,7 +83,7 @@ fn product(
     columns: usize,
     turned: bool,
 ) -> Result<(), Failure> {
-    let (a, b) = (numbers(rows * 1152), numbers(depth.max(columns) * 1152));
+    let (a, b) = (numbers(rows * 1152), numbers(depth.max(columns) * 1152 + 1152));
     let mut out = vec![0.0; rows * columns];
     let mut scratch = Vec::new();
     let spent = seconds(|| {
@@ -200,6 +200,11 @@ fn main() -> Result<(), Failure> {
         (512, 64, 512, true),
         (512, 512, 64, false),
         (1, 384, 384, false),
+        (8, 384, 384, false),
+        (32, 384, 384, false),
+        (33, 384, 384, false),
+        (32, 1024, 1024, false),
+        (33, 1024, 1024, false),
     ] {
         product(peak, rows, depth, columns, turned)?;
     }

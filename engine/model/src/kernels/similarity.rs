@@ -4,7 +4,7 @@
 //! scratch as large as both.
 
 use super::gemm::{Gemm, gemm_f32};
-use super::lanes::{COUNT, Kernel, Lanes, dispatch, sum};
+use super::lanes::{COUNT, Kernel, Lanes, dispatch};
 use super::{Isa, Team};
 
 struct Dot<'a> {
@@ -36,7 +36,7 @@ impl Kernel for Dot<'_> {
                 }
             }
         }
-        sum(totals[0].add(totals[1]).add(totals[2].add(totals[3])))
+        totals[0].add(totals[1]).add(totals[2].add(totals[3])).sum()
     }
 }
 

@@ -57,6 +57,9 @@ pub struct Job {
     pub rows: (usize, usize),
     /// See [`super::Panels`].
     pub weights: *const u32,
+    /// Words from one word of a column to the next, where the weights lie as a matrix and not in
+    /// panels; its columns must then be whole panels.
+    pub matrix_stride: Option<usize>,
     /// Words of a column.
     pub words: usize,
     /// All columns of the weights.
@@ -96,6 +99,10 @@ struct Place {
     column: usize,
     /// The first word of the first column.
     weights: *const u32,
+    /// Words from one word of a column to the next.
+    stride: usize,
+    /// Words from one panel to the next.
+    panel_words: usize,
 }
 
 /// Repeats a block for each index below a limit, written out so that the indices are
@@ -118,8 +125,7 @@ macro_rules! each {
     };
 }
 
-/// `ROWS` rows by `COLUMNS` vectors, of each panel `VECTORS`, in `CHAINS` chains. `width` is the
-/// number of vectors of a panel in memory.
+/// `ROWS` rows by `COLUMNS` vectors, of each panel `VECTORS`, in `CHAINS` chains.
 ///
 /// # Safety
 /// The place must lie within the job, and the host must have the instructions of `P`.
@@ -133,10 +139,9 @@ unsafe fn tile<
 >(
     job: &Job,
     place: Place,
-    width: usize,
 ) {
     let mut sums = [[[P::zero(); COLUMNS]; ROWS]; CHAINS];
-    let panel_words = job.words * width * COUNT;
+    let Place { stride, panel_words, .. } = place;
     // SAFETY: rows and words lie within the job.
     unsafe {
         let x = job.x.add(place.row * job.x_stride);
@@ -144,7 +149,7 @@ unsafe fn tile<
         while word + CHAINS <= job.words {
             each!(chain < CHAINS <= 4, {
                 let x = x.add(word + chain);
-                let w = place.weights.add((word + chain) * width * COUNT);
+                let w = place.weights.add((word + chain) * stride);
                 let sums = &mut sums[chain];
                 step::<P, ROWS, COLUMNS, VECTORS>(x, job.x_stride, w, panel_words, sums);
             });
@@ -154,7 +159,7 @@ unsafe fn tile<
             each!(chain < CHAINS <= 4, {
                 if word + chain < job.words {
                     let x = x.add(word + chain);
-                    let w = place.weights.add((word + chain) * width * COUNT);
+                    let w = place.weights.add((word + chain) * stride);
                     let sums = &mut sums[chain];
                     step::<P, ROWS, COLUMNS, VECTORS>(x, job.x_stride, w, panel_words, sums);
                 }
@@ -330,14 +335,18 @@ unsafe fn rows<
     vector: usize,
 ) {
     let start = panel * PANEL * COUNT;
-    let width = PANEL.min(super::vectors(job.columns) - panel * PANEL);
-    let weights = job.weights.wrapping_add(start * job.words + vector * COUNT);
+    let width = PANEL.min(super::vectors(job.columns) - panel * PANEL) * COUNT;
+    let (first, stride, panel_words) = match job.matrix_stride {
+        None => (start * job.words, width, width * job.words),
+        Some(stride) => (start, stride, width),
+    };
+    let weights = job.weights.wrapping_add(first + vector * COUNT);
     let column = start + vector * COUNT;
     let mut row = job.rows.0;
     while row + ROWS <= job.rows.1 {
-        let place = Place { row, column, weights };
+        let place = Place { row, column, weights, stride, panel_words };
         // SAFETY: the caller's promise.
-        unsafe { tile::<P, ROWS, COLUMNS, VECTORS, CHAINS>(job, place, width) };
+        unsafe { tile::<P, ROWS, COLUMNS, VECTORS, CHAINS>(job, place) };
         row += ROWS;
     }
 }
