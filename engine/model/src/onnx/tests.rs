@@ -1,0 +1,1 @@
+//! The importer on small files.

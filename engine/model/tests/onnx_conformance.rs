@@ -1,0 +1,172 @@
+//! The test cases that ONNX has for its operators: what this engine builds must be right.
+//!
+//! Owns the run over all cases and their tally, which it writes beside them as `report.txt`.
+//! Refuses to make them: `make conformance-data` does. Bound: the cases in the folder, one by one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use truststram_model::ModelError;
+use truststram_model::graph::Graph;
+use truststram_model::kernels::Alone;
+use truststram_model::onnx;
+use truststram_model::program::{BuildOptions, Program, Session};
+use truststram_model::tensor::{Data, Tensor};
+use truststram_model::with_values;
+
+/// Cases that pass; fewer are a step back.
+const PASSED_MIN: usize = 1;
+
+/// What became of a case.
+enum Outcome {
+    Passed,
+    /// Not computed by this engine: the operator and the reason.
+    Refused(String, String),
+    /// Computed, and not as the case says.
+    Wrong(String),
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/onnx-conformance")
+}
+
+#[test]
+fn every_case_is_right_or_refused() {
+    let cases = folder().join("cases");
+    let Ok(entries) = fs::read_dir(&cases) else {
+        panic!("no cases in {}; make them with: make conformance-data", cases.display());
+    };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let mut refused: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+    let (mut passed, mut refused_count, mut wrong) = (0, 0, String::new());
+    for path in &paths {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        match catch_unwind(AssertUnwindSafe(|| case(path))) {
+            Ok(Outcome::Passed) => passed += 1,
+            Ok(Outcome::Refused(operator, reason)) => {
+                refused_count += 1;
+                refused.entry(operator).or_default().entry(reason).or_default().push(name);
+            }
+            Ok(Outcome::Wrong(how)) => writeln!(wrong, "{name}: {how}").unwrap(),
+            Err(_) => writeln!(wrong, "{name}: panicked").unwrap(),
+        }
+    }
+    let tally =
+        format!("passed {passed}, refused {refused_count}, wrong {}", wrong.lines().count());
+    let mut report = format!("{tally}\n\nwrong:\n{wrong}\nrefused:\n");
+    for (operator, reasons) in &refused {
+        let count: usize = reasons.values().map(Vec::len).sum();
+        writeln!(report, "{operator}: {count}").unwrap();
+        for (reason, names) in reasons {
+            writeln!(report, "    {reason}: {} ({} …)", names.len(), names[0]).unwrap();
+        }
+    }
+    fs::write(folder().join("report.txt"), report).unwrap();
+    assert!(wrong.is_empty(), "{tally}; see target/onnx-conformance/report.txt\n{wrong}");
+    assert!(passed >= PASSED_MIN, "{tally}, expected {PASSED_MIN} passed or more");
+}
+
+fn case(path: &Path) -> Outcome {
+    let options = BuildOptions::default();
+    let built = onnx::parse(&fs::read(path.join("model.onnx")).unwrap())
+        .and_then(|model| Ok((Program::build(&model.graph, &options)?, model.graph)));
+    let (program, graph) = match built {
+        Ok(built) => built,
+        Err(ModelError::Unsupported { operator, reason, .. }) => {
+            return Outcome::Refused(operator, reason);
+        }
+        Err(error @ (ModelError::Tensor { .. } | ModelError::Container { .. })) => {
+            return Outcome::Refused("the file".to_owned(), error.to_string());
+        }
+        Err(error) => return Outcome::Wrong(error.to_string()),
+    };
+    let tolerance = fs::read_to_string(path.join("tolerance")).unwrap();
+    let mut tolerance = tolerance.split_whitespace().map(|text| text.parse::<f64>().unwrap());
+    let (relative, absolute) = (tolerance.next().unwrap(), tolerance.next().unwrap());
+    let mut session = Session::new(Arc::new(program));
+    for set in 0.. {
+        let set = path.join(format!("test_data_set_{set}"));
+        if !set.is_dir() {
+            break;
+        }
+        if let Err(how) = run(&mut session, &graph, &set, relative, absolute) {
+            return Outcome::Wrong(how);
+        }
+    }
+    Outcome::Passed
+}
+
+/// Runs one set of inputs and compares with its outputs.
+fn run(
+    session: &mut Session,
+    graph: &Graph,
+    set: &Path,
+    relative: f64,
+    absolute: f64,
+) -> Result<(), String> {
+    let given = tensors(set, "input")?;
+    let by_place = given.len() == graph.inputs.len();
+    for (index, port) in graph.inputs.iter().enumerate() {
+        let name = &graph.value(port.value).name;
+        // Inputs with a default value are none of the program's.
+        let place = match by_place {
+            true => index,
+            false => given.iter().position(|(given, _)| given == name).ok_or("an input missing")?,
+        };
+        *session.input_mut(index) = given[place].1.clone();
+    }
+    session.run(&Alone, None).map_err(|error| error.to_string())?;
+    let wanted = tensors(set, "output")?;
+    if wanted.len() != graph.outputs.len() {
+        return Err(format!("{} outputs, expected {}", graph.outputs.len(), wanted.len()));
+    }
+    for (index, (_, wanted)) in wanted.iter().enumerate() {
+        let found = session.output(index).ok_or("an output missing")?;
+        compare(found, wanted, relative, absolute)
+            .map_err(|how| format!("output {index}: {how}; {found:?}, expected {wanted:?}"))?;
+    }
+    Ok(())
+}
+
+fn tensors(set: &Path, kind: &str) -> Result<Vec<(String, Tensor)>, String> {
+    let paths = (0..).map(|index| set.join(format!("{kind}_{index}.pb")));
+    let read = |path: PathBuf| {
+        let bytes = fs::read(&path).unwrap();
+        onnx::tensor(&bytes).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    paths.take_while(|path| path.exists()).map(read).collect()
+}
+
+/// Whether values are the same: floating-point numbers within the tolerance, all others exactly.
+fn compare(found: &Tensor, wanted: &Tensor, relative: f64, absolute: f64) -> Result<(), String> {
+    if found.dtype() != wanted.dtype() || found.shape() != wanted.shape() {
+        return Err("another type or shape".to_owned());
+    }
+    let near = |found: f64, wanted: f64| {
+        found == wanted
+            || (found.is_nan() && wanted.is_nan())
+            || (wanted.is_finite() && (found - wanted).abs() <= absolute + relative * wanted.abs())
+    };
+    let differ = match (floats(found.data()), floats(wanted.data())) {
+        (Some(found), Some(wanted)) => {
+            found.iter().zip(&wanted).position(|(found, wanted)| !near(*found, *wanted))
+        }
+        _ => (found.data() != wanted.data()).then_some(0),
+    };
+    match differ {
+        None => Ok(()),
+        Some(index) => Err(format!("value {index} or a later one differs")),
+    }
+}
+
+/// Floating-point numbers in the widest type; none for other types.
+fn floats(data: &Data) -> Option<Vec<f64>> {
+    with_values!([F32, F64, F16, Bf16] data,
+        values => Some(values.iter().map(|value| f64::from(*value)).collect()),
+        else None)
+}
