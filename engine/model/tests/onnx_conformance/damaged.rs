@@ -86,8 +86,9 @@ fn answer(bytes: &[u8], inputs: &[(String, Tensor)], numbers: &mut Numbers) -> (
     let options = BuildOptions { session_bytes_max: 1 << 20, ..BuildOptions::default() };
     let Ok(program) = Program::build(&model.graph, &options) else { return (true, false) };
     let mut session = Session::new(Arc::new(program));
-    for index in 0..session.program().inputs().len().min(inputs.len()) {
-        *session.input_mut(index) = damaged_input(&inputs[index].1, numbers);
+    let count = session.program().inputs().len();
+    for (index, (_, input)) in inputs.iter().take(count).enumerate() {
+        *session.input_mut(index) = damaged_input(input, numbers);
     }
     // Whatever it says, it says it.
     drop(session.run(&Alone, None));
