@@ -6,6 +6,8 @@
 //! by [`crate::program::Context::shape`].
 
 mod elementwise;
+mod layout;
 mod registry;
+mod support;
 
 pub use registry::find;
