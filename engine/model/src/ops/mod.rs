@@ -7,7 +7,9 @@
 
 mod elementwise;
 mod layout;
+mod make;
 mod registry;
+mod select;
 mod support;
 
 pub use registry::find;

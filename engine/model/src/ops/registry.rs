@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{elementwise, layout};
+use super::{elementwise, layout, make, select};
 use crate::program::Build;
 
 /// Operators as (domain, name, builder). The empty domain is `ai.onnx`.
@@ -14,7 +14,7 @@ pub type Family = &'static [(&'static str, &'static str, Build)];
 const FAMILIES: &[Family] = &[elementwise::OPERATORS];
 
 static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
-    let families = [FAMILIES, layout::FAMILIES];
+    let families = [FAMILIES, layout::FAMILIES, make::FAMILIES, select::FAMILIES];
     let operators = families.into_iter().flatten().flat_map(|family| family.iter());
     operators.map(|(domain, name, build)| ((*domain, *name), *build)).collect()
 });

@@ -1,10 +1,12 @@
-//! Owns the reading of whole numbers, which operators take in 32 or 64 bits.
+//! Owns the reading of single numbers, whole ones above all, which operators take in 32 or 64 bits.
 //!
 //! Refuses other types. Bound: one value, or as many as a [`Few`] holds.
 
 use super::few::{FEW_MAX, Few};
+use super::float::Number;
 use crate::program::{Inputs, RunError};
 use crate::tensor::{Data, Tensor};
+use crate::with_values;
 
 /// A value of a tensor of whole numbers.
 pub fn int_at(data: &Data, index: usize) -> Option<i64> {
@@ -13,6 +15,12 @@ pub fn int_at(data: &Data, index: usize) -> Option<i64> {
         Data::I32(values) => values.get(index).map(|value| i64::from(*value)),
         _ => None,
     }
+}
+
+/// A value of a tensor of numbers, in the widest type.
+pub fn number_at(data: &Data, index: usize) -> Option<f64> {
+    with_values!([F32, F64, F16, Bf16, I8, I16, I32, I64, U8, U16, U32, U64] data,
+        values => values.get(index).map(|value| Number::to_f64(*value)), else None)
 }
 
 /// A place along a dimension, where negative ones count from the end.
