@@ -10,6 +10,7 @@ mod layout;
 mod make;
 mod registry;
 mod select;
+mod spatial;
 mod support;
 
 pub use registry::find;

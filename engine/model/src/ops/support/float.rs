@@ -8,6 +8,7 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 use half::{bf16, f16};
 
+use crate::program::Scratch;
 use crate::tensor::Element;
 
 /// A type of numbers.
@@ -42,6 +43,10 @@ pub trait Float: Number {
     fn wide(self) -> Self::Wide;
     /// Rounded.
     fn narrow(value: Self::Wide) -> Self;
+    /// The same values, where they are computed in their own type.
+    fn as_wide(values: &[Self]) -> Option<&[Self::Wide]>;
+    /// The same values, where they are computed in their own type.
+    fn as_wide_mut(values: &mut [Self]) -> Option<&mut [Self::Wide]>;
 }
 
 macro_rules! halves {
@@ -66,6 +71,14 @@ macro_rules! halves {
             fn narrow(value: f32) -> Self {
                 Self::from_f32(value)
             }
+
+            fn as_wide(_values: &[Self]) -> Option<&[f32]> {
+                None
+            }
+
+            fn as_wide_mut(_values: &mut [Self]) -> Option<&mut [f32]> {
+                None
+            }
         })*
     };
 }
@@ -73,7 +86,7 @@ macro_rules! halves {
 halves!(f16, bf16);
 
 macro_rules! wides {
-    ($($type:ident),*) => {
+    ($($type:ident: $buffers:expr),*) => {
         $(impl Float for $type {
             type Wide = $type;
 
@@ -83,6 +96,14 @@ macro_rules! wides {
 
             fn narrow(value: $type) -> Self {
                 value
+            }
+
+            fn as_wide(values: &[Self]) -> Option<&[$type]> {
+                Some(values)
+            }
+
+            fn as_wide_mut(values: &mut [Self]) -> Option<&mut [$type]> {
+                Some(values)
             }
         }
 
@@ -118,11 +139,21 @@ macro_rules! wides {
             fn is_nan(self) -> bool {
                 self.is_nan()
             }
+
+            fn buffers<'a>(
+                scratch: &'a mut Scratch,
+                own: &'a mut [Vec<Self>; BUFFER_COUNT],
+            ) -> &'a mut [Vec<Self>; BUFFER_COUNT] {
+                $buffers(scratch, own)
+            }
         })*
     };
 }
 
-wides!(f32, f64);
+wides!(
+    f32: |scratch: &'a mut Scratch, _own| &mut scratch.f32s,
+    f64: |_scratch, own: &'a mut [Vec<f64>; BUFFER_COUNT]| own
+);
 
 /// What operators compute in: binary32 or binary64.
 pub trait Wide:
@@ -161,4 +192,12 @@ pub trait Wide:
     fn abs(self) -> Self;
     /// Whether it is no number.
     fn is_nan(self) -> bool;
+    /// Buffers of this type: those of the context, or `own` where it has none.
+    fn buffers<'a>(
+        scratch: &'a mut Scratch,
+        own: &'a mut [Vec<Self>; BUFFER_COUNT],
+    ) -> &'a mut [Vec<Self>; BUFFER_COUNT];
 }
+
+/// How many [`Wide::buffers`] there are.
+pub const BUFFER_COUNT: usize = 4;

@@ -19,7 +19,7 @@ mod testing;
 pub use axis::{allowed, axis, axis_or_end, check_axes, unique_axes};
 pub use dtype::dtype_setting;
 pub use few::Few;
-pub use float::{Float, Number, Wide};
+pub use float::{BUFFER_COUNT, Float, Number, Wide};
 pub use integers::{few_ints, index_at, int_at, number_at, one_int};
 pub use like::{shape_like, values_like};
 pub use order::ascending;
