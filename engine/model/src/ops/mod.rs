@@ -6,6 +6,7 @@
 //! by [`crate::program::Context::shape`].
 
 mod elementwise;
+mod image;
 mod layout;
 mod make;
 mod registry;
