@@ -6,10 +6,11 @@
 use std::ops::Range;
 
 use super::conv_inputs::{Sizes, columns, groups};
-use super::product::add_product;
+use super::product::{Multiplied, Product};
 use super::settings::Settings;
 use crate::error::ModelError;
 use crate::graph::NodeView;
+use crate::kernels::{Isa, Team};
 use crate::ops::registry::Family;
 use crate::ops::support::{BUFFER_COUNT, Float, Wide};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
@@ -53,7 +54,7 @@ impl Operator for Conv {
     }
 }
 
-fn run<T: Float>(
+fn run<T: Float<Wide: Multiplied>>(
     input: &[T],
     sizes: &Sizes,
     inputs: &Inputs<'_>,
@@ -66,8 +67,9 @@ fn run<T: Float>(
     if out.is_empty() {
         return Ok(());
     }
+    let (isa, team) = (context.isa, context.team);
     let mut own: [Vec<T::Wide>; BUFFER_COUNT] = Default::default();
-    let [cols, weights, sums, ..] = T::Wide::buffers(context.scratch, &mut own);
+    let [cols, weights, sums, packed] = T::Wide::buffers(context.scratch, &mut own);
     let weights = match T::as_wide(operands.weights) {
         Some(weights) => weights,
         None => {
@@ -78,6 +80,7 @@ fn run<T: Float>(
     };
     let group_len = sizes.features * sizes.grid.output_count();
     let depth = sizes.channels * sizes.grid.kernel_count();
+    let mut convolution = Convolution { sizes, isa, team, cols, packed };
     for (index, out) in out.chunks_exact_mut(group_len).enumerate() {
         let group = index % sizes.groups;
         let input_len = sizes.channels * sizes.grid.input_count();
@@ -86,41 +89,67 @@ fn run<T: Float>(
         let weights = &weights[first * depth..][..sizes.features * depth];
         let bias = operands.bias.map(|bias| &bias[first..first + sizes.features]);
         if let Some(out) = T::as_wide_mut(out) {
-            convolve(values, weights, bias, sizes, cols, out);
+            convolution.group(values, weights, bias, out);
             continue;
         }
         sums.resize(group_len, T::Wide::ZERO);
-        convolve(values, weights, bias, sizes, cols, sums);
+        convolution.group(values, weights, bias, sums);
         out.iter_mut().zip(sums.iter()).for_each(|(out, sum)| *out = T::narrow(*sum));
     }
     Ok(())
 }
 
-/// One group of one image.
-fn convolve<T: Float>(
-    values: &[T],
-    weights: &[T::Wide],
-    bias: Option<&[T]>,
-    sizes: &Sizes,
-    cols: &mut Vec<T::Wide>,
-    out: &mut [T::Wide],
-) {
-    let grid = &sizes.grid;
-    let (depth, count) = (sizes.channels * grid.kernel_count(), grid.output_count());
-    for (feature, out) in out.chunks_exact_mut(count).enumerate() {
-        out.fill(bias.map_or(T::Wide::ZERO, |bias| bias[feature].wide()));
-    }
-    if let Some(values) = T::as_wide(values).filter(|_| grid.is_identity()) {
-        add_product(weights, values, out, depth, count, count);
-        return;
-    }
-    let block = (COLUMN_COUNT_MAX / depth.max(1)).clamp(BLOCK_MIN, count.max(BLOCK_MIN));
-    for start in (0..count).step_by(block) {
-        let range: Range<usize> = start..count.min(start + block);
-        let len = range.len();
-        cols.resize(depth * len, T::Wide::ZERO);
-        columns(values, grid, range, cols, T::Wide::ZERO, T::wide);
-        add_product(weights, cols, &mut out[start..], depth, len, count);
+/// What one convolution uses.
+struct Convolution<'a, W> {
+    sizes: &'a Sizes,
+    isa: Isa,
+    team: &'a dyn Team,
+    cols: &'a mut Vec<W>,
+    packed: &'a mut Vec<W>,
+}
+
+impl<W: Multiplied> Convolution<'_, W> {
+    /// One group of one image.
+    fn group<T: Float<Wide = W>>(
+        &mut self,
+        values: &[T],
+        weights: &[W],
+        bias: Option<&[T]>,
+        out: &mut [W],
+    ) {
+        let grid = &self.sizes.grid;
+        let (depth, count) = (self.sizes.channels * grid.kernel_count(), grid.output_count());
+        let whole = T::as_wide(values).filter(|_| grid.is_identity());
+        let block = match whole {
+            Some(_) => count,
+            None => (COLUMN_COUNT_MAX / depth.max(1)).clamp(BLOCK_MIN, count.max(BLOCK_MIN)),
+        };
+        for start in (0..count).step_by(block) {
+            let range: Range<usize> = start..count.min(start + block);
+            let len = range.len();
+            let right = match whole {
+                Some(values) => values,
+                None => {
+                    self.cols.resize(depth * len, W::ZERO);
+                    columns(values, grid, range, self.cols, W::ZERO, T::wide);
+                    self.cols.as_slice()
+                }
+            };
+            let product = Product {
+                rows: self.sizes.features,
+                columns: len,
+                depth,
+                left: weights,
+                right,
+                out: &mut out[start..],
+                out_stride: count,
+            };
+            W::multiply(self.isa, self.team, product, self.packed);
+        }
+        for (out, bias) in out.chunks_exact_mut(count).zip(bias.into_iter().flatten()) {
+            let bias = bias.wide();
+            out.iter_mut().for_each(|out| *out += bias);
+        }
     }
 }
 

@@ -60,7 +60,8 @@ impl Sizes {
         else {
             return Err(wrong());
         };
-        let fits = depth.checked_mul(groups) == Some(*channels)
+        let fits = *depth > 0
+            && depth.checked_mul(groups) == Some(*channels)
             && features.is_multiple_of(groups)
             && bias.is_none_or(|bias| **bias == [*features]);
         if !fits {
