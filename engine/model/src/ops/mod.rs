@@ -6,6 +6,12 @@
 //! by [`crate::program::Context::shape`].
 
 mod elementwise;
+mod image;
+mod layout;
+mod make;
 mod registry;
+mod select;
+mod spatial;
+mod support;
 
 pub use registry::find;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::elementwise;
+use super::{elementwise, image, layout, make, select, spatial};
 use crate::program::Build;
 
 /// Operators as (domain, name, builder). The empty domain is `ai.onnx`.
@@ -14,7 +14,15 @@ pub type Family = &'static [(&'static str, &'static str, Build)];
 const FAMILIES: &[Family] = &[elementwise::OPERATORS];
 
 static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
-    let operators = FAMILIES.iter().flat_map(|family| family.iter());
+    let families = [
+        FAMILIES,
+        image::FAMILIES,
+        layout::FAMILIES,
+        make::FAMILIES,
+        select::FAMILIES,
+        spatial::FAMILIES,
+    ];
+    let operators = families.into_iter().flatten().flat_map(|family| family.iter());
     operators.map(|(domain, name, build)| ((*domain, *name), *build)).collect()
 });
 
