@@ -12,7 +12,9 @@ mod make;
 mod recurrent;
 mod registry;
 mod select;
+mod signal;
 mod spatial;
 mod support;
+mod text;
 
 pub use registry::find;
