@@ -22,6 +22,22 @@ pub struct Weights<'a, W> {
     pub peepholes: Option<&'a [W]>,
 }
 
+impl<'a, W> Weights<'a, W> {
+    /// Those of one of several directions, which follow each other.
+    pub fn direction(&self, direction: usize, directions: usize) -> Self {
+        let of = |all: &'a [W]| {
+            let count = all.len() / directions;
+            &all[direction * count..(direction + 1) * count]
+        };
+        Self {
+            input: of(self.input),
+            state: of(self.state),
+            bias: self.bias.map(of),
+            peepholes: self.peepholes.map(of),
+        }
+    }
+}
+
 /// What a step changes.
 pub struct State<'a, W> {
     /// The state.

@@ -144,10 +144,12 @@ impl Recurrent {
         let mut own: [Vec<T::Wide>; 5] = Default::default();
         let [own_input, own_weights, own_states, own_bias, own_peepholes] = &mut own;
         let input = widened::<T>(inputs, 0, own_input)?.unwrap_or_default();
-        let weights = widened::<T>(inputs, WEIGHTS, own_weights)?.unwrap_or_default();
-        let states = widened::<T>(inputs, STATE_WEIGHTS, own_states)?.unwrap_or_default();
-        let bias = widened::<T>(inputs, BIAS, own_bias)?;
-        let peepholes = widened::<T>(inputs, PEEPHOLES, own_peepholes)?;
+        let all = Weights {
+            input: widened::<T>(inputs, WEIGHTS, own_weights)?.unwrap_or_default(),
+            state: widened::<T>(inputs, STATE_WEIGHTS, own_states)?.unwrap_or_default(),
+            bias: widened::<T>(inputs, BIAS, own_bias)?,
+            peepholes: widened::<T>(inputs, PEEPHOLES, own_peepholes)?,
+        };
         let lens = match inputs.get(LENS) {
             Some(_) => Some(inputs.values::<i32>(LENS)?.1),
             None => None,
@@ -181,23 +183,8 @@ impl Recurrent {
             let at = sizes.state(sequence, direction) * hidden;
             start(first_hidden, at, hidden_state);
             start(first_cell, at, cell_state);
-            let len = match lens.map(|lens| lens[sequence]) {
-                None => sizes.steps,
-                Some(len) => usize::try_from(len)
-                    .ok()
-                    .filter(|len| (1..=sizes.steps).contains(len))
-                    .ok_or_else(|| RunError::input(format_args!("length {len}"), sizes.steps))?,
-            };
-            let of = |all: &[T::Wide]| {
-                let count = all.len() / sizes.directions;
-                direction * count..(direction + 1) * count
-            };
-            let weights = Weights {
-                input: &weights[of(weights)],
-                state: &states[of(states)],
-                bias: bias.map(|bias| &bias[of(bias)]),
-                peepholes: peepholes.map(|peepholes| &peepholes[of(peepholes)]),
-            };
+            let len = length(lens.map(|lens| lens[sequence]), sizes.steps)?;
+            let weights = all.direction(direction, sizes.directions);
             let cell = Cell::of(&self.0, direction);
             let mut state =
                 State { hidden: hidden_state, cell: cell_state, gates: gate_room, spare };
@@ -219,6 +206,13 @@ impl Recurrent {
         }
         Ok(())
     }
+}
+
+/// How many steps a sequence has.
+fn length(given: Option<i32>, steps: usize) -> Result<usize, RunError> {
+    let Some(given) = given else { return Ok(steps) };
+    let length = usize::try_from(given).ok().filter(|length| (1..=steps).contains(length));
+    length.ok_or_else(|| RunError::input(format_args!("length {given}"), steps))
 }
 
 fn start<T: Float>(first: Option<&[T]>, at: usize, state: &mut [T::Wide]) {

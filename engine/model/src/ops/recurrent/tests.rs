@@ -38,8 +38,8 @@ fn sequences_are_read_both_ways() {
     let both = [1.0, 10.0, 6.0, 60.0, 3.0, 30.0, 5.0, 50.0, 6.0, 60.0, 3.0, 30.0];
     check(adding("bidirectional", 2, None), &both, &[6.0, 60.0, 6.0, 60.0]);
     adding("forward", 1, Some([4, 1])).fails();
-    adding("forward", 2, None).is_refused();
-    adding("sideways", 1, None).is_refused();
+    adding("forward", 2, None).refused();
+    adding("sideways", 1, None).refused();
 }
 
 #[test]

@@ -36,8 +36,8 @@ fn stop_words_are_dropped() {
     clean(&["The", "Straße"], "the", "UPPER").fails();
     clean(&["The"], "the", "NONE").gives(&row(&[""]));
     clean(&["The"], "the", "NONE").int("is_case_sensitive", 1).gives(&row(&["The"]));
-    clean(&["The"], "the", "TITLE").is_refused();
-    clean(&["The"], "the", "UPPER").text("locale", "tr_TR").is_refused();
+    clean(&["The"], "the", "TITLE").refused();
+    clean(&["The"], "the", "UPPER").text("locale", "tr_TR").refused();
 }
 
 #[test]
@@ -59,6 +59,6 @@ fn sequences_are_counted() {
     let wanted = |values: [f32; 3]| Tensor::of(&[3], values.to_vec()).unwrap();
     count(0).gives(&wanted([2.0, 1.0, 1.0]));
     count(1).gives(&wanted([2.0, 1.0, 1.0]));
-    count(-1).is_refused();
-    count(0).with("weights", Attribute::Floats(vec![1.0])).is_refused();
+    count(-1).refused();
+    count(0).with("weights", Attribute::Floats(vec![1.0])).refused();
 }
