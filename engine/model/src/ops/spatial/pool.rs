@@ -75,11 +75,10 @@ fn largest<T: Copy + PartialOrd>(values: &[T], window: &Window) -> Option<(T, us
     let mut found: Option<(T, usize)> = None;
     window.each(|place, _| {
         let value = values[place];
+        let is_number = |value: &T| value.partial_cmp(value).is_some();
         let replaces = match found {
             None => true,
-            Some((best, _)) => {
-                value > best || (value.partial_cmp(&value).is_none() && best == best)
-            }
+            Some((best, _)) => value > best || (!is_number(&value) && is_number(&best)),
         };
         if replaces {
             found = Some((value, place));
