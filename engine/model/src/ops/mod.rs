@@ -9,6 +9,7 @@ mod elementwise;
 mod image;
 mod layout;
 mod make;
+mod numeric;
 mod recurrent;
 mod registry;
 mod select;
