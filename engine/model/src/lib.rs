@@ -11,6 +11,7 @@ mod error;
 mod file;
 pub mod graph;
 pub mod kernels;
+pub mod onnx;
 mod ops;
 pub mod program;
 mod serving;

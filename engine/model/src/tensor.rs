@@ -99,15 +99,13 @@ pub struct Shape {
 
 impl Shape {
     /// A shape; `None` for more than [`RANK_MAX`] dimensions or more elements than a `usize`
-    /// counts.
+    /// counts, dimensions of 0 left aside.
     pub fn new(dims: &[usize]) -> Option<Self> {
         if dims.len() > RANK_MAX {
             return None;
         }
-        // With a dimension of 0 there is no element, however large the others are.
-        if !dims.contains(&0) {
-            dims.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim))?;
-        }
+        // A dimension of 0 counts as 1, so that no product of some dimensions is too large either.
+        dims.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim.max(&1)))?;
         let mut shape = Self { dims: [0; RANK_MAX], rank: dims.len() as u8 };
         shape.dims[..dims.len()].copy_from_slice(dims);
         Some(shape)
@@ -368,7 +366,8 @@ mod tests {
     fn shapes_are_bounded() {
         assert_eq!(Shape::new(&[]).unwrap().count(), 1);
         assert_eq!(Shape::new(&[2, 3]).unwrap().strides()[..2], [3, 1]);
-        assert_eq!(Shape::new(&[usize::MAX, 0, 2]).unwrap().count(), 0);
+        assert_eq!(Shape::new(&[usize::MAX, 0]).unwrap().count(), 0);
+        assert!(Shape::new(&[usize::MAX, 0, 2]).is_none());
         assert!(Shape::new(&[usize::MAX, 2]).is_none());
         assert!(Shape::new(&[1; RANK_MAX + 1]).is_none());
     }

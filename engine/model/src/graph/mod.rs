@@ -8,6 +8,7 @@
 mod attribute;
 mod node_view;
 mod parts;
+mod prune;
 
 pub use attribute::Attribute;
 pub use node_view::NodeView;

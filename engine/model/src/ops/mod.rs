@@ -6,7 +6,17 @@
 //! by [`crate::program::Context::shape`].
 
 mod elementwise;
+mod image;
+mod layout;
+mod make;
+mod numeric;
 mod own;
+mod recurrent;
 mod registry;
+mod select;
+mod signal;
+mod spatial;
+mod support;
+mod text;
 
 pub use registry::find;

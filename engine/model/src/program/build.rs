@@ -155,12 +155,10 @@ impl<'a> Builder<'a> {
         let build = ops::find(&node.domain, &node.operator)
             .ok_or_else(|| view.refuse("this operator is not known"))?;
         let built = build(&view)?;
-        if built.outputs.len() < node.outputs.len() {
-            return Err(view.refuse(format_args!(
-                "{} outputs are wanted, it has {}",
-                node.outputs.len(),
-                built.outputs.len()
-            )));
+        let wanted = node.outputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        if built.outputs.len() < wanted {
+            let found = built.outputs.len();
+            return Err(view.refuse(format_args!("{wanted} outputs are wanted, it has {found}")));
         }
         let inputs = node.inputs.iter().enumerate().map(|(position, id)| match id {
             Some(id) if !built.taken.contains(&position) => self.source(Some(id.0)),

@@ -140,6 +140,10 @@ pub struct Scratch {
     pub i8s: Vec<i8>,
     /// Quantised numbers.
     pub u8s: Vec<u8>,
+    /// Sums in the widest types.
+    pub f64s: Vec<f64>,
+    /// Sums in the widest types.
+    pub i64s: Vec<i64>,
     /// Sums of quantised products.
     pub i32s: Vec<i32>,
     /// Places.

@@ -4,3 +4,8 @@
 //! Refuses to know when they do. Bound: as every operator.
 
 pub mod linear;
+
+use super::registry::Family;
+
+/// The families of this folder.
+pub const FAMILIES: &[Family] = &[linear::OPERATORS];

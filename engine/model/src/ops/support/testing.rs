@@ -1,0 +1,116 @@
+//! Owns the graphs of one node that the tests of operators run.
+//!
+//! Refuses to know operators. Bound: compiled for tests only.
+
+use crate::error::ModelError;
+use crate::graph::{Attribute, Graph, Node, Port};
+use crate::program::{BuildOptions, evaluate};
+use crate::tensor::Tensor;
+
+/// One node to run.
+pub struct Case {
+    opset: u32,
+    node: Node,
+    inputs: Vec<Option<Tensor>>,
+    outputs: usize,
+}
+
+/// Whole numbers in a row.
+pub fn ints(values: &[i64]) -> Tensor {
+    Tensor::of(&[values.len()], values.to_vec()).unwrap()
+}
+
+impl Case {
+    /// A node of the operators of `ai.onnx` with one output.
+    pub fn new(operator: &str, opset: u32) -> Self {
+        let node = Node { operator: operator.to_owned(), ..Node::default() };
+        Self { opset, node, inputs: Vec::new(), outputs: 1 }
+    }
+
+    /// The same with one more input.
+    pub fn input(mut self, tensor: Tensor) -> Self {
+        self.inputs.push(Some(tensor));
+        self
+    }
+
+    /// The same with an absent input.
+    pub fn absent(mut self) -> Self {
+        self.inputs.push(None);
+        self
+    }
+
+    /// The same with this many outputs.
+    pub fn outputs(mut self, count: usize) -> Self {
+        self.outputs = count;
+        self
+    }
+
+    /// The same with a setting.
+    pub fn with(mut self, name: &str, attribute: Attribute) -> Self {
+        self.node = self.node.with(name, attribute);
+        self
+    }
+
+    /// The same with a whole number as a setting.
+    pub fn int(self, name: &str, value: i64) -> Self {
+        self.with(name, Attribute::Int(value))
+    }
+
+    /// The same with whole numbers as a setting.
+    pub fn ints(self, name: &str, values: &[i64]) -> Self {
+        self.with(name, Attribute::Ints(values.to_vec()))
+    }
+
+    /// The same with text as a setting.
+    pub fn text(self, name: &str, value: &str) -> Self {
+        self.with(name, Attribute::String(value.to_owned()))
+    }
+
+    /// The outputs, or why there are none.
+    pub fn run(self) -> Result<Vec<Tensor>, ModelError> {
+        let mut graph = Graph { opset: self.opset, ..Graph::default() };
+        let mut node = self.node;
+        let mut given = Vec::new();
+        for (index, tensor) in self.inputs.into_iter().enumerate() {
+            let Some(tensor) = tensor else {
+                node.inputs.push(None);
+                continue;
+            };
+            let value = graph.add_value(format!("x{index}"));
+            graph.inputs.push(Port { value, dtype: tensor.dtype(), dims: None });
+            node.inputs.push(Some(value));
+            given.push(tensor);
+        }
+        for index in 0..self.outputs {
+            let value = graph.add_value(format!("y{index}"));
+            let dtype = crate::tensor::DType::F32;
+            graph.outputs.push(Port { value, dtype, dims: None });
+            node.outputs.push(Some(value));
+        }
+        graph.nodes.push(node);
+        evaluate(&graph, &BuildOptions::default(), given)
+    }
+
+    /// Asserts that the first output is this.
+    pub fn gives(self, wanted: &Tensor) {
+        let name = self.node.operator.clone();
+        match self.run() {
+            Ok(outputs) => assert_eq!(outputs.first(), Some(wanted), "{name}"),
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
+
+    /// Asserts that building refuses it.
+    pub fn refused(self) {
+        let name = self.node.operator.clone();
+        let refused = self.run();
+        assert!(matches!(refused, Err(ModelError::Unsupported { .. })), "{name}: {refused:?}");
+    }
+
+    /// Asserts that it is built, and that the run reports its inputs.
+    pub fn fails(self) {
+        let name = self.node.operator.clone();
+        let failed = self.run();
+        assert!(matches!(failed, Err(ModelError::Run { .. })), "{name}: {failed:?}");
+    }
+}
