@@ -3,8 +3,8 @@
 //! Refuses a window that covers no value, of which nobody knows the largest or the average.
 //! Bound: one pass over all windows.
 
-use super::grid::{Grid, Window};
-use super::settings::Settings;
+use super::grid::{Axis, Grid, Window};
+use super::settings::{Around, Settings};
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
@@ -197,6 +197,12 @@ impl SumPool {
     }
 }
 
+/// Whether values are left over behind the last window. With pads to the same size, windows of a
+/// norm then begin before the input for some and at its first value for others.
+fn leaves(axis: &Axis) -> bool {
+    (axis.output - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1 < axis.input
+}
+
 /// The absolute value to a power.
 pub fn to_power<W: Wide>(value: W, power: i64) -> W {
     match power {
@@ -220,6 +226,10 @@ impl Operator for SumPool {
     ) -> Result<(), RunError> {
         let input = inputs.need(0)?;
         let (dims, grid) = sizes(&self.settings, input)?;
+        let same = matches!(self.settings.around, Around::SameUpper | Around::SameLower);
+        if matches!(self.kind, Kind::Norm { .. }) && same && grid.0.iter().any(leaves) {
+            return Err(RunError::input(input.shape(), "no more values than the windows cover"));
+        }
         with_values!([F32, F64, F16, Bf16] input.data(), values => {
             self.fill(values, &grid, context.shape_as(&mut outputs[0], &dims)?)
         }, else Err(RunError::input(input.dtype(), "floating-point numbers")))
