@@ -22,10 +22,20 @@ fn sizes(settings: &Settings, input: &Tensor) -> Result<(Few<usize>, Grid), RunE
     let shape = input.shape();
     let spatial = shape.get(2..).unwrap_or_default();
     let grid = settings.grid(spatial, &settings.kernel)?;
+    let same = matches!(settings.around, Around::SameUpper | Around::SameLower);
+    if same && grid.0.iter().any(leaves) {
+        return Err(RunError::input(shape, "no more values than windows with SAME pads cover"));
+    }
     let mut dims = Few::of(&shape[..2])?;
     let outputs = grid.0[grid.0.len() - spatial.len()..].iter();
     outputs.map(|axis| axis.output).try_for_each(|dim| dims.push(dim))?;
     Ok((dims, grid))
+}
+
+/// Whether more than one value is left over behind the last window. With pads to the same size, the
+/// first window then begins within the input for some and at its first value for others.
+fn leaves(axis: &Axis) -> bool {
+    (axis.output - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 2 < axis.input
 }
 
 fn empty_window() -> RunError {
@@ -197,12 +207,6 @@ impl SumPool {
     }
 }
 
-/// Whether values are left over behind the last window. With pads to the same size, windows of a
-/// norm then begin before the input for some and at its first value for others.
-fn leaves(axis: &Axis) -> bool {
-    (axis.output - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1 < axis.input
-}
-
 /// The absolute value to a power.
 pub fn to_power<W: Wide>(value: W, power: i64) -> W {
     match power {
@@ -226,10 +230,6 @@ impl Operator for SumPool {
     ) -> Result<(), RunError> {
         let input = inputs.need(0)?;
         let (dims, grid) = sizes(&self.settings, input)?;
-        let same = matches!(self.settings.around, Around::SameUpper | Around::SameLower);
-        if matches!(self.kind, Kind::Norm { .. }) && same && grid.0.iter().any(leaves) {
-            return Err(RunError::input(input.shape(), "no more values than the windows cover"));
-        }
         with_values!([F32, F64, F16, Bf16] input.data(), values => {
             self.fill(values, &grid, context.shape_as(&mut outputs[0], &dims)?)
         }, else Err(RunError::input(input.dtype(), "floating-point numbers")))
