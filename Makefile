@@ -23,7 +23,7 @@ RUN_TESTS := cargo test --workspace --locked --no-fail-fast --tests
 endif
 
 .NOTPARALLEL:
-.PHONY: help setup plugin-tools build serve test check tests soak bench audit fmt $(BENCHES)
+.PHONY: help setup plugin-tools conformance-data build serve test check tests soak bench audit fmt $(BENCHES)
 
 help:
 	@echo "make setup    install what a build needs and this host lacks"
@@ -63,8 +63,12 @@ endif
 plugin-tools:
 	@PLUGIN_TOOLS=target/plugin-tools scripts/plugin-tools.sh
 
+# The test cases of ONNX's own operators, which the tests of the model crate run.
+conformance-data:
+	@scripts/onnx-conformance.sh
+
 # `--workspace` in every step keeps the features equal, so that no library is built twice.
-tests: setup plugin-tools
+tests: setup plugin-tools conformance-data
 	$(STEP) tidy cargo test --workspace --locked --quiet --test tidy
 ifdef PLUGINS
 	$(STEP) tests-plugins cargo test $(IN_PLUGINS) --workspace --locked --quiet

@@ -11,11 +11,9 @@ use crate::program::Build;
 /// Operators as (domain, name, builder). The empty domain is `ai.onnx`.
 pub type Family = &'static [(&'static str, &'static str, Build)];
 
-const FAMILIES: &[Family] = &[elementwise::OPERATORS];
-
 static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
     let families = [
-        FAMILIES,
+        elementwise::FAMILIES,
         image::FAMILIES,
         layout::FAMILIES,
         make::FAMILIES,

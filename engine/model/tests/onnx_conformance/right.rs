@@ -1,13 +1,13 @@
-//! The test cases that ONNX has for its operators: what this engine builds must be right.
+//! What this engine builds of the cases must be right; what it does not build it must refuse.
 //!
-//! Owns the run over all cases and their tally, which it writes beside them as `report.txt`.
-//! Refuses to make them: `make conformance-data` does. Bound: the cases in the folder, one by one.
+//! Owns the tally, which it writes beside the cases as `report.txt`. Refuses to let a run that
+//! stops pass as a refusal. Bound: the tolerance of each case.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use truststram_model::ModelError;
@@ -17,6 +17,8 @@ use truststram_model::onnx;
 use truststram_model::program::{BuildOptions, Program, Session};
 use truststram_model::tensor::{Data, Tensor};
 use truststram_model::with_values;
+
+use super::{cases, folder, name, tensors};
 
 /// Cases that pass; fewer are a step back.
 const PASSED_MIN: usize = 1;
@@ -34,23 +36,13 @@ enum Outcome {
     Wrong(String),
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/onnx-conformance")
-}
-
 #[test]
 fn every_case_is_right_or_refused() {
-    let cases = folder().join("cases");
-    let Ok(entries) = fs::read_dir(&cases) else {
-        panic!("no cases in {}; make them with: make conformance-data", cases.display());
-    };
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
     let mut refused: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
     let (mut passed, mut refused_count, mut wrong) = (0, 0, String::new());
-    for path in &paths {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        match catch_unwind(AssertUnwindSafe(|| case(path))) {
+    for path in cases() {
+        let name = name(&path);
+        match catch_unwind(AssertUnwindSafe(|| case(&path))) {
             Ok(Outcome::Passed) => passed += 1,
             Ok(Outcome::Refused(operator, reason)) => {
                 refused_count += 1;
@@ -137,15 +129,6 @@ fn run(
             .map_err(|how| format!("output {index}: {how}; {found:?}, expected {wanted:?}"))?;
     }
     Ok(())
-}
-
-fn tensors(set: &Path, kind: &str) -> Result<Vec<(String, Tensor)>, String> {
-    let paths = (0..).map(|index| set.join(format!("{kind}_{index}.pb")));
-    let read = |path: PathBuf| {
-        let bytes = fs::read(&path).unwrap();
-        onnx::tensor(&bytes).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    paths.take_while(|path| path.exists()).map(read).collect()
 }
 
 /// Whether values are the same: floating-point numbers within the tolerance, all others exactly.

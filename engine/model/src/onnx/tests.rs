@@ -1,1 +1,0 @@
-//! The importer on small files.
