@@ -84,7 +84,7 @@ impl StringSplit {
             text.splitn(parts, self.delimiter.as_str()).for_each(call);
             return;
         }
-        let mut rest = text.trim_start();
+        let mut rest = text.trim();
         for _ in 0..self.splits_max {
             let Some(end) = rest.find(char::is_whitespace) else { break };
             call(&rest[..end]);
