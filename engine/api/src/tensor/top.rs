@@ -45,7 +45,7 @@ pub(crate) fn top_classes(
         [rows, _, ..] => usize::try_from(*rows).unwrap_or(usize::MAX),
         _ => 1,
     };
-    let columns = if rows == 0 { 0 } else { elements.len() / rows };
+    let columns = elements.len().checked_div(rows).unwrap_or(0);
     let kept = wanted.min(columns);
     let names = if classes.len() == columns { classes } else { &[] };
     let mut strings = Vec::with_capacity(rows.saturating_mul(kept).min(elements.len()));
