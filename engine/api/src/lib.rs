@@ -43,4 +43,4 @@ mod timestamp;
 mod versions;
 
 pub use problem::{FieldError, Problem};
-pub use router::{Ports, admin_router, public_router, reject};
+pub use router::{Ports, admin_router, public_router, reject, streams};

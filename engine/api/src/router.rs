@@ -123,14 +123,25 @@ pub fn admin_router(ports: Ports) -> Router {
         .with_state(ports)
 }
 
+/// Whether the body of a request to the public router is read as it arrives, however large it is:
+/// the artifact of a model.
+pub fn streams(method: &Method, path: &str) -> bool {
+    if method != Method::PUT && method != Method::POST {
+        return false;
+    }
+    let below = path.strip_prefix("/api/v1/models/").map(|below| below.split('/'));
+    let parts: Vec<&str> = below.into_iter().flatten().take(4).collect();
+    matches!(parts[..], [_, "versions"] | [_, "versions", _])
+}
+
 /// The answer to a request that the gateway refuses before it reaches a router; `limit` is in
 /// bytes.
-pub fn reject(kind: Kind, limit: usize) -> Response<Body> {
+pub fn reject(uri: &Uri, kind: Kind, limit: usize) -> Response<Body> {
     let detail = match kind {
         Kind::TooLarge => format!("the body is larger than the limit of {limit} bytes"),
         _ => "the request is refused".to_owned(),
     };
-    Problem::new(kind, detail).into_response()
+    refused(uri, Problem::new(kind, detail))
 }
 
 /// Reads the query string into `T`.

@@ -152,6 +152,7 @@ async fn answer(
 #[utoipa::path(get, path = "/v2/models/stats", tag = "inference protocol",
     responses(
         (status = 200, description = "All versions of all models", body = StatisticsOfModels),
+        (status = 400, description = "There are no figures by model", body = Refusal),
     ))]
 pub(crate) async fn all(State(ports): State<Ports>) -> Response<Body> {
     answer(&ports, None, None).await
@@ -162,6 +163,7 @@ pub(crate) async fn all(State(ports): State<Ports>) -> Response<Body> {
     params(("model" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "All versions of it", body = StatisticsOfModels),
+        (status = 400, description = "There are no figures of it", body = Refusal),
         (status = 404, description = "No such model", body = Refusal),
     ))]
 pub(crate) async fn show(State(ports): State<Ports>, target: Target) -> Response<Body> {
@@ -177,6 +179,7 @@ pub(crate) async fn show(State(ports): State<Ports>, target: Target) -> Response
     ),
     responses(
         (status = 200, description = "That version", body = StatisticsOfModels),
+        (status = 400, description = "There are no figures of it", body = Refusal),
         (status = 404, description = "No such model or version", body = Refusal),
     ))]
 pub(crate) async fn show_version(State(ports): State<Ports>, target: Target) -> Response<Body> {

@@ -162,6 +162,13 @@ async fn added(
     if bytes.is_some_and(|bytes| bytes > MODEL_FILE_BYTES_MAX) {
         return Err(too_large().into());
     }
+    if let Some(version) = named.version
+        && ports.registry.version(named.model.clone(), version).await.is_ok()
+    {
+        // Said before the artifact is sent; the registry sees to it again when it is all there.
+        let detail = format!("model `{}` has a version {version} already", named.model);
+        return Err(Problem::new(Kind::Conflict, detail));
+    }
     let artifact = Artifact::open(request.into_body()).await?;
     if artifact.is_empty() {
         return Err(invalid("body", "is empty; send the artifact as the body"));

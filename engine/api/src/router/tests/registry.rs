@@ -6,6 +6,8 @@ use serde_json::json;
 use super::*;
 
 const ONE: &str = "/api/v1/models/m/versions/2";
+/// A version that there is not yet.
+const NEW: &str = "/api/v1/models/m/versions/7";
 
 /// An ONNX file as far as its first bytes tell.
 const ONNX: &[u8] = b"\x08\x0a\x12\x07pytorch";
@@ -67,11 +69,11 @@ fn an_artifact_is_streamed_to_the_registry() {
     assert!(asked[1].starts_with(r#"("{\"k\":1}", true, Onnx, Some([171, "#), "{}", asked[1]);
     assert_eq!(asked[2], format!("{} bytes", ONNX.len() + 100_007));
     for method in ["PUT", "POST"] {
-        let (status, answer) = upload(&routes, method, ONE, &[octets], Body::from(ONNX));
-        assert_eq!((status, &answer["version"]), (201, &json!(2)), "{method}: {answer}");
+        let (status, answer) = upload(&routes, method, NEW, &[octets], Body::from(ONNX));
+        assert_eq!((status, &answer["version"]), (201, &json!(7)), "{method}: {answer}");
     }
     let tar = [("content-type", "application/x-tar")];
-    let (status, _) = upload(&routes, "PUT", ONE, &tar, Body::from("whatever"));
+    let (status, _) = upload(&routes, "PUT", NEW, &tar, Body::from("whatever"));
     assert_eq!(status, 201);
     let asked = routes.fake.asked.lock().unwrap().clone();
     assert!(asked[asked.len() - 2].contains("FolderTar"), "{asked:?}");
@@ -81,7 +83,7 @@ fn an_artifact_is_streamed_to_the_registry() {
 fn what_cannot_be_uploaded_is_refused_with_its_reason() {
     let routes = Routes::new(public_router);
     let check = |query: &str, headers: &[(&str, &str)], body: Body, status: u16, part: &str| {
-        let uri = format!("{ONE}{query}");
+        let uri = format!("{NEW}{query}");
         let (found, answer) = upload(&routes, "PUT", &uri, headers, body);
         let detail = answer["detail"].as_str().unwrap_or_default();
         assert_eq!(found, status, "{query} {headers:?}: {answer}");
@@ -111,9 +113,11 @@ fn what_cannot_be_uploaded_is_refused_with_its_reason() {
     check("", &[octets], Body::from_stream(stream::iter(broken)), 400, "ended early");
     let late = [Ok(ONNX.to_vec()), Ok(vec![0; 600]), Err(std::io::Error::other("gone"))];
     check("", &[octets], Body::from_stream(stream::iter(late)), 400, "ended early");
-    let one = "/api/v1/models/m/versions/1";
-    let (status, answer) = upload(&routes, "PUT", one, &[octets], onnx());
-    assert_eq!((status, &answer["detail"]), (409, &json!("there is such a version")));
+    for (uri, part) in [(ONE, "version 2 already"), ("/api/v1/models/m/versions/8", "such a")] {
+        let (status, answer) = upload(&routes, "PUT", uri, &[octets], onnx());
+        let detail = answer["detail"].as_str().unwrap_or_default();
+        assert!(status == 409 && detail.contains(part), "{answer}");
+    }
 }
 
 #[test]
@@ -166,4 +170,30 @@ fn what_changes_nothing_says_why() {
     assert_eq!(routes.send("POST", "/api/v1/models/m/rollback", "", "").0, 415);
     assert_eq!(routes.get("/api/v1/models/m/versions").0, 405);
     assert!(routes.fake.asked.lock().unwrap().is_empty());
+}
+
+#[test]
+fn artifacts_alone_are_streamed() {
+    let check = |method: &Method, path: &str, expected: bool| {
+        assert_eq!(streams(method, path), expected, "{method} {path}");
+    };
+    check(&Method::PUT, "/api/v1/models/m/versions/2", true);
+    check(&Method::POST, "/api/v1/models/m/versions", true);
+    check(&Method::GET, "/api/v1/models/m/versions/2", false);
+    check(&Method::POST, "/api/v1/models/m/versions/2/activate", false);
+    check(&Method::POST, "/api/v1/models/m/activate", false);
+    check(&Method::POST, "/api/v1/predict", false);
+}
+
+#[test]
+fn what_the_gateway_refuses_has_the_form_of_its_place() {
+    let check = |path: &'static str, media: &str| {
+        let response = reject(&Uri::from_static(path), Kind::TooLarge, 10);
+        assert_eq!(response.status(), 413);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], media, "{path}");
+    };
+    check("/api/v1/predict", "application/problem+json");
+    check("/v2/models/m/infer", "application/json");
+    check("/v1/embeddings", "application/json");
+    check("/v20", "application/problem+json");
 }
