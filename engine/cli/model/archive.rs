@@ -66,7 +66,7 @@ impl Archive {
     }
 
     /// How long the stream is.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(super) fn length(&self) -> u64 {
         self.bytes
     }
 }
@@ -146,7 +146,7 @@ mod tests {
         write(".hidden", b"x");
         write("empty", b"");
         let archive = Archive::of_folder(folder.path()).unwrap();
-        let bytes = archive.bytes();
+        let bytes = archive.length();
         let mut whole = Vec::new();
         { archive }.read_to_end(&mut whole).unwrap();
         assert_eq!((whole.len() as u64, &whole[257..262]), (bytes, &b"ustar"[..]));

@@ -41,13 +41,13 @@ pub(super) fn compare(a: &Value, b: &Value) -> Value {
             lines.push(line(&what, &a[field][name.as_str()], &b[field][name.as_str()]));
         }
     }
+    let schema = ["inputs", "outputs", "classes", "feature_names"];
+    let same_schema = schema.iter().all(|field| a[*field] == b[*field]);
     json!({
         "model_id": a["model_id"],
         "a": a["version"],
         "b": b["version"],
-        "same_schema": ["inputs", "outputs", "classes", "feature_names"]
-            .iter()
-            .all(|field| a[*field] == b[*field]),
+        "same_schema": same_schema,
         "differences": lines,
     })
 }

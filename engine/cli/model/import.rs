@@ -50,7 +50,7 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, u64), anyhow::Error> {
     let cannot = || format!("cannot read {}", path.display());
     if std::fs::metadata(path).with_context(cannot)?.is_dir() {
         let archive = Archive::of_folder(path)?;
-        let bytes = archive.bytes();
+        let bytes = archive.length();
         return Ok((Box::new(archive), bytes));
     }
     let file = File::open(path).with_context(cannot)?;
