@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use truststram_api::ports::{
     ArtifactFormat, Failure, ModelFailure, NewVersion, Records, Registry, VersionChange,
@@ -72,8 +73,9 @@ impl Registry for StoreRegistry {
         shown.boxed()
     }
 
-    fn add(&self, _new: NewVersion) -> Answered<VersionDetail> {
-        unchanged()
+    fn add(&self, new: NewVersion) -> Answered<VersionDetail> {
+        // A client that is still sending would not see the answer.
+        new.chunks.for_each(|_chunk| ready(())).then(|()| unchanged()).boxed()
     }
 
     fn change(

@@ -13,10 +13,9 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::lists::AtMost;
+use crate::lists::{AtMost, Fields};
 use crate::ports::{Datatype, RANK_MAX, TensorData, WireTensor};
 
 pub(crate) use top::top_classes;
@@ -24,6 +23,12 @@ pub(crate) use write::{binary, json_data};
 
 /// Longest name of a tensor, in bytes.
 const NAME_BYTES_MAX: usize = 256;
+
+/// Most parameters of a tensor or request.
+const PARAMETERS_MAX: usize = 64;
+
+/// The parameters of a tensor or request.
+pub(crate) type Parameters<'a> = Fields<'a, PARAMETERS_MAX>;
 
 /// What is wrong with a tensor, and where.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,9 +67,9 @@ pub(crate) struct TensorBody<'a> {
     #[schema(example = "FP32", value_type = String)]
     datatype: Cow<'a, str>,
     /// `binary_data_size` where the elements follow the JSON object.
-    #[serde(default)]
+    #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
-    parameters: Option<Map<String, Value>>,
+    parameters: Option<Parameters<'a>>,
     /// The elements in a flat list, row after row, or in lists nested as the shape says.
     #[serde(borrow)]
     #[schema(value_type = Option<Vec<Object>>)]
@@ -122,14 +127,14 @@ fn read(text: &RawValue, tail: &mut Tail, place: &str) -> Result<WireTensor, Fau
         Fault::new(at("shape"), "has more elements than can be counted".to_owned())
     })?;
     let parameters = body.parameters.unwrap_or_default();
-    if parameters.contains_key("shared_memory_region") {
+    if parameters.has("shared_memory_region") {
         let message = "names shared memory, which is not supported; send the elements";
         return Err(Fault::new(at("parameters"), message));
     }
     let data = match (parameters.get("binary_data_size"), body.data) {
         (None, Some(text)) => json::read(text.get(), datatype, &shape, count, &at("data"))?,
         (Some(size), None) => {
-            let size = size.as_u64().and_then(|size| usize::try_from(size).ok());
+            let size = serde_json::from_str::<usize>(size.get()).ok();
             let place = at("parameters.binary_data_size");
             let size = size.ok_or_else(|| Fault::new(&place, "must be a whole number of bytes"))?;
             let left = tail.len();

@@ -6,9 +6,9 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use bytes::Bytes;
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::refusal::{Refusal, Target, from_this_site};
@@ -16,7 +16,7 @@ use crate::filters::json;
 use crate::ports::ServingState;
 use crate::predict::{body_of, json_response};
 use crate::router::Ports;
-use crate::tensor::words;
+use crate::tensor::{Parameters, words};
 
 /// Which models to list.
 #[derive(Default, Deserialize, ToSchema)]
@@ -42,20 +42,25 @@ pub(crate) struct IndexEntryResponse {
 /// How to load or unload a model.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
-pub(crate) struct ChangeBody {
+pub(crate) struct ChangeBody<'a> {
     /// `unload_dependents`, which has no effect: no model here depends on another.
+    #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
-    parameters: Option<Map<String, Value>>,
+    parameters: Option<Parameters<'a>>,
+}
+
+/// Takes a body that no page of another site sent.
+async fn body_of_this_site(request: Request<Body>) -> Result<Bytes, Refusal> {
+    from_this_site(request.headers())?;
+    Ok(body_of(request).await?)
 }
 
 /// Reads a body that may be empty.
-async fn read<T: Default + for<'a> Deserialize<'a>>(request: Request<Body>) -> Result<T, Refusal> {
-    from_this_site(request.headers())?;
-    let body = body_of(request).await?;
+fn read<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
     if body.trim_ascii().is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(&body)
+    serde_json::from_slice(body)
         .map_err(|error| Refusal::bad(format!("the body cannot be read: {}", words(&error))))
 }
 
@@ -68,7 +73,8 @@ async fn read<T: Default + for<'a> Deserialize<'a>>(request: Request<Body>) -> R
         (status = 403, description = "A page of another site asks", body = Refusal),
     ))]
 pub(crate) async fn index(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
-    let wanted: IndexBody = match read(request).await {
+    let body = body_of_this_site(request).await;
+    let wanted = match body.and_then(|body| read::<IndexBody>(&body)) {
         Ok(wanted) => wanted,
         Err(refusal) => return refusal.into_response(),
     };
@@ -95,12 +101,13 @@ pub(crate) async fn index(State(ports): State<Ports>, request: Request<Body>) ->
 
 /// Refuses what would load another model than the registered one.
 async fn plain_change(request: Request<Body>) -> Result<(), Refusal> {
-    let change: ChangeBody = read(request).await?;
-    let parameters = change.parameters.unwrap_or_default();
-    let foreign = parameters.keys().find(|key| *key == "config" || key.starts_with("file:"));
-    match foreign {
+    let body = body_of_this_site(request).await?;
+    let change: ChangeBody<'_> = read(&body)?;
+    let parameters = change.parameters.unwrap_or_default().0;
+    let is_foreign = |key: &str| key == "config" || key.starts_with("file:");
+    match parameters.iter().find(|(key, _)| is_foreign(key)) {
         None => Ok(()),
-        Some(key) => {
+        Some((key, _)) => {
             let shown: String = key.chars().take(64).collect();
             Err(Refusal::bad(format!(
                 "parameters.{shown} is not taken: a registered model is loaded as it is; upload \
@@ -113,7 +120,7 @@ async fn plain_change(request: Request<Body>) -> Result<(), Refusal> {
 /// Load the active version of a registered model, anew if it is loaded already.
 #[utoipa::path(post, path = "/v2/repository/models/{model}/load", tag = "inference protocol",
     params(("model" = String, Path, description = "The model's id")),
-    request_body = ChangeBody,
+    request_body = ChangeBody<'_>,
     responses(
         (status = 200, description = "It answers now"),
         (status = 400, description = "It cannot be loaded", body = Refusal),
@@ -134,7 +141,7 @@ pub(crate) async fn load(
 /// Have every version of a model stop answering. It stays registered.
 #[utoipa::path(post, path = "/v2/repository/models/{model}/unload", tag = "inference protocol",
     params(("model" = String, Path, description = "The model's id")),
-    request_body = ChangeBody,
+    request_body = ChangeBody<'_>,
     responses(
         (status = 200, description = "It answers no more"),
         (status = 400, description = "It cannot be unloaded", body = Refusal),

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use truststram_base::{RequestId, UserId};
 use utoipa::ToSchema;
 
@@ -17,7 +16,7 @@ use crate::explain::{malformed, quote_non_finite};
 use crate::lists::AtMost;
 use crate::options::{DEADLINE_MS_MAX, Haste, priority_of_rank};
 use crate::ports::TensorAsk;
-use crate::tensor::{self, Tail, TensorBody};
+use crate::tensor::{self, Parameters, Tail, TensorBody};
 
 /// Most inputs and most outputs of a request.
 const TENSORS_MAX: usize = 256;
@@ -37,9 +36,9 @@ pub(crate) struct InferBody<'a> {
     #[schema(value_type = Option<String>)]
     id: Option<Cow<'a, str>>,
     /// `priority` (1 goes first), `timeout` (microseconds), `binary_data_output`, `user_id`.
-    #[serde(default)]
+    #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
-    parameters: Option<Map<String, Value>>,
+    parameters: Option<Parameters<'a>>,
     /// What is computed with.
     #[serde(borrow)]
     #[schema(value_type = Vec<TensorBody<'_>>)]
@@ -57,9 +56,9 @@ pub(crate) struct OutputBody<'a> {
     #[schema(value_type = String)]
     name: Cow<'a, str>,
     /// `binary_data`, `classification`.
-    #[serde(default)]
+    #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
-    parameters: Option<Map<String, Value>>,
+    parameters: Option<Parameters<'a>>,
 }
 
 /// How one output is answered.
@@ -162,14 +161,17 @@ struct Settings {
     user: Option<UserId>,
 }
 
-fn settings(parameters: &Map<String, Value>, haste: Haste) -> Result<Settings, Refusal> {
+fn settings(parameters: &Parameters<'_>, haste: Haste) -> Result<Settings, Refusal> {
     let mut settings = Settings { haste, is_binary: false, user: None };
-    let whole = |name: &str, value: &Value| {
-        value.as_u64().ok_or_else(|| wrong(name, "must be a whole number"))
+    let whole = |name: &str, value: &RawValue| {
+        of_json::<u64>(value).ok_or_else(|| wrong(name, "must be a whole number"))
     };
-    for (name, value) in parameters {
-        match name.as_str() {
-            "binary_data_output" => settings.is_binary = flag(name, value)?,
+    for (name, value) in &parameters.0 {
+        match name.as_ref() {
+            "binary_data_output" => {
+                let flag = of_json(value);
+                settings.is_binary = flag.ok_or_else(|| wrong(name, "must be true or false"))?;
+            }
             // As Triton has it: 0 is the usual priority, and from 1 on the smaller goes first.
             "priority" => match whole(name, value)? {
                 0 => {}
@@ -177,14 +179,17 @@ fn settings(parameters: &Map<String, Value>, haste: Haste) -> Result<Settings, R
             },
             "timeout" => match whole(name, value)? {
                 0 => {}
-                us => settings.haste.deadline_ms = Some(us.div_ceil(1_000).min(DEADLINE_MS_MAX)),
+                us => {
+                    let ms = us.div_ceil(1_000).min(DEADLINE_MS_MAX);
+                    settings.haste.deadline_ms = Some(ms);
+                }
             },
             "user_id" => {
-                let text = value.as_str().ok_or_else(|| wrong(name, "must be text"))?;
-                let user = UserId::new(text).map_err(|error| wrong(name, &error.to_string()))?;
+                let text: String = of_json(value).ok_or_else(|| wrong(name, "must be text"))?;
+                let user = UserId::new(&text).map_err(|error| wrong(name, &error.to_string()))?;
                 settings.user = Some(user);
             }
-            "sequence_id" if *value != 0 && *value != "" => {
+            "sequence_id" if !matches!(value.get(), "0" | "\"\"") => {
                 return Err(wrong(name, "asks for a sequence, which is not supported"));
             }
             // Parameters are open to extensions, of which a server takes those that it knows.
@@ -194,12 +199,13 @@ fn settings(parameters: &Map<String, Value>, haste: Haste) -> Result<Settings, R
     Ok(settings)
 }
 
-fn wrong(name: &str, what: &str) -> Refusal {
-    Refusal::bad(format!("parameters.{name} {what}"))
+/// The value of a parameter, if it is of this type.
+fn of_json<T: for<'a> Deserialize<'a>>(value: &RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
 }
 
-fn flag(name: &str, value: &Value) -> Result<bool, Refusal> {
-    value.as_bool().ok_or_else(|| wrong(name, "must be true or false"))
+fn wrong(name: &str, what: &str) -> Refusal {
+    Refusal::bad(format!("parameters.{name} {what}"))
 }
 
 fn outputs(
@@ -215,19 +221,20 @@ fn outputs(
             return Err(at(&format!("name `{}` is given twice", output.name)));
         }
         let parameters = output.parameters.unwrap_or_default();
-        if parameters.contains_key("shared_memory_region") {
+        if parameters.has("shared_memory_region") {
             return Err(at("parameters name shared memory, which is not supported"));
         }
         let is_binary = match parameters.get("binary_data") {
             None => is_binary,
             Some(value) => {
-                value.as_bool().ok_or_else(|| at("parameters.binary_data must be true or false"))?
+                of_json(value).ok_or_else(|| at("parameters.binary_data must be true or false"))?
             }
         };
         let classes = match parameters.get("classification") {
             None => 0,
             Some(value) => {
-                let classes = value.as_u64().filter(|count| (1..=CLASSES_MAX).contains(count));
+                let classes =
+                    of_json::<u64>(value).filter(|count| (1..=CLASSES_MAX).contains(count));
                 classes.ok_or_else(|| {
                     at(&format!("parameters.classification must be 1 to {CLASSES_MAX}"))
                 })?

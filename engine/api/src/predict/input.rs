@@ -5,17 +5,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use truststram_base::limits::FEATURE_COUNT_MAX;
 use truststram_base::{ModelId, ModelVersion, UserId};
 
 use crate::explain::explain;
 use crate::filters::invalid;
-use crate::lists::AtMost;
+use crate::lists::{AtMost, Fields};
 use crate::ports::{FieldValue, Input};
 use crate::problem::Problem;
 use crate::tensor::{self, Tail};
@@ -80,42 +78,8 @@ fn text_of(field: &str, text: Cow<'_, str>) -> Result<String, Problem> {
     }
 }
 
-/// The fields of an object in their order.
-struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "an object of at most {FEATURE_COUNT_MAX} fields")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Vec::new();
-                while let Some((Name(name), value)) = map.next_entry()? {
-                    if fields.len() == FEATURE_COUNT_MAX {
-                        let found = FEATURE_COUNT_MAX + 1;
-                        return Err(serde::de::Error::invalid_length(found, &self));
-                    }
-                    fields.push((name, value));
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(Reader)
-    }
-}
-
-/// A name that borrows from the body where it can.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
 fn object(text: &str) -> Result<Input, Problem> {
-    let Fields(fields) = serde_json::from_str(text)
+    let Fields(fields): Fields<'_, FEATURE_COUNT_MAX> = serde_json::from_str(text)
         .map_err(|error| invalid("data", format!("must be {}", tensor::words(&error))))?;
     if let [(name, value)] = fields.as_slice()
         && name == "inputs"
