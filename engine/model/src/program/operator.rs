@@ -189,7 +189,7 @@ impl Context<'_> {
     fn check(&self, dtype: DType, dims: &[usize]) -> Result<Shape, RunError> {
         let too_large = |bytes| RunError::TooLarge { bytes, bytes_max: self.bytes_max };
         let shape = Shape::new(dims).ok_or_else(|| too_large(usize::MAX))?;
-        let bytes = shape.count().checked_mul(dtype.bytes()).unwrap_or(usize::MAX);
+        let bytes = shape.count().saturating_mul(dtype.bytes());
         if bytes > self.bytes_max { Err(too_large(bytes)) } else { Ok(shape) }
     }
 }

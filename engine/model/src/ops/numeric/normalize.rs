@@ -1,6 +1,7 @@
 //! Owns the normalisations that models are trained with, as they are at inference.
 //!
-//! Refuses training. Bound: two passes over the values; f32 along the last axes runs in the kernels.
+//! Refuses training. Bound: two passes over the values; f32 along the last axes runs in the
+//! kernels.
 
 use std::fmt;
 use std::marker::PhantomData;
