@@ -6,7 +6,9 @@
 //! through the ports [`Batcher`] and [`Sink`].
 //! Bound: file sizes by [`truststram_base::limits`], queues and batches by [`EngineOptions`].
 
+mod container;
 mod dense;
+pub mod encoder;
 mod error;
 mod file;
 pub mod graph;
