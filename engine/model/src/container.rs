@@ -37,6 +37,9 @@ const TYPES: &[(&str, DType)] = &[
     ("I32", DType::I32),
     ("I16", DType::I16),
     ("I8", DType::I8),
+    ("U64", DType::U64),
+    ("U32", DType::U32),
+    ("U16", DType::U16),
     ("U8", DType::U8),
     ("BOOL", DType::Bool),
 ];
@@ -258,6 +261,10 @@ pub(crate) fn tensor_error(
         expected: expected.to_string(),
     }
 }
+
+mod native;
+
+pub(crate) use native::TensorView;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 //! through the ports [`Batcher`] and [`Sink`].
 //! Bound: file sizes by [`truststram_base::limits`], queues and batches by [`EngineOptions`].
 
+pub mod artifact;
 mod container;
 mod dense;
 pub mod encoder;
