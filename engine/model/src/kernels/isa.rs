@@ -3,6 +3,11 @@
 //! Refuses to know kernels. Bound: the three that are worth a kernel of their own; the portable
 //! one gives the same results everywhere.
 
+use std::sync::LazyLock;
+
+/// What this host has, asked once.
+static HOST: LazyLock<Isa> = LazyLock::new(Isa::detect);
+
 /// A set of instructions that kernels are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
@@ -27,6 +32,7 @@ impl Isa {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma");
         if avx512 {
             let vnni = is_x86_feature_detected!("avx512vnni");
@@ -43,6 +49,20 @@ impl Isa {
     #[cfg(not(target_arch = "x86_64"))]
     pub fn detect() -> Self {
         Self::Portable
+    }
+
+    /// The same if this host has it, else the portable one.
+    #[inline]
+    pub fn or_portable(self) -> Self {
+        let has = match (self, *HOST) {
+            (Self::Portable, _) => true,
+            (Self::Avx2, host) => host != Self::Portable,
+            (Self::Avx512 { vnni, bf16 }, Self::Avx512 { vnni: has_vnni, bf16: has_bf16 }) => {
+                (has_vnni || !vnni) && (has_bf16 || !bf16)
+            }
+            (Self::Avx512 { .. }, _) => false,
+        };
+        if has { self } else { Self::Portable }
     }
 
     /// For the status page.

@@ -3,9 +3,28 @@
 //! Owns the choice of the instruction set and the only `unsafe` code of this crate.
 //! Refuses to know graphs, tensors and requests: slices in, slices out.
 //! Bound: every kernel checks the lengths of its slices before it reads the first value.
+#![allow(unsafe_code, reason = "instructions of the processor and memory behind pointers")]
 
+mod activation;
+mod gemm;
 mod isa;
+mod lanes;
+mod linear;
+mod math;
+mod rows;
+mod slices;
 mod team;
+#[cfg(test)]
+mod tests;
+mod tiles;
 
+pub use activation::{Activation, activate};
+pub use gemm::{Gemm, gemm_f32};
 pub use isa::Isa;
+pub use linear::{
+    Input, Int8Scratch, Layer, PackedBf16, PackedF32, PackedI8, Weights, linear_bf16, linear_f32,
+    linear_i8,
+};
+pub use rows::{layer_norm_rows, softmax_rows};
+pub use slices::{erf, exp, log, scale_shift, sigmoid, tanh};
 pub use team::{Alone, Team};

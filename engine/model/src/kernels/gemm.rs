@@ -1,0 +1,143 @@
+//! Owns the product of two matrices that both change from run to run.
+//!
+//! Refuses to know what they are. Bound: the right one is packed into scratch, so that large
+//! products run as fast as those with constant weights; the bits of a row's result depend on that
+//! row and the right matrix alone.
+
+use super::lanes::COUNT;
+use super::tiles::{Finish, Job, Number, PANEL, multiply, vectors};
+use super::{Activation, Isa, Team};
+
+/// `out = scale · a · b`, `rows` by `columns`, summed over `depth`.
+#[derive(Debug)]
+pub struct Gemm<'a> {
+    /// Rows of `a` and `out`.
+    pub rows: usize,
+    /// Columns of `b` and `out`.
+    pub columns: usize,
+    /// Columns of `a` and rows of `b`.
+    pub depth: usize,
+    /// `[rows, depth]`.
+    pub a: &'a [f32],
+    /// Numbers from one row of `a` to the next; of the transposed one if that is given.
+    pub a_stride: usize,
+    /// Whether `a` is `[depth, rows]`.
+    pub a_transposed: bool,
+    /// `[depth, columns]`.
+    pub b: &'a [f32],
+    /// Numbers from one row of `b`, as it lies, to the next.
+    pub b_stride: usize,
+    /// Whether `b` is `[columns, depth]`.
+    pub b_transposed: bool,
+    /// Factor of the result.
+    pub scale: f32,
+    /// `[rows, columns]`.
+    pub out: &'a mut [f32],
+    /// Numbers from one row of `out` to the next.
+    pub out_stride: usize,
+}
+
+/// Whether `rows` rows of `columns` numbers, `stride` apart, lie within `count`.
+fn fits(rows: usize, columns: usize, stride: usize, count: usize) -> bool {
+    if rows == 0 || columns == 0 {
+        return true;
+    }
+    let end = (rows - 1).checked_mul(stride).and_then(|start| start.checked_add(columns));
+    (rows == 1 || stride >= columns) && end.is_some_and(|end| end <= count)
+}
+
+impl Gemm<'_> {
+    fn fits(&self) -> bool {
+        let (a_rows, a_columns) = match self.a_transposed {
+            true => (self.depth, self.rows),
+            false => (self.rows, self.depth),
+        };
+        let (b_rows, b_columns) = match self.b_transposed {
+            true => (self.columns, self.depth),
+            false => (self.depth, self.columns),
+        };
+        fits(a_rows, a_columns, self.a_stride, self.a.len())
+            && fits(b_rows, b_columns, self.b_stride, self.b.len())
+            && fits(self.rows, self.columns, self.out_stride, self.out.len())
+    }
+}
+
+/// Computes a product; the scratch grows to the size of `b`, and of `a` if that is transposed.
+/// Slices that are too short are a mistake of the caller: nothing is computed.
+pub fn gemm_f32(isa: Isa, team: &dyn Team, product: Gemm<'_>, scratch: &mut Vec<f32>) {
+    let fits = product.fits();
+    debug_assert!(fits, "the slices of a product are too short");
+    if !fits || product.rows == 0 || product.columns == 0 {
+        return;
+    }
+    let Gemm { rows, columns, depth, .. } = product;
+    let b_count = vectors(columns) * COUNT * depth;
+    let a_count = if product.a_transposed { rows * depth } else { 0 };
+    // Room to begin at a cache line.
+    let count = b_count + a_count + COUNT;
+    if scratch.len() < count {
+        scratch.resize(count, 0.0);
+    }
+    let skipped = scratch.as_ptr().align_offset(64).min(COUNT);
+    let (packed_b, packed_a) = scratch[skipped..].split_at_mut(b_count);
+    pack_columns(&product, packed_b);
+    let (a, a_stride) = match product.a_transposed {
+        true => {
+            let packed_rows = packed_a[..a_count].chunks_exact_mut(depth.max(1));
+            for (row, packed) in packed_rows.enumerate() {
+                for (index, packed) in packed.iter_mut().enumerate() {
+                    *packed = product.a[index * product.a_stride + row];
+                }
+            }
+            (&*packed_a, depth)
+        }
+        false => (product.a, product.a_stride),
+    };
+    let job = Job {
+        x: a.as_ptr().cast(),
+        x_stride: a_stride,
+        rows: (0, rows),
+        weights: packed_b.as_ptr().cast(),
+        words: depth,
+        columns,
+        panels: (0, 0),
+        out: product.out.as_mut_ptr(),
+        out_stride: product.out_stride,
+        finish: Finish { scale: product.scale, ..Finish::plain(None, Activation::None) },
+    };
+    multiply(isa, team, Number::F32, &job);
+}
+
+/// Packs the right matrix as [`super::tiles::Panels`] lies.
+fn pack_columns(product: &Gemm<'_>, packed: &mut [f32]) {
+    let Gemm { columns, depth, b, b_stride, .. } = *product;
+    let padded = vectors(columns) * COUNT;
+    let mut packed = packed;
+    let mut first = 0;
+    while first < columns {
+        let width = (PANEL * COUNT).min(padded - first);
+        let count = width.min(columns - first);
+        let (panel, others) = packed.split_at_mut(width * depth);
+        packed = others;
+        if product.b_transposed {
+            for column in 0..count {
+                let start = (first + column) * b_stride;
+                for (index, value) in b[start..start + depth].iter().enumerate() {
+                    panel[index * width + column] = *value;
+                }
+            }
+            if count < width {
+                for row in panel.chunks_exact_mut(width) {
+                    row[count..].fill(0.0);
+                }
+            }
+        } else {
+            for (index, row) in panel.chunks_exact_mut(width).enumerate() {
+                let start = index * b_stride + first;
+                row[..count].copy_from_slice(&b[start..start + count]);
+                row[count..].fill(0.0);
+            }
+        }
+        first += width;
+    }
+}

@@ -1,0 +1,86 @@
+//! Owns the sixteen lanes as one register of AVX-512.
+//!
+//! Refuses to know kernels. Bound: F, BW, DQ and VL; made only inside `enter`, whose caller has
+//! asked the host.
+
+use std::arch::x86_64::*;
+
+use super::dispatch::Kernel;
+use super::lane::Lanes;
+use super::x86::{accesses, operations};
+
+/// Sixteen numbers in one register.
+#[derive(Clone, Copy)]
+pub struct Avx512(pub(in crate::kernels) __m512);
+
+/// The first `count` lanes.
+#[inline(always)]
+fn first(count: usize) -> __mmask16 {
+    ((1_u32 << count.min(16)) - 1) as __mmask16
+}
+
+impl Lanes for Avx512 {
+    type Ints = __m512i;
+    const IS_WIDE: bool = true;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Self>()
+    }
+
+    accesses! {
+        load(from: *const f32) -> Self = Self(_mm512_loadu_ps(from));
+        load_part(from: *const f32, count: usize, fill: f32) -> Self =
+            Self(_mm512_mask_loadu_ps(_mm512_set1_ps(fill), first(count), from));
+        store(self, to: *mut f32) = _mm512_storeu_ps(to, self.0);
+        store_part(self, to: *mut f32, count: usize) =
+            _mm512_mask_storeu_ps(to, first(count), self.0);
+        load_ints(from: *const i32) -> Self::Ints = _mm512_loadu_si512(from.cast());
+        store_bytes(self, to: *mut u8, count: usize) = _mm512_mask_cvtepi32_storeu_epi8(
+            to.cast(), first(count), _mm512_cvttps_epi32(self.0));
+        store_halves(ints: Self::Ints, to: *mut u16, count: usize) =
+            _mm512_mask_cvtepi32_storeu_epi16(to.cast(), first(count), ints);
+    }
+
+    operations! {
+        splat(value: f32) -> Self = Self(_mm512_set1_ps(value));
+        add(self, other: Self) -> Self = Self(_mm512_add_ps(self.0, other.0));
+        sub(self, other: Self) -> Self = Self(_mm512_sub_ps(self.0, other.0));
+        mul(self, other: Self) -> Self = Self(_mm512_mul_ps(self.0, other.0));
+        div(self, other: Self) -> Self = Self(_mm512_div_ps(self.0, other.0));
+        fma(self, factor: Self, addend: Self) -> Self =
+            Self(_mm512_fmadd_ps(self.0, factor.0, addend.0));
+        min(self, other: Self) -> Self = Self(_mm512_min_ps(self.0, other.0));
+        max(self, other: Self) -> Self = Self(_mm512_max_ps(self.0, other.0));
+        abs(self) -> Self = Self(_mm512_abs_ps(self.0));
+        round(self) -> Self = Self(_mm512_roundscale_ps::<0x08>(self.0));
+        if_less(self, bound: Self, then: Self, otherwise: Self) -> Self =
+            Self(_mm512_mask_blend_ps(
+                _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, bound.0), otherwise.0, then.0));
+        scale(self, power: Self) -> Self = Self(_mm512_scalef_ps(self.0, power.0));
+        splat_ints(value: i32) -> Self::Ints = _mm512_set1_epi32(value);
+        add_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints = _mm512_add_epi32(a, b);
+        sub_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints = _mm512_sub_epi32(a, b);
+        mul_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints = _mm512_mullo_epi32(a, b);
+        and_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints = _mm512_and_si512(a, b);
+        dot_halves(a: Self::Ints, b: Self::Ints) -> Self::Ints = _mm512_madd_epi16(a, b);
+        low_bytes(a: Self::Ints) -> Self::Ints =
+            _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(a));
+        high_bytes(a: Self::Ints) -> Self::Ints = _mm512_srai_epi16::<8>(a);
+        of_ints(ints: Self::Ints) -> Self = Self(_mm512_cvtepi32_ps(ints));
+        bits(self) -> Self::Ints = _mm512_castps_si512(self.0);
+        of_bits(ints: Self::Ints) -> Self = Self(_mm512_castsi512_ps(ints));
+    }
+
+    #[inline(always)]
+    fn shift_up<const BITS: u32>(a: Self::Ints) -> Self::Ints {
+        // SAFETY: values of this type are made only inside `enter`, so the host has the set.
+        unsafe { _mm512_slli_epi32::<BITS>(a) }
+    }
+
+    #[inline(always)]
+    fn shift_down<const BITS: u32>(a: Self::Ints) -> Self::Ints {
+        // SAFETY: as above.
+        unsafe { _mm512_srai_epi32::<BITS>(a) }
+    }
+}

@@ -1,0 +1,111 @@
+//! Owns the division of a job into parts for several cores and into sweeps.
+//!
+//! Refuses to know tiles. Bound: as many parts as the team has cores, and only where each is worth
+//! the call for help.
+
+use super::panels::PANEL;
+use super::sweep::{Job, Sweep};
+use super::{Floats, ProductKernel, halves_product, int8_product, vectors};
+use crate::kernels::lanes::{COUNT, Kernel, Lanes, dispatch};
+use crate::kernels::{Isa, Team};
+
+/// Products of one part below which asking another core costs more than it saves.
+const PART_PRODUCTS_MIN: usize = 1 << 20;
+/// Bytes of weights that stay in the second cache while all rows pass them.
+const CHUNK_BYTES: usize = 384 << 10;
+
+/// What the words of a job hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// One f32.
+    F32,
+    /// Two bf16.
+    Bf16,
+    /// Four numbers of 8 bits.
+    Int8,
+}
+
+struct AsFloats<K>(K);
+
+impl<K: ProductKernel> Kernel for AsFloats<K> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> K::Output {
+        self.0.run::<Floats<L>>()
+    }
+}
+
+fn sweep<const ROWS: usize>(isa: Isa, number: Number, job: &Job) {
+    match number {
+        Number::F32 => dispatch(isa, AsFloats(Sweep::<ROWS>(job))),
+        Number::Bf16 => halves_product(isa, Sweep::<ROWS>(job)),
+        Number::Int8 => int8_product(isa, Sweep::<ROWS>(job)),
+    }
+}
+
+/// Computes a job, with the help of the team where that pays.
+pub fn multiply(isa: Isa, team: &dyn Team, number: Number, job: &Job) {
+    let rows = job.rows.1.saturating_sub(job.rows.0);
+    let panels = vectors(job.columns).div_ceil(PANEL);
+    let job = job.at_panels(0, panels);
+    let products = rows.saturating_mul(job.columns).saturating_mul(job.words);
+    let parts = team.size().min(products / PART_PRODUCTS_MIN);
+    if parts <= 1 {
+        return part(isa, number, &job);
+    }
+    // Columns first: then no core reads the weights of another. Rows where there are few panels.
+    if panels >= 4 * parts || rows < 16 * parts {
+        let parts = parts.min(panels);
+        team.run(parts, &|index| {
+            let bound = |index| index * panels / parts;
+            part(isa, number, &job.at_panels(bound(index), bound(index + 1)));
+        });
+    } else {
+        let blocks = rows.div_ceil(8);
+        team.run(parts, &|index| {
+            let bound = |index| job.rows.0 + rows.min(index * blocks / parts * 8);
+            part(isa, number, &job.at_rows(bound(index), bound(index + 1)));
+        });
+    }
+}
+
+/// All of a job on this core, as many panels at a time as stay near.
+fn part(isa: Isa, number: Number, job: &Job) {
+    let (first, last) = job.rows;
+    let rows_max = match isa.or_portable() {
+        Isa::Avx512 { .. } => 8,
+        _ => 4,
+    };
+    let rest = last - (last - first) % rows_max;
+    let panel_bytes = job.words * PANEL * COUNT * size_of::<u32>();
+    // A single group of rows passes the weights once anyway.
+    let near = match last - first > rows_max {
+        true => (CHUNK_BYTES / panel_bytes.max(1)).max(4),
+        false => usize::MAX,
+    };
+    let mut panel = job.panels.0;
+    while panel < job.panels.1 {
+        let end = job.panels.1.min(panel.saturating_add(near));
+        let job = job.at_panels(panel, end);
+        if first < rest {
+            let job = job.at_rows(first, rest);
+            match rows_max {
+                8 => sweep::<8>(isa, number, &job),
+                _ => sweep::<4>(isa, number, &job),
+            }
+        }
+        let job = job.at_rows(rest, last);
+        match last - rest {
+            1 => sweep::<1>(isa, number, &job),
+            2 => sweep::<2>(isa, number, &job),
+            3 => sweep::<3>(isa, number, &job),
+            4 => sweep::<4>(isa, number, &job),
+            5 => sweep::<5>(isa, number, &job),
+            6 => sweep::<6>(isa, number, &job),
+            7 => sweep::<7>(isa, number, &job),
+            _ => {}
+        }
+        panel = end;
+    }
+}
