@@ -14,6 +14,7 @@ mod math;
 mod rows;
 mod slices;
 mod team;
+mod team_of_threads;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -28,3 +29,4 @@ pub use linear::{
 pub use rows::{layer_norm_rows, softmax_rows};
 pub use slices::{erf, exp, log, scale_shift, sigmoid, tanh};
 pub use team::{Alone, Team};
+pub use team_of_threads::{Seats, TeamOfThreads};

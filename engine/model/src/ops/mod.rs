@@ -6,6 +6,7 @@
 //! by [`crate::program::Context::shape`].
 
 mod elementwise;
+mod own;
 mod registry;
 
 pub use registry::find;

@@ -5,13 +5,13 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::elementwise;
+use super::{elementwise, own};
 use crate::program::Build;
 
 /// Operators as (domain, name, builder). The empty domain is `ai.onnx`.
 pub type Family = &'static [(&'static str, &'static str, Build)];
 
-const FAMILIES: &[Family] = &[elementwise::OPERATORS];
+const FAMILIES: &[Family] = &[own::OPERATORS, elementwise::OPERATORS];
 
 static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
     let operators = FAMILIES.iter().flat_map(|family| family.iter());
