@@ -26,7 +26,9 @@ pub use dense::DenseNet;
 pub use error::ModelError;
 pub use file::{LayerWeights, METADATA_KEY, ModelFile};
 pub use serving::{
-    BatchDecision, Batcher, Engine, EngineOptions, InferRequest, Inference, LoadedModel,
-    NativeBatcher, QueueView, Refused, Sink, WorkerPlace, WorkerSnapshot,
+    Answer, BatchDecision, Batcher, Class, Engine, EngineOptions, InferRequest, Inference, Limits,
+    LoadOptions, LoadedModel, ModelInfo, ModelState, NativeBatcher, OutputView, PRIORITY_COUNT,
+    PRIORITY_NORMAL, Payload, QueueView, Refused, ShadowSnapshot, Sink, WorkerPlace,
+    WorkerSnapshot,
 };
 pub use spec::{Activation, Architecture, ElementType, ModelSpec, Preprocessing, TensorSpec};

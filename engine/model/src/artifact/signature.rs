@@ -120,17 +120,15 @@ impl Signature {
         }
     }
 
-    /// How many features a row has, of a model with one floating-point input `[rows, features]`.
+    /// How many features a row has, of a model with one floating-point input whose dimensions
+    /// after the first are known; the first is the batch, or 1.
     pub fn feature_count(&self) -> Option<usize> {
-        match (self.inputs.as_slice(), self.tokens) {
-            ([input], None) if matches!(input.dtype, DType::F32 | DType::F64) => {
-                match input.dims.as_slice() {
-                    [_, features] => usize::try_from(*features).ok(),
-                    _ => None,
-                }
-            }
-            _ => None,
+        let ([input], None) = (self.inputs.as_slice(), self.tokens) else { return None };
+        let (first, rest) = input.dims.split_first()?;
+        if !matches!(input.dtype, DType::F32 | DType::F64) || !matches!(first, -1 | 1) {
+            return None;
         }
+        rest.iter().try_fold(1usize, |count, dim| count.checked_mul(usize::try_from(*dim).ok()?))
     }
 
     /// Checks that it is one signature: names, dimensions, indices.
@@ -148,7 +146,8 @@ impl Signature {
                 ensure(field, rank <= RANK_MAX, format_args!("{rank} dimensions"), "at most 8")?;
                 let known = port.dims.iter().all(|dim| (-1..=i64::from(u32::MAX)).contains(dim));
                 ensure(field, known, format_args!("{:?}", port.dims), "-1 or up to 2^32 - 1")?;
-                let batched = !self.batchable || port.dims.first() == Some(&-1);
+                let by_tokens = field == "inputs" && self.tokens.is_some();
+                let batched = !self.batchable || by_tokens || port.dims.first() == Some(&-1);
                 let expected = "-1 first, for the batch";
                 ensure(field, batched, format_args!("{:?}", port.dims), expected)?;
             }
