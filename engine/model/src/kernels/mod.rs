@@ -16,6 +16,7 @@ mod similarity;
 mod slices;
 mod statistics;
 mod team;
+mod team_of_threads;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -32,3 +33,4 @@ pub use similarity::{cosine_similarity, dot, normalise_rows};
 pub use slices::{erf, exp, log, scale_shift, sigmoid, tanh};
 pub use statistics::{Statistics, standardize};
 pub use team::{Alone, Team};
+pub use team_of_threads::{Seats, TeamOfThreads};

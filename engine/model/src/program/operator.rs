@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::memory::MemoryReport;
 use super::session::Slots;
 use crate::error::ModelError;
 use crate::graph::NodeView;
@@ -87,6 +88,9 @@ pub trait Operator: fmt::Debug + Send + Sync {
         outputs: &mut [Tensor],
         context: &mut Context<'_>,
     ) -> Result<(), RunError>;
+
+    /// Adds the memory that it holds between runs, such as packed weights.
+    fn memory(&self, _report: &mut MemoryReport) {}
 }
 
 /// The inputs of one node in one run.

@@ -4,6 +4,8 @@
 //! are quantised into scratch that grows to a quarter of their size. A row that is not finite
 //! gives NaN.
 
+use truststram_machine::NodeBuffer;
+
 use super::float::fits;
 use super::{Layer, Weights};
 use crate::error::ModelError;
@@ -97,6 +99,11 @@ impl PackedI8 {
     /// Columns of the rows that come in.
     pub fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// The memory of the packed weights.
+    pub fn buffer(&self) -> &NodeBuffer {
+        self.panels.buffer()
     }
 
     /// Bytes of the packed weights.
