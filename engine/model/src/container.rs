@@ -97,11 +97,6 @@ impl<'a> Container<'a> {
         self.metadata.remove(key)
     }
 
-    /// Whether a tensor is there and not yet taken.
-    pub fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
-
     /// A tensor, if it is there and not yet taken.
     pub fn get(&self, name: &str) -> Option<&Stored<'a>> {
         self.tensors.get(name)

@@ -30,7 +30,7 @@ impl PackedI8 {
     ///
     /// # Errors
     /// [`ModelError::Machine`] when there is not enough memory, [`ModelError::Tensor`] for weights
-    /// that are not finite or more than [`Int8::INPUTS_MAX`] inputs.
+    /// that are not finite or more inputs than 32-bit sums can hold.
     pub fn quantise(weights: Weights<'_, f32>, node: Option<u32>) -> Result<Self, ModelError> {
         let (inputs, outputs) = (weights.inputs(), weights.outputs());
         let mut scales = Vec::with_capacity(outputs);
@@ -56,7 +56,7 @@ impl PackedI8 {
     ///
     /// # Errors
     /// [`ModelError::Machine`] when there is not enough memory, [`ModelError::Tensor`] for another
-    /// number of scales or more than [`Int8::INPUTS_MAX`] inputs.
+    /// number of scales or more inputs than 32-bit sums can hold.
     pub fn new(
         weights: Weights<'_, i8>,
         scales: &[f32],

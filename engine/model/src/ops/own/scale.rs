@@ -6,7 +6,7 @@ use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::kernels::scale_shift;
 use crate::ops::registry::Family;
-use crate::program::{Built, Context, Inputs, Operator, RunError};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 
 /// This family.
