@@ -17,6 +17,7 @@ mod team;
 #[cfg(test)]
 mod tests;
 mod tiles;
+pub mod trees;
 
 pub use activation::{Activation, activate};
 pub use gemm::{Gemm, gemm_f32};
