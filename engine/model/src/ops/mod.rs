@@ -9,9 +9,11 @@ mod elementwise;
 mod image;
 mod layout;
 mod make;
+mod ml;
 mod registry;
 mod select;
 mod spatial;
 mod support;
 
+pub use ml::class_labels;
 pub use registry::find;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{elementwise, image, layout, make, select, spatial};
+use super::{elementwise, image, layout, make, ml, select, spatial};
 use crate::program::Build;
 
 /// Operators as (domain, name, builder). The empty domain is `ai.onnx`.
@@ -19,6 +19,7 @@ static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
         image::FAMILIES,
         layout::FAMILIES,
         make::FAMILIES,
+        ml::FAMILIES,
         select::FAMILIES,
         spatial::FAMILIES,
     ];

@@ -142,6 +142,8 @@ pub struct Scratch {
     pub u8s: Vec<u8>,
     /// Sums of quantised products.
     pub i32s: Vec<i32>,
+    /// Numbers of nodes and leaves.
+    pub u32s: Vec<u32>,
     /// Places.
     pub usizes: Vec<usize>,
 }

@@ -15,7 +15,7 @@ struct Turned {
 }
 
 impl Packed {
-    /// Packs trees; none if one has a test for equality, or there are too many nodes and features
+    /// Packs trees; none if one has a test for equality or membership, or there are too many nodes and features
     /// for 32 bits.
     pub fn new(trees: &[SourceTree<f32>]) -> Option<Self> {
         let branches = || trees.iter().flat_map(SourceTree::branches);
@@ -91,7 +91,7 @@ impl Packed {
     }
 }
 
-/// Turns a test into one for more; none for equality.
+/// Turns a test into one for more; none for equality and membership.
 fn turn(branch: &Branch<f32>) -> Option<Turned> {
     let Branch { threshold, nan_is_yes, yes, no, .. } = *branch;
     let nan = |is_right: bool| if is_right { Nan::Last } else { Nan::First };
@@ -102,7 +102,7 @@ fn turn(branch: &Branch<f32>) -> Option<Turned> {
         Test::Less => (true, true),
         Test::More => (false, false),
         Test::AtLeast => (true, false),
-        Test::Equal | Test::Different => return None,
+        Test::Equal | Test::Different | Test::Member { .. } => return None,
     };
     // No comparison with what is not a number is ever yes: all numbers go right, to no.
     if threshold.is_nan() {

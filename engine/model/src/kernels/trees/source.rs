@@ -24,6 +24,13 @@ pub enum Test {
     Equal,
     /// Not equal to the threshold.
     Different,
+    /// Among the members of the forest from `start`, `count` of them; the threshold says nothing.
+    Member {
+        /// The first member.
+        start: u32,
+        /// How many there are.
+        count: u32,
+    },
 }
 
 /// A number that features are compared with.

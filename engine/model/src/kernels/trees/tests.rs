@@ -59,14 +59,14 @@ fn all_walks_reach_the_same_leaves() {
         let trees: Vec<_> =
             (0..19).map(|_| tree(&mut numbers, size, &ORDERED, &mut leaf)).collect();
         let packed = Packed::new(&trees).unwrap();
-        let plain = Plain::new(trees);
+        let plain = Plain::new(trees, Vec::new());
         let (rows, stride) = (40, 6);
         let values: Vec<f32> = (0..rows * stride).map(|_| numbers.value()).collect();
         let mut keys = vec![0; packed.keys().count(rows)];
         packed.keys().fill(&values, stride, &mut keys);
         let wanted = |row: usize| {
             let mut leaves = vec![0; 19];
-            plain.leaves(&values[row * stride..][..stride], &mut leaves);
+            plain.leaves(&values[row * stride..][..stride], stride, 1, &mut leaves);
             leaves
         };
         for isa in [Isa::Portable, Isa::detect()] {
