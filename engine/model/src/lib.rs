@@ -23,6 +23,7 @@ mod testing;
 pub use dense::DenseNet;
 pub use error::ModelError;
 pub use file::{LayerWeights, METADATA_KEY, ModelFile};
+pub use ops::class_labels;
 pub use serving::{
     BatchDecision, Batcher, Engine, EngineOptions, InferRequest, Inference, LoadedModel,
     NativeBatcher, QueueView, Refused, Sink, WorkerPlace, WorkerSnapshot,

@@ -8,8 +8,10 @@ use std::sync::LazyLock;
 use super::{elementwise, image, layout, make, ml, select, spatial};
 use crate::program::Build;
 
-/// Operators as (domain, name, builder). The empty domain is `ai.onnx`.
-pub type Family = &'static [(&'static str, &'static str, Build)];
+/// An operator as (domain, name, builder). The empty domain is `ai.onnx`.
+pub type Entry = (&'static str, &'static str, Build);
+/// Operators that belong together.
+pub type Family = &'static [Entry];
 
 const FAMILIES: &[Family] = &[elementwise::OPERATORS];
 

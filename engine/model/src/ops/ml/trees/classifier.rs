@@ -16,13 +16,12 @@ use crate::graph::NodeView;
 use crate::ops::ml::labels::Labels;
 use crate::ops::ml::rows::{Rows, row_sizes, with_rows};
 use crate::ops::ml::scores::{PostTransform, logistic};
-use crate::ops::registry::Family;
-use crate::ops::support::Wide;
+use crate::ops::registry::Entry;
 use crate::program::{Built, Context, Inputs, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 
-/// This family.
-pub const OPERATORS: Family = &[("ai.onnx.ml", "TreeEnsembleClassifier", build)];
+/// Its entry in the table.
+pub const OPERATOR: Entry = ("ai.onnx.ml", "TreeEnsembleClassifier", build);
 
 const SETTINGS: [&str; 11] = [
     "post_transform",

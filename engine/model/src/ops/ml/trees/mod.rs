@@ -14,6 +14,5 @@ mod worth;
 
 use crate::ops::registry::Family;
 
-/// The families here.
-pub const FAMILIES: &[Family] =
-    &[classifier::OPERATORS, regressor::OPERATORS, tree_ensemble::OPERATORS];
+/// This family.
+pub const OPERATORS: Family = &[classifier::OPERATOR, regressor::OPERATOR, tree_ensemble::OPERATOR];

@@ -10,13 +10,13 @@ use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::ml::rows::{Rows, row_sizes, with_rows};
 use crate::ops::ml::scores::PostTransform;
-use crate::ops::registry::Family;
+use crate::ops::registry::Entry;
 use crate::ops::support::Wide;
 use crate::program::{Built, Context, Inputs, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 
-/// This family.
-pub const OPERATORS: Family = &[("ai.onnx.ml", "TreeEnsembleRegressor", build)];
+/// Its entry in the table.
+pub const OPERATOR: Entry = ("ai.onnx.ml", "TreeEnsembleRegressor", build);
 
 const SETTINGS: [&str; 10] = [
     "post_transform",

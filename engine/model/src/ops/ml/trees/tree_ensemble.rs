@@ -12,12 +12,12 @@ use crate::graph::NodeView;
 use crate::kernels::trees::{Branch, NODE_COUNT_MAX, SourceNode, SourceTree, Test};
 use crate::ops::ml::rows::{Rows, row_sizes};
 use crate::ops::ml::scores::PostTransform;
-use crate::ops::registry::Family;
+use crate::ops::registry;
 use crate::program::{Built, Context, Inputs, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 
-/// This family.
-pub const OPERATORS: Family = &[("ai.onnx.ml", "TreeEnsemble", build)];
+/// Its entry in the table.
+pub const OPERATOR: registry::Entry = ("ai.onnx.ml", "TreeEnsemble", build);
 
 const SETTINGS: [&str; 16] = [
     "aggregate_function",
