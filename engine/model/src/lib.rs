@@ -26,6 +26,7 @@ mod testing;
 pub use dense::DenseNet;
 pub use error::ModelError;
 pub use file::{LayerWeights, METADATA_KEY, ModelFile};
+pub use ops::class_labels;
 pub use serving::{
     Answer, BatchDecision, Batcher, Class, Engine, EngineOptions, InferRequest, Inference, Limits,
     LoadOptions, LoadedModel, ModelInfo, ModelState, NativeBatcher, OutputView, PRIORITY_COUNT,

@@ -20,6 +20,7 @@ mod team_of_threads;
 #[cfg(test)]
 mod tests;
 mod tiles;
+pub mod trees;
 
 pub use activation::{Activation, activate};
 pub use gemm::{Gemm, gemm_f32};

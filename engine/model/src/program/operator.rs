@@ -150,6 +150,8 @@ pub struct Scratch {
     pub i64s: Vec<i64>,
     /// Sums of quantised products.
     pub i32s: Vec<i32>,
+    /// Numbers of nodes and leaves.
+    pub u32s: Vec<u32>,
     /// Places.
     pub usizes: Vec<usize>,
 }
