@@ -11,7 +11,7 @@ use crate::kernels::{
     linear_f32, linear_i8,
 };
 use crate::ops::registry::Family;
-use crate::program::{Built, Context, Inputs, Operator, RunError};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, RANK_MAX, Tensor};
 
 /// This family.
@@ -79,6 +79,15 @@ impl Operator for Linear {
             }
         }
         Ok(())
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_buffer(match &self.packed {
+            Packed::F32(weights) => weights.buffer(),
+            Packed::Bf16(weights) => weights.buffer(),
+            Packed::Int8(weights) => weights.buffer(),
+        });
+        report.add_heap(self.bias.as_deref().map_or(0, size_of_val));
     }
 }
 

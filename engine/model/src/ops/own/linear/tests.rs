@@ -1,7 +1,7 @@
 //! The operator in graphs: all precisions, and what is refused.
 
 use crate::graph::{Attribute, Dim, Graph, Node, Port};
-use crate::program::{BuildOptions, evaluate};
+use crate::program::{BuildOptions, Program, evaluate};
 use crate::tensor::{DType, Tensor};
 
 /// x `[.., 2]` by the weights `[[1, 2], [-1, 0.5], [0, 4]]` and what else is given.
@@ -96,5 +96,16 @@ fn what_is_not_exactly_known_is_refused() {
     for dims in [vec![], vec![3], vec![2, 3]] {
         let x = Tensor::of(&dims, vec![0.0_f32; dims.iter().product()]).unwrap();
         assert!(evaluate(&graph, &BuildOptions::default(), vec![x]).is_err(), "{dims:?}");
+    }
+}
+
+#[test]
+fn packed_weights_count_as_memory() {
+    for precision in ["f32", "bf16", "int8"] {
+        let graph = graph(weight(), &[bias()], &[("precision", text(precision))]);
+        let memory = Program::build(&graph, &BuildOptions::default()).unwrap().memory();
+        // Six weights of a byte at least, in pages of their own, and three numbers of bias.
+        assert!(memory.bytes() - memory.heap_bytes >= 6, "{precision}: {memory:?}");
+        assert!(memory.heap_bytes >= 12, "{precision}: {memory:?}");
     }
 }
