@@ -109,7 +109,7 @@ impl Pad {
             let count = padded.and_then(|dim| usize::try_from(dim).ok());
             let start = before.checked_neg().ok_or_else(|| wrong(&pads))?;
             // More is cut on one side than there is: no mode says what fills the other.
-            if (self.mode != Mode::Constant) && (-before > dim || -after > dim) {
+            if (self.mode != Mode::Constant) && (before < -dim || after < -dim) {
                 return Err(wrong(&pads));
             }
             ranges[*axis] = (start, count.ok_or_else(|| wrong(&pads))?);

@@ -122,6 +122,7 @@ fn values_are_repeated_padded_and_dropped() {
     pad("wrap", [1, 2]).gives(&ints(&[2, 0, 1, 2, 0, 1]));
     pad("constant", [1 << 60, 0]).fails();
     pad("constant", [i64::MAX, i64::MAX]).fails();
+    pad("edge", [i64::MAX, i64::MIN]).fails();
     let crop = Case::new("CenterCropPad", 18).input(ramp(&[4])).input(ints(&[1]));
     crop.gives(&ints(&[1]));
     let lower = Case::new("Trilu", 14).input(ramp(&[2, 2])).int("upper", 0);
