@@ -10,10 +10,15 @@ mod image;
 mod layout;
 mod make;
 mod ml;
+mod numeric;
+mod own;
+mod recurrent;
 mod registry;
 mod select;
+mod signal;
 mod spatial;
 mod support;
+mod text;
 
 pub use ml::class_labels;
 pub use registry::find;

@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{elementwise, image, layout, make, ml, select, spatial};
+use super::{
+    elementwise, image, layout, make, ml, numeric, own, recurrent, select, signal, spatial, text,
+};
 use crate::program::Build;
 
 /// An operator as (domain, name, builder). The empty domain is `ai.onnx`.
@@ -13,17 +15,20 @@ pub type Entry = (&'static str, &'static str, Build);
 /// Operators that belong together.
 pub type Family = &'static [Entry];
 
-const FAMILIES: &[Family] = &[elementwise::OPERATORS];
-
 static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
     let families = [
-        FAMILIES,
+        elementwise::FAMILIES,
         image::FAMILIES,
         layout::FAMILIES,
         make::FAMILIES,
         ml::FAMILIES,
+        numeric::FAMILIES,
+        own::FAMILIES,
+        recurrent::FAMILIES,
         select::FAMILIES,
+        signal::FAMILIES,
         spatial::FAMILIES,
+        text::FAMILIES,
     ];
     let operators = families.into_iter().flatten().flat_map(|family| family.iter());
     operators.map(|(domain, name, build)| ((*domain, *name), *build)).collect()
