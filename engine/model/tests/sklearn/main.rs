@@ -14,22 +14,6 @@ use truststram_model::program::{BuildOptions, Program, Session};
 use truststram_model::tensor::{Data, Tensor};
 use truststram_model::{class_labels, onnx};
 
-/// Cases that need operators of `ai.onnx` besides those of `ai.onnx.ml`.
-const WIDER: [&str; 12] = [
-    "boosting",
-    "boosting_three",
-    "columns",
-    "forest_names",
-    "isolation",
-    "logistic_names",
-    "network",
-    "one_class",
-    "svc",
-    "svc_poly",
-    "svc_two",
-    "svr",
-];
-
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/sklearn");
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -97,12 +81,8 @@ fn answers_are_those_of_the_runtime_and_of_scikit_learn() {
     for case in cases() {
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
         for isa in [Isa::detect(), Isa::Portable] {
-            let result = check(&case, isa);
-            let is_refused = |reason: &str| reason.contains("this operator is not known");
-            match result {
-                Ok(()) => {}
-                Err(reason) if WIDER.contains(&&*name) && is_refused(&reason) => {}
-                Err(reason) => wrong.push(format!("{name}, {}: {reason}", isa.name())),
+            if let Err(reason) = check(&case, isa) {
+                wrong.push(format!("{name}, {}: {reason}", isa.name()));
             }
         }
     }
