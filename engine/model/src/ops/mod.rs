@@ -9,9 +9,12 @@ mod elementwise;
 mod image;
 mod layout;
 mod make;
+mod recurrent;
 mod registry;
 mod select;
+mod signal;
 mod spatial;
 mod support;
+mod text;
 
 pub use registry::find;

@@ -5,22 +5,23 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{elementwise, image, layout, make, select, spatial};
+use super::{elementwise, image, layout, make, recurrent, select, signal, spatial, text};
 use crate::program::Build;
 
 /// Operators as (domain, name, builder). The empty domain is `ai.onnx`.
 pub type Family = &'static [(&'static str, &'static str, Build)];
 
-const FAMILIES: &[Family] = &[elementwise::OPERATORS];
-
 static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
     let families = [
-        FAMILIES,
+        elementwise::FAMILIES,
         image::FAMILIES,
         layout::FAMILIES,
         make::FAMILIES,
+        recurrent::FAMILIES,
         select::FAMILIES,
+        signal::FAMILIES,
         spatial::FAMILIES,
+        text::FAMILIES,
     ];
     let operators = families.into_iter().flatten().flat_map(|family| family.iter());
     operators.map(|(domain, name, build)| ((*domain, *name), *build)).collect()

@@ -23,6 +23,10 @@ use super::{cases, folder, name, tensors};
 /// Cases that pass; fewer are a step back.
 const PASSED_MIN: usize = 1;
 
+/// Cases whose wanted values hold the rounding errors of a transform in 32 bits where its
+/// definition gives 0, with the absolute tolerance that allows for them.
+const ROUNDED: [(&str, f64); 2] = [("test_dft_inverse", 1e-6), ("test_dft_inverse_opset19", 1e-6)];
+
 /// What became of a case.
 enum Outcome {
     Passed,
@@ -80,6 +84,8 @@ fn case(path: &Path) -> Outcome {
     let tolerance = fs::read_to_string(path.join("tolerance")).unwrap();
     let mut tolerance = tolerance.split_whitespace().map(|text| text.parse::<f64>().unwrap());
     let (relative, absolute) = (tolerance.next().unwrap(), tolerance.next().unwrap());
+    let rounded = ROUNDED.iter().find(|(name, _)| path.ends_with(name));
+    let absolute = rounded.map_or(absolute, |(_, rounded)| *rounded);
     let mut session = Session::new(Arc::new(program));
     for set in 0.. {
         let set = path.join(format!("test_data_set_{set}"));

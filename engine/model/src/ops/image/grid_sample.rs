@@ -231,6 +231,10 @@ fn grid_sample(view: &NodeView<'_>) -> Result<Built, ModelError> {
         "reflection" => Padding::Reflection,
         other => return Err(view.refuse(format_args!("padding `{other}` is not known"))),
     };
+    // Whether the place or each of its pixels is moved to the border: not all agree.
+    if mode == Mode::Cubic && padding == Padding::Border {
+        return Err(view.refuse("cubic samples beyond a border are not computed"));
+    }
     let floats = [DType::F32, DType::F64, DType::F16, DType::Bf16];
     let dtype = view.dtype_among(0, &floats)?;
     view.dtype_among(1, &floats)?;

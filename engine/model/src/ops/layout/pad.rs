@@ -108,7 +108,7 @@ impl Pad {
             let padded = dim.checked_add(before).and_then(|dim| dim.checked_add(after));
             let count = padded.and_then(|dim| usize::try_from(dim).ok());
             let start = before.checked_neg().ok_or_else(|| wrong(&pads))?;
-            // Cut more than there is on one side and filled up on the other: no mode says with what.
+            // More is cut on one side than there is: no mode says what fills the other.
             if (self.mode != Mode::Constant) && (-before > dim || -after > dim) {
                 return Err(wrong(&pads));
             }

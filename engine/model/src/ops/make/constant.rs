@@ -9,7 +9,7 @@ use crate::graph::NodeView;
 use crate::ops::registry::Family;
 use crate::ops::support::{Few, Number, dtype_setting, few_ints};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
-use crate::tensor::{DType, Data, Tensor};
+use crate::tensor::{DType, Data, Element, Tensor};
 use crate::with_values;
 
 /// This family.
@@ -93,12 +93,15 @@ impl Operator for ConstantOfShape {
             dims.push(dim.map_err(|_| RunError::input(format!("{:?}", &*wanted), "dimensions"))?)?;
         }
         with_values!(self.0.data(), values => {
-            let out = context.shape_as(&mut outputs[0], &dims)?;
-            if let [value] = values.as_slice() {
-                out.fill(value.clone());
-            }
+            fill(values, context.shape_as(&mut outputs[0], &dims)?);
         });
         Ok(())
+    }
+}
+
+fn fill<T: Element>(values: &[T], out: &mut [T]) {
+    if let [value] = values {
+        out.fill(value.clone());
     }
 }
 

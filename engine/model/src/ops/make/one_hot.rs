@@ -7,7 +7,7 @@ use crate::graph::NodeView;
 use crate::ops::registry::Family;
 use crate::ops::support::{Few, axis, number_at};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
-use crate::tensor::{DType, RANK_MAX, Tensor};
+use crate::tensor::{DType, Element, RANK_MAX, Tensor};
 use crate::with_values;
 
 /// This family.
@@ -39,30 +39,40 @@ impl Operator for OneHot {
         let inner: usize = dims[axis..].iter().product();
         dims.insert(axis, depth)?;
         with_values!(values.data(), values => {
-            let [off, on] = values.as_slice() else {
-                let found = format_args!("{} values", values.len()).to_string();
-                return Err(RunError::input(found, "one for off and one for on"));
-            };
             let out = context.shape_as(&mut outputs[0], &dims)?;
-            out.fill(off.clone());
-            if out.is_empty() {
-                return Ok(());
-            }
-            for index in 0..indices.count() {
-                let value = number_at(indices.data(), index).and_then(whole);
-                let place = value.and_then(|value| match value {
-                    0.. => Some(value),
-                    _ => value.checked_add(depth as i64),
-                });
-                let place = place.and_then(|place| usize::try_from(place).ok());
-                if let Some(place) = place.filter(|place| *place < depth) {
-                    let (group, rest) = (index / inner, index % inner);
-                    out[(group * depth + place) * inner + rest] = on.clone();
-                }
-            }
-            Ok(())
+            place(values, indices, [depth, inner], out)
         })
     }
+}
+
+/// Writes the value for on at each index, and the one for off elsewhere.
+fn place<T: Element>(
+    values: &[T],
+    indices: &Tensor,
+    [depth, inner]: [usize; 2],
+    out: &mut [T],
+) -> Result<(), RunError> {
+    let [off, on] = values else {
+        let found = format_args!("{} values", values.len()).to_string();
+        return Err(RunError::input(found, "one for off and one for on"));
+    };
+    out.fill(off.clone());
+    if out.is_empty() {
+        return Ok(());
+    }
+    for index in 0..indices.count() {
+        let value = number_at(indices.data(), index).and_then(whole);
+        let place = value.and_then(|value| match value {
+            0.. => Some(value),
+            _ => value.checked_add(depth as i64),
+        });
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        if let Some(place) = place.filter(|place| *place < depth) {
+            let (group, rest) = (index / inner, index % inner);
+            out[(group * depth + place) * inner + rest] = on.clone();
+        }
+    }
+    Ok(())
 }
 
 fn one_hot(view: &NodeView<'_>) -> Result<Built, ModelError> {

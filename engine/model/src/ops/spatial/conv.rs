@@ -21,7 +21,7 @@ use crate::with_values;
 pub const OPERATORS: Family = &[("", "Conv", conv)];
 
 /// Values of one block of columns, about what a second cache holds.
-pub const COLUMN_COUNT_MAX: usize = 1 << 16;
+pub const COLUMN_COUNT_MAX: usize = 1 << 17;
 /// Windows of one block, where a single window has many values.
 const BLOCK_MIN: usize = 32;
 

@@ -119,9 +119,16 @@ pub fn columns<T: Copy, W: Copy>(
                 }
                 let from = (deep.place(z, kz) * high.input + high.place(y, ky)) * wide.input
                     + wide.place(first, kx);
+                let places = &mut part[first - x..end - x];
+                if wide.stride == 1 {
+                    let source = &channel[from..from + places.len()];
+                    places.iter_mut().zip(source).for_each(|(place, value)| {
+                        *place = convert(*value);
+                    });
+                    continue;
+                }
                 let source = channel[from..].iter().step_by(wide.stride);
-                let places = part[first - x..end - x].iter_mut();
-                places.zip(source).for_each(|(place, value)| *place = convert(*value));
+                places.iter_mut().zip(source).for_each(|(place, value)| *place = convert(*value));
             }
         }
     }

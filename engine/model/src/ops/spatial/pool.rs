@@ -3,8 +3,8 @@
 //! Refuses a window that covers no value, of which nobody knows the largest or the average.
 //! Bound: one pass over all windows.
 
-use super::grid::{Grid, Window};
-use super::settings::Settings;
+use super::grid::{Axis, Grid, Window};
+use super::settings::{Around, Settings};
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
@@ -22,10 +22,20 @@ fn sizes(settings: &Settings, input: &Tensor) -> Result<(Few<usize>, Grid), RunE
     let shape = input.shape();
     let spatial = shape.get(2..).unwrap_or_default();
     let grid = settings.grid(spatial, &settings.kernel)?;
+    let same = matches!(settings.around, Around::SameUpper | Around::SameLower);
+    if same && grid.0.iter().any(leaves) {
+        return Err(RunError::input(shape, "no more values than windows with SAME pads cover"));
+    }
     let mut dims = Few::of(&shape[..2])?;
     let outputs = grid.0[grid.0.len() - spatial.len()..].iter();
     outputs.map(|axis| axis.output).try_for_each(|dim| dims.push(dim))?;
     Ok((dims, grid))
+}
+
+/// Whether more than one value is left over behind the last window. With pads to the same size, the
+/// first window then begins within the input for some and at its first value for others.
+fn leaves(axis: &Axis) -> bool {
+    (axis.output - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 2 < axis.input
 }
 
 fn empty_window() -> RunError {
@@ -75,11 +85,10 @@ fn largest<T: Copy + PartialOrd>(values: &[T], window: &Window) -> Option<(T, us
     let mut found: Option<(T, usize)> = None;
     window.each(|place, _| {
         let value = values[place];
+        let is_number = |value: &T| value.partial_cmp(value).is_some();
         let replaces = match found {
             None => true,
-            Some((best, _)) => {
-                value > best || (value.partial_cmp(&value).is_none() && best == best)
-            }
+            Some((best, _)) => value > best || (!is_number(&value) && is_number(&best)),
         };
         if replaces {
             found = Some((value, place));

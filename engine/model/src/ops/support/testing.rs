@@ -101,7 +101,7 @@ impl Case {
     }
 
     /// Asserts that building refuses it.
-    pub fn is_refused(self) {
+    pub fn refused(self) {
         let name = self.node.operator.clone();
         let refused = self.run();
         assert!(matches!(refused, Err(ModelError::Unsupported { .. })), "{name}: {refused:?}");

@@ -1,0 +1,24 @@
+//! Operators that work value by value, on one tensor or on several broadcast against each other.
+//!
+//! Owns arithmetic, comparisons, activations and casts.
+//! Refuses to know neighbours. Bound: one pass; what broadcasts walks by strides.
+
+mod binary;
+mod cast;
+mod choose;
+mod functions;
+mod unary;
+mod walk;
+mod whole;
+
+use super::registry::Family;
+
+/// The families of this folder.
+pub const FAMILIES: &[Family] = &[
+    binary::OPERATORS,
+    cast::OPERATORS,
+    choose::OPERATORS,
+    functions::OPERATORS,
+    unary::OPERATORS,
+    whole::OPERATORS,
+];
