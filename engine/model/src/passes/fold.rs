@@ -68,7 +68,7 @@ fn shape_of_input(graph: &Graph, node: &Node) -> Option<Tensor> {
     };
     let known = |name: &String| name == "start" || name == "end";
     let (start, end) = (bound("start", 0)?, bound("end", rank)?);
-    if !node.attributes.keys().all(known) {
+    if !node.attributes.keys().all(known) || (graph.opset < 15 && !node.attributes.is_empty()) {
         return None;
     }
     let part = dims.get(start as usize..end.max(start) as usize)?.to_vec();

@@ -111,8 +111,9 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// Adds a constant.
-    pub fn add_constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
+    /// Adds a constant, named by what it is and its number.
+    pub fn add_constant(&mut self, what: &str, tensor: Tensor) -> ValueId {
+        let name = format!("{what} #{}", self.graph.values.len());
         self.graph.add_constant(name, tensor)
     }
 
