@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use truststram_api::Ports;
+use truststram_api::ports::Records;
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
 use truststram_base::{Clock, Counter, SystemClock};
 use truststram_machine::{DirLock, HostFacts, LogFile, MachineError, Priority, RingMode, probe};
@@ -31,10 +32,13 @@ use crate::wire::policies::OpenPolicies;
 use crate::wire::questions::Questions;
 use crate::wire::records::StoreRecords;
 use crate::wire::replies::Replies;
+use crate::wire::serving::EngineModels;
 use crate::wire::sink::{RecordingSink, Ticket};
 use crate::wire::slow_queries::SlowQueries;
 use crate::wire::store_operations::StoreOperator;
+use crate::wire::tensors::EngineTensors;
 use crate::wire::upkeep::UpkeepThread;
+use crate::wire::versions::StoreRegistry;
 
 /// Model versions that may be loaded at once.
 const LOADED_MAX: usize = 64;
@@ -298,9 +302,16 @@ fn ports(
         reader: reader.clone(),
     };
     let policies = policies.serve(threads.loader.clone(), reader.clone(), store.clone());
+    let infer = Arc::new(infer);
+    let records: Arc<dyn Records> =
+        Arc::new(StoreRecords { questions: Arc::new(questions), reader: reader.clone() });
+    let tensors = EngineTensors { infer: infer.clone(), thread: threads.maintenance.clone() };
     Ports {
-        infer: Arc::new(infer),
-        records: Arc::new(StoreRecords { questions: Arc::new(questions), reader: reader.clone() }),
+        infer: infer.clone(),
+        tensors: Arc::new(tensors),
+        models: Arc::new(EngineModels { infer: infer.clone(), records: records.clone() }),
+        registry: Arc::new(StoreRegistry { infer, records: records.clone() }),
+        records,
         datasets: Arc::new(datasets),
         store: Arc::new(operations),
         operate: Arc::new(Operator(parts.clone())),
@@ -350,12 +361,14 @@ fn listeners(plan: &Plan, public: Bound, admin: Bound, ports: Ports) -> Vec<List
             bound: public,
             router: truststram_api::public_router(ports.clone()),
             body_bytes_max: plan.gateway.body_bytes_max,
+            streams: truststram_api::streams,
             is_logged: true,
         },
         Listener {
             bound: admin,
             router: truststram_api::admin_router(ports),
             body_bytes_max: ADMIN_BODY_BYTES_MAX,
+            streams: |_, _| false,
             is_logged: false,
         },
     ]

@@ -10,6 +10,7 @@ mod model;
 mod output;
 mod plugin;
 mod predict;
+mod progress;
 mod serve;
 
 use std::path::PathBuf;
@@ -55,7 +56,7 @@ enum Command {
     /// Reads rows of features from a file or standard input: CSV (one row a line), or JSON (a list
     /// of numbers, or a list of such lists). Prints a table, or JSON with `--json`.
     Predict(predict::PredictArguments),
-    /// List or show the models of a running server.
+    /// Look at the models of a running server, import them and put them to use.
     #[command(subcommand)]
     Model(model::ModelCommand),
     /// Make, check and install policies.

@@ -1,8 +1,9 @@
 //! Owns talking to a running server from the command line.
 //!
 //! Refuses to know what is asked. Bound: answers of [`ANSWER_BYTES_MAX`], one minute each; a day
-//! for the work on a whole store that [`AdminArgument::work`] asks for.
+//! for the work on a whole store that [`AdminArgument::work`] asks for, and for an upload.
 
+use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -14,6 +15,16 @@ const ANSWER_BYTES_MAX: u64 = 256 << 20;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for what reads or writes a whole store.
 const WORK_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An artifact to send.
+pub(super) struct Upload {
+    /// What is sent.
+    pub artifact: Box<dyn Read>,
+    /// How much of it there is.
+    pub bytes: u64,
+    /// Its SHA-256, hexadecimal.
+    pub sha256: String,
+}
 
 type Answered = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
 
@@ -92,12 +103,42 @@ impl ServerArgument {
         self.answer(|agent, url| agent.post(url).header("content-type", json).send(&body), path)
     }
 
+    /// Deletes `path` and reads the answer as JSON.
+    pub(super) fn delete(&self, path: &str) -> Result<Value, Failure> {
+        self.answer(|agent, url| agent.delete(url).call(), path)
+    }
+
+    /// Sends an artifact to `path` as it is read, and reads the answer as JSON.
+    pub(super) fn upload(
+        &self,
+        method: &str,
+        path: &str,
+        mut upload: Upload,
+    ) -> Result<Value, Failure> {
+        let url = self.url(path);
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(&url)
+            .header("content-type", "application/octet-stream")
+            .header("content-length", upload.bytes)
+            .header("x-content-sha256", &upload.sha256)
+            // The server may refuse it before any of it is sent.
+            .header("expect", "100-continue")
+            .body(ureq::SendBody::from_reader(&mut upload.artifact))
+            .with_context(|| format!("{url} is no address"))?;
+        answer(|agent| agent.run(request), &url, "--server", WORK_TIMEOUT)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.server.trim_end_matches('/'))
+    }
+
     fn answer(
         &self,
         ask: impl FnOnce(&ureq::Agent, &str) -> Answered,
         path: &str,
     ) -> Result<Value, Failure> {
-        let url = format!("{}{path}", self.server.trim_end_matches('/'));
+        let url = self.url(path);
         answer(|agent| ask(agent, &url), &url, "--server", TIMEOUT)
     }
 }

@@ -11,7 +11,6 @@ mod files;
 mod import;
 mod maintain;
 mod place;
-mod progress;
 mod query;
 mod shape;
 mod stats;
@@ -19,7 +18,7 @@ mod time;
 mod verify;
 
 use self::place::{AdminPlace, Directory};
-use super::Failure;
+use super::{Failure, progress};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum DbCommand {

@@ -1,10 +1,17 @@
-//! Owns `model list` and `model show`.
+//! Owns `truststram model`: the models of a running server listed, shown, compared, imported, put
+//! to use and removed.
 //!
-//! Refuses to change models. Bound: the registry of one server.
+//! Refuses to touch a data directory behind a server's back: it asks the server. Bound: one model
+//! at a time.
 
-use serde_json::Value;
+mod archive;
+mod diff;
+mod import;
+mod show;
 
-use super::client::ServerArgument;
+use serde_json::{Value, json};
+
+use super::client::{ServerArgument, encoded};
 use super::{Failure, output};
 
 #[derive(Debug, clap::Subcommand)]
@@ -14,74 +21,108 @@ pub(super) enum ModelCommand {
         #[command(flatten)]
         server: ServerArgument,
     },
-    /// Show one model and its versions.
+    /// Show one model and its versions, or all that is known of one version.
     Show {
+        /// The model's id.
+        id: String,
+        /// The version to show.
+        #[arg(long)]
+        version: Option<u32>,
+        #[command(flatten)]
+        server: ServerArgument,
+    },
+    /// Register a model: a .safetensors or .onnx file, a Hugging Face folder, or a tar file of one.
+    ///
+    /// The server checks it and answers it to those who name its version; with `--activate` to
+    /// everybody.
+    Import(import::ImportArguments),
+    /// Make a version the one that answers those who name none.
+    Activate(Target),
+    /// Have a version answer a share of those who name none.
+    Canary {
+        #[command(flatten)]
+        target: Target,
+        /// The share in percent, above 0 and at most 100; 0 ends the canary.
+        #[arg(long, default_value_t = 5.0)]
+        percent: f64,
+    },
+    /// Have a version asked the same as the active one, only to compare.
+    Shadow(Target),
+    /// Go back to the version that was active before the present one.
+    Rollback {
         /// The model's id.
         id: String,
         #[command(flatten)]
         server: ServerArgument,
     },
+    /// Have a version answer no more; it is kept.
+    Retire(Target),
+    /// Remove a version and its file for good.
+    Remove(Target),
+    /// Compare two versions of a model: what they take and give, size, figures, operators.
+    Diff {
+        /// The model's id.
+        id: String,
+        /// One version.
+        a: u32,
+        /// The other version.
+        b: u32,
+        #[command(flatten)]
+        server: ServerArgument,
+    },
+}
+
+/// A version of a model on a server.
+#[derive(Debug, clap::Args)]
+pub(super) struct Target {
+    /// The model's id.
+    id: String,
+    /// The version.
+    version: u32,
+    #[command(flatten)]
+    server: ServerArgument,
 }
 
 pub(super) fn run(command: &ModelCommand, json: bool) -> Result<(), Failure> {
+    let change = |target: &Target, action: &str, body: &Value| {
+        let path = format!("{}/{action}", version_path(&target.id, target.version));
+        show::version(&target.server.post(&path, body)?, json)
+    };
     match command {
-        ModelCommand::List { server } => {
-            let answer = server.get("/api/v1/models")?;
-            if json { output::json(&answer) } else { output::text(&list(&answer)) }
+        ModelCommand::List { server } => show::models(&server.get("/api/v1/models")?, json),
+        ModelCommand::Show { id, version: None, server } => {
+            show::model(&server.get(&path(id))?, json)
         }
-        ModelCommand::Show { id, server } => {
-            let answer = server.get(&format!("/api/v1/models/{id}"))?;
-            if json { output::json(&answer) } else { output::text(&show(&answer)) }
+        ModelCommand::Show { id, version: Some(version), server } => {
+            show::version(&server.get(&version_path(id, *version))?, json)
+        }
+        ModelCommand::Import(arguments) => import::run(arguments, json),
+        ModelCommand::Activate(target) => change(target, "activate", &json!({})),
+        ModelCommand::Canary { target, percent } => {
+            change(target, "canary", &json!({ "percent": percent }))
+        }
+        ModelCommand::Shadow(target) => change(target, "shadow", &json!({})),
+        ModelCommand::Rollback { id, server } => {
+            let answer = server.post(&format!("{}/rollback", path(id)), &json!({}))?;
+            show::version(&answer, json)
+        }
+        ModelCommand::Retire(target) => change(target, "retire", &json!({})),
+        ModelCommand::Remove(target) => {
+            let answer = target.server.delete(&version_path(&target.id, target.version))?;
+            show::version(&answer, json)
+        }
+        ModelCommand::Diff { id, a, b, server } => {
+            let [a, b] = [a, b].map(|&version| server.get(&version_path(id, version)));
+            let differences = diff::compare(&a?, &b?);
+            if json { output::json(&differences) } else { output::text(&diff::table(&differences)) }
         }
     }
 }
 
-fn list(answer: &Value) -> String {
-    let models = answer["models"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let row = |model: &Value| {
-        let active = model["versions"].as_array().into_iter().flatten();
-        let active = active.clone().find(|version| version["active"] == true);
-        let version = active.unwrap_or(&Value::Null);
-        vec![
-            cell(&model["id"]),
-            cell(&model["active_version"]),
-            cell(&version["architecture"]),
-            cell(&version["feature_count"]),
-            version["classes"].as_array().map_or(0, Vec::len).to_string(),
-        ]
-    };
-    let rows: Vec<Vec<String>> = models.iter().map(row).collect();
-    output::table(&["id", "active version", "architecture", "features", "classes"], &rows)
+fn path(id: &str) -> String {
+    format!("/api/v1/models/{}", encoded(id))
 }
 
-fn show(model: &Value) -> String {
-    let versions = model["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let row = |version: &Value| {
-        let metrics = version["metrics"].as_object().into_iter().flatten();
-        let metrics: Vec<String> =
-            metrics.map(|(name, value)| format!("{name}={}", cell(value))).collect();
-        vec![
-            cell(&version["version"]),
-            cell(&version["active"]),
-            cell(&version["architecture"]),
-            cell(&version["feature_count"]),
-            cell(&version["created"]),
-            metrics.join(" "),
-        ]
-    };
-    let rows: Vec<Vec<String>> = versions.iter().map(row).collect();
-    let heads = ["version", "active", "architecture", "features", "created", "metrics"];
-    format!("model {}\n{}", cell(&model["id"]), output::table(&heads, &rows))
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
-            Some(decimal) => format!("{decimal:.4}"),
-            None => number.to_string(),
-        },
-        other => other.to_string(),
-    }
+fn version_path(id: &str, version: u32) -> String {
+    format!("{}/versions/{version}", path(id))
 }

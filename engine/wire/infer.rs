@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use truststram_api::ports::{Answer, Ask, Failure, Infer};
-use truststram_base::Clock;
+use truststram_api::ports::{Answer, Ask, Failure, Infer, Input};
+use truststram_base::{Clock, ModelId, ModelVersion};
 use truststram_model::ModelError;
-use truststram_model::{Engine, InferRequest};
+use truststram_model::{Engine, InferRequest, LoadedModel};
 
 use super::replies::Replies;
 use super::sink::{Outcome, Ticket, failure_of_model};
+use super::tensors::rows_of;
 
 /// The engine as the API sees it.
 pub struct EngineInfer {
@@ -28,10 +29,10 @@ pub struct EngineInfer {
 
 impl EngineInfer {
     fn submit(&self, ask: Ask) -> Result<BoxFuture<'static, Result<Answer, Failure>>, Failure> {
-        let deadline_ms = self.deadline_ms;
-        let Some(model) = self.engine.model(&ask.model, ask.version) else {
-            return Err(self.unknown(ask));
-        };
+        let model = self.find(&ask.model, ask.version)?;
+        let features = features_of(&model, ask.input)?;
+        // Who waits less long is answered by then; nobody waits longer than is configured.
+        let deadline_ms = ask.deadline_ms.map_or(self.deadline_ms, |ms| ms.min(self.deadline_ms));
         let (address, waiting) = self.replies.address();
         let enqueued_us = self.clock.monotonic_us();
         let durable = ask.durable;
@@ -44,7 +45,7 @@ impl EngineInfer {
             address,
         };
         let request = InferRequest {
-            features: ask.features,
+            features,
             deadline_us: enqueued_us.saturating_add(deadline_ms.saturating_mul(1_000)),
             enqueued_us,
             reply: ticket,
@@ -69,14 +70,37 @@ impl EngineInfer {
         Ok(limited.boxed())
     }
 
-    fn unknown(&self, ask: Ask) -> Failure {
-        match ask.version {
-            Some(version) if self.engine.model(&ask.model, None).is_some() => {
-                Failure::UnknownVersion(ask.model, version)
+    /// The loaded model of this id and version; `None` means the active one.
+    pub fn find(
+        &self,
+        model: &ModelId,
+        version: Option<ModelVersion>,
+    ) -> Result<Arc<LoadedModel>, Failure> {
+        let found = self.engine.model(model, version);
+        found.ok_or_else(|| match version {
+            Some(version) if self.engine.model(model, None).is_some() => {
+                Failure::UnknownVersion(model.clone(), version)
             }
-            _ => Failure::UnknownModel(ask.model),
-        }
+            _ => Failure::UnknownModel(model.clone()),
+        })
     }
+}
+
+/// The features that an input holds.
+fn features_of(model: &LoadedModel, input: Input) -> Result<Vec<f32>, Failure> {
+    let reason = match input {
+        Input::Features(features) => return Ok(features),
+        Input::Tensors(tensors) => {
+            let mut rows = rows_of(model, tensors)?;
+            match (rows.pop(), rows.is_empty()) {
+                (Some(row), true) => return Ok(row),
+                _ => "a prediction is made from one row; /v2 takes more",
+            }
+        }
+        Input::Named(_) => "its features have no names; give them as a list",
+        Input::Text(_) => "it takes numbers, not texts",
+    };
+    Err(Failure::Unsupported { model: model.id().clone(), reason: reason.to_owned() })
 }
 
 impl Infer for EngineInfer {

@@ -194,6 +194,12 @@ impl Server {
         send(|agent| agent.post(&url).header("content-type", media).send(body))
     }
 
+    /// Puts a body that is called `media`.
+    pub fn put(&self, path: &str, media: &str, body: &[u8]) -> Answer {
+        let url = format!("{}{path}", self.public);
+        send(|agent| agent.put(&url).header("content-type", media).send(body))
+    }
+
     pub fn delete(&self, path: &str) -> Answer {
         send(|agent| agent.delete(format!("{}{path}", self.public)).call())
     }

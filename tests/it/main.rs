@@ -9,6 +9,7 @@ mod config;
 mod db;
 mod harness;
 mod hostile_plugins;
+mod inference_protocol;
 mod kill;
 mod life_cycle;
 mod openapi;

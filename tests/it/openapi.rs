@@ -15,14 +15,14 @@ fn every_described_operation_is_routed_and_answers_as_described() {
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {
             let described = operation["responses"].as_object().unwrap();
-            let concrete = path.replace("{id}", "digits").replace("{name}", "set");
+            let concrete = concrete_of(path);
             // What one operation removes is there again for the next.
             assert_eq!(server.post("/api/v1/datasets/set/rows", rows).status, 201);
             let answer = send(&server, method, &concrete);
             is_described(described, &answer, path);
             assert_ne!(answer.status, 404, "{path} is described and not routed");
         }
-        let concrete = path.replace("{id}", "digits").replace("{name}", "set");
+        let concrete = concrete_of(path);
         for method in
             METHODS.iter().filter(|method| !operations.as_object().unwrap().contains_key(**method))
         {
@@ -39,11 +39,18 @@ fn every_described_operation_is_routed_and_answers_as_described() {
     }
 }
 
-const METHODS: [&str; 3] = ["get", "post", "delete"];
+const METHODS: [&str; 4] = ["get", "put", "post", "delete"];
+
+/// The path with a name in each place of one.
+fn concrete_of(path: &str) -> String {
+    let names = [("{id}", "digits"), ("{model}", "digits"), ("{name}", "set"), ("{version}", "1")];
+    names.iter().fold(path.to_owned(), |path, (place, name)| path.replace(place, name))
+}
 
 fn send(server: &Server, method: &str, path: &str) -> Answer {
     match method {
         "get" => server.get(path),
+        "put" => server.put(path, "application/json", b"{}"),
         "post" => server.post(path, b"{}"),
         "delete" => server.delete(path),
         other => panic!("{path} is described with {other}, which this test cannot send"),

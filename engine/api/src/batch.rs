@@ -14,6 +14,7 @@ use truststram_base::{Kind, RequestId};
 use utoipa::ToSchema;
 
 use crate::explain::{malformed, quote_non_finite};
+use crate::options;
 use crate::predict::{
     PredictOptions, PredictRequest, json_body, json_response, parse, render, request_id,
 };
@@ -56,6 +57,7 @@ pub(crate) async fn batch(State(ports): State<Ports>, request: Request<Body>) ->
 
 async fn answer(ports: &Ports, request: Request<Body>) -> Result<Response<Body>, Problem> {
     let options: PredictOptions = query_of(request.uri())?;
+    let haste = options::haste(request.headers())?;
     let id = request_id(&request);
     let body = json_body(request).await?;
     let readable = quote_non_finite(&body);
@@ -78,7 +80,7 @@ async fn answer(ports: &Ports, request: Request<Body>) -> Result<Response<Body>,
         .map(|(index, item)| {
             // One id per kept record, next to each other.
             let item_id = RequestId(id.0.wrapping_add(index as u128));
-            let ask = parse(item.get().as_bytes(), item_id, options.durable)?;
+            let ask = parse(item.get().as_bytes(), item_id, options.durable, haste)?;
             let model = ask.model.clone();
             Ok((item_id, model, ports.infer.predict(ask)))
         })

@@ -16,6 +16,7 @@ pub(crate) const FIELD_TWICE: &str = "cannot be read; look for a field that is g
 
 /// What stands in for a number that JSON cannot express, repeated to the length of its text.
 const NOT_FINITE: u8 = b'~';
+const NOT_FINITE_WORDS: &str = "must be a finite number, found NaN, Infinity or a number too large";
 
 /// Says what is wrong with `body`.
 pub(crate) fn explain(body: &[u8]) -> Problem {
@@ -99,8 +100,8 @@ fn field_errors(value: &Value) -> Vec<FieldError> {
         return errors;
     };
     for key in object.keys() {
-        if !matches!(key.as_str(), "model_id" | "version" | "user_id" | "data") {
-            let known = "model_id, version, user_id and data";
+        if !matches!(key.as_str(), "model_id" | "version" | "user_id" | "data" | "text") {
+            let known = "model_id, version, user_id, data and text";
             let shown: String = key.chars().take(64).collect();
             wrong(&shown, None, format!("is not a known field; {known} are"));
         }
@@ -128,16 +129,38 @@ fn field_errors(value: &Value) -> Vec<FieldError> {
         }
         Some(other) => wrong("user_id", None, must_be("text", other)),
     }
-    match object.get("data") {
-        None => wrong("data", None, "is missing".to_owned()),
-        Some(Value::Array(items)) => number_errors("data", items, &mut wrong),
-        Some(other) => wrong("data", None, must_be("a list of numbers", other)),
+    match (object.get("data"), object.get("text")) {
+        (None | Some(Value::Null), None | Some(Value::Null)) => {
+            wrong("data", None, "is missing".to_owned());
+        }
+        (Some(Value::Array(items)), None) => number_errors("data", items, &mut wrong),
+        (Some(Value::Object(fields)), None) => {
+            for (key, value) in fields {
+                let shown: String = key.chars().take(64).collect();
+                let items = std::slice::from_ref(value);
+                let items = value.as_array().map_or(items, Vec::as_slice);
+                if items.iter().any(is_not_finite) {
+                    wrong(&format!("data.{shown}"), None, NOT_FINITE_WORDS.to_owned());
+                }
+            }
+        }
+        (Some(other), None) => {
+            wrong("data", None, must_be("a list of numbers, or an object", other));
+        }
+        (_, Some(Value::String(_) | Value::Null)) => {}
+        (_, Some(other)) => wrong("text", None, must_be("text", other)),
     }
     if errors.is_empty() {
         // The fast path refuses a repeated field, which a `Value` does not remember.
         errors.push(FieldError::new("body", FIELD_TWICE));
     }
     errors
+}
+
+/// Whether it stands in for a number that JSON cannot express.
+fn is_not_finite(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default();
+    !text.is_empty() && text.bytes().all(|byte| byte == NOT_FINITE)
 }
 
 /// Says what is wrong with a list of features.
@@ -155,10 +178,7 @@ pub(crate) fn number_errors(
             let finite = number.as_f64().is_some_and(|number| (number as f32).is_finite());
             (!finite).then(|| (index, "is beyond the range of 32-bit floats".to_owned()))
         }
-        Value::String(text) if !text.is_empty() && text.bytes().all(|byte| byte == NOT_FINITE) => {
-            let message = "must be a finite number, found NaN, Infinity or a number too large";
-            Some((index, message.to_owned()))
-        }
+        item if is_not_finite(item) => Some((index, NOT_FINITE_WORDS.to_owned())),
         other => Some((index, must_be("a number", other))),
     });
     for (index, message) in bad.take(ERRORS_MAX) {
@@ -199,7 +219,7 @@ mod tests {
         check(&data("[1e39]"), 422, "data[0] is beyond the range of 32-bit floats");
         check(&data(r#"[1,"NaN"]"#), 422, "data[1] must be a number, found text");
         check(&data("[1,null,[]]"), 422, "data[1] must be a number, found null (1 more)");
-        check(&data("7"), 422, "data must be a list of numbers, found a number");
+        check(&data("7"), 422, "data must be a list of numbers, or an object, found a number");
         check(r#"{"model_id":7,"data":[]}"#, 422, "model_id must be text, found a number");
         check(r#"{"model_id":"A","data":[]}"#, 422, "model_id has a character");
         check(r#"{"model_id":"m"}"#, 422, "data is missing");

@@ -11,11 +11,17 @@ mod batch;
 mod dataset_rows;
 #[allow(unused_qualifications, reason = "as above")]
 mod datasets;
+#[allow(unused_qualifications, reason = "as above")]
+mod embeddings;
 mod explain;
 mod filters;
+mod lists;
 #[allow(unused_qualifications, reason = "as above")]
 mod models;
+#[allow(unused_qualifications, reason = "as above")]
+mod oip;
 mod openapi;
+mod options;
 mod pages;
 #[allow(unused_qualifications, reason = "as above")]
 mod performance;
@@ -27,8 +33,14 @@ mod predict;
 mod predictions;
 mod problem;
 mod router;
+#[allow(unused_qualifications, reason = "as above")]
+mod similarity;
 mod store;
+#[allow(unused_qualifications, reason = "as above")]
+mod tensor;
 mod timestamp;
+#[allow(unused_qualifications, reason = "as above")]
+mod versions;
 
 pub use problem::{FieldError, Problem};
-pub use router::{Ports, admin_router, public_router, reject};
+pub use router::{Ports, admin_router, public_router, reject, streams};

@@ -217,7 +217,7 @@ fn group(rows: Vec<ListedModel>) -> Vec<ModelResponse> {
     let mut models: Vec<ModelResponse> = Vec::new();
     let mut places: BTreeMap<ModelId, usize> = BTreeMap::new();
     for ListedModel { entry, active_version } in rows {
-        let version = render(&entry);
+        let version = VersionResponse::from(&entry);
         match places.get(&entry.id).and_then(|&place| models.get_mut(place)) {
             Some(model) => {
                 if version.active {
@@ -260,21 +260,23 @@ impl ModelResponse {
     }
 }
 
-fn render(entry: &ModelEntry) -> VersionResponse {
-    VersionResponse {
-        version: entry.version.0,
-        active: entry.active,
-        architecture: entry.architecture.clone(),
-        feature_count: entry.feature_count,
-        classes: entry.classes.clone(),
-        metrics: entry.metrics.iter().cloned().collect(),
-        created: timestamp::format(entry.created_us),
-        sha256: entry.sha256.clone(),
-        bytes: entry.bytes,
-        owner_id: entry.owner.clone().map(String::from),
-        name: entry.name.clone(),
-        tags: entry.tags.clone(),
-        // The registry keeps nothing else than JSON.
-        metadata: RawValue::from_string(entry.metadata_json.clone()).ok(),
+impl From<&ModelEntry> for VersionResponse {
+    fn from(entry: &ModelEntry) -> Self {
+        Self {
+            version: entry.version.0,
+            active: entry.active,
+            architecture: entry.architecture.clone(),
+            feature_count: entry.feature_count,
+            classes: entry.classes.clone(),
+            metrics: entry.metrics.iter().cloned().collect(),
+            created: timestamp::format(entry.created_us),
+            sha256: entry.sha256.clone(),
+            bytes: entry.bytes,
+            owner_id: entry.owner.clone().map(String::from),
+            name: entry.name.clone(),
+            tags: entry.tags.clone(),
+            // The registry keeps nothing else than JSON.
+            metadata: RawValue::from_string(entry.metadata_json.clone()).ok(),
+        }
     }
 }

@@ -11,7 +11,8 @@ use utoipa::{Modify, OpenApi};
     info(
         title = "TrustStram",
         description = "Predictions from models served by one binary. Errors are RFC 9457 problem \
-                       documents; every answer carries `x-request-id`.",
+                       documents, but below `/v2` and `/v1`, where they are those of the Open \
+                       Inference Protocol and of OpenAI; every answer carries `x-request-id`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
@@ -20,6 +21,36 @@ use utoipa::{Modify, OpenApi};
         crate::predictions::list,
         crate::models::list,
         crate::models::show,
+        crate::versions::show,
+        crate::versions::upload::next,
+        crate::versions::upload::put,
+        crate::versions::upload::post,
+        crate::versions::activate_in_body,
+        crate::versions::activate,
+        crate::versions::canary,
+        crate::versions::shadow,
+        crate::versions::retire,
+        crate::versions::roll_back,
+        crate::versions::remove,
+        crate::embeddings::embed,
+        crate::similarity::compare,
+        crate::oip::server::show,
+        crate::oip::server::live,
+        crate::oip::server::ready,
+        crate::oip::models::show,
+        crate::oip::models::show_version,
+        crate::oip::models::ready,
+        crate::oip::models::ready_version,
+        crate::oip::models::config,
+        crate::oip::models::config_version,
+        crate::oip::infer::infer,
+        crate::oip::infer::infer_version,
+        crate::oip::statistics::all,
+        crate::oip::statistics::show,
+        crate::oip::statistics::show_version,
+        crate::oip::repository::index,
+        crate::oip::repository::load,
+        crate::oip::repository::unload,
         crate::performance::show,
         crate::performance::list,
         crate::performance::statistics,
@@ -34,6 +65,9 @@ use utoipa::{Modify, OpenApi};
     tags(
         (name = "predictions", description = "Ask a model, and list what was answered"),
         (name = "models", description = "What is registered, and what it has answered"),
+        (name = "embeddings", description = "Texts as vectors, and vectors compared"),
+        (name = "inference protocol", description = "The Open Inference Protocol, version 2, with \
+         Triton's extensions"),
         (name = "datasets", description = "Rows to train on"),
         (name = "health", description = "For load balancers and supervisors"),
     ),
@@ -46,9 +80,12 @@ struct ProblemMedia;
 
 impl Modify for ProblemMedia {
     fn modify(&self, document: &mut Described) {
-        let paths = document.paths.paths.values_mut();
-        let operations =
-            paths.flat_map(|path| [&mut path.get, &mut path.post, &mut path.delete]).flatten();
+        let paths = document.paths.paths.iter_mut();
+        let of_problems =
+            paths.filter(|(path, _)| !["/v1/", "/v2"].iter().any(|of| path.starts_with(of)));
+        let operations = of_problems
+            .flat_map(|(_, path)| [&mut path.get, &mut path.put, &mut path.post, &mut path.delete])
+            .flatten();
         for (status, response) in operations.flat_map(|o| &mut o.responses.responses) {
             let RefOr::T(response) = response else { continue };
             if !status.starts_with('4') && !status.starts_with('5') {

@@ -12,7 +12,10 @@ use truststram_base::{Kind, ModelId, ModelVersion, RequestId, UserId};
 
 mod datasets;
 mod records;
+mod registry;
+mod serving;
 mod store_operations;
+mod tensors;
 
 pub use datasets::{
     Appended, Dataset, DatasetFailure, DatasetRow, DatasetRows, Datasets, NewRow, RowReader,
@@ -21,7 +24,54 @@ pub use records::{
     Explained, ListedModel, ModelsPage, ModelsPlan, ModelsQuery, Page, PageFailure, Performance,
     PredictionsQuery, Records, Statistic, Statistics, StatisticsQuery, StoredAnswer,
 };
+pub use registry::{
+    ArtifactChunks, ArtifactFormat, NewVersion, Registry, VersionChange, VersionDetail,
+    VersionState,
+};
+pub use serving::{
+    BatchFigures, IndexEntry, ModelFailure, ModelFigures, ModelMetadata, Models, ServingState,
+    TensorMetadata, Took,
+};
 pub use store_operations::{StoreAction, StoreFailure, StoreOperations};
+pub use tensors::{
+    Datatype, EmbedAnswer, EmbedAsk, EmbedInputs, RANK_MAX, SimilarityAsk, TensorAnswer, TensorAsk,
+    TensorData, Tensors, WireTensor,
+};
+
+/// The priority of what must go first.
+pub const PRIORITY_MAX: u8 = 3;
+/// The priority of what says nothing; 0 is for what can wait.
+pub const PRIORITY_DEFAULT: u8 = 1;
+
+/// One value of an input that is given by names.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldValue {
+    /// It is not known: `null`.
+    Missing,
+    /// Yes or no.
+    Bool(bool),
+    /// A finite number.
+    Number(f64),
+    /// A text, such as the name of a category.
+    Text(String),
+    /// Finite numbers.
+    Numbers(Vec<f64>),
+    /// Texts.
+    Texts(Vec<String>),
+}
+
+/// What a prediction is made from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// The features in the model's order; every value is finite.
+    Features(Vec<f32>),
+    /// Values by the names of features or inputs, each name once.
+    Named(Vec<(String, FieldValue)>),
+    /// Tensors, each name once.
+    Tensors(Vec<WireTensor>),
+    /// A text, not empty.
+    Text(String),
+}
 
 /// One prediction to make.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,10 +84,14 @@ pub struct Ask {
     pub version: Option<ModelVersion>,
     /// Who asks.
     pub user: Option<UserId>,
-    /// The input; every value is finite.
-    pub features: Vec<f32>,
+    /// What it is made from.
+    pub input: Input,
     /// Whether the answer waits until the record survives a power loss.
     pub durable: bool,
+    /// How urgent it is, 0 to [`PRIORITY_MAX`].
+    pub priority: u8,
+    /// Milliseconds that the caller waits; `None` for the usual deadline.
+    pub deadline_ms: Option<u64>,
 }
 
 /// One prediction made.
@@ -77,6 +131,30 @@ pub enum Failure {
         expected: usize,
         /// How many were given.
         found: usize,
+    },
+    /// A part of the input is not what the model takes.
+    #[error("{place} {reason}")]
+    Input {
+        /// Which part, for example `inputs[0]` or `data.age`.
+        place: String,
+        /// What is wrong with it and what is expected.
+        reason: String,
+    },
+    /// The model cannot do what is asked of it.
+    #[error("model `{model}` does not support this: {reason}")]
+    Unsupported {
+        /// The model that was asked.
+        model: ModelId,
+        /// What it cannot do, and what it can.
+        reason: String,
+    },
+    /// The model is registered and does not answer now.
+    #[error("model `{model}` is not ready: {reason}")]
+    NotReady {
+        /// The model that was asked.
+        model: ModelId,
+        /// Why it is not.
+        reason: String,
     },
     /// A bounded queue is full.
     #[error("the {0} queue is full; try again shortly")]
@@ -118,10 +196,12 @@ impl Failure {
     pub fn kind(&self) -> Kind {
         match self {
             Self::UnknownModel(_) | Self::UnknownVersion(..) => Kind::NotFound,
-            Self::FeatureCount { .. } => Kind::Invalid,
+            Self::FeatureCount { .. } | Self::Input { .. } | Self::Unsupported { .. } => {
+                Kind::Invalid
+            }
             Self::QueueFull(_) => Kind::Overloaded,
             Self::Deadline(_) => Kind::Timeout,
-            Self::Draining | Self::Undecided => Kind::Unavailable,
+            Self::Draining | Self::Undecided | Self::NotReady { .. } => Kind::Unavailable,
             Self::NotKept { .. } | Self::Internal { .. } => Kind::Internal,
             Self::NoSpace => Kind::NoSpace,
             Self::Corrupt { .. } => Kind::Corrupt,

@@ -1,10 +1,14 @@
 //! Owns `POST /api/v1/predict`: body in, prediction out.
 //!
 //! Refuses to know how a prediction is made. The path is hot: the body is read once into the
-//! typed form, and only a body that this refuses is read again to say why.
-//! Bound: features by [`FEATURE_COUNT_MAX`], the body by the gateway.
+//! typed form with a list of features, and only a body that this refuses is read again, as one
+//! with another input or to say why. Bound: features by [`FEATURE_COUNT_MAX`], the body by the
+//! gateway.
+
+pub(crate) mod input;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -12,17 +16,20 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use truststram_base::limits::{BODY_BYTES_MAX, FEATURE_COUNT_MAX};
 use truststram_base::{Kind, ModelId, ModelVersion, RequestId, UserId};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::explain::explain;
-use crate::ports::{Answer, Ask};
+use crate::options::{self, Haste};
+use crate::ports::{Answer, Ask, Input};
 use crate::problem::Problem;
 use crate::router::{Ports, query_of};
+use crate::tensor::TensorBody;
 use crate::timestamp;
 
-/// One prediction to make.
+/// One prediction to make. Either `data` or `text` is given.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PredictRequest<'a> {
@@ -35,8 +42,33 @@ pub(crate) struct PredictRequest<'a> {
     /// Who asks, kept with the prediction.
     #[serde(borrow)]
     user_id: Option<Cow<'a, str>>,
-    /// The features, as many as the model takes, each a finite number.
+    /// The features: as many finite numbers as the model takes; or an object with a value for each
+    /// of their names; or `{"inputs": [...]}` with tensors of the Open Inference Protocol.
+    #[schema(value_type = Option<Data<'_>>)]
     data: Vec<f32>,
+    /// A text, for models that take texts.
+    #[serde(skip)]
+    #[schema(value_type = Option<String>)]
+    #[allow(dead_code, reason = "read by `input`; here it is described")]
+    text: (),
+}
+
+/// What a prediction is made from.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "it describes what `input` reads")]
+pub(crate) enum Data<'a> {
+    /// The features in the model's order.
+    Features(Vec<f32>),
+    /// Tensors.
+    Tensors {
+        /// Each name once.
+        #[serde(skip_serializing)]
+        #[schema(value_type = Vec<TensorBody<'_>>)]
+        inputs: Vec<TensorBody<'a>>,
+    },
+    /// Values by the names of features: numbers, texts, `true`, `false`, `null`, or lists.
+    Named(BTreeMap<String, Value>),
 }
 
 /// One prediction made.
@@ -71,9 +103,17 @@ pub(crate) struct PredictOptions {
 }
 
 /// Reads one body into an [`Ask`].
-pub(crate) fn parse(body: &[u8], request: RequestId, durable: bool) -> Result<Ask, Problem> {
+pub(crate) fn parse(
+    body: &[u8],
+    request: RequestId,
+    durable: bool,
+    haste: Haste,
+) -> Result<Ask, Problem> {
+    let Haste { priority, deadline_ms } = haste;
     let Ok(typed) = serde_json::from_slice::<PredictRequest<'_>>(body) else {
-        return Err(explain(body));
+        let other = input::parse(body)?;
+        let input::OtherAsk { model, version, user, input } = other;
+        return Ok(Ask { request, model, version, user, input, durable, priority, deadline_ms });
     };
     let finite = typed.data.iter().all(|value| value.is_finite());
     if !finite || typed.data.len() > FEATURE_COUNT_MAX {
@@ -85,7 +125,8 @@ pub(crate) fn parse(body: &[u8], request: RequestId, durable: bool) -> Result<As
         None => None,
     };
     let version = typed.version.map(ModelVersion);
-    Ok(Ask { request, model, version, user, features: typed.data, durable })
+    let input = Input::Features(typed.data);
+    Ok(Ask { request, model, version, user, input, durable, priority, deadline_ms })
 }
 
 /// The answer's JSON.
@@ -150,7 +191,11 @@ pub(crate) fn json_response(body: Vec<u8>) -> Response<Body> {
 /// Make one prediction.
 #[utoipa::path(
     post, path = "/api/v1/predict", tag = "predictions",
-    params(PredictOptions),
+    params(
+        PredictOptions,
+        ("x-priority" = Option<u8>, Header, description = "0 can wait, 1 is usual, 3 goes first"),
+        ("x-deadline-ms" = Option<u64>, Header, description = "How long the caller waits"),
+    ),
     request_body = PredictRequest<'_>,
     responses(
         (status = 200, description = "The prediction, which is kept",
@@ -173,19 +218,24 @@ pub(crate) async fn predict(State(ports): State<Ports>, request: Request<Body>) 
 
 async fn answer(ports: &Ports, request: Request<Body>) -> Result<Response<Body>, Problem> {
     let options: PredictOptions = query_of(request.uri())?;
+    let haste = options::haste(request.headers())?;
     let id = request_id(&request);
     let body = json_body(request).await?;
-    let ask = parse(&body, id, options.durable)?;
+    let ask = parse(&body, id, options.durable, haste)?;
     let model = ask.model.clone();
     let answer = ports.infer.predict(ask).await?;
     let mut response = json_response(render(&model, id, &answer, options).0);
     if ports.server_timing {
-        let (queue_us, compute_us) = (f64::from(answer.queue_us), f64::from(answer.compute_us));
-        let timing =
-            format!("queue;dur={:.3}, compute;dur={:.3}", queue_us / 1e3, compute_us / 1e3);
-        if let Ok(value) = HeaderValue::try_from(timing) {
-            response.headers_mut().insert("server-timing", value);
-        }
+        server_timing(&mut response, answer.queue_us, answer.compute_us);
     }
     Ok(response)
+}
+
+/// Says how long a request waited and how long its batch was computed, in microseconds.
+pub(crate) fn server_timing(response: &mut Response<Body>, queue_us: u32, compute_us: u32) {
+    let (queue_ms, compute_ms) = (f64::from(queue_us) / 1e3, f64::from(compute_us) / 1e3);
+    let timing = format!("queue;dur={queue_ms:.3}, compute;dur={compute_ms:.3}");
+    if let Ok(value) = HeaderValue::try_from(timing) {
+        response.headers_mut().insert("server-timing", value);
+    }
 }

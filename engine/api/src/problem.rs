@@ -10,13 +10,14 @@ use serde::Serialize;
 use truststram_base::Kind;
 use utoipa::ToSchema;
 
-use crate::ports::Failure;
+use crate::ports::{Failure, ModelFailure};
+use crate::tensor::Fault;
 
 /// Most field errors that one document lists.
 pub(crate) const ERRORS_MAX: usize = 16;
 
 /// How long a client should wait after a full queue, in seconds.
-const RETRY_AFTER_S: u32 = 1;
+pub(crate) const RETRY_AFTER_S: u32 = 1;
 
 /// One value that is not acceptable.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -76,6 +77,11 @@ fn table(kind: Kind) -> (StatusCode, &'static str, &'static str) {
         Kind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt", "Damaged data"),
         Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
     }
+}
+
+/// The status of a kind of error.
+pub(crate) fn status_of(kind: Kind) -> StatusCode {
+    table(kind).0
 }
 
 impl Problem {
@@ -142,8 +148,24 @@ impl From<Failure> for Problem {
                 let errors = vec![FieldError::new("data", message)];
                 Self { errors, ..Self::new(Kind::Invalid, detail) }
             }
+            Failure::Input { place, reason } => {
+                let errors = vec![FieldError::new(&place, reason)];
+                Self { errors, ..Self::new(Kind::Invalid, detail) }
+            }
             other => Self::new(other.kind(), detail),
         }
+    }
+}
+
+impl From<ModelFailure> for Problem {
+    fn from(failure: ModelFailure) -> Self {
+        Self::new(failure.kind, failure.detail)
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        Self::invalid(vec![FieldError::new(&fault.place, fault.message)])
     }
 }
 

@@ -8,15 +8,19 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Query};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use http::{Method, Response, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use truststram_base::Kind;
 
-use crate::ports::{Datasets, Infer, Operate, Policies, Records, StoreOperations};
+use crate::ports::{
+    Datasets, Infer, Models, Operate, Policies, Records, Registry, StoreOperations, Tensors,
+};
 use crate::problem::Problem;
+use crate::versions::{self, upload};
 use crate::{
-    admin, batch, datasets, models, pages, performance, policies, predict, predictions, store,
+    admin, batch, datasets, embeddings, models, oip, pages, performance, policies, predict,
+    predictions, similarity, store,
 };
 
 /// The engine behind the API.
@@ -24,6 +28,12 @@ use crate::{
 pub struct Ports {
     /// Makes predictions.
     pub infer: Arc<dyn Infer>,
+    /// Runs models on tensors and texts.
+    pub tensors: Arc<dyn Tensors>,
+    /// Shows and switches models as they serve.
+    pub models: Arc<dyn Models>,
+    /// Registers versions of models.
+    pub registry: Arc<dyn Registry>,
     /// Reads models and predictions.
     pub records: Arc<dyn Records>,
     /// Keeps rows to train on.
@@ -47,6 +57,10 @@ pub fn public_router(ports: Ports) -> Router {
         .route("/api/v1/models", get(models::list))
         .route("/api/v1/models/{id}", get(models::show))
         .route("/api/v1/models/{id}/performance", get(performance::show))
+        .merge(version_routes())
+        .merge(oip::routes())
+        .route("/v1/embeddings", post(embeddings::embed))
+        .route("/api/v1/similarity", post(similarity::compare))
         .route("/api/v1/performance", get(performance::list))
         .route("/api/v1/statistics", get(performance::statistics))
         .route("/api/v1/datasets", get(datasets::list))
@@ -60,6 +74,24 @@ pub fn public_router(ports: Ports) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .with_state(ports)
+}
+
+/// The routes of versions of models.
+fn version_routes() -> Router<Ports> {
+    let version = "/api/v1/models/{id}/versions/{version}";
+    let below = |action: &str| format!("{version}/{action}");
+    Router::new()
+        .route("/api/v1/models/{id}/activate", post(versions::activate_in_body))
+        .route("/api/v1/models/{id}/rollback", post(versions::roll_back))
+        .route("/api/v1/models/{id}/versions", post(upload::next))
+        .route(
+            version,
+            get(versions::show).delete(versions::remove).post(upload::post).merge(put(upload::put)),
+        )
+        .route(&below("activate"), post(versions::activate))
+        .route(&below("canary"), post(versions::canary))
+        .route(&below("shadow"), post(versions::shadow))
+        .route(&below("retire"), post(versions::retire))
 }
 
 /// The routes for operators.
@@ -91,14 +123,25 @@ pub fn admin_router(ports: Ports) -> Router {
         .with_state(ports)
 }
 
+/// Whether the body of a request to the public router is read as it arrives, however large it is:
+/// the artifact of a model.
+pub fn streams(method: &Method, path: &str) -> bool {
+    if method != Method::PUT && method != Method::POST {
+        return false;
+    }
+    let below = path.strip_prefix("/api/v1/models/").map(|below| below.split('/'));
+    let parts: Vec<&str> = below.into_iter().flatten().take(4).collect();
+    matches!(parts[..], [_, "versions"] | [_, "versions", _])
+}
+
 /// The answer to a request that the gateway refuses before it reaches a router; `limit` is in
 /// bytes.
-pub fn reject(kind: Kind, limit: usize) -> Response<Body> {
+pub fn reject(uri: &Uri, kind: Kind, limit: usize) -> Response<Body> {
     let detail = match kind {
         Kind::TooLarge => format!("the body is larger than the limit of {limit} bytes"),
         _ => "the request is refused".to_owned(),
     };
-    Problem::new(kind, detail).into_response()
+    refused(uri, Problem::new(kind, detail))
 }
 
 /// Reads the query string into `T`.
@@ -114,14 +157,30 @@ pub(crate) fn query_of<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     }
 }
 
-async fn no_route(uri: Uri) -> Problem {
-    Problem::new(Kind::NotFound, format!("nothing is at {}; /docs lists what is", uri.path()))
+async fn no_route(uri: Uri) -> Response<Body> {
+    let detail = format!("nothing is at {}; /docs lists what is", uri.path());
+    refused(&uri, Problem::new(Kind::NotFound, detail))
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Problem {
+async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
     let detail = format!("{} does not take {method}; /docs lists what it takes", uri.path());
     let status = StatusCode::METHOD_NOT_ALLOWED;
-    Problem::of_status(status, "method", "Method not allowed", detail)
+    refused(&uri, Problem::of_status(status, "method", "Method not allowed", detail))
+}
+
+/// A problem in the form that errors have at its place.
+fn refused(uri: &Uri, problem: Problem) -> Response<Body> {
+    let is_below = |place: &str| {
+        let rest = uri.path().strip_prefix(place);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if is_below("/v2") {
+        oip::refusal::Refusal::from(problem).into_response()
+    } else if is_below("/v1") {
+        embeddings::Refusal::from(problem).into_response()
+    } else {
+        problem.into_response()
+    }
 }
 
 #[cfg(test)]

@@ -255,8 +255,7 @@ pub struct Tensor {
 impl Default for Tensor {
     /// No values: shape `[0]`.
     fn default() -> Self {
-        let mut shape = Shape::default();
-        shape.rank = 1;
+        let shape = Shape { rank: 1, ..Shape::default() };
         Self { shape, data: Data::F32(Vec::new()) }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use axum::Router;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -27,6 +27,7 @@ pub(crate) struct App {
     pub(crate) router: Router,
     pub(crate) stats: Arc<GatewayStats>,
     pub(crate) body_bytes_max: usize,
+    pub(crate) streams: fn(&Method, &str) -> bool,
     pub(crate) read_timeout: Duration,
     pub(crate) write_timeout: Duration,
     pub(crate) reject: Rejection,
@@ -88,17 +89,24 @@ impl ProxyHttp for App {
     ) -> Result<bool> {
         session.set_read_timeout(Some(self.read_timeout));
         session.set_write_timeout(Some(self.write_timeout));
-        let body = exchange::read_body(session, self.body_bytes_max).await;
-        let response = match body.map_err(of_client)? {
-            RequestBody::Whole(body) => {
-                let mut extensions = http::Extensions::new();
-                extensions.insert(ctx.id);
-                exchange::call(&self.router, session, body, extensions).await
-            }
-            RequestBody::TooLarge => {
-                // The rest of the body is not read, so the connection cannot be used again.
-                session.set_keepalive(None);
-                (self.reject)(Kind::TooLarge, self.body_bytes_max)
+        let mut extensions = http::Extensions::new();
+        extensions.insert(ctx.id);
+        let head = session.req_header();
+        let response = if (self.streams)(&head.method, head.uri.path()) {
+            let answered = exchange::call_streaming(&self.router, session, extensions).await;
+            answered.map_err(of_client)?
+        } else {
+            let body = exchange::read_body(session, self.body_bytes_max).await;
+            match body.map_err(of_client)? {
+                RequestBody::Whole(body) => {
+                    exchange::call(&self.router, session, body, extensions).await
+                }
+                RequestBody::TooLarge => {
+                    // The rest of the body is not read, so the connection cannot be used again.
+                    session.set_keepalive(None);
+                    let uri = &session.req_header().uri;
+                    (self.reject)(uri, Kind::TooLarge, self.body_bytes_max)
+                }
             }
         };
         exchange::answer(session, response, header_of(ctx.id)).await.map_err(of_client)?;

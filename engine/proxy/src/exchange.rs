@@ -1,16 +1,21 @@
 //! Owns the passage of one request from Pingora's session to the router and of its answer back.
 //!
-//! Refuses to know routes. Bound: a request body of `body_bytes_max` held in memory; an answer
-//! whose size is known is sent with `content-length`, any other one chunk by chunk.
+//! Refuses to know routes. Bound: a request body of `body_bytes_max` held in memory, or two chunks
+//! of one that is passed on as it arrives; an answer whose size is known is sent with
+//! `content-length`, any other one chunk by chunk.
+
+use std::pin::pin;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
+use futures_util::stream;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::BodyExt;
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+use tokio::sync::mpsc;
 use tower_service::Service;
 
 /// What reading a request's body came to.
@@ -25,10 +30,7 @@ pub(crate) async fn read_body(session: &mut Session, bytes_max: usize) -> Result
     if declared.is_some_and(|length| length > bytes_max as u64) {
         return Ok(RequestBody::TooLarge);
     }
-    let expects = session.req_header().headers.get(header::EXPECT);
-    if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        session.write_continue_response().await?;
-    }
+    go_on(session).await?;
     let downstream = session.as_downstream_mut();
     let Some(first) = downstream.read_request_body().await? else {
         return Ok(RequestBody::Whole(Bytes::new()));
@@ -47,6 +49,15 @@ pub(crate) async fn read_body(session: &mut Session, bytes_max: usize) -> Result
     Ok(RequestBody::TooLarge)
 }
 
+/// Tells a client that asks first to send its body.
+async fn go_on(session: &mut Session) -> Result<()> {
+    let expects = session.req_header().headers.get(header::EXPECT);
+    if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        session.write_continue_response().await?;
+    }
+    Ok(())
+}
+
 fn declared_length(session: &Session) -> Option<u64> {
     let value = session.req_header().headers.get(header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
@@ -59,17 +70,82 @@ pub(crate) async fn call(
     body: Bytes,
     extensions: http::Extensions,
 ) -> Response<Body> {
+    match router.clone().call(request(session, Body::from(body), extensions)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// Calls the router with a body that it reads as it arrives: the client is told to go on once the
+/// router reads, and a chunk is read from it once there is room for it. A body that is not read to
+/// its end ends the connection.
+pub(crate) async fn call_streaming(
+    router: &Router,
+    session: &mut Session,
+    extensions: http::Extensions,
+) -> Result<Response<Body>> {
+    let (wanted, mut is_wanted) = mpsc::channel::<()>(1);
+    let (chunks, mut received) = mpsc::channel::<std::io::Result<Bytes>>(1);
+    let body = stream::poll_fn(move |context| {
+        // One word is enough; the channel is full or closed after it.
+        let _ = wanted.try_send(());
+        received.poll_recv(context)
+    });
+    let request = request(session, Body::from_stream(body), extensions);
+    let mut router = router.clone();
+    let (answer, pumped) = {
+        let mut answered = pin!(router.call(request));
+        let mut pump = pin!(async {
+            if is_wanted.recv().await.is_none() {
+                return Ok(false);
+            }
+            go_on(session).await?;
+            pass_on(session, chunks).await
+        });
+        tokio::select! {
+            answer = &mut answered => (answer, Ok(false)),
+            // The router sees the end of the body once the sender is gone.
+            pumped = &mut pump => (answered.await, pumped),
+        }
+    };
+    if !pumped? {
+        session.set_keepalive(None);
+    }
+    match answer {
+        Ok(response) => Ok(response),
+        Err(never) => match never {},
+    }
+}
+
+/// Passes the body on as there is room for it; ends with whether all of it was taken.
+async fn pass_on(
+    session: &mut Session,
+    chunks: mpsc::Sender<std::io::Result<Bytes>>,
+) -> Result<bool> {
+    let downstream = session.as_downstream_mut();
+    while let Ok(room) = chunks.reserve().await {
+        match downstream.read_request_body().await {
+            Ok(Some(chunk)) => room.send(Ok(chunk)),
+            Ok(None) => return Ok(true),
+            Err(error) => {
+                room.send(Err(std::io::Error::other("the client went away")));
+                return Err(error);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The session's head with a body.
+fn request(session: &Session, body: Body, extensions: http::Extensions) -> Request<Body> {
     let head = session.req_header();
-    let mut request = Request::new(Body::from(body));
+    let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = head.uri.clone();
     *request.version_mut() = head.version;
     *request.headers_mut() = head.headers.clone();
     *request.extensions_mut() = extensions;
-    match router.clone().call(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
+    request
 }
 
 /// Sends `response`; `request_id` goes into its head.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::Response;
+use http::{Method, Response, Uri};
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
@@ -27,7 +27,7 @@ use crate::stats::GatewayStats;
 
 /// Makes the answer to a request that the gateway itself refuses; the number is the limit that
 /// was exceeded.
-pub(crate) type Rejection = fn(Kind, usize) -> Response<Body>;
+pub(crate) type Rejection = fn(&Uri, Kind, usize) -> Response<Body>;
 
 /// Runs on each network thread, inside its event loop, before the first connection; gets the
 /// thread's index.
@@ -41,6 +41,9 @@ pub struct Listener {
     pub router: Router,
     /// Largest request body in bytes; a larger one is answered by `reject`.
     pub body_bytes_max: usize,
+    /// Whether the body of a request with this method and path is passed on as it arrives; what
+    /// answers it limits it.
+    pub streams: fn(&Method, &str) -> bool,
     /// Whether requests are written to the access log.
     pub is_logged: bool,
 }
@@ -54,7 +57,7 @@ pub struct GatewayOptions {
     /// How long a write of an answer may stall.
     pub write_timeout: Duration,
     /// Makes the answer to a request that the gateway itself refuses.
-    pub reject: fn(Kind, usize) -> Response<Body>,
+    pub reject: fn(&Uri, Kind, usize) -> Response<Body>,
     /// Where requests are logged, if anywhere.
     pub access_log: Option<Arc<LogFile>>,
     /// Runs first on each network thread.
@@ -150,6 +153,7 @@ fn make_app(listener: &Listener, options: &GatewayOptions, stats: Arc<GatewaySta
         router: listener.router.clone(),
         stats,
         body_bytes_max: listener.body_bytes_max,
+        streams: listener.streams,
         read_timeout: options.read_timeout,
         write_timeout: options.write_timeout,
         reject: options.reject,

@@ -62,6 +62,11 @@ impl Gemm<'_> {
     }
 }
 
+/// Columns of a whole panel.
+const WHOLE: usize = PANEL * COUNT;
+/// Rows of `a` up to which packing `b` costs more than reading it where it lies.
+const ROWS_UNPACKED_MAX: usize = 96;
+
 /// Computes a product; the scratch grows to the size of `b`, and of `a` if that is transposed.
 /// Slices that are too short are a mistake of the caller: nothing is computed.
 pub fn gemm_f32(isa: Isa, team: &dyn Team, product: Gemm<'_>, scratch: &mut Vec<f32>) {
@@ -71,7 +76,12 @@ pub fn gemm_f32(isa: Isa, team: &dyn Team, product: Gemm<'_>, scratch: &mut Vec<
         return;
     }
     let Gemm { rows, columns, depth, .. } = product;
-    let b_count = vectors(columns) * COUNT * depth;
+    // Whole panels can be read where they lie; what is left is packed.
+    let unpacked = match !product.b_transposed && rows <= ROWS_UNPACKED_MAX && depth > 0 {
+        true => columns - columns % WHOLE,
+        false => 0,
+    };
+    let b_count = vectors(columns - unpacked) * COUNT * depth;
     let a_count = if product.a_transposed { rows * depth } else { 0 };
     // Room to begin at a cache line.
     let count = b_count + a_count + COUNT;
@@ -80,7 +90,7 @@ pub fn gemm_f32(isa: Isa, team: &dyn Team, product: Gemm<'_>, scratch: &mut Vec<
     }
     let skipped = scratch.as_ptr().align_offset(64).min(COUNT);
     let (packed_b, packed_a) = scratch[skipped..].split_at_mut(b_count);
-    pack_columns(&product, packed_b);
+    pack_columns(&product, unpacked, packed_b);
     let (a, a_stride) = match product.a_transposed {
         true => {
             let packed_rows = packed_a[..a_count].chunks_exact_mut(depth.max(1));
@@ -97,25 +107,37 @@ pub fn gemm_f32(isa: Isa, team: &dyn Team, product: Gemm<'_>, scratch: &mut Vec<
         x: a.as_ptr().cast(),
         x_stride: a_stride,
         rows: (0, rows),
-        weights: packed_b.as_ptr().cast(),
+        weights: product.b.as_ptr().cast(),
+        matrix_stride: Some(product.b_stride),
         words: depth,
-        columns,
+        columns: unpacked,
         panels: (0, 0),
         out: product.out.as_mut_ptr(),
         out_stride: product.out_stride,
         finish: Finish { scale: product.scale, ..Finish::plain(None, Activation::None) },
     };
-    multiply(isa, team, Number::F32, &job);
+    if unpacked > 0 {
+        multiply(isa, team, Number::F32, &job);
+    }
+    if unpacked < columns {
+        let job = Job {
+            weights: packed_b.as_ptr().cast(),
+            matrix_stride: None,
+            columns: columns - unpacked,
+            out: job.out.wrapping_add(unpacked),
+            ..job
+        };
+        multiply(isa, team, Number::F32, &job);
+    }
 }
 
-/// Packs the right matrix as [`super::tiles::Panels`] lies.
-fn pack_columns(product: &Gemm<'_>, packed: &mut [f32]) {
+/// Packs the right matrix from the column `first` on as [`super::tiles::Panels`] lies.
+fn pack_columns(product: &Gemm<'_>, first: usize, packed: &mut [f32]) {
     let Gemm { columns, depth, b, b_stride, .. } = *product;
-    let padded = vectors(columns) * COUNT;
-    let mut packed = packed;
-    let mut first = 0;
+    let padded = first + vectors(columns - first) * COUNT;
+    let (mut packed, mut first) = (packed, first);
     while first < columns {
-        let width = (PANEL * COUNT).min(padded - first);
+        let width = WHOLE.min(padded - first);
         let count = width.min(columns - first);
         let (panel, others) = packed.split_at_mut(width * depth);
         packed = others;
@@ -134,8 +156,14 @@ fn pack_columns(product: &Gemm<'_>, packed: &mut [f32]) {
         } else {
             for (index, row) in panel.chunks_exact_mut(width).enumerate() {
                 let start = index * b_stride + first;
-                row[..count].copy_from_slice(&b[start..start + count]);
-                row[count..].fill(0.0);
+                let from = &b[start..start + count];
+                // A length that the compiler knows becomes a few instructions.
+                if let (Some(row), Some(from)) = (row.as_mut_array(), from.as_array::<WHOLE>()) {
+                    *row = *from;
+                } else {
+                    row[..count].copy_from_slice(from);
+                    row[count..].fill(0.0);
+                }
             }
         }
         first += width;

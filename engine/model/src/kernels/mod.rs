@@ -12,7 +12,9 @@ mod lanes;
 mod linear;
 mod math;
 mod rows;
+mod similarity;
 mod slices;
+mod statistics;
 mod team;
 #[cfg(test)]
 mod tests;
@@ -26,5 +28,7 @@ pub use linear::{
     linear_i8,
 };
 pub use rows::{layer_norm_rows, softmax_rows};
+pub use similarity::{cosine_similarity, dot, normalise_rows};
 pub use slices::{erf, exp, log, scale_shift, sigmoid, tanh};
+pub use statistics::{Statistics, standardize};
 pub use team::{Alone, Team};

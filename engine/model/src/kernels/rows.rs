@@ -4,7 +4,7 @@
 //! on that row alone.
 
 use super::Isa;
-use super::lanes::{COUNT, Kernel, Lanes, dispatch, sum, top};
+use super::lanes::{COUNT, Kernel, Lanes, dispatch};
 use super::math;
 
 struct Softmax<'a> {
@@ -37,7 +37,7 @@ unsafe fn softmax_row<L: Lanes>(row: *mut f32, count: usize) {
     unsafe {
         let (mut first, mut second) = (L::splat(nothing), L::splat(nothing));
         let mut index = 0;
-        // The operand that is NaN must come second to be kept.
+        // NaN may hide a larger value here; all of the row becomes NaN below anyway.
         while index + 2 * COUNT <= whole {
             first = first.max(L::load(row.add(index)));
             second = second.max(L::load(row.add(index + COUNT)));
@@ -49,7 +49,7 @@ unsafe fn softmax_row<L: Lanes>(row: *mut f32, count: usize) {
         if rest > 0 {
             second = second.max(L::load_part(row.add(whole), rest, nothing));
         }
-        let largest = L::splat(top(first.max(second)));
+        let largest = L::splat(first.max(second).top());
         let mut total = L::splat(0.0);
         let mut index = 0;
         while index < whole {
@@ -64,7 +64,7 @@ unsafe fn softmax_row<L: Lanes>(row: *mut f32, count: usize) {
             // Lanes beyond the row are NaN where all of it is minus infinity; so is the sum then.
             total = total.add(value);
         }
-        let total = L::splat(1.0 / sum(total));
+        let total = L::splat(1.0 / total.sum());
         let mut index = 0;
         while index < whole {
             L::load(row.add(index)).mul(total).store(row.add(index));
@@ -158,7 +158,7 @@ unsafe fn add_residual<L: Lanes>(
             }
         }
     }
-    sum(totals[0].add(totals[1]).add(totals[2].add(totals[3])))
+    totals[0].add(totals[1]).add(totals[2].add(totals[3])).sum()
 }
 
 /// The sum of the squared distances from `mean`, in four chains.
@@ -181,7 +181,7 @@ unsafe fn squares<L: Lanes>(values: *const f32, mean: f32, count: usize) -> f32 
             }
         }
     }
-    sum(totals[0].add(totals[1]).add(totals[2].add(totals[3])))
+    totals[0].add(totals[1]).add(totals[2].add(totals[3])).sum()
 }
 
 /// `(x - mean) * scale * gamma + beta`, in place.

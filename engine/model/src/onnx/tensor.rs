@@ -156,7 +156,8 @@ fn raw_data(dtype: DType, raw: &[u8]) -> Result<Data, String> {
             match dtype {
                 $(DType::$dtype => {
                     let (chunks, _) = raw.as_chunks();
-                    Data::$dtype(chunks.iter().map(|bytes| <$type>::from_le_bytes(*bytes)).collect())
+                    let values = chunks.iter().map(|bytes| <$type>::from_le_bytes(*bytes));
+                    Data::$dtype(values.collect())
                 })*
                 DType::Bool if raw.iter().any(|byte| *byte > 1) => {
                     return Err("bytes other than 0 and 1".to_owned());

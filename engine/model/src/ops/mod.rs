@@ -9,6 +9,8 @@ mod elementwise;
 mod image;
 mod layout;
 mod make;
+mod numeric;
+mod own;
 mod recurrent;
 mod registry;
 mod select;

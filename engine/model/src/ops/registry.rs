@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{elementwise, image, layout, make, recurrent, select, signal, spatial, text};
+use super::{
+    elementwise, image, layout, make, numeric, own, recurrent, select, signal, spatial, text,
+};
 use crate::program::Build;
 
 /// Operators as (domain, name, builder). The empty domain is `ai.onnx`.
@@ -17,6 +19,8 @@ static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
         image::FAMILIES,
         layout::FAMILIES,
         make::FAMILIES,
+        numeric::FAMILIES,
+        own::FAMILIES,
         recurrent::FAMILIES,
         select::FAMILIES,
         signal::FAMILIES,

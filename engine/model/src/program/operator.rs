@@ -140,6 +140,10 @@ pub struct Scratch {
     pub i8s: Vec<i8>,
     /// Quantised numbers.
     pub u8s: Vec<u8>,
+    /// Sums in the widest types.
+    pub f64s: Vec<f64>,
+    /// Sums in the widest types.
+    pub i64s: Vec<i64>,
     /// Sums of quantised products.
     pub i32s: Vec<i32>,
     /// Places.
@@ -185,7 +189,7 @@ impl Context<'_> {
     fn check(&self, dtype: DType, dims: &[usize]) -> Result<Shape, RunError> {
         let too_large = |bytes| RunError::TooLarge { bytes, bytes_max: self.bytes_max };
         let shape = Shape::new(dims).ok_or_else(|| too_large(usize::MAX))?;
-        let bytes = shape.count().checked_mul(dtype.bytes()).unwrap_or(usize::MAX);
+        let bytes = shape.count().saturating_mul(dtype.bytes());
         if bytes > self.bytes_max { Err(too_large(bytes)) } else { Ok(shape) }
     }
 }

@@ -70,6 +70,11 @@ pub trait Lanes: Copy {
     /// `self * 2^power`, rounded once; `power` is whole and within ±252.
     fn scale(self, power: Self) -> Self;
 
+    /// The sum of all lanes: of those eight apart first, then four, two and one.
+    fn sum(self) -> f32;
+    /// The largest of all lanes, if none is NaN.
+    fn top(self) -> f32;
+
     /// The same number sixteen times.
     fn splat_ints(value: i32) -> Self::Ints;
     /// Reads sixteen whole numbers.
@@ -111,38 +116,4 @@ pub trait Lanes: Copy {
     /// # Safety
     /// They must be writable, at any address.
     unsafe fn store_halves(ints: Self::Ints, to: *mut u16, count: usize);
-}
-
-/// The sixteen numbers.
-#[inline(always)]
-pub fn array<L: Lanes>(lanes: L) -> [f32; COUNT] {
-    let mut array = [0.0; COUNT];
-    // SAFETY: sixteen numbers fit.
-    unsafe { lanes.store(array.as_mut_ptr()) };
-    array
-}
-
-/// The sum of all lanes, halves first.
-#[inline(always)]
-pub fn sum<L: Lanes>(lanes: L) -> f32 {
-    let mut array = array(lanes);
-    let mut half = COUNT / 2;
-    while half > 0 {
-        for index in 0..half {
-            array[index] += array[index + half];
-        }
-        half /= 2;
-    }
-    array[0]
-}
-
-/// The largest of all lanes; NaN if one is.
-#[inline(always)]
-pub fn top<L: Lanes>(lanes: L) -> f32 {
-    let array = array(lanes);
-    let mut largest = array[0];
-    for value in &array[1..] {
-        largest = if *value > largest || value.is_nan() { *value } else { largest };
-    }
-    largest
 }

@@ -15,7 +15,7 @@ mod x86_avx2;
 mod x86_avx512;
 
 pub use dispatch::{Kernel, dispatch};
-pub use lane::{COUNT, Lanes, sum, top};
+pub use lane::{COUNT, Lanes};
 #[cfg(target_arch = "x86_64")]
 use x86_avx2::Avx2;
 #[cfg(target_arch = "x86_64")]

@@ -28,6 +28,19 @@ fn each_int(mut compute: impl FnMut(usize) -> i32) -> [i32; COUNT] {
     out
 }
 
+/// All lanes joined, halves first.
+#[inline(always)]
+fn fold(mut lanes: [f32; COUNT], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = COUNT / 2;
+    while half > 0 {
+        for index in 0..half {
+            lanes[index] = join(lanes[index], lanes[index + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 /// `2^power` for a normal result.
 #[inline(always)]
 fn power_of_two(power: i32) -> f32 {
@@ -134,6 +147,16 @@ impl Lanes for Portable {
             let half = power >> 1;
             self.0[index] * power_of_two(half) * power_of_two(power - half)
         })
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        fold(self.0, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn top(self) -> f32 {
+        fold(self.0, |a, b| if a > b { a } else { b })
     }
 
     #[inline(always)]

@@ -1,6 +1,36 @@
-//! Owns the wrapping of processor instructions as methods of lanes.
+//! Owns the wrapping of processor instructions as methods of lanes, and the sums across them.
 //!
 //! Refuses to know which instructions. Bound: one expression per method.
+
+use std::arch::x86_64::*;
+
+/// The sum of eight lanes, halves first.
+///
+/// # Safety
+/// The host must have AVX2.
+#[inline(always)]
+pub(super) unsafe fn sum_of_eight(x: __m256) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
+/// The largest of eight lanes.
+///
+/// # Safety
+/// The host must have AVX2.
+#[inline(always)]
+pub(super) unsafe fn top_of_eight(x: __m256) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+    }
+}
 
 /// Methods that only compute.
 macro_rules! operations {

@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 
 use super::dispatch::Kernel;
 use super::lane::Lanes;
-use super::x86::{accesses, operations};
+use super::x86::{accesses, operations, sum_of_eight, top_of_eight};
 
 /// Sixteen numbers in two registers.
 #[derive(Clone, Copy)]
@@ -150,6 +150,8 @@ impl Lanes for Avx2 {
         );
         scale(self, power: Self) -> Self =
             Self(scale(self.0, power.0), scale(self.1, power.1));
+        sum(self) -> f32 = sum_of_eight(_mm256_add_ps(self.0, self.1));
+        top(self) -> f32 = top_of_eight(_mm256_max_ps(self.0, self.1));
         splat_ints(value: i32) -> Self::Ints =
             Avx2Ints(_mm256_set1_epi32(value), _mm256_set1_epi32(value));
         add_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints =

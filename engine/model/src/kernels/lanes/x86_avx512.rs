@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 
 use super::dispatch::Kernel;
 use super::lane::Lanes;
-use super::x86::{accesses, operations};
+use super::x86::{accesses, operations, sum_of_eight, top_of_eight};
 
 /// Sixteen numbers in one register.
 #[derive(Clone, Copy)]
@@ -58,6 +58,10 @@ impl Lanes for Avx512 {
             Self(_mm512_mask_blend_ps(
                 _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, bound.0), otherwise.0, then.0));
         scale(self, power: Self) -> Self = Self(_mm512_scalef_ps(self.0, power.0));
+        sum(self) -> f32 = sum_of_eight(_mm256_add_ps(
+            _mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0)));
+        top(self) -> f32 = top_of_eight(_mm256_max_ps(
+            _mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0)));
         splat_ints(value: i32) -> Self::Ints = _mm512_set1_epi32(value);
         add_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints = _mm512_add_epi32(a, b);
         sub_ints(a: Self::Ints, b: Self::Ints) -> Self::Ints = _mm512_sub_epi32(a, b);

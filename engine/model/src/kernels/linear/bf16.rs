@@ -123,6 +123,7 @@ pub fn linear_bf16(
         x_stride: words,
         rows: (0, rows),
         weights: weights.panels.start(),
+        matrix_stride: None,
         words,
         columns: outputs,
         panels: (0, 0),

@@ -60,6 +60,7 @@ pub fn linear_f32(
         x_stride: inputs,
         rows: (0, rows),
         weights: weights.panels.start(),
+        matrix_stride: None,
         words: inputs,
         columns: outputs,
         panels: (0, 0),

@@ -7,7 +7,7 @@
 use super::float::fits;
 use super::{Layer, Weights};
 use crate::error::ModelError;
-use crate::kernels::lanes::{COUNT, Kernel, Lanes, dispatch, sum, top};
+use crate::kernels::lanes::{COUNT, Kernel, Lanes, dispatch};
 use crate::kernels::tiles::{Finish, Int8, Job, Number, Panels, multiply, vectors};
 use crate::kernels::{Isa, Team};
 
@@ -166,13 +166,17 @@ impl Kernel for Quantise<'_> {
             *row_scale = scale + broken;
             *row_zero = zero as i32;
             out[self.columns..].fill(0);
-            let (scale, zero) = (L::splat(scale), L::splat(zero));
+            // ONNX defines the quotient; what is our own choice need not wait for it.
+            let is_static = self.input != Input::Dynamic;
+            let (scale, inverse) = (L::splat(scale), L::splat(1.0 / scale));
+            let zero = L::splat(zero);
             let mut index = 0;
             while index < self.columns {
                 let count = COUNT.min(self.columns - index);
                 // SAFETY: `index + count` is at most `columns`, and `out` has a byte for each.
                 unsafe {
-                    let value = L::load_part(x.as_ptr().add(index), count, 0.0).div(scale);
+                    let value = L::load_part(x.as_ptr().add(index), count, 0.0);
+                    let value = if is_static { value.div(scale) } else { value.mul(inverse) };
                     let value = value.round().add(zero);
                     let value = L::splat(255.0).min(L::splat(0.0).max(value));
                     value.store_bytes(out.as_mut_ptr().add(index), count);
@@ -200,7 +204,7 @@ unsafe fn bounds<L: Lanes>(x: *const f32, count: usize) -> (f32, f32, f32) {
         broken = value.fma(zero, broken);
         index += COUNT;
     }
-    (-top(zero.sub(low)), top(high), sum(broken))
+    (-zero.sub(low).top(), high.top(), broken.sum())
 }
 
 /// `out = activation(x · W + bias)` for `rows` rows of x, quantised in `scratch`. Slices that are
@@ -251,6 +255,7 @@ pub fn linear_i8(
         x_stride: words,
         rows: (0, rows),
         weights: weights.panels.start(),
+        matrix_stride: None,
         words,
         columns: outputs,
         panels: (0, 0),

@@ -17,7 +17,9 @@ impl Team for Backwards {
     }
 }
 
-const SHAPES: [(usize, usize, usize); 14] = [
+/// Rows, inputs and outputs: every remainder of tiles, panels and lanes.
+const SHAPES: [(usize, usize, usize); 15] = [
+    (100, 20, 60),
     (1, 1, 1),
     (9, 0, 3),
     (17, 64, 10),
@@ -246,6 +248,24 @@ fn products_of_two_matrices_are_right() {
                 let found = found[index / columns * (columns + 3) + index % columns];
                 assert!((f64::from(found) - exact * 0.5).abs() < 1e-6 * size, "{found} {exact}");
             }
+            let row = rows / 2;
+            let mut alone = vec![0.0; columns];
+            let product = Gemm {
+                rows: 1,
+                columns,
+                depth,
+                a: &a[row * depth..][..depth],
+                a_stride: depth,
+                a_transposed: false,
+                b: if b_transposed { &b } else { &turned_b },
+                b_stride: if b_transposed { depth } else { columns },
+                b_transposed,
+                scale: 0.5,
+                out: &mut alone,
+                out_stride: columns,
+            };
+            gemm_f32(Isa::detect(), &Alone, product, &mut scratch);
+            assert_eq!(alone, found[row * (columns + 3)..][..columns]);
             let gaps = found.chunks(columns + 3).flat_map(|row| &row[columns..]);
             assert!(gaps.into_iter().all(|gap| *gap == 9.0));
         }

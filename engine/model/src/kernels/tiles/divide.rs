@@ -73,39 +73,49 @@ pub fn multiply(isa: Isa, team: &dyn Team, number: Number, job: &Job) {
 /// All of a job on this core, as many panels at a time as stay near.
 fn part(isa: Isa, number: Number, job: &Job) {
     let (first, last) = job.rows;
-    let rows_max = match isa.or_portable() {
-        Isa::Avx512 { .. } => 8,
-        _ => 4,
-    };
-    let rest = last - (last - first) % rows_max;
+    let is_wide = matches!(isa.or_portable(), Isa::Avx512 { .. });
     let panel_bytes = job.words * PANEL * COUNT * size_of::<u32>();
     // A single group of rows passes the weights once anyway.
-    let near = match last - first > rows_max {
+    let near = match last - first > 8 {
         true => (CHUNK_BYTES / panel_bytes.max(1)).max(4),
         false => usize::MAX,
     };
     let mut panel = job.panels.0;
     while panel < job.panels.1 {
         let end = job.panels.1.min(panel.saturating_add(near));
-        let job = job.at_panels(panel, end);
-        if first < rest {
-            let job = job.at_rows(first, rest);
-            match rows_max {
+        let mut job = job.at_panels(panel, end);
+        while job.rows.0 < last {
+            let (group, rows) = group(last - job.rows.0, is_wide);
+            job.rows.1 = job.rows.0 + rows;
+            match group {
                 8 => sweep::<8>(isa, number, &job),
-                _ => sweep::<4>(isa, number, &job),
+                4 => sweep::<4>(isa, number, &job),
+                3 => sweep::<3>(isa, number, &job),
+                2 => sweep::<2>(isa, number, &job),
+                _ => sweep::<1>(isa, number, &job),
             }
-        }
-        let job = job.at_rows(rest, last);
-        match last - rest {
-            1 => sweep::<1>(isa, number, &job),
-            2 => sweep::<2>(isa, number, &job),
-            3 => sweep::<3>(isa, number, &job),
-            4 => sweep::<4>(isa, number, &job),
-            5 => sweep::<5>(isa, number, &job),
-            6 => sweep::<6>(isa, number, &job),
-            7 => sweep::<7>(isa, number, &job),
-            _ => {}
+            job.rows.0 = job.rows.1;
         }
         panel = end;
+    }
+}
+
+/// Rows of the next tiles and of all of them together, of `rows` that are left. A single row waits
+/// for memory, so none is left over where that can be.
+fn group(rows: usize, is_wide: bool) -> (usize, usize) {
+    match rows {
+        _ if !is_wide => {
+            if rows >= 4 {
+                (4, rows - rows % 4)
+            } else {
+                (1, rows)
+            }
+        }
+        1..=4 => (rows, rows),
+        5 | 6 => (3, 3),
+        7 => (4, 4),
+        9 => (3, 9),
+        _ if rows % 8 == 1 => (8, rows - 9),
+        _ => (8, rows - rows % 8),
     }
 }

@@ -1,8 +1,8 @@
 //! Owns the tile, which is summed up in registers, and the sweep of tiles over rows and panels.
 //!
 //! Refuses to know what words hold. Bound: 24 vectors of sums where there are 32 registers, 4
-//! elsewhere; each output's sum runs over the words in one order, in [`chains`] chains that depend
-//! only on the width of its panel.
+//! elsewhere. Each output's sum runs over the words in one order: in a panel of one vector in four
+//! chains, of two in two, so that narrow results do not wait for a single one, else in one chain.
 
 use super::panels::PANEL;
 use super::product::{Product, ProductKernel};
@@ -57,6 +57,9 @@ pub struct Job {
     pub rows: (usize, usize),
     /// See [`super::Panels`].
     pub weights: *const u32,
+    /// Words from one word of a column to the next, where the weights lie as a matrix and not in
+    /// panels; its columns must then be whole panels.
+    pub matrix_stride: Option<usize>,
     /// Words of a column.
     pub words: usize,
     /// All columns of the weights.
@@ -89,16 +92,6 @@ unsafe impl Send for Job {}
 // SAFETY: as above.
 unsafe impl Sync for Job {}
 
-/// Chains into which a sum in a panel of so many vectors is divided: narrow panels would wait for
-/// one chain otherwise.
-const fn chains(width: usize) -> usize {
-    match width {
-        1 => 4,
-        2 => 2,
-        _ => 1,
-    }
-}
-
 /// Where a tile stands.
 #[derive(Clone, Copy)]
 struct Place {
@@ -106,10 +99,33 @@ struct Place {
     column: usize,
     /// The first word of the first column.
     weights: *const u32,
+    /// Words from one word of a column to the next.
+    stride: usize,
+    /// Words from one panel to the next.
+    panel_words: usize,
 }
 
-/// `ROWS` rows by `PANELS` panels, `WIDTH` vectors apart in memory, of each `VECTORS` vectors, in
-/// `CHAINS` chains.
+/// Repeats a block for each index below a limit, written out so that the indices are
+/// constants: only then the compiler keeps the sums in registers.
+macro_rules! each {
+    ($index:ident < $limit:ident <= 4, $body:block) => {
+        each!(@ $index $limit $body 0 1 2 3)
+    };
+    ($index:ident < $limit:ident <= 8, $body:block) => {
+        each!(@ $index $limit $body 0 1 2 3 4 5 6 7)
+    };
+    ($index:ident < $limit:ident <= 12, $body:block) => {
+        each!(@ $index $limit $body 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@ $index:ident $limit:ident $body:block $($value:literal)*) => {
+        $(if const { $value < $limit } {
+            let $index: usize = $value;
+            $body
+        })*
+    };
+}
+
+/// `ROWS` rows by `COLUMNS` vectors, of each panel `VECTORS`, in `CHAINS` chains.
 ///
 /// # Safety
 /// The place must lie within the job, and the host must have the instructions of `P`.
@@ -117,50 +133,63 @@ struct Place {
 unsafe fn tile<
     P: Product,
     const ROWS: usize,
-    const PANELS: usize,
-    const WIDTH: usize,
+    const COLUMNS: usize,
     const VECTORS: usize,
     const CHAINS: usize,
 >(
     job: &Job,
     place: Place,
 ) {
-    let mut sums = [[[[P::zero(); VECTORS]; PANELS]; ROWS]; CHAINS];
-    let panel_words = job.words * WIDTH * COUNT;
+    let mut sums = [[[P::zero(); COLUMNS]; ROWS]; CHAINS];
+    let Place { stride, panel_words, .. } = place;
     // SAFETY: rows and words lie within the job.
     unsafe {
         let x = job.x.add(place.row * job.x_stride);
         let mut word = 0;
         while word + CHAINS <= job.words {
-            for (chain, sums) in sums.iter_mut().enumerate() {
+            each!(chain < CHAINS <= 4, {
                 let x = x.add(word + chain);
-                let w = place.weights.add((word + chain) * WIDTH * COUNT);
-                step::<P, ROWS, PANELS, VECTORS>(x, job.x_stride, w, panel_words, sums);
-            }
+                let w = place.weights.add((word + chain) * stride);
+                let sums = &mut sums[chain];
+                step::<P, ROWS, COLUMNS, VECTORS>(x, job.x_stride, w, panel_words, sums);
+            });
             word += CHAINS;
         }
-        if CHAINS > 1 {
-            for (chain, sums) in sums.iter_mut().enumerate() {
+        if const { CHAINS > 1 } {
+            each!(chain < CHAINS <= 4, {
                 if word + chain < job.words {
                     let x = x.add(word + chain);
-                    let w = place.weights.add((word + chain) * WIDTH * COUNT);
-                    step::<P, ROWS, PANELS, VECTORS>(x, job.x_stride, w, panel_words, sums);
+                    let w = place.weights.add((word + chain) * stride);
+                    let sums = &mut sums[chain];
+                    step::<P, ROWS, COLUMNS, VECTORS>(x, job.x_stride, w, panel_words, sums);
                 }
-            }
+            });
         }
     }
-    let mut chains = CHAINS / 2;
-    while chains > 0 {
-        let (kept, others) = sums.split_at_mut(chains);
-        let kept = kept.as_flattened_mut().as_flattened_mut().as_flattened_mut();
-        let others = others.as_flattened().as_flattened().as_flattened();
-        for (sum, other) in kept.iter_mut().zip(others) {
-            *sum = P::join(*sum, *other);
-        }
-        chains /= 2;
+    if const { CHAINS == 4 } {
+        join::<P, ROWS, COLUMNS, CHAINS>(&mut sums, 0, 2);
+        join::<P, ROWS, COLUMNS, CHAINS>(&mut sums, 1, 3);
+    }
+    if const { CHAINS > 1 } {
+        join::<P, ROWS, COLUMNS, CHAINS>(&mut sums, 0, 1);
     }
     // SAFETY: the caller's promise.
-    unsafe { write::<P, ROWS, PANELS, VECTORS>(job, place, &sums[0]) };
+    unsafe { write::<P, ROWS, COLUMNS>(job, place, &sums[0]) };
+}
+
+/// Adds the sums of the chain `from` to those of `to`.
+#[inline(always)]
+fn join<P: Product, const ROWS: usize, const COLUMNS: usize, const CHAINS: usize>(
+    sums: &mut [[[P::Sum; COLUMNS]; ROWS]; CHAINS],
+    to: usize,
+    from: usize,
+) {
+    each!(row < ROWS <= 8, {
+        each!(column < COLUMNS <= 12, {
+            let other = sums[from][row][column];
+            sums[to][row][column] = P::join(sums[to][row][column], other);
+        });
+    });
 }
 
 /// One word of each row by one word of each column.
@@ -168,29 +197,26 @@ unsafe fn tile<
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-unsafe fn step<P: Product, const ROWS: usize, const PANELS: usize, const VECTORS: usize>(
+unsafe fn step<P: Product, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize>(
     x: *const u32,
     x_stride: usize,
     w: *const u32,
     panel_words: usize,
-    sums: &mut [[[P::Sum; VECTORS]; PANELS]; ROWS],
+    sums: &mut [[P::Sum; COLUMNS]; ROWS],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut words = [[P::splat(0); VECTORS]; PANELS];
-        for (panel, words) in words.iter_mut().enumerate() {
-            for (vector, words) in words.iter_mut().enumerate() {
-                *words = P::load(w.add(panel * panel_words + vector * COUNT));
-            }
-        }
-        for (row, sums) in sums.iter_mut().enumerate() {
+        let mut words = [P::splat(0); COLUMNS];
+        each!(column < COLUMNS <= 12, {
+            let panel = column / VECTORS * panel_words;
+            words[column] = P::load(w.add(panel + column % VECTORS * COUNT));
+        });
+        each!(row < ROWS <= 8, {
             let x = P::splat(x.add(row * x_stride).read_unaligned());
-            for (words, sums) in words.iter().zip(sums) {
-                for (word, sum) in words.iter().zip(sums) {
-                    *sum = P::step(x, *word, *sum);
-                }
-            }
-        }
+            each!(column < COLUMNS <= 12, {
+                sums[row][column] = P::step(x, words[column], sums[row][column]);
+            });
+        });
     }
 }
 
@@ -199,31 +225,28 @@ unsafe fn step<P: Product, const ROWS: usize, const PANELS: usize, const VECTORS
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-unsafe fn write<P: Product, const ROWS: usize, const PANELS: usize, const VECTORS: usize>(
+unsafe fn write<P: Product, const ROWS: usize, const COLUMNS: usize>(
     job: &Job,
     place: Place,
-    sums: &[[[P::Sum; VECTORS]; PANELS]; ROWS],
+    sums: &[[P::Sum; COLUMNS]; ROWS],
 ) {
     let is_relu = job.finish.activation == Activation::Relu;
     let out = job.out.wrapping_add(place.row * job.out_stride);
-    for panel in 0..PANELS {
-        for vector in 0..VECTORS {
-            let column = place.column + (panel * VECTORS + vector) * COUNT;
-            let count = COUNT.min(job.columns.saturating_sub(column));
-            for (row, sums) in sums.iter().enumerate() {
-                let sum = sums[panel][vector];
-                // SAFETY: row and columns lie within the job.
-                unsafe {
-                    let value = P::result(&job.finish, place.row + row, column, count, sum);
-                    let value = if is_relu { math::relu(value) } else { value };
-                    let out = out.add(row * job.out_stride + column);
-                    if count == COUNT { value.store(out) } else { value.store_part(out, count) }
-                }
+    each!(column < COLUMNS <= 12, {
+        let first = place.column + column * COUNT;
+        let count = COUNT.min(job.columns.saturating_sub(first));
+        each!(row < ROWS <= 8, {
+            let sum = sums[row][column];
+            // SAFETY: row and columns lie within the job.
+            unsafe {
+                let value = P::result(&job.finish, place.row + row, first, count, sum);
+                let value = if is_relu { math::relu(value) } else { value };
+                value.store_part(out.add(row * job.out_stride + first), count);
             }
-        }
-    }
+        });
+    });
     if !is_relu && job.finish.activation != Activation::None {
-        let count = (PANELS * VECTORS * COUNT).min(job.columns.saturating_sub(place.column));
+        let count = (COLUMNS * COUNT).min(job.columns.saturating_sub(place.column));
         for row in 0..ROWS {
             // SAFETY: as above; the values were just written.
             unsafe {
@@ -234,7 +257,7 @@ unsafe fn write<P: Product, const ROWS: usize, const PANELS: usize, const VECTOR
     }
 }
 
-/// Tiles of `ROWS` rows over all rows and panels of a job; the rows must divide by `ROWS`.
+/// Tiles of `ROWS` rows, 1 to 4 or 8, over all panels and as many rows of a job as divide by it.
 pub struct Sweep<'a, const ROWS: usize>(pub &'a Job);
 
 impl<const ROWS: usize> ProductKernel for Sweep<'_, ROWS> {
@@ -248,41 +271,46 @@ impl<const ROWS: usize> ProductKernel for Sweep<'_, ROWS> {
         let mut panel = job.panels.0;
         // SAFETY: panels and rows lie within the job, whose maker promises the rest.
         unsafe {
-            if P::Lanes::IS_WIDE {
-                // One row has too few sums to keep the processor busy with one panel.
-                if ROWS <= 2 {
+            if const { P::Lanes::IS_WIDE } {
+                // Few rows have too few sums to keep the processor busy with one panel.
+                if const { ROWS <= 2 } {
                     while panel + 4 <= whole {
-                        rows::<P, ROWS, 4, 3, 3, 1>(job, panel, 0);
+                        rows::<P, ROWS, 12, 3, 1>(job, panel, 0);
                         panel += 4;
                     }
                 }
-                if ROWS <= 4 {
+                if const { ROWS == 3 || ROWS == 4 } {
                     while panel + 2 <= whole {
-                        rows::<P, ROWS, 2, 3, 3, 1>(job, panel, 0);
+                        rows::<P, ROWS, 6, 3, 1>(job, panel, 0);
                         panel += 2;
                     }
                 }
                 while panel < whole {
-                    rows::<P, ROWS, 1, 3, 3, 1>(job, panel, 0);
+                    rows::<P, ROWS, 3, 3, 1>(job, panel, 0);
                     panel += 1;
                 }
-            } else {
+                if panel < job.panels.1 {
+                    match vectors % PANEL {
+                        1 if const { ROWS == 8 } => rows::<P, 4, 1, 1, 4>(job, panel, 0),
+                        _ if const { ROWS == 8 } => rows::<P, 4, 2, 2, 2>(job, panel, 0),
+                        1 => rows::<P, ROWS, 1, 1, 4>(job, panel, 0),
+                        _ => rows::<P, ROWS, 2, 2, 2>(job, panel, 0),
+                    }
+                }
+            } else if const { ROWS == 1 || ROWS == 4 } {
                 while panel < whole {
                     for vector in 0..PANEL {
-                        rows::<P, ROWS, 1, 3, 1, 1>(job, panel, vector);
+                        rows::<P, ROWS, 1, 1, 1>(job, panel, vector);
                     }
                     panel += 1;
                 }
-            }
-            if panel < job.panels.1 {
-                match vectors % PANEL {
-                    1 => rows::<P, ROWS, 1, 1, 1, { chains(1) }>(job, panel, 0),
-                    _ if P::Lanes::IS_WIDE => {
-                        rows::<P, ROWS, 1, 2, 2, { chains(2) }>(job, panel, 0);
-                    }
-                    _ => {
-                        rows::<P, ROWS, 1, 2, 1, { chains(2) }>(job, panel, 0);
-                        rows::<P, ROWS, 1, 2, 1, { chains(2) }>(job, panel, 1);
+                if panel < job.panels.1 {
+                    match vectors % PANEL {
+                        1 => rows::<P, ROWS, 1, 1, 4>(job, panel, 0),
+                        _ => {
+                            rows::<P, ROWS, 1, 1, 2>(job, panel, 0);
+                            rows::<P, ROWS, 1, 1, 2>(job, panel, 1);
+                        }
                     }
                 }
             }
@@ -290,7 +318,7 @@ impl<const ROWS: usize> ProductKernel for Sweep<'_, ROWS> {
     }
 }
 
-/// The tiles of all rows at the same panels.
+/// The tiles of all rows from the same vector of the same panel on.
 ///
 /// # Safety
 /// As for [`tile`].
@@ -298,8 +326,7 @@ impl<const ROWS: usize> ProductKernel for Sweep<'_, ROWS> {
 unsafe fn rows<
     P: Product,
     const ROWS: usize,
-    const PANELS: usize,
-    const WIDTH: usize,
+    const COLUMNS: usize,
     const VECTORS: usize,
     const CHAINS: usize,
 >(
@@ -308,13 +335,18 @@ unsafe fn rows<
     vector: usize,
 ) {
     let start = panel * PANEL * COUNT;
-    let weights = job.weights.wrapping_add(start * job.words + vector * COUNT);
+    let width = PANEL.min(super::vectors(job.columns) - panel * PANEL) * COUNT;
+    let (first, stride, panel_words) = match job.matrix_stride {
+        None => (start * job.words, width, width * job.words),
+        Some(stride) => (start, stride, width),
+    };
+    let weights = job.weights.wrapping_add(first + vector * COUNT);
     let column = start + vector * COUNT;
     let mut row = job.rows.0;
     while row + ROWS <= job.rows.1 {
-        let place = Place { row, column, weights };
+        let place = Place { row, column, weights, stride, panel_words };
         // SAFETY: the caller's promise.
-        unsafe { tile::<P, ROWS, PANELS, WIDTH, VECTORS, CHAINS>(job, place) };
+        unsafe { tile::<P, ROWS, COLUMNS, VECTORS, CHAINS>(job, place) };
         row += ROWS;
     }
 }

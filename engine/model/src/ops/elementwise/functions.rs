@@ -16,12 +16,15 @@ use crate::ops::support::{Float, Wide};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 
+/// The same function of a slice of f32.
+type Kernel = fn(Isa, &[f32], &mut [f32]);
+
 /// A function with up to two settings, in both widths.
 #[derive(Clone, Copy)]
 struct Function {
     narrow: fn(f32, [f32; 2]) -> f32,
     wide: fn(f64, [f64; 2]) -> f64,
-    kernel: Option<fn(Isa, &[f32], &mut [f32])>,
+    kernel: Option<Kernel>,
 }
 
 /// Writes one expression for both widths.
@@ -39,7 +42,7 @@ macro_rules! function {
 }
 
 impl Function {
-    const fn by(self, kernel: fn(Isa, &[f32], &mut [f32])) -> Self {
+    const fn by(self, kernel: Kernel) -> Self {
         Self { kernel: Some(kernel), ..self }
     }
 }
@@ -218,9 +221,18 @@ fn gelu(view: &NodeView<'_>) -> Result<Built, ModelError> {
         wide: |x, _| 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
         kernel: None,
     };
-    let tanh = function!(|x| {
-        0.5 * x * (1.0 + (0.797_884_560_802_865_4 * (x + 0.044_715 * x * x * x)).tanh())
-    });
+    // sqrt(2 / pi) as 2 / sqrt(pi) / sqrt(2).
+    let tanh = Function {
+        narrow: |x, _| {
+            use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+            0.5 * x * (1.0 + (FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * (x + 0.044_715 * x * x * x)).tanh())
+        },
+        wide: |x, _| {
+            use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+            0.5 * x * (1.0 + (FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * (x + 0.044_715 * x * x * x)).tanh())
+        },
+        kernel: None,
+    };
     match view.string("approximate")? {
         None | Some("none") => build(view, exact, [0.0; 2]),
         Some("tanh") => build(view, tanh, [0.0; 2]),

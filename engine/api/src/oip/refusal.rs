@@ -1,0 +1,128 @@
+//! Owns error answers of the Open Inference Protocol, and what a path of it names.
+//!
+//! Refuses to know where an error came from. Bound: one text.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path};
+use axum::response::IntoResponse;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use truststram_base::{Kind, ModelId, ModelVersion};
+use utoipa::ToSchema;
+
+use crate::ports::{Failure, ModelFailure};
+use crate::predict::json_response;
+use crate::problem::{RETRY_AFTER_S, status_of};
+use crate::tensor::Fault;
+
+/// An error answer of the protocol.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Refusal {
+    #[serde(skip)]
+    status: StatusCode,
+    /// What is wrong and what to do.
+    error: String,
+}
+
+impl Refusal {
+    /// A refusal with this status.
+    pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
+    }
+
+    /// A request that is not right; the text begins with the place.
+    pub(crate) fn bad(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// What is wrong.
+    #[cfg(test)]
+    pub(crate) fn error(&self) -> &str {
+        &self.error
+    }
+
+    /// The answer to a failure of a kind: the protocol has one status for all that is wrong with a
+    /// request.
+    fn of_kind(kind: Kind, detail: String) -> Self {
+        let status = match kind {
+            Kind::Invalid => StatusCode::BAD_REQUEST,
+            other => status_of(other),
+        };
+        Self::new(status, detail)
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::of_kind(failure.kind(), failure.to_string())
+    }
+}
+
+impl From<ModelFailure> for Refusal {
+    fn from(failure: ModelFailure) -> Self {
+        Self::of_kind(failure.kind, failure.detail)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::bad(fault.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response<Body> {
+        let mut response = json_response(serde_json::to_vec(&self).unwrap_or_default());
+        *response.status_mut() = self.status;
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        response
+    }
+}
+
+/// The model that a path names, and the version if it names one.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Target {
+    pub model: ModelId,
+    pub version: Option<ModelVersion>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Target {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let named = Path::<BTreeMap<String, String>>::from_request_parts(parts, state).await;
+        let Path(named) = named.map_err(|error| Refusal::bad(error.to_string()))?;
+        let model = named.get("model").map_or("", String::as_str);
+        // What can be no id is not found.
+        let model = ModelId::new(model).map_err(|error| {
+            Refusal::new(StatusCode::NOT_FOUND, format!("the model name {error}"))
+        })?;
+        let version = named.get("version").map(|version| version_of(version)).transpose()?;
+        Ok(Self { model, version })
+    }
+}
+
+fn version_of(text: &str) -> Result<ModelVersion, Refusal> {
+    let version = text.parse().ok().filter(|&version| version > 0);
+    version.map(ModelVersion).ok_or_else(|| {
+        let shown: String = text.chars().take(32).collect();
+        Refusal::bad(format!("the version must be a whole number from 1, found {shown}"))
+    })
+}
+
+/// Refuses what a page of another site sends: browsers name the site, programs name none.
+pub(crate) fn from_this_site(headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name| headers.get(name).map(HeaderValue::as_bytes);
+    let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
+    let authority = origin.split(|&byte| byte == b'/').next_back();
+    if authority.is_some() && authority == text(header::HOST) {
+        return Ok(());
+    }
+    let error = "a page of another site may not send this";
+    Err(Refusal::new(StatusCode::FORBIDDEN, error))
+}

@@ -1,0 +1,24 @@
+//! Operators that sum over values: reductions, normalisations, products, and quantised numbers.
+//!
+//! Owns what looks along axes. Refuses to know where tensors come from. Bound: one or two passes
+//! per result; products of f32 run in the kernels.
+
+mod gemm;
+mod lines;
+mod matmul;
+mod normalize;
+mod quantize;
+mod reduce;
+mod softmax;
+
+use super::registry::Family;
+
+/// The families of this folder.
+pub const FAMILIES: &[Family] = &[
+    gemm::OPERATORS,
+    matmul::OPERATORS,
+    normalize::OPERATORS,
+    quantize::OPERATORS,
+    reduce::OPERATORS,
+    softmax::OPERATORS,
+];
