@@ -331,6 +331,7 @@ fn engine_options(plan: &Plan) -> EngineOptions {
         batch_max: plan.inference.batch_max,
         target_us: plan.inference.batch_target_us,
         loaded_max: LOADED_MAX,
+        memory_bytes_max: None,
         priority: if shares { Priority::Batch } else { Priority::Normal },
     }
 }

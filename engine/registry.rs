@@ -10,8 +10,7 @@ use sha2::{Digest, Sha256};
 use truststram_base::limits::MODEL_FILE_BYTES_MAX;
 use truststram_base::{Clock, ModelEntry, ModelId, ModelVersion};
 use truststram_machine::{MachineError, Ring, Topology, read_file};
-use truststram_model::Engine;
-use truststram_model::{ModelError, ModelFile};
+use truststram_model::{Engine, LoadOptions, ModelError, ModelFile};
 use truststram_store::{Store, StoreError};
 
 /// Why a model could not be registered or loaded.
@@ -131,11 +130,10 @@ pub fn load_all<T: Send + 'static>(
             let expected = entry.sha256;
             return Err(RegistryError::Changed { id, version, path, found, expected });
         }
-        engine.load(&id, version, Arc::new(bytes)).map_err(|source| RegistryError::Model {
-            id: id.clone(),
-            version,
-            source,
-        })?;
+        let options = LoadOptions { activate: entry.active, ..LoadOptions::default() };
+        engine
+            .load(&id, version, Arc::new(bytes), &options)
+            .map_err(|source| RegistryError::Model { id: id.clone(), version, source })?;
         tracing::info!(model = %id, %version, io = ring.name(), "model loaded");
     }
     Ok(())

@@ -50,8 +50,7 @@ impl PluginBatcher {
 impl Batcher for PluginBatcher {
     fn decide(&mut self, view: &QueueView) -> Option<BatchDecision> {
         let asked = Moment {
-            // Every model of this version takes requests of one size.
-            bucket: 0,
+            bucket: view.bucket,
             queued: view.queued,
             oldest_us: view.oldest_us,
             batch_max: view.batch_max,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use truststram_api::ports::{Answer, Ask, Failure, Infer, Input};
-use truststram_base::{Clock, ModelId, ModelVersion};
+use truststram_api::ports::{Answer, Ask, Failure, Infer, Input, PRIORITY_MAX};
+use truststram_base::{Clock, ModelId, ModelVersion, UserId};
 use truststram_model::ModelError;
-use truststram_model::{Engine, InferRequest, LoadedModel};
+use truststram_model::{Engine, InferRequest, LoadedModel, Payload};
 
 use super::replies::Replies;
 use super::sink::{Outcome, Ticket, failure_of_model};
@@ -29,7 +29,8 @@ pub struct EngineInfer {
 
 impl EngineInfer {
     fn submit(&self, ask: Ask) -> Result<BoxFuture<'static, Result<Answer, Failure>>, Failure> {
-        let model = self.find(&ask.model, ask.version)?;
+        let user = ask.user.as_ref().map(UserId::as_str);
+        let model = self.route(&ask.model, ask.version, user)?;
         let features = features_of(&model, ask.input)?;
         // Who waits less long is answered by then; nobody waits longer than is configured.
         let deadline_ms = ask.deadline_ms.map_or(self.deadline_ms, |ms| ms.min(self.deadline_ms));
@@ -45,7 +46,8 @@ impl EngineInfer {
             address,
         };
         let request = InferRequest {
-            features,
+            payload: Payload::Features(features),
+            priority: PRIORITY_MAX - ask.priority.min(PRIORITY_MAX),
             deadline_us: enqueued_us.saturating_add(deadline_ms.saturating_mul(1_000)),
             enqueued_us,
             reply: ticket,
@@ -70,19 +72,35 @@ impl EngineInfer {
         Ok(limited.boxed())
     }
 
-    /// The loaded model of this id and version; `None` means the active one.
+    /// The loaded version of this number; `None` means the active one.
     pub fn find(
         &self,
         model: &ModelId,
         version: Option<ModelVersion>,
     ) -> Result<Arc<LoadedModel>, Failure> {
-        let found = self.engine.model(model, version);
-        found.ok_or_else(|| match version {
+        self.engine.model(model, version).ok_or_else(|| self.unknown(model, version))
+    }
+
+    /// Who answers: as [`EngineInfer::find`], or the canary for its share of those who name none.
+    fn route(
+        &self,
+        model: &ModelId,
+        version: Option<ModelVersion>,
+        user: Option<&str>,
+    ) -> Result<Arc<LoadedModel>, Failure> {
+        self.engine.route(model, version, user).map_err(|error| match error {
+            ModelError::NotLoaded { .. } => self.unknown(model, version),
+            other => Failure::NotReady { model: model.clone(), reason: other.to_string() },
+        })
+    }
+
+    fn unknown(&self, model: &ModelId, version: Option<ModelVersion>) -> Failure {
+        match version {
             Some(version) if self.engine.model(model, None).is_some() => {
                 Failure::UnknownVersion(model.clone(), version)
             }
             _ => Failure::UnknownModel(model.clone()),
-        })
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use truststram_api::ports::Operate;
 use truststram_base::{Clock, Counter};
 use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
-use truststram_model::Engine;
+use truststram_model::{Engine, ModelInfo, ModelState};
 use truststram_policy::Host;
 use truststram_proxy::GatewayStats;
 use truststram_store::Store;
@@ -71,7 +71,8 @@ impl Operate for Operator {
         let parts = &self.0;
         let check = |holds: bool, why: &str| if holds { Ok(()) } else { Err(why.to_owned()) };
         let serving = !parts.draining.load(Ordering::Relaxed);
-        let loaded = !parts.engine.models().is_empty();
+        let is_active = |one: &ModelInfo| one.state == ModelState::Active;
+        let loaded = parts.engine.models().iter().any(is_active);
         let stats = parts.store.stats();
         BTreeMap::from([
             ("models", check(loaded, "no model is loaded")),
@@ -164,11 +165,20 @@ fn inference(parts: &Parts) -> Value {
 }
 
 fn models(parts: &Parts) -> Vec<Value> {
-    let loaded = parts.engine.models();
-    loaded
+    let versions = parts.engine.models();
+    versions
         .iter()
-        .map(|(model, active)| {
-            json!({ "id": model.id(), "version": model.version(), "active": active })
+        .map(|one| {
+            json!({
+                "id": one.id,
+                "version": one.version,
+                "active": one.state == ModelState::Active,
+                "state": one.state.name(),
+                "failure": one.failure.as_deref(),
+                "memory_bytes": one.memory.bytes(),
+                "session_bytes": one.session_bytes,
+                "unanswered": one.unanswered,
+            })
         })
         .collect()
 }

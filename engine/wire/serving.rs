@@ -11,7 +11,9 @@ use truststram_api::ports::{
     ServingState, TensorMetadata,
 };
 use truststram_base::{Kind, ModelId, ModelVersion};
-use truststram_model::{LoadedModel, TensorSpec};
+use truststram_model::LoadedModel;
+use truststram_model::artifact::SignaturePort;
+use truststram_model::tensor::DType;
 
 use super::infer::EngineInfer;
 
@@ -30,10 +32,25 @@ pub fn unsupported(detail: &str) -> ModelFailure {
     ModelFailure { kind: Kind::Invalid, detail: format!("not supported: {detail}") }
 }
 
-/// An input or output with the batch in front.
-pub fn tensor(spec: &TensorSpec) -> TensorMetadata {
-    let shape = std::iter::once(-1).chain(spec.shape.iter().map(|&size| i64::from(size)));
-    TensorMetadata { name: spec.name.clone(), datatype: Datatype::Fp32, shape: shape.collect() }
+/// An input or output as the protocol shows it.
+pub fn tensor(port: &SignaturePort) -> TensorMetadata {
+    let datatype = match port.dtype {
+        DType::F32 => Datatype::Fp32,
+        DType::F64 => Datatype::Fp64,
+        DType::F16 => Datatype::Fp16,
+        DType::Bf16 => Datatype::Bf16,
+        DType::I8 => Datatype::Int8,
+        DType::I16 => Datatype::Int16,
+        DType::I32 => Datatype::Int32,
+        DType::I64 => Datatype::Int64,
+        DType::U8 => Datatype::Uint8,
+        DType::U16 => Datatype::Uint16,
+        DType::U32 => Datatype::Uint32,
+        DType::U64 => Datatype::Uint64,
+        DType::Bool => Datatype::Bool,
+        DType::String => Datatype::Bytes,
+    };
+    TensorMetadata { name: port.name.clone(), datatype, shape: port.dims.clone() }
 }
 
 impl EngineModels {
@@ -53,17 +70,20 @@ impl Models for EngineModels {
 
     fn metadata(&self, model: ModelId, version: Option<ModelVersion>) -> Answered<ModelMetadata> {
         let versions = self.infer.engine.models();
-        let versions = versions.iter().filter(|(loaded, _)| *loaded.id() == model);
+        let versions = versions.iter().filter(|one| one.id == model);
         let versions = match version {
-            None => versions.map(|(loaded, _)| loaded.version()).collect(),
+            None => versions.map(|one| one.version).collect(),
             Some(version) => vec![version],
         };
         let found = self.find(&model, version).map(|loaded| ModelMetadata {
             model,
             versions,
-            platform: "truststram_dense".to_owned(),
-            inputs: vec![tensor(&loaded.spec().input)],
-            outputs: vec![tensor(&loaded.spec().output)],
+            platform: match loaded.dense() {
+                Some(_) => "truststram_dense".to_owned(),
+                None => "truststram_graph".to_owned(),
+            },
+            inputs: loaded.signature().inputs.iter().map(tensor).collect(),
+            outputs: loaded.signature().outputs.iter().map(tensor).collect(),
         });
         ready(found.map_err(Into::into)).boxed()
     }

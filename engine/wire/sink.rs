@@ -9,7 +9,7 @@ use std::sync::Arc;
 use truststram_api::ports::{Answer, Failure};
 use truststram_base::{Clock, Counter, PredictionRecord, RequestId, UserId};
 use truststram_model::ModelError;
-use truststram_model::{Inference, LoadedModel, Sink};
+use truststram_model::{Inference, LoadedModel, Payload, Sink};
 use truststram_store::Store;
 
 use super::replies::{Address, Outbox, Replies};
@@ -125,8 +125,8 @@ impl Sink<Ticket> for RecordingSink {
     fn deliver(
         &mut self,
         ticket: Ticket,
-        features: Vec<f32>,
-        result: Result<Inference, ModelError>,
+        payload: Payload,
+        result: Result<Inference<'_>, ModelError>,
     ) {
         let inference = match result {
             Ok(inference) => inference,
@@ -136,6 +136,13 @@ impl Sink<Ticket> for RecordingSink {
                 return;
             }
         };
+        let (Some(class), Payload::Features(features)) = (inference.answer.class(0), payload)
+        else {
+            let model = ticket.model.id().clone();
+            let reason = "it gives no classes; /v2 runs it".to_owned();
+            self.outbox.put(ticket.address, Err(Failure::Unsupported { model, reason }));
+            return;
+        };
         let timestamp_us = self.clock.utc_us();
         let record = PredictionRecord {
             request: ticket.request,
@@ -144,13 +151,13 @@ impl Sink<Ticket> for RecordingSink {
             user: ticket.user,
             timestamp_us,
             features,
-            class: inference.class,
-            confidence: inference.confidence,
+            class: class.index,
+            confidence: class.confidence,
         };
         let answer = Answer {
-            label: label(&ticket.model, inference.class),
-            confidence: inference.confidence,
-            probabilities: inference.probabilities,
+            label: label(&ticket.model, class.index),
+            confidence: class.confidence,
+            probabilities: class.probabilities.to_vec(),
             version: inference.version,
             timestamp_us,
             queue_us: inference.queue_us,

@@ -13,6 +13,7 @@ use truststram_api::ports::{
 use truststram_base::limits::BATCH_ITEM_COUNT_MAX;
 use truststram_base::{ModelId, RequestId};
 use truststram_model::LoadedModel;
+use truststram_model::artifact::Task;
 
 use super::background::Background;
 use super::infer::EngineInfer;
@@ -37,7 +38,11 @@ fn unsupported(model: ModelId, reason: &str) -> Failure {
 
 /// The rows of the one tensor that `model` takes: FP32, `[features]` or `[rows, features]`.
 pub fn rows_of(model: &LoadedModel, mut inputs: Vec<WireTensor>) -> Result<Vec<Vec<f32>>, Failure> {
-    let (expected, features) = (model.spec().input.name.as_str(), model.feature_count());
+    let signature = model.signature();
+    let (Some(port), Some(features)) = (signature.inputs.first(), signature.feature_count()) else {
+        return Err(unsupported(model.id().clone(), "it takes no rows of features"));
+    };
+    let expected = port.name.as_str();
     let input = match (inputs.pop(), inputs.is_empty()) {
         (Some(input), true) if input.name == expected => input,
         _ => return Err(wrong("inputs", format!("must be one tensor, `{expected}`"))),
@@ -70,10 +75,17 @@ pub fn rows_of(model: &LoadedModel, mut inputs: Vec<WireTensor>) -> Result<Vec<V
     Ok(rows)
 }
 
+/// The name of the output that holds a classifier's probabilities.
+fn probabilities_of(model: &LoadedModel) -> Option<String> {
+    let Task::Classify { probabilities, .. } = model.signature().task else { return None };
+    Some(model.signature().outputs.get(probabilities)?.name.clone())
+}
+
 impl EngineTensors {
     fn submit(&self, ask: TensorAsk) -> Result<Answered<TensorAnswer>, Failure> {
         let model = self.infer.find(&ask.model, ask.version)?;
-        let name = model.spec().output.name.clone();
+        let name = probabilities_of(&model)
+            .ok_or_else(|| unsupported(model.id().clone(), "it gives no probabilities"))?;
         if ask.outputs.iter().any(|output| *output != name) {
             return Err(wrong("outputs", format!("must be `{name}` alone")));
         }

@@ -12,6 +12,7 @@ use truststram_api::ports::{
 };
 use truststram_base::{ModelEntry, ModelId, ModelVersion};
 use truststram_model::LoadedModel;
+use truststram_model::artifact::{Signature, SignaturePort};
 
 use super::infer::EngineInfer;
 use super::serving::{tensor, unsupported};
@@ -37,17 +38,22 @@ fn detail(entry: ModelEntry, loaded: Option<&LoadedModel>) -> VersionDetail {
         (Some(_), true) => VersionState::Active,
         (Some(_), false) => VersionState::Ready,
     };
-    let layers = loaded.map_or(&[][..], |loaded| &loaded.spec().layers);
+    let dense = loaded.and_then(LoadedModel::dense);
+    let layers = dense.map_or(&[][..], |dense| &dense.layers);
     let weights = |pair: &[u32]| match pair {
         &[from, to] => (u64::from(from) + 1) * u64::from(to),
         _ => 0,
+    };
+    let ports = |of: &dyn Fn(&Signature) -> &Vec<SignaturePort>| {
+        let ports = loaded.map(|loaded| of(loaded.signature()).iter().map(tensor).collect());
+        ports.unwrap_or_default()
     };
     VersionDetail {
         state,
         reason: None,
         format: ArtifactFormat::Safetensors,
-        inputs: loaded.map(|loaded| tensor(&loaded.spec().input)).into_iter().collect(),
-        outputs: loaded.map(|loaded| tensor(&loaded.spec().output)).into_iter().collect(),
+        inputs: ports(&|signature| &signature.inputs),
+        outputs: ports(&|signature| &signature.outputs),
         feature_names: Vec::new(),
         parameter_count: layers.windows(2).map(weights).sum(),
         operators: vec![("Dense".to_owned(), layers.len().saturating_sub(1) as u64)],

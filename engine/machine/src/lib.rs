@@ -7,6 +7,7 @@
 //! Bound: what the host lacks (NUMA, io_uring, rights in a container) degrades and is reported;
 //! it never fails the start.
 
+pub mod counting_allocator;
 pub mod cpu_set;
 pub mod dir_lock;
 pub mod error;
@@ -22,6 +23,7 @@ mod system_calls;
 pub mod thread;
 pub mod topology;
 
+pub use counting_allocator::CountingAllocator;
 pub use cpu_set::CpuSet;
 pub use dir_lock::DirLock;
 pub use error::MachineError;

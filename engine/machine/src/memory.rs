@@ -68,7 +68,7 @@ impl NodeBuffer {
                 Err(error) => buffer.degraded = Some(Degraded::new("mbind", &error)),
             }
         }
-        if bytes >= HUGE_PAGE_BYTES {
+        if buffer.asks_for_huge_pages() {
             // SAFETY: advice on our own mapping that never changes what it holds. A kernel
             // without huge pages answers EINVAL, and small pages serve as well.
             unsafe { libc::madvise(start.as_ptr().cast(), mapped_bytes, libc::MADV_HUGEPAGE) };
@@ -79,6 +79,11 @@ impl NodeBuffer {
     /// Whether all pages come from the node that was asked for.
     pub fn is_bound(&self) -> bool {
         self.bound
+    }
+
+    /// Whether the kernel was asked to use huge pages.
+    pub fn asks_for_huge_pages(&self) -> bool {
+        self.bytes >= HUGE_PAGE_BYTES
     }
 
     /// Why the buffer is not bound although a node was asked for.

@@ -109,6 +109,12 @@ pub fn set_batch_scheduling() -> io::Result<()> {
     })
 }
 
+/// Makes the calling thread nice: niceness belongs to a thread under Linux, whatever POSIX says.
+pub fn lower_priority(nice: i32) -> io::Result<()> {
+    // SAFETY: the call takes numbers only; process 0 is the calling thread.
+    check(unsafe { libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) })
+}
+
 /// Bytes of one page of memory.
 pub fn page_bytes() -> usize {
     // SAFETY: sysconf only reads its argument.

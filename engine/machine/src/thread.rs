@@ -15,6 +15,10 @@ use crate::system_calls;
 /// Longest thread name that the kernel keeps, in bytes.
 pub const THREAD_NAME_BYTES_MAX: usize = 15;
 
+/// Niceness of [`Priority::Background`]: by the kernel's weights about a tenth of the share of a
+/// thread of niceness 0.
+const BACKGROUND_NICE: i32 = 10;
+
 /// How a thread is to be started.
 #[derive(Clone, Debug, Default)]
 pub struct ThreadSpec {
@@ -37,6 +41,9 @@ pub enum Priority {
     Normal,
     /// SCHED_BATCH: does not pre-empt others when woken.
     Batch,
+    /// SCHED_BATCH and a tenth of the others' share of a core that is contended: for work that
+    /// must get done, but not at the cost of requests.
+    Background,
 }
 
 /// Where a thread really runs.
@@ -141,8 +148,11 @@ fn place_this_thread(spec: &ThreadSpec) -> Placement {
     let memory_bound = spec
         .memory_node
         .is_some_and(|node| attempt("set_mempolicy", system_calls::bind_thread_memory(node)));
-    if spec.priority == Priority::Batch {
+    if spec.priority != Priority::Normal {
         attempt("sched_setscheduler", system_calls::set_batch_scheduling());
+    }
+    if spec.priority == Priority::Background {
+        attempt("setpriority", system_calls::lower_priority(BACKGROUND_NICE));
     }
     let cores = system_calls::affinity().unwrap_or_else(|error| {
         degraded.push(Degraded::new("sched_getaffinity", &error));
@@ -216,6 +226,7 @@ mod tests {
         };
         assert_eq!(policy(Priority::Normal), libc::SCHED_OTHER);
         assert_eq!(policy(Priority::Batch), libc::SCHED_BATCH);
+        assert_eq!(policy(Priority::Background), libc::SCHED_BATCH);
     }
 
     #[test]

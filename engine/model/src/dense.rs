@@ -100,16 +100,6 @@ impl DenseNet {
         }
         Ok(())
     }
-
-    /// Gives up the buffers that an interrupted call may have left locked.
-    ///
-    /// # Errors
-    /// [`ModelError::Compute`] if candle refuses a tensor.
-    pub(crate) fn reset(&mut self) -> Result<(), ModelError> {
-        let shape = (self.rows_max, self.spec.feature_count());
-        self.input = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
-        Ok(())
-    }
 }
 
 /// Appends the tensor's values to `out`; the tensor is contiguous, as a product is.

@@ -149,6 +149,51 @@ pub enum ModelError {
     /// The policy that forms batches gave no decision, and nothing may take its place.
     #[error("the batcher policy gives no decision; try again shortly")]
     Undecided,
+    /// The version was unloaded to make room for others.
+    #[error("model `{model}` version {version} was unloaded to make room; load it again")]
+    Evicted {
+        /// The model.
+        model: ModelId,
+        /// The version.
+        version: ModelVersion,
+    },
+    /// There is no version to go back to.
+    #[error("model `{model}` has no version before the active one; activate one by its number")]
+    NoPrevious {
+        /// The model.
+        model: ModelId,
+    },
+    /// The version does not fit into the memory that models may use.
+    #[error(
+        "the model needs {bytes} bytes and {bytes_max} are for models, the rest is in use; \
+         retire a version or allow more memory"
+    )]
+    MemoryFull {
+        /// What it needs.
+        bytes: u64,
+        /// What all models may use.
+        bytes_max: u64,
+    },
+    /// The run that checks a version before it is used gave something else than promised.
+    #[error("the model failed its first run: {what} is {found}, expected {expected}")]
+    Validation {
+        /// What was looked at.
+        what: String,
+        /// What it was.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// An input does not fit the model's signature.
+    #[error("the input `{input}` is {found}, expected {expected}")]
+    Input {
+        /// The input's name.
+        input: String,
+        /// What came.
+        found: String,
+        /// What the model takes.
+        expected: String,
+    },
     /// The input has the wrong number of features.
     #[error("the input has {found} features, the model expects {expected}")]
     FeatureCount {
@@ -212,6 +257,8 @@ impl ModelError {
             | Self::Tensor { .. }
             | Self::Options { .. }
             | Self::FeatureCount { .. }
+            | Self::Validation { .. }
+            | Self::Input { .. }
             | Self::NotFinite => Kind::Invalid,
             Self::TooLarge { .. } | Self::BatchSize { .. } => Kind::TooLarge,
             Self::Io { source, .. } => match source.kind() {
@@ -221,12 +268,14 @@ impl ModelError {
             },
             Self::Machine(source) => source.kind(),
             Self::NotLoaded { .. } => Kind::NotFound,
-            Self::AlreadyLoaded { .. } | Self::Active { .. } | Self::TooManyLoaded { .. } => {
-                Kind::Conflict
-            }
+            Self::AlreadyLoaded { .. }
+            | Self::Active { .. }
+            | Self::NoPrevious { .. }
+            | Self::MemoryFull { .. }
+            | Self::TooManyLoaded { .. } => Kind::Conflict,
             Self::QueueFull { .. } => Kind::Overloaded,
             Self::Expired { .. } => Kind::Timeout,
-            Self::Closed | Self::Undecided => Kind::Unavailable,
+            Self::Closed | Self::Undecided | Self::Evicted { .. } => Kind::Unavailable,
             Self::Compute { .. } | Self::Panicked { .. } => Kind::Internal,
         }
     }

@@ -6,7 +6,10 @@
 //! through the ports [`Batcher`] and [`Sink`].
 //! Bound: file sizes by [`truststram_base::limits`], queues and batches by [`EngineOptions`].
 
+pub mod artifact;
+mod container;
 mod dense;
+pub mod encoder;
 mod error;
 mod file;
 pub mod graph;
@@ -24,8 +27,11 @@ mod testing;
 pub use dense::DenseNet;
 pub use error::ModelError;
 pub use file::{LayerWeights, METADATA_KEY, ModelFile};
+pub use ops::class_labels;
 pub use serving::{
-    BatchDecision, Batcher, Engine, EngineOptions, InferRequest, Inference, LoadedModel,
-    NativeBatcher, QueueView, Refused, Sink, WorkerPlace, WorkerSnapshot,
+    Answer, BatchDecision, Batcher, Class, Engine, EngineOptions, InferRequest, Inference, Limits,
+    LoadOptions, LoadedModel, ModelInfo, ModelState, NativeBatcher, OutputView, PRIORITY_COUNT,
+    PRIORITY_NORMAL, Payload, QueueView, Refused, ShadowSnapshot, Sink, WorkerPlace,
+    WorkerSnapshot,
 };
 pub use spec::{Activation, Architecture, ElementType, ModelSpec, Preprocessing, TensorSpec};

@@ -27,7 +27,7 @@ fn what_takes_the_place_of_a_decision_is_what_was_configured() {
         limits: PluginLimits::default(),
     };
     let host = Host::new(Arc::new(ManualClock::at(0))).unwrap();
-    let view = |queued| QueueView { queued, oldest_us: 0, batch_max: 64, target_us: 0 };
+    let view = |queued| QueueView { bucket: 0, queued, oldest_us: 0, batch_max: 64, target_us: 0 };
     for (on_failure, expected) in [(OnFailure::Default, 20), (OnFailure::LastGood, 2)] {
         let plugin = host.load::<policy::Batcher>(&spec).unwrap();
         let mut batcher = PluginBatcher::new(plugin.instance(), on_failure);

@@ -16,9 +16,11 @@ mod similarity;
 mod slices;
 mod statistics;
 mod team;
+mod team_of_threads;
 #[cfg(test)]
 mod tests;
 mod tiles;
+pub mod trees;
 
 pub use activation::{Activation, activate};
 pub use gemm::{Gemm, gemm_f32};
@@ -32,3 +34,4 @@ pub use similarity::{cosine_similarity, dot, normalise_rows};
 pub use slices::{erf, exp, log, scale_shift, sigmoid, tanh};
 pub use statistics::{Statistics, standardize};
 pub use team::{Alone, Team};
+pub use team_of_threads::{Seats, TeamOfThreads};

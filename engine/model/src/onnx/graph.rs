@@ -74,6 +74,9 @@ impl<'a> Names<'a> {
         }
         for bytes in &parts.inputs {
             let info = port::read(bytes)?;
+            if info.is_zipped {
+                return Err(port::refuse(info.name, "sequence"));
+            }
             let value = self.value(reader, info.name)?;
             // An input with a value is that value unless somebody gives another; nobody does here.
             if self.graph.constant(value).is_none() {
@@ -86,6 +89,9 @@ impl<'a> Names<'a> {
         for bytes in &parts.outputs {
             let info = port::read(bytes)?;
             let value = self.value(reader, info.name)?;
+            if info.is_zipped && !self.zips(value) {
+                return Err(port::refuse(info.name, "sequence"));
+            }
             self.graph.outputs.push(Port { value, dtype: info.dtype, dims: info.dims });
         }
         self.graph.validate()
@@ -139,6 +145,14 @@ impl<'a> Names<'a> {
             false => self.value(reader, name).map(Some),
         };
         names.iter().map(id).collect()
+    }
+
+    /// Whether a `ZipMap` makes the value.
+    fn zips(&self, value: ValueId) -> bool {
+        self.graph.nodes.iter().any(|node| {
+            let is_zip_map = node.domain == "ai.onnx.ml" && node.operator == "ZipMap";
+            is_zip_map && node.outputs.contains(&Some(value))
+        })
     }
 
     /// The value of a name, made if it is new.

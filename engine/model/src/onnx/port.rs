@@ -1,6 +1,7 @@
 //! Owns the reading of `ValueInfoProto`: the name, type and dimensions of an input or an output.
 //!
-//! Refuses everything but tensors: sequences, maps, optional and sparse values, by name.
+//! Refuses everything but tensors and what `ZipMap` makes of one: other sequences, maps, optional
+//! and sparse values, by name.
 //! Bound: [`RANK_MAX`] dimensions.
 
 use super::tensor;
@@ -14,6 +15,9 @@ pub(super) struct PortInfo<'a> {
     pub name: &'a str,
     pub dtype: DType,
     pub dims: Option<Vec<Dim>>,
+    /// Whether the file says it is a sequence of maps from labels to scores, as `ZipMap` makes it.
+    /// Here it is a tensor of the scores.
+    pub is_zipped: bool,
 }
 
 /// Reads a port.
@@ -34,17 +38,43 @@ pub(super) fn read(bytes: &[u8]) -> Result<PortInfo<'_>, ModelError> {
     let Some(kind) = kind else {
         return Err(reader.wrong(format!("`{name}` without a type"), "one"));
     };
+    if is_zipped(kind)? {
+        return Ok(PortInfo { name, dtype: DType::F32, dims: None, is_zipped: true });
+    }
     let (dtype, dims) = read_type(name, kind)?;
-    Ok(PortInfo { name, dtype, dims })
+    Ok(PortInfo { name, dtype, dims, is_zipped: false })
+}
+
+/// Whether a `TypeProto` is a sequence of maps.
+fn is_zipped(bytes: &[u8]) -> Result<bool, ModelError> {
+    let Some(sequence) = part(bytes, 4)? else { return Ok(false) };
+    let Some(element) = part(sequence, 1)? else { return Ok(false) };
+    Ok(part(element, 5)?.is_some())
+}
+
+/// The bytes of a field of a message within the type of a port.
+fn part(bytes: &[u8], wanted: u32) -> Result<Option<&[u8]>, ModelError> {
+    let mut reader = Reader::new("port", bytes);
+    while let Some((field, value)) = reader.next()? {
+        if field == wanted {
+            return reader.bytes(field, value).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// The complaint that an input or an output is no tensor.
+pub(super) fn refuse(name: &str, what: &str) -> ModelError {
+    ModelError::Unsupported {
+        operator: what.to_owned(),
+        place: format!("its input or output `{name}`"),
+        reason: "only tensors go in and come out".to_owned(),
+    }
 }
 
 /// Reads a `TypeProto`, which must be that of a tensor.
 fn read_type(name: &str, bytes: &[u8]) -> Result<(DType, Option<Vec<Dim>>), ModelError> {
-    let refuse = |what: &str| ModelError::Unsupported {
-        operator: what.to_owned(),
-        place: format!("its input or output `{name}`"),
-        reason: "only tensors go in and come out".to_owned(),
-    };
+    let refuse = |what: &str| refuse(name, what);
     let mut reader = Reader::new("port", bytes);
     let mut tensor = None;
     while let Some((field, value)) = reader.next()? {

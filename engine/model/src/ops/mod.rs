@@ -9,6 +9,7 @@ mod elementwise;
 mod image;
 mod layout;
 mod make;
+mod ml;
 mod numeric;
 mod own;
 mod recurrent;
@@ -19,4 +20,5 @@ mod spatial;
 mod support;
 mod text;
 
+pub use ml::class_labels;
 pub use registry::find;

@@ -6,12 +6,15 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::{
-    elementwise, image, layout, make, numeric, own, recurrent, select, signal, spatial, text,
+    elementwise, image, layout, make, ml, numeric, own, recurrent, select, signal, spatial, text,
 };
 use crate::program::Build;
 
-/// Operators as (domain, name, builder). The empty domain is `ai.onnx`.
-pub type Family = &'static [(&'static str, &'static str, Build)];
+/// An operator as (domain, name, builder). The empty domain is `ai.onnx`.
+pub type Entry = (&'static str, &'static str, Build);
+
+/// Operators of one kind.
+pub type Family = &'static [Entry];
 
 static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
     let families = [
@@ -19,6 +22,7 @@ static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
         image::FAMILIES,
         layout::FAMILIES,
         make::FAMILIES,
+        ml::FAMILIES,
         numeric::FAMILIES,
         own::FAMILIES,
         recurrent::FAMILIES,

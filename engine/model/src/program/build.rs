@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::memory::MemoryReport;
 use super::operator::Operator;
 use crate::error::ModelError;
 use crate::graph::{Graph, NodeView, Port};
@@ -104,6 +105,18 @@ impl Program {
     /// What is computed, in order, with the types that the operators gave.
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
+    }
+
+    /// Where its constants and packed weights lie.
+    pub fn memory(&self) -> MemoryReport {
+        let mut report = MemoryReport::default();
+        for constant in &self.constants {
+            report.add_heap(constant.bytes());
+        }
+        for step in &self.steps {
+            step.operator.memory(&mut report);
+        }
+        report
     }
 
     /// How many operators run.

@@ -6,11 +6,13 @@
 //! and keeps its buffers, at most [`BuildOptions::session_bytes_max`] of them.
 
 mod build;
+mod memory;
 mod operator;
 mod session;
 #[cfg(test)]
 mod tests;
 
 pub use build::{BuildOptions, Program};
+pub use memory::{MemoryReport, NodeBytes};
 pub use operator::{Build, Built, Context, Inputs, Operator, RunError, Scratch};
 pub use session::{Session, evaluate};

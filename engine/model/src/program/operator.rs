@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::memory::MemoryReport;
 use super::session::Slots;
 use crate::error::ModelError;
 use crate::graph::NodeView;
@@ -87,6 +88,9 @@ pub trait Operator: fmt::Debug + Send + Sync {
         outputs: &mut [Tensor],
         context: &mut Context<'_>,
     ) -> Result<(), RunError>;
+
+    /// Adds the memory that it holds between runs, such as packed weights.
+    fn memory(&self, _report: &mut MemoryReport) {}
 }
 
 /// The inputs of one node in one run.
@@ -146,6 +150,8 @@ pub struct Scratch {
     pub i64s: Vec<i64>,
     /// Sums of quantised products.
     pub i32s: Vec<i32>,
+    /// Numbers of nodes and leaves.
+    pub u32s: Vec<u32>,
     /// Places.
     pub usizes: Vec<usize>,
 }

@@ -90,6 +90,11 @@ impl Session {
         &mut self.slots[self.program.input_slots[index] as usize]
     }
 
+    /// An input as it was filled; runs leave it as it is.
+    pub fn input(&self, index: usize) -> Option<&Tensor> {
+        self.slots.get(*self.program.input_slots.get(index)? as usize)
+    }
+
     /// Runs the program on the inputs that were filled.
     ///
     /// # Errors

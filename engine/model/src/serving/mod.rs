@@ -4,19 +4,34 @@
 //! Refuses to know sockets, policies and records; it meets them through [`Batcher`] and [`Sink`].
 //! Bound: [`EngineOptions::requests_max`] requests accepted and not yet answered.
 
+mod answer;
+mod compute;
+mod crew;
 mod engine;
-mod inbox;
+mod estimate;
+mod gather;
+mod group;
+mod lifecycle;
+mod loaded;
+mod loader;
+mod options;
 mod port;
+mod queues;
 mod registry;
-mod replica;
+mod request;
+mod shadow;
 mod stats;
+mod validate;
 mod worker;
 
-pub use engine::{Engine, EngineOptions, WorkerPlace};
-pub use port::{
-    BatchDecision, Batcher, InferRequest, Inference, NativeBatcher, QueueView, Refused, Sink,
-};
-pub use registry::LoadedModel;
+pub use answer::{Answer, Class, Inference, OutputView};
+pub use engine::Engine;
+pub use loaded::{Limits, LoadedModel, ModelState};
+pub use options::{EngineOptions, LoadOptions, WorkerPlace};
+pub use port::{BatchDecision, Batcher, NativeBatcher, QueueView, Sink};
+pub use registry::ModelInfo;
+pub use request::{InferRequest, PRIORITY_COUNT, PRIORITY_NORMAL, Payload, Refused};
+pub use shadow::ShadowSnapshot;
 pub use stats::WorkerSnapshot;
 
 #[cfg(test)]

@@ -1,64 +1,28 @@
-//! Owns what crosses the border of the engine: a request, its answer, and the two ports.
+//! Owns the two ports of the engine: who decides on batches, and where answers go.
 //!
-//! Refuses to know who implements the ports. Bound: plain data; an answer costs one allocation.
+//! Refuses to know who implements them. Bound: plain data, no allocation.
 
-use truststram_base::ModelVersion;
-
+use super::answer::Inference;
+use super::request::Payload;
 use crate::error::ModelError;
-
-/// One row to classify. `T` is whatever the caller needs to hand the answer back.
-#[derive(Debug)]
-pub struct InferRequest<T> {
-    /// The raw features; they come back with the answer.
-    pub features: Vec<f32>,
-    /// Monotonic microseconds of the engine's clock after which no answer is wanted.
-    pub deadline_us: u64,
-    /// Monotonic microseconds when the request was made.
-    pub enqueued_us: u64,
-    /// Comes back with the answer.
-    pub reply: T,
-}
-
-/// A request that was not accepted, with the reason; nothing of it is lost.
-#[derive(Debug)]
-pub struct Refused<T> {
-    /// Why.
-    pub error: ModelError,
-    /// The request as it was given.
-    pub request: InferRequest<T>,
-}
-
-/// The answer to one request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Inference {
-    /// Index of the most probable class; the first of equals.
-    pub class: u32,
-    /// Its probability, 0 to 1.
-    pub confidence: f32,
-    /// The probabilities of all classes, in the model's order.
-    pub probabilities: Vec<f32>,
-    /// The version that answered.
-    pub version: ModelVersion,
-    /// How many requests were computed together.
-    pub batch_size: u32,
-    /// Time from `enqueued_us` to the start of the computation, microseconds.
-    pub queue_us: u32,
-    /// Time that the whole batch took to compute, microseconds.
-    pub compute_us: u32,
-}
 
 /// Where one worker's answers go. Called on the worker's thread, so it must not block.
 pub trait Sink<T>: Send {
-    /// Takes one answer, together with the features that it belongs to.
-    fn deliver(&mut self, reply: T, features: Vec<f32>, result: Result<Inference, ModelError>);
+    /// Takes one answer, together with the input that it belongs to. The answer lends what the
+    /// model computed for the length of this call.
+    fn deliver(&mut self, reply: T, payload: Payload, result: Result<Inference<'_>, ModelError>);
 
     /// All answers of a batch are delivered: the moment to wake whoever waits for them.
     fn flush(&mut self);
 }
 
-/// What a [`Batcher`] is told: the requests for one model that one worker holds.
+/// What a [`Batcher`] is told: the requests of like size for one model that a group of workers
+/// holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueView {
+    /// Which bucket of sizes; 0 for a model whose requests are all of one size. Bucket `b` holds
+    /// texts of up to 2^b tokens.
+    pub bucket: u32,
     /// Requests that are queued, at least 1.
     pub queued: u32,
     /// Age of the oldest of them, microseconds.
@@ -82,8 +46,8 @@ pub struct BatchDecision {
 
 /// Decides which batch to run. Called on the worker's thread once per batch.
 pub trait Batcher: Send {
-    /// Decides for the queue that holds the worker's oldest request. Without a decision the
-    /// requests that could have run are answered with `ModelError::Undecided`.
+    /// Decides for the queue that is served next. Without a decision the requests that could have
+    /// run are answered with `ModelError::Undecided`.
     fn decide(&mut self, view: &QueueView) -> Option<BatchDecision>;
 }
 

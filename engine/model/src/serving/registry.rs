@@ -1,70 +1,159 @@
-//! Owns which versions of which models are loaded and which of them is active.
+//! Owns which versions of which models are there, which one answers, and who shares its questions.
 //!
-//! Refuses to know weights and workers. Bound: `loaded_max` versions in all; a look-up takes no
-//! lock, a change copies the map.
+//! Refuses to know weights and workers. Bound: `loaded_max` versions in memory and
+//! [`RECORD_COUNT_MAX`] records of others; a look-up takes no lock, a change copies the map.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use truststram_base::{ModelId, ModelVersion};
 
+use super::loaded::{LoadedModel, ModelState, Residents, Status};
+use super::shadow::ShadowSnapshot;
 use crate::error::ModelError;
-use crate::spec::ModelSpec;
+use crate::program::MemoryReport;
 
-/// One loaded version. Whoever holds it can submit requests to it, even after it is unloaded: the
-/// workers keep their replicas as long as a handle lives.
+/// Most records of versions that are not in memory; the oldest are forgotten.
+const RECORD_COUNT_MAX: usize = 1_024;
+
+/// A version that answers a share of the questions that name no version.
 #[derive(Debug)]
-pub struct LoadedModel {
-    pub(super) id: ModelId,
-    pub(super) version: ModelVersion,
-    pub(super) spec: Arc<ModelSpec>,
-    pub(super) key: ReplicaKey,
-    /// Each worker's replica holds the weak side and is dropped some time after this.
-    pub(super) _alive: Arc<()>,
+struct Canary {
+    model: Arc<LoadedModel>,
+    percent: u8,
+    turn: AtomicU64,
 }
 
-/// Names the replicas of one loaded version inside the workers; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplicaKey(pub(super) u64);
-
-impl LoadedModel {
-    /// The model's id.
-    pub fn id(&self) -> &ModelId {
-        &self.id
-    }
-
-    /// The version.
-    pub fn version(&self) -> ModelVersion {
-        self.version
-    }
-
-    /// The description.
-    pub fn spec(&self) -> &ModelSpec {
-        &self.spec
-    }
-
-    /// How many features one input has.
-    pub fn feature_count(&self) -> usize {
-        self.spec.feature_count()
-    }
-
-    /// The names of the classes.
-    pub fn classes(&self) -> &[String] {
-        &self.spec.classes
+impl Canary {
+    /// Whether it answers the next question: of 100 in a row without a user exactly its percent,
+    /// spread evenly; a user always gets the same answer.
+    fn answers(&self, user: Option<&str>) -> bool {
+        let percent = u64::from(self.percent);
+        match user {
+            Some(user) => hash(user) % 100 < percent,
+            None => {
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed) % 100;
+                (turn + 1) * percent / 100 > turn * percent / 100
+            }
+        }
     }
 }
 
+/// FNV-1a, 64 bits, with its halves folded, so that the low bits depend on every byte.
+fn hash(text: &str) -> u64 {
+    let mixed = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    mixed ^ (mixed >> 32)
+}
+
+/// A version that is or was there.
 #[derive(Clone, Debug)]
+struct Record {
+    version: ModelVersion,
+    status: Arc<Status>,
+    /// While it can be asked.
+    model: Option<Arc<LoadedModel>>,
+}
+
+#[derive(Clone, Debug, Default)]
 struct Versions {
-    active: Arc<LoadedModel>,
-    loaded: Vec<Arc<LoadedModel>>,
+    active: Option<Arc<LoadedModel>>,
+    /// What was active before.
+    previous: Option<ModelVersion>,
+    canary: Option<Arc<Canary>>,
+    shadow: Option<Arc<LoadedModel>>,
+    records: Vec<Record>,
 }
 
 impl Versions {
-    fn find(&self, version: ModelVersion) -> Option<&Arc<LoadedModel>> {
-        self.loaded.iter().find(|model| model.version == version)
+    fn record(&self, version: ModelVersion) -> Option<&Record> {
+        self.records.iter().find(|record| record.version == version)
     }
+
+    fn is_active(&self, version: ModelVersion) -> bool {
+        self.active.as_ref().is_some_and(|active| active.version() == version)
+    }
+
+    fn loaded(&self) -> impl Iterator<Item = &Arc<LoadedModel>> {
+        self.records.iter().filter_map(|record| record.model.as_ref())
+    }
+
+    /// Whether it answers somebody who does not name it.
+    fn is_needed(&self, version: ModelVersion) -> bool {
+        let canary = self.canary.as_ref().map(|canary| canary.model.version());
+        let shadow = self.shadow.as_ref().map(|shadow| shadow.version());
+        self.is_active(version) || canary == Some(version) || shadow == Some(version)
+    }
+
+    /// Makes a version the active one.
+    fn switch(&mut self, model: &Arc<LoadedModel>) {
+        let version = model.version();
+        if let Some(old) = self.active.take() {
+            old.shadow.store(None);
+            old.status().set(ModelState::Ready);
+            if old.version() != version {
+                self.previous = Some(old.version());
+            }
+        }
+        self.canary = self.canary.take().filter(|canary| canary.model.version() != version);
+        self.shadow = self.shadow.take().filter(|shadow| shadow.version() != version);
+        model.status().set(ModelState::Active);
+        model.shadow.store(self.shadow.clone());
+        self.active = Some(Arc::clone(model));
+    }
+
+    /// Takes a version out, so that nobody finds it any more.
+    fn take(&mut self, version: ModelVersion) -> Option<Arc<LoadedModel>> {
+        if self.is_active(version) {
+            self.active = None;
+        }
+        self.canary = self.canary.take().filter(|canary| canary.model.version() != version);
+        if self.shadow.as_ref().is_some_and(|shadow| shadow.version() == version) {
+            self.shadow = None;
+            if let Some(active) = &self.active {
+                active.shadow.store(None);
+            }
+        }
+        if self.previous == Some(version) {
+            self.previous = None;
+        }
+        let record = self.records.iter_mut().find(|record| record.version == version)?;
+        record.model.take()
+    }
+}
+
+/// A version as the operator sees it.
+#[derive(Clone, Debug)]
+pub struct ModelInfo {
+    /// The model.
+    pub id: ModelId,
+    /// The version.
+    pub version: ModelVersion,
+    /// What it is up to.
+    pub state: ModelState,
+    /// Whether it was unloaded to make room for others.
+    pub is_evicted: bool,
+    /// Why it could not be loaded.
+    pub failure: Option<Arc<str>>,
+    /// Whether a rollback goes to it.
+    pub is_previous: bool,
+    /// The share of the questions without a version that it answers, in percent.
+    pub canary_percent: Option<u8>,
+    /// Whether it is asked what the active version is asked.
+    pub is_shadow: bool,
+    /// Whether it stays in memory however long nobody asks for it.
+    pub is_kept_warm: bool,
+    /// Where its constants and packed weights lie.
+    pub memory: MemoryReport,
+    /// Bytes of its workers' buffers.
+    pub session_bytes: u64,
+    /// Requests accepted and not answered yet.
+    pub unanswered: usize,
+    /// What it did as a shadow.
+    pub shadow: ShadowSnapshot,
 }
 
 type Map = HashMap<ModelId, Versions>;
@@ -74,120 +163,300 @@ type Map = HashMap<ModelId, Versions>;
 pub struct Registry {
     map: ArcSwap<Map>,
     /// Held for the whole of a change, so that two of them cannot lose each other.
-    change: Mutex<u64>,
+    change: Mutex<()>,
     loaded_max: usize,
+    bytes_max: Option<u64>,
+    residents: Arc<Residents>,
 }
 
 /// The right to change the registry.
 pub struct Change<'a> {
     registry: &'a Registry,
-    next_key: MutexGuard<'a, u64>,
+    _held: MutexGuard<'a, ()>,
 }
 
 impl Registry {
-    pub fn new(loaded_max: usize) -> Self {
+    pub fn new(loaded_max: usize, bytes_max: Option<u64>) -> Self {
         let map = ArcSwap::from_pointee(Map::new());
-        Self { map, change: Mutex::new(0), loaded_max }
+        let residents = Arc::default();
+        Self { map, change: Mutex::new(()), loaded_max, bytes_max, residents }
     }
 
+    pub fn residents(&self) -> &Arc<Residents> {
+        &self.residents
+    }
+
+    /// A version, or the active one if none is named.
     pub fn find(&self, id: &ModelId, version: Option<ModelVersion>) -> Option<Arc<LoadedModel>> {
         let map = self.map.load();
         let versions = map.get(id)?;
         match version {
-            None => Some(Arc::clone(&versions.active)),
-            Some(version) => versions.find(version).cloned(),
+            None => versions.active.clone(),
+            Some(version) => versions.record(version)?.model.clone(),
         }
     }
 
-    /// Every loaded version, the active ones marked, ordered by id and version.
-    pub fn list(&self) -> Vec<(Arc<LoadedModel>, bool)> {
+    /// Who answers: the version that is named, or the canary or the active one.
+    pub fn route(
+        &self,
+        id: &ModelId,
+        version: Option<ModelVersion>,
+        user: Option<&str>,
+    ) -> Result<Arc<LoadedModel>, ModelError> {
         let map = self.map.load();
-        let mut list: Vec<_> = map
-            .values()
-            .flat_map(|versions| {
-                let active = versions.active.version;
-                versions
-                    .loaded
-                    .iter()
-                    .map(move |model| (Arc::clone(model), model.version == active))
-            })
-            .collect();
-        list.sort_by(|(a, _), (b, _)| (&a.id, a.version).cmp(&(&b.id, b.version)));
+        let versions = map.get(id);
+        let not_loaded = |version| ModelError::NotLoaded { model: id.clone(), version };
+        let Some(version) = version else {
+            let versions = versions.ok_or_else(|| not_loaded(ModelVersion(0)))?;
+            let canary = versions.canary.as_ref().filter(|canary| canary.answers(user));
+            let chosen = canary.map(|canary| &canary.model).or(versions.active.as_ref());
+            return chosen.cloned().ok_or_else(|| not_loaded(ModelVersion(0)));
+        };
+        let record = versions.and_then(|versions| versions.record(version));
+        let record = record.ok_or_else(|| not_loaded(version))?;
+        match &record.model {
+            Some(model) => Ok(Arc::clone(model)),
+            None if record.status.is_evicted() => {
+                Err(ModelError::Evicted { model: id.clone(), version })
+            }
+            None => Err(not_loaded(version)),
+        }
+    }
+
+    /// Every version that is known, ordered by id and version.
+    pub fn list(&self) -> Vec<ModelInfo> {
+        let map = self.map.load();
+        let of_model = |(id, versions): (&ModelId, &Versions)| -> Vec<ModelInfo> {
+            versions.records.iter().map(|record| info(id, versions, record)).collect()
+        };
+        let mut list: Vec<_> = map.iter().flat_map(of_model).collect();
+        list.sort_by(|a, b| (&a.id, a.version).cmp(&(&b.id, b.version)));
         list
     }
 
     /// Waits for the right to change.
     pub fn change(&self) -> Change<'_> {
-        let next_key = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        Change { registry: self, next_key }
+        let held = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        Change { registry: self, _held: held }
+    }
+}
+
+fn info(id: &ModelId, versions: &Versions, record: &Record) -> ModelInfo {
+    let version = record.version;
+    let canary = versions.canary.as_ref().filter(|canary| canary.model.version() == version);
+    let shadow = versions.shadow.as_ref();
+    let model = record.model.as_ref();
+    ModelInfo {
+        id: id.clone(),
+        version,
+        state: record.status.state(),
+        is_evicted: record.status.is_evicted(),
+        failure: record.status.failure(),
+        is_previous: versions.previous == Some(version),
+        canary_percent: canary.map(|canary| canary.percent),
+        is_shadow: shadow.is_some_and(|shadow| shadow.version() == version),
+        is_kept_warm: model.is_some_and(|model| model.is_kept_warm()),
+        memory: model.map(|model| model.memory().clone()).unwrap_or_default(),
+        session_bytes: model.map_or(0, |model| model.session_bytes()),
+        unanswered: model.map_or(0, |model| model.unanswered()),
+        shadow: model.map(|model| model.shadow_counts.snapshot()).unwrap_or_default(),
     }
 }
 
 impl Change<'_> {
-    /// Checks that one more version may be loaded and gives it a key.
-    pub fn admit(&mut self, id: &ModelId, version: ModelVersion) -> Result<ReplicaKey, ModelError> {
+    /// Notes that a version is being loaded.
+    pub fn admit(&self, id: &ModelId, version: ModelVersion) -> Result<Arc<Status>, ModelError> {
         let map = self.registry.map.load();
-        if map.get(id).is_some_and(|versions| versions.find(version).is_some()) {
+        let known = map.get(id).and_then(|versions| versions.record(version));
+        let is_there = |record: &Record| {
+            record.model.is_some() || record.status.state() == ModelState::Loading
+        };
+        if known.is_some_and(is_there) {
             return Err(ModelError::AlreadyLoaded { model: id.clone(), version });
         }
-        let loaded: usize = map.values().map(|versions| versions.loaded.len()).sum();
-        if loaded >= self.registry.loaded_max {
+        let loaded = map.values().flat_map(|versions| &versions.records);
+        if loaded.filter(|record| is_there(record)).count() >= self.registry.loaded_max {
             return Err(ModelError::TooManyLoaded { loaded_max: self.registry.loaded_max });
         }
-        *self.next_key += 1;
-        Ok(ReplicaKey(*self.next_key))
+        let status = Arc::new(Status::loading());
+        self.update(|map| {
+            let records: usize = map.values().map(|versions| versions.records.len()).sum();
+            if records >= RECORD_COUNT_MAX {
+                for versions in map.values_mut() {
+                    versions.records.retain(is_there);
+                }
+            }
+            let versions = map.entry(id.clone()).or_default();
+            versions.records.retain(|record| record.version != version);
+            let status = Arc::clone(&status);
+            versions.records.push(Record { version, status, model: None });
+        });
+        Ok(status)
     }
 
-    /// Adds a version and makes it the active one.
-    pub fn insert(&self, model: Arc<LoadedModel>) {
+    /// Adds a version that was admitted, and makes it the active one if asked to or if the model
+    /// has none.
+    pub fn insert(&self, model: &Arc<LoadedModel>, activate: bool) {
         self.update(|map| {
-            let versions = map
-                .entry(model.id.clone())
-                .or_insert_with(|| Versions { active: Arc::clone(&model), loaded: Vec::new() });
-            versions.loaded.push(Arc::clone(&model));
-            versions.active = Arc::clone(&model);
+            let versions = map.entry(model.id().clone()).or_default();
+            let records = versions.records.iter_mut();
+            for record in records.filter(|record| record.version == model.version()) {
+                record.model = Some(Arc::clone(model));
+            }
+            model.status().set(ModelState::Ready);
+            if activate {
+                versions.switch(model);
+            }
         });
     }
 
     /// Makes a loaded version the active one.
     pub fn activate(&self, id: &ModelId, version: ModelVersion) -> Result<(), ModelError> {
-        let model = self.find(id, version)?;
+        let model = self.registry.route(id, Some(version), None)?;
+        self.update(|map| map.entry(id.clone()).or_default().switch(&model));
+        Ok(())
+    }
+
+    /// Makes the version active that was so before; once more undoes that.
+    pub fn roll_back(&self, id: &ModelId) -> Result<ModelVersion, ModelError> {
+        let map = self.registry.map.load();
+        let previous = map.get(id).and_then(|versions| versions.previous);
+        let version = previous.ok_or_else(|| ModelError::NoPrevious { model: id.clone() })?;
+        self.activate(id, version)?;
+        Ok(version)
+    }
+
+    /// Gives a version a share of the questions, or ends that with none.
+    pub fn set_canary(
+        &self,
+        id: &ModelId,
+        canary: Option<(ModelVersion, u8)>,
+    ) -> Result<(), ModelError> {
+        let canary = match canary {
+            None => None,
+            Some((version, percent)) => {
+                if !(1..=100).contains(&percent) {
+                    let (option, expected) = ("canary", "1 to 100 percent");
+                    return Err(ModelError::Options { option, found: percent.into(), expected });
+                }
+                let model = self.registry.route(id, Some(version), None)?;
+                Some(Arc::new(Canary { model, percent, turn: AtomicU64::new(0) }))
+            }
+        };
         self.update(|map| {
             if let Some(versions) = map.get_mut(id) {
-                versions.active = Arc::clone(&model);
+                versions.canary = canary;
             }
         });
         Ok(())
     }
 
-    /// Forgets a version. The active one goes only as the last of its model.
-    pub fn remove(&self, id: &ModelId, version: ModelVersion) -> Result<(), ModelError> {
-        self.find(id, version)?;
-        let map = self.registry.map.load();
-        let of_model = map.get(id);
-        let last = of_model.is_some_and(|versions| versions.loaded.len() == 1);
-        if !last && of_model.is_some_and(|versions| versions.active.version == version) {
-            return Err(ModelError::Active { model: id.clone(), version });
+    /// Has a version asked whatever the active one is asked, or ends that with none.
+    pub fn set_shadow(
+        &self,
+        id: &ModelId,
+        version: Option<ModelVersion>,
+    ) -> Result<(), ModelError> {
+        let active = self.registry.route(id, None, None)?;
+        let shadow = version.map(|version| self.registry.route(id, Some(version), None));
+        let shadow = shadow.transpose()?;
+        if let Some(shadow) = &shadow {
+            let comparable = super::shadow::is_comparable(active.signature(), shadow.signature());
+            if !comparable || shadow.version() == active.version() {
+                return Err(ModelError::Validation {
+                    what: "the shadow's signature".to_owned(),
+                    found: "that of another model or the active version itself".to_owned(),
+                    expected: "another version with the same inputs and the same classes"
+                        .to_owned(),
+                });
+            }
         }
         self.update(|map| {
-            if last {
-                map.remove(id);
-            } else if let Some(versions) = map.get_mut(id) {
-                versions.loaded.retain(|model| model.version != version);
+            if let Some(versions) = map.get_mut(id) {
+                versions.shadow.clone_from(&shadow);
+                if let Some(active) = &versions.active {
+                    active.shadow.store(shadow);
+                }
             }
         });
         Ok(())
     }
 
-    fn find(&self, id: &ModelId, version: ModelVersion) -> Result<Arc<LoadedModel>, ModelError> {
-        self.registry
-            .find(id, Some(version))
-            .ok_or_else(|| ModelError::NotLoaded { model: id.clone(), version })
+    /// Takes a version out: it answers what was accepted, and its memory is freed after that. The
+    /// active one goes only as the last of its model.
+    pub fn retire(&self, id: &ModelId, version: ModelVersion) -> Result<(), ModelError> {
+        self.registry.route(id, Some(version), None)?;
+        let map = self.registry.map.load();
+        let active = map.get(id).filter(|versions| versions.is_active(version));
+        if active.is_some_and(|versions| versions.loaded().count() > 1) {
+            return Err(ModelError::Active { model: id.clone(), version });
+        }
+        drop(map);
+        self.take(id, version, |status| status.set(ModelState::Draining));
+        Ok(())
+    }
+
+    /// Frees memory for `bytes` more, if versions can be found that nobody needs; the ones that
+    /// were not asked for the longest time go first.
+    pub fn make_room(&self, bytes: u64) -> Result<(), ModelError> {
+        let Some(bytes_max) = self.registry.bytes_max else { return Ok(()) };
+        let full = || ModelError::MemoryFull { bytes, bytes_max };
+        if bytes > bytes_max {
+            return Err(full());
+        }
+        while self.registry.residents.bytes().saturating_add(bytes) > bytes_max {
+            let (id, version) = self.least_recently_used().ok_or_else(full)?;
+            tracing::info!(model = %id, %version, "unloaded to make room");
+            self.take(&id, version, Status::evict);
+        }
+        Ok(())
+    }
+
+    /// The version that is evicted next: one that a rollback would go to only after all others.
+    fn least_recently_used(&self) -> Option<(ModelId, ModelVersion)> {
+        let map = self.registry.map.load();
+        let candidates = map.iter().flat_map(|(id, versions)| {
+            versions.loaded().filter_map(move |model| {
+                let version = model.version();
+                // The record's handle is the only one, so its memory is free at once.
+                let is_free = !versions.is_needed(version)
+                    && !model.is_kept_warm()
+                    && model.unanswered() == 0
+                    && Arc::strong_count(model) == 1;
+                let is_previous = versions.previous == Some(version);
+                is_free.then(|| (is_previous, model.last_used_us(), id.clone(), version))
+            })
+        });
+        candidates.min().map(|(_, _, id, version)| (id, version))
+    }
+
+    fn take(&self, id: &ModelId, version: ModelVersion, mark: impl FnOnce(&Status)) {
+        let mut taken = None;
+        self.update(|map| {
+            taken = map.get_mut(id).and_then(|versions| versions.take(version));
+        });
+        if let Some(model) = taken {
+            mark(model.status());
+            // Readers of the old map may hold it for a moment longer.
+            drop(model);
+        }
     }
 
     fn update(&self, change: impl FnOnce(&mut Map)) {
         let mut map = Map::clone(&self.registry.map.load());
         change(&mut map);
         self.registry.map.store(Arc::new(map));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hash;
+
+    #[test]
+    fn users_are_spread_evenly() {
+        let of_100 = (0..10_000).map(|user| hash(&format!("user-{user}")) % 100);
+        let share = of_100.filter(|hash| *hash < 5).count();
+        assert!((400..600).contains(&share), "{share}");
     }
 }

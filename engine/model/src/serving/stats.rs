@@ -19,6 +19,8 @@ pub struct WorkerStats {
     pub expired: Counter,
     pub failed: Counter,
     pub batcher_panics: Counter,
+    pub stolen: Counter,
+    pub helped: Counter,
     pub batch_sizes: Histogram,
     pub queue_us: Histogram,
     pub compute_us: Histogram,
@@ -29,7 +31,9 @@ pub struct WorkerStats {
 pub struct WorkerSnapshot {
     /// Where the thread runs and where its memory comes from.
     pub placement: Placement,
-    /// Requests accepted and not answered yet.
+    /// The group of workers that share its queues.
+    pub group: usize,
+    /// Requests that its group accepted and has not answered yet.
     pub unanswered: u64,
     /// Batches computed.
     pub batches: u64,
@@ -41,6 +45,10 @@ pub struct WorkerSnapshot {
     pub failed: u64,
     /// Decisions that the batcher did not survive; the native default decided instead.
     pub batcher_panics: u64,
+    /// Batches taken over from workers of other groups, because its own had nothing to do.
+    pub stolen: u64,
+    /// Times that it joined the work of another worker of its node.
+    pub helped: u64,
     /// Requests per batch.
     pub batch_sizes: HistogramSnapshot,
     /// Time in the queue per request, microseconds.
@@ -57,6 +65,8 @@ impl Default for WorkerStats {
             expired: Counter::new(),
             failed: Counter::new(),
             batcher_panics: Counter::new(),
+            stolen: Counter::new(),
+            helped: Counter::new(),
             batch_sizes: Histogram::new(BATCH_SIZES),
             queue_us: Histogram::new(TIMES_US),
             compute_us: Histogram::new(TIMES_US),
@@ -65,15 +75,23 @@ impl Default for WorkerStats {
 }
 
 impl WorkerStats {
-    pub fn snapshot(&self, placement: Placement, unanswered: usize) -> WorkerSnapshot {
+    pub fn snapshot(
+        &self,
+        placement: Placement,
+        group: usize,
+        unanswered: usize,
+    ) -> WorkerSnapshot {
         WorkerSnapshot {
             placement,
+            group,
             unanswered: unanswered as u64,
             batches: self.batches.get(),
             answered: self.answered.get(),
             expired: self.expired.get(),
             failed: self.failed.get(),
             batcher_panics: self.batcher_panics.get(),
+            stolen: self.stolen.get(),
+            helped: self.helped.get(),
             batch_sizes: self.batch_sizes.snapshot(),
             queue_us: self.queue_us.snapshot(),
             compute_us: self.compute_us.snapshot(),

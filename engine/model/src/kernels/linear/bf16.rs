@@ -4,6 +4,7 @@
 //! that grows to half their size.
 
 use half::bf16;
+use truststram_machine::NodeBuffer;
 
 use super::float::fits;
 use super::{Layer, Weights};
@@ -41,6 +42,11 @@ impl PackedBf16 {
     /// Columns of the rows that come in.
     pub fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// The memory of the packed weights.
+    pub fn buffer(&self) -> &NodeBuffer {
+        self.panels.buffer()
     }
 
     /// Bytes of the packed weights.

@@ -3,6 +3,8 @@
 //! Refuses to know other numbers. Bound: the bits of a row's result depend on that row and the
 //! weights alone, not on the batch, the instruction set or the team.
 
+use truststram_machine::NodeBuffer;
+
 use super::{Layer, Weights};
 use crate::error::ModelError;
 use crate::kernels::tiles::{Finish, Job, Number, Panels, multiply};
@@ -32,6 +34,11 @@ impl PackedF32 {
     /// Columns of the rows that come in.
     pub fn inputs(&self) -> usize {
         self.panels.words()
+    }
+
+    /// The memory of the packed weights.
+    pub fn buffer(&self) -> &NodeBuffer {
+        self.panels.buffer()
     }
 
     /// Bytes of the packed weights.

@@ -4,6 +4,8 @@
 //! are quantised into scratch that grows to a quarter of their size. A row that is not finite
 //! gives NaN.
 
+use truststram_machine::NodeBuffer;
+
 use super::float::fits;
 use super::{Layer, Weights};
 use crate::error::ModelError;
@@ -28,7 +30,7 @@ impl PackedI8 {
     ///
     /// # Errors
     /// [`ModelError::Machine`] when there is not enough memory, [`ModelError::Tensor`] for weights
-    /// that are not finite or more than [`Int8::INPUTS_MAX`] inputs.
+    /// that are not finite or more inputs than 32-bit sums can hold.
     pub fn quantise(weights: Weights<'_, f32>, node: Option<u32>) -> Result<Self, ModelError> {
         let (inputs, outputs) = (weights.inputs(), weights.outputs());
         let mut scales = Vec::with_capacity(outputs);
@@ -54,7 +56,7 @@ impl PackedI8 {
     ///
     /// # Errors
     /// [`ModelError::Machine`] when there is not enough memory, [`ModelError::Tensor`] for another
-    /// number of scales or more than [`Int8::INPUTS_MAX`] inputs.
+    /// number of scales or more inputs than 32-bit sums can hold.
     pub fn new(
         weights: Weights<'_, i8>,
         scales: &[f32],
@@ -97,6 +99,11 @@ impl PackedI8 {
     /// Columns of the rows that come in.
     pub fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// The memory of the packed weights.
+    pub fn buffer(&self) -> &NodeBuffer {
+        self.panels.buffer()
     }
 
     /// Bytes of the packed weights.

@@ -77,6 +77,11 @@ impl Panels {
         self.columns
     }
 
+    /// Their memory.
+    pub fn buffer(&self) -> &NodeBuffer {
+        &self.buffer
+    }
+
     /// Bytes of the packed weights.
     pub fn bytes(&self) -> usize {
         self.buffer.len()

@@ -4,8 +4,9 @@
 //! Refuses to know when they do. Bound: as every operator.
 
 pub mod linear;
+mod scale;
 
 use super::registry::Family;
 
 /// The families of this folder.
-pub const FAMILIES: &[Family] = &[linear::OPERATORS];
+pub const FAMILIES: &[Family] = &[linear::OPERATORS, scale::OPERATORS];

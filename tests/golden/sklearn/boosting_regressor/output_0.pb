@@ -1,0 +1,1 @@
+Boutput_0J@θΟ7CηςCVsC)ÿB`θ:C^[=CηςCG@όB³m@Cg°χBΎ7Cg°χB1,Cg°χBή€&C*_aC

@@ -1,0 +1,1 @@
+B	sklearn_0J@ιΟ7CηςCVsC)ÿB`θ:C^[=CηςCG@όB³m@Cg°χBΎ7Cg°χB1,Cg°χBή€&C*_aC

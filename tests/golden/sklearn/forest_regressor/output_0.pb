@@ -1,0 +1,2 @@
+Boutput_0J@û
+KCqêC<PC+ÊBËXfCwƒ=CXfCˆ‘πBµæqCVöB?óeC2pêB√.CÁõ§BÊÜIC˙®ÜC

@@ -1,0 +1,1 @@
+Boutput_0J@ÜNCô3CnCH«õBI$fC_voC’^CÎ]èBˆ½_C2¸ÉB(@C‚—ÃB3RCüy¬B©V$C^ÑC

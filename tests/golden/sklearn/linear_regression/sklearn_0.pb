@@ -1,0 +1,1 @@
+B	sklearn_0J@ÜNCô3CnCH«õBI$fC_voC’^CÍ]èBˆ½_C2¸ÉB(@C‚—ÃB2RCüy¬B©V$C^ÑC

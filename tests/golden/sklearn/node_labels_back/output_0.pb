@@ -1,0 +1,1 @@
+2no2no2no2no2yes2_Unused2_Unused2_Unused2_Unused2_Unused2_Unused2_Unused2_Unused2_Unused2no2_Unused2_Unused2_Unused2_Unused2no2_Unused2_Unused2_Unused2_UnusedBoutput_0

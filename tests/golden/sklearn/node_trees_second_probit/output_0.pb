@@ -1,0 +1,1 @@
+2b2b2b2b2b2b2b2b2b2b2b2bBoutput_0

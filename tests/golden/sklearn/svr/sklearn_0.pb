@@ -1,0 +1,1 @@
+B	sklearn_0J@ŞeC«ÚCe9CÎ™Cï\Cc©CáüC¡úC^…CÔCŠuÿB^eCqjC	0C&–CÂC
