@@ -9,7 +9,6 @@
 pub mod artifact;
 mod container;
 mod dense;
-pub mod encoder;
 mod error;
 mod file;
 pub mod graph;

@@ -5,7 +5,8 @@
 //! those who have. So a busy thread is never waited for, and two that work never wait for each
 //! other: only an idle one can be asked.
 //! Refuses to know who sleeps and how he is woken: the caller brings a function for that.
-//! Bound: one word per seat, the first 128 seats are asked; a pointer to work lives at most as long as the `run` that made it.
+//! Bound: one word per seat, the first 128 seats are asked; a pointer to work lives at most as long
+//! as the `run` that made it.
 
 use std::any::Any;
 use std::fmt;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use truststram_base::{ModelId, ModelVersion};
 
 use super::engine::Engine;
+use super::info::ModelInfo;
 use super::loaded::{Limits, LoadedModel, Parts};
 use super::loader::{self, BuiltModel, SharedBytes};
 use super::options::LoadOptions;
-use super::registry::ModelInfo;
 use crate::error::ModelError;
 
 impl<T: Send + 'static> Engine<T> {

@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use truststram_base::{ModelId, ModelVersion};
 
+use super::info::ModelInfo;
 use super::loaded::{LoadedModel, ModelState, Residents, Status};
-use super::shadow::ShadowSnapshot;
 use crate::error::ModelError;
-use crate::program::MemoryReport;
 
 /// Most records of versions that are not in memory; the oldest are forgotten.
 const RECORD_COUNT_MAX: usize = 1_024;
@@ -123,37 +122,6 @@ impl Versions {
         let record = self.records.iter_mut().find(|record| record.version == version)?;
         record.model.take()
     }
-}
-
-/// A version as the operator sees it.
-#[derive(Clone, Debug)]
-pub struct ModelInfo {
-    /// The model.
-    pub id: ModelId,
-    /// The version.
-    pub version: ModelVersion,
-    /// What it is up to.
-    pub state: ModelState,
-    /// Whether it was unloaded to make room for others.
-    pub is_evicted: bool,
-    /// Why it could not be loaded.
-    pub failure: Option<Arc<str>>,
-    /// Whether a rollback goes to it.
-    pub is_previous: bool,
-    /// The share of the questions without a version that it answers, in percent.
-    pub canary_percent: Option<u8>,
-    /// Whether it is asked what the active version is asked.
-    pub is_shadow: bool,
-    /// Whether it stays in memory however long nobody asks for it.
-    pub is_kept_warm: bool,
-    /// Where its constants and packed weights lie.
-    pub memory: MemoryReport,
-    /// Bytes of its workers' buffers.
-    pub session_bytes: u64,
-    /// Requests accepted and not answered yet.
-    pub unanswered: usize,
-    /// What it did as a shadow.
-    pub shadow: ShadowSnapshot,
 }
 
 type Map = HashMap<ModelId, Versions>;

@@ -83,7 +83,8 @@ fn same(found: &Tensor, wanted: &Tensor) -> Result<(), String> {
         .fold(1e-3, |most, value| value.abs().max(most));
     for (place, (found, wanted)) in found.iter().zip(wanted).enumerate() {
         let is_same = found == wanted || (found.is_nan() && wanted.is_nan());
-        if !is_same && !((found - wanted).abs() <= 1e-5 * wanted.abs() + 1e-6 * size) {
+        let is_near = (found - wanted).abs() <= 1e-5 * wanted.abs() + 1e-6 * size;
+        if !is_same && !is_near {
             return Err(format!("value {place} is {found}, expected {wanted}"));
         }
     }

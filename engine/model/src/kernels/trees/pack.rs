@@ -15,8 +15,8 @@ struct Turned {
 }
 
 impl Packed {
-    /// Packs trees; none if one has a test for equality or membership, or there are too many nodes and features
-    /// for 32 bits.
+    /// Packs trees; none if one has a test for equality or membership, or there are too many nodes
+    /// and features for 32 bits.
     pub fn new(trees: &[SourceTree<f32>]) -> Option<Self> {
         let branches = || trees.iter().flat_map(SourceTree::branches);
         let (mut has_last, mut has_first) = (false, false);
