@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::build::{BuildOptions, Program, Source};
 use super::operator::{Context, Inputs, RunError, Scratch};
 use crate::error::ModelError;
-use crate::graph::Graph;
+use crate::graph::{Dim, Graph, Port};
 use crate::kernels::{Alone, Team};
 use crate::tensor::Tensor;
 
@@ -49,6 +49,24 @@ fn resolve<'a>(source: Source, slots: &'a [Tensor], program: &'a Program) -> Opt
     }
 }
 
+/// Whether an input is of the type and of the dimensions that are fixed: the program may have been
+/// made for no others.
+fn check_input(input: &Tensor, port: &Port) -> Result<(), RunError> {
+    if input.dtype() != port.dtype {
+        return Err(RunError::input(input.dtype(), port.dtype));
+    }
+    let Some(dims) = &port.dims else { return Ok(()) };
+    let shape = input.shape();
+    let is_right = |(dim, count): (&Dim, &usize)| match dim {
+        Dim::Fixed(wanted) => count == wanted,
+        Dim::Named(_) | Dim::Any => true,
+    };
+    match dims.len() == shape.len() && dims.iter().zip(shape.iter()).all(is_right) {
+        true => Ok(()),
+        false => Err(RunError::input(format_args!("shape {shape}"), format_args!("{dims:?}"))),
+    }
+}
+
 impl Session {
     /// Empty buffers for a program.
     pub fn new(program: Arc<Program>) -> Self {
@@ -83,12 +101,9 @@ impl Session {
     /// [`ModelError::Run`] names the node; the session can be used again.
     pub fn run(&mut self, team: &dyn Team, until: Option<Instant>) -> Result<(), ModelError> {
         let program = Arc::clone(&self.program);
-        for (step, port) in self.program.input_slots.iter().zip(program.inputs()) {
-            let found = self.slots[*step as usize].dtype();
-            if found != port.dtype {
-                let source = RunError::input(found, port.dtype);
-                return Err(ModelError::Run { place: "the inputs".into(), source });
-            }
+        for (slot, port) in program.input_slots.iter().zip(program.inputs()) {
+            check_input(&self.slots[*slot as usize], port)
+                .map_err(|source| ModelError::Run { place: "the inputs".into(), source })?;
         }
         for step in &program.steps {
             let late = until.is_some_and(|until| Instant::now() >= until);

@@ -14,6 +14,7 @@ use truststram_model::ModelError;
 use truststram_model::graph::Graph;
 use truststram_model::kernels::Alone;
 use truststram_model::onnx;
+use truststram_model::passes;
 use truststram_model::program::{BuildOptions, Program, Session};
 use truststram_model::tensor::{Data, Tensor};
 
@@ -68,10 +69,13 @@ fn every_case_is_right_or_refused() {
 
 fn case(path: &Path) -> Outcome {
     let options = BuildOptions::default();
-    let built = onnx::parse(&fs::read(path.join("model.onnx")).unwrap())
-        .and_then(|model| Ok((Program::build(&model.graph, &options)?, model.graph)));
-    let (program, graph) = match built {
-        Ok(built) => built,
+    let read = onnx::parse(&fs::read(path.join("model.onnx")).unwrap());
+    let built = read.and_then(|model| {
+        Program::build(&model.graph, &options)?;
+        Ok(model.graph)
+    });
+    let graph = match built {
+        Ok(graph) => graph,
         Err(ModelError::Unsupported { operator, reason, .. }) => {
             return Outcome::Refused(operator, reason);
         }
@@ -80,22 +84,32 @@ fn case(path: &Path) -> Outcome {
         }
         Err(error) => return Outcome::Wrong(error.to_string()),
     };
+    let optimized = passes::optimize(graph.clone(), &options).unwrap();
+    for (how, graph) in [("as it is", graph), ("optimized", optimized)] {
+        if let Err(what) = sets(path, &graph, &options) {
+            return Outcome::Wrong(format!("{how}: {what}"));
+        }
+    }
+    Outcome::Passed
+}
+
+/// Runs all sets of inputs of a case.
+fn sets(path: &Path, graph: &Graph, options: &BuildOptions) -> Result<(), String> {
     let tolerance = fs::read_to_string(path.join("tolerance")).unwrap();
     let mut tolerance = tolerance.split_whitespace().map(|text| text.parse::<f64>().unwrap());
     let (relative, absolute) = (tolerance.next().unwrap(), tolerance.next().unwrap());
     let rounded = ROUNDED.iter().find(|(name, _)| path.ends_with(name));
     let absolute = rounded.map_or(absolute, |(_, rounded)| *rounded);
+    let program = Program::build(graph, options).map_err(|error| error.to_string())?;
     let mut session = Session::new(Arc::new(program));
     for set in 0.. {
         let set = path.join(format!("test_data_set_{set}"));
         if !set.is_dir() {
             break;
         }
-        if let Err(how) = run(&mut session, &graph, &set, relative, absolute) {
-            return Outcome::Wrong(how);
-        }
+        run(&mut session, graph, &set, relative, absolute)?;
     }
-    Outcome::Passed
+    Ok(())
 }
 
 /// Runs one set of inputs and compares with its outputs.
