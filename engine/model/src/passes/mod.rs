@@ -4,7 +4,8 @@
 //! into operators that this engine has for them.
 //! Refuses to change what a model computes: a fusion takes nodes together whose results nobody
 //! else reads, and only where types and dimensions are known to be those that it is for.
-//! Bound: [`ROUND_COUNT_MAX`] rounds over the nodes in each phase; constants grow by what [`optimize`] states.
+//! Bound: [`ROUND_COUNT_MAX`] rounds over the nodes in each phase; constants grow by what
+//! [`optimize`] states.
 
 mod batch_norm;
 mod fold;

@@ -1,6 +1,6 @@
 //! The operator in graphs: all precisions, and what is refused.
 
-use crate::graph::{Attribute, Dim, Graph, Node, Port};
+use crate::graph::{Attribute, Graph, Node, Port};
 use crate::program::{BuildOptions, Program, evaluate};
 use crate::tensor::{DType, Tensor};
 
@@ -19,7 +19,7 @@ fn graph(weight: Tensor, others: &[Option<Tensor>], attributes: &[(&str, Attribu
         node = node.with(name, attribute.clone());
     }
     graph.nodes.push(node);
-    let port = |value| Port { value, dtype: DType::F32, dims: Some(vec![Dim::Any]) };
+    let port = |value| Port { value, dtype: DType::F32, dims: None };
     (graph.inputs, graph.outputs) = (vec![port(x)], vec![port(y)]);
     graph
 }
