@@ -32,9 +32,9 @@ const fn fence(dependency: &'static str, owners: &'static [&'static str]) -> Fen
 /// One crate per heavy dependency, so that the compiler keeps the walls.
 pub const FENCES: &[Fence] = &[
     fence("redb", &["truststram-store"]),
-    fence("candle-core", &["truststram-model", "truststram-train"]),
-    fence("candle-nn", &["truststram-model", "truststram-train"]),
-    fence("gemm", &["truststram-model", "truststram-train"]),
+    fence("candle-core", &["truststram-train"]),
+    fence("candle-nn", &["truststram-train"]),
+    fence("gemm", &["truststram-train"]),
     fence("wasmtime", &["truststram-policy"]),
     fence("pingora*", &["truststram-proxy"]),
     // The proxy calls the router of `api` in process, as a service: it names the type, no route.

@@ -228,12 +228,6 @@ pub enum ModelError {
     /// The engine is closing or closed.
     #[error("the inference engine is closed; send the request to another instance")]
     Closed,
-    /// candle refused the computation.
-    #[error("the model's computation failed: {source}; this is a defect, please report it")]
-    Compute {
-        /// What candle says.
-        source: Arc<candle_core::Error>,
-    },
     /// The computation panicked; the worker goes on.
     #[error("the model's computation panicked: {message}; this is a defect, please report it")]
     Panicked {
@@ -276,14 +270,8 @@ impl ModelError {
             Self::QueueFull { .. } => Kind::Overloaded,
             Self::Expired { .. } => Kind::Timeout,
             Self::Closed | Self::Undecided | Self::Evicted { .. } => Kind::Unavailable,
-            Self::Compute { .. } | Self::Panicked { .. } => Kind::Internal,
+            Self::Panicked { .. } => Kind::Internal,
         }
-    }
-}
-
-impl From<candle_core::Error> for ModelError {
-    fn from(source: candle_core::Error) -> Self {
-        Self::Compute { source: Arc::new(source) }
     }
 }
 

@@ -1,14 +1,13 @@
 //! Floor 3: models, from file to answer.
 //!
-//! Owns the model file, the dense network on candle, and the serving engine: pinned workers, their
-//! queues, batching and the atomic switch of versions.
+//! Owns model files, the graphs that importers make of them, the programs and kernels that compute
+//! those, and the serving engine: pinned workers, their queues and batches, versions and switches.
 //! Refuses to know HTTP, WASM, where files come from and what becomes of an answer; it meets those
 //! through the ports [`Batcher`] and [`Sink`].
 //! Bound: file sizes by [`truststram_base::limits`], queues and batches by [`EngineOptions`].
 
 pub mod artifact;
 mod container;
-mod dense;
 mod error;
 mod file;
 pub mod graph;
@@ -23,7 +22,6 @@ pub mod tensor;
 #[cfg(test)]
 mod testing;
 
-pub use dense::DenseNet;
 pub use error::ModelError;
 pub use file::{LayerWeights, METADATA_KEY, ModelFile};
 pub use ops::class_labels;

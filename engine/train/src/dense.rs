@@ -4,11 +4,17 @@
 //! Refuses to register what it made. On one thread the same seed gives the same bits. Bound: the
 //! epochs asked for; the evaluation's threads by the cores given.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use rayon::prelude::*;
 use truststram_machine::compute_pool;
-use truststram_model::{DenseNet, LayerWeights, ModelFile, ModelSpec, Preprocessing};
+use truststram_model::artifact::graph_of_dense;
+use truststram_model::kernels::Alone;
+use truststram_model::program::{BuildOptions, Program, Session};
+use truststram_model::tensor;
+use truststram_model::{LayerWeights, ModelFile, ModelSpec, Preprocessing};
 
 use crate::data::{Dataset, Split};
 use crate::error::TrainError;
@@ -206,16 +212,22 @@ fn evaluate(file: &ModelFile, data: &Dataset, cores: &[u32]) -> Result<Vec<Vec<u
     let classes = data.classes.len();
     let rows: Vec<usize> = (0..data.rows()).collect();
     let pool = compute_pool("evaluate", cores)?;
+    let program = Program::build(&graph_of_dense(file.clone()), &BuildOptions::default())?;
+    let program = Arc::new(program);
+    let session = || Session::new(Arc::clone(&program));
     let parts: Result<Vec<Vec<(usize, usize)>>, TrainError> = pool.install(|| {
         rows.par_chunks(EVALUATION_ROWS)
-            .map(|rows| {
-                let mut net = DenseNet::new(file.clone(), rows.len())?;
-                let inputs: Vec<&[f32]> = rows.iter().map(|&row| data.row(row)).collect();
-                let mut probabilities = Vec::new();
-                net.forward(&inputs, &mut probabilities)?;
-                let predicted = probabilities.chunks_exact(classes).map(most_probable);
+            .map_init(session, |session, rows| {
+                let values: Vec<f32> =
+                    rows.iter().flat_map(|&row| data.row(row)).copied().collect();
+                let dims = [rows.len(), values.len() / rows.len()];
+                // The run refuses what does not fit.
+                *session.input_mut(0) = tensor::Tensor::of(&dims, values).unwrap_or_default();
+                session.run(&Alone, None)?;
+                let probabilities = session.output(0).and_then(|output| output.values::<f32>());
+                let predicted = probabilities.unwrap_or_default().chunks_exact(classes);
                 let labels = rows.iter().map(|&row| data.labels[row] as usize);
-                Ok(labels.zip(predicted).collect())
+                Ok(labels.zip(predicted.map(most_probable)).collect())
             })
             .collect()
     });

@@ -83,3 +83,6 @@ fn port(value: ValueId, count: usize) -> Port {
 fn constant(graph: &mut Graph, name: &str, dims: &[usize], values: Vec<f32>) -> ValueId {
     graph.add_constant(name, Tensor::of(dims, values).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -197,7 +197,7 @@ impl<T: Send> Worker<T> {
 fn blames_a_request(error: &ModelError) -> bool {
     match error {
         ModelError::Run { source, .. } => *source != RunError::Late,
-        ModelError::Panicked { .. } | ModelError::Compute { .. } => true,
+        ModelError::Panicked { .. } => true,
         _ => false,
     }
 }
