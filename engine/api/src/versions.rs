@@ -70,7 +70,9 @@ pub(crate) struct ActivateBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct CanaryBody {
-    /// Percent of the questions that name no version, above 0 and at most 100; 0 ends the canary.
+    /// Percent of the questions that name no version, a whole number from 1 to 100; 0 ends the
+    /// canary.
+    #[schema(minimum = 0, maximum = 100, multiple_of = 1, example = 5)]
     percent: f64,
 }
 
@@ -240,10 +242,10 @@ pub(crate) async fn canary(
     request: Request<Body>,
 ) -> Response<Body> {
     let body = read::<CanaryBody>(request).await.and_then(|CanaryBody { percent }| {
-        if (0.0..=100.0).contains(&percent) {
+        if (0.0..=100.0).contains(&percent) && percent.fract() == 0.0 {
             return Ok((None, VersionChange::Canary(percent)));
         }
-        Err(invalid("percent", format!("must be 0 to 100, found {percent}")))
+        Err(invalid("percent", format!("must be a whole number from 0 to 100, found {percent}")))
     });
     change(&ports, named, body).await
 }
