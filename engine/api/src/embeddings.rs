@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 
 use crate::filters::json;
 use crate::lists::AtMost;
-use crate::options;
+use crate::options::{self, Haste};
 use crate::ports::{EmbedAnswer, EmbedAsk, EmbedInputs};
 use crate::predict::input::TEXT_BYTES_MAX;
 use crate::predict::{json_body, request_id};
@@ -120,10 +120,7 @@ pub(crate) struct Usage {
 
 /// Embed texts.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "embeddings",
-    params(
-        ("x-priority" = Option<u8>, Header, description = "0 can wait, 1 is usual, 3 goes first"),
-        ("x-deadline-ms" = Option<u64>, Header, description = "How long the caller waits"),
-    ),
+    params(Haste),
     request_body = EmbeddingsRequest<'_>,
     responses(
         (status = 200, description = "One vector per input, in order", body = EmbeddingsResponse),

@@ -136,7 +136,8 @@ async fn change(
 }
 
 /// Show a version of a model.
-#[utoipa::path(get, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(get, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "show_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -154,7 +155,8 @@ pub(crate) async fn show(State(ports): State<Ports>, named: Named) -> Response<B
 }
 
 /// Remove a version and its file for good.
-#[utoipa::path(delete, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(delete, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "remove_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -173,7 +175,8 @@ pub(crate) async fn remove(State(ports): State<Ports>, named: Named) -> Response
 }
 
 /// Make a version the one that answers those who name none.
-#[utoipa::path(post, path = "/api/v1/models/{id}/activate", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/activate",
+    operation_id = "activate_named_version", tag = "models",
     params(("id" = String, Path, description = "The model's id")),
     request_body = ActivateBody,
     responses(
@@ -195,7 +198,8 @@ pub(crate) async fn activate_in_body(
 }
 
 /// Make a version the one that answers those who name none.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/activate", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/activate",
+    operation_id = "activate_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -220,7 +224,8 @@ pub(crate) async fn activate(
 }
 
 /// Have a version answer a share of those who name none.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/canary", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/canary",
+    operation_id = "start_canary", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -251,7 +256,8 @@ pub(crate) async fn canary(
 }
 
 /// Have a version asked the same as the active one, only to compare.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/shadow", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/shadow",
+    operation_id = "start_shadow", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -277,7 +283,8 @@ pub(crate) async fn shadow(
 }
 
 /// Have a version answer no more; it is kept.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/retire", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/retire",
+    operation_id = "retire_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -302,7 +309,8 @@ pub(crate) async fn retire(
 }
 
 /// Go back to the version that was active before the present one.
-#[utoipa::path(post, path = "/api/v1/models/{id}/rollback", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/rollback",
+    operation_id = "roll_back_model", tag = "models",
     params(("id" = String, Path, description = "The model's id")),
     request_body = NoBody,
     responses(

@@ -53,7 +53,8 @@ pub(crate) struct UploadOptions {
 }
 
 /// Upload the next version of a model, which is made if need be.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions",
+    operation_id = "upload_next_version", tag = "models",
     params(("id" = String, Path, description = "The model's id"), UploadOptions),
     request_body(description = "The artifact", content(
         (Vec<u8> = "application/octet-stream"),
@@ -80,7 +81,8 @@ pub(crate) async fn next(
 }
 
 /// Upload a version of a model, which is made if need be.
-#[utoipa::path(put, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(put, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "put_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -111,7 +113,8 @@ pub(crate) async fn put(
 }
 
 /// Upload a version of a model, as `PUT` does.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "upload_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
