@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Request, Response};
-use truststram_base::Kind;
 
 use super::encoding::{self, Encoding};
 use super::refusal::{Refusal, Target, from_this_site};
@@ -14,7 +13,6 @@ use super::request::{self, InferBody};
 use super::response::{self, InferResponse};
 use crate::options::{self, Haste};
 use crate::predict::{body_of, request_id, server_timing};
-use crate::problem::{Problem, status_of};
 use crate::router::Ports;
 
 /// Run the active version of a model on tensors.
@@ -79,15 +77,6 @@ pub(crate) async fn infer_version(
     request: Request<Body>,
 ) -> Response<Body> {
     answer(&ports, target, request).await.unwrap_or_else(IntoResponse::into_response)
-}
-
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
-        let status = http::StatusCode::from_u16(problem.status);
-        let invalid = status_of(Kind::Invalid);
-        let status = status.ok().filter(|&status| status != invalid);
-        Self::new(status.unwrap_or(http::StatusCode::BAD_REQUEST), problem.detail)
-    }
 }
 
 async fn answer(
