@@ -248,7 +248,7 @@ pub(crate) async fn canary(
 ) -> Response<Body> {
     let body = read::<CanaryBody>(request).await.and_then(|CanaryBody { percent }| {
         if (0.0..=100.0).contains(&percent) && percent.fract() == 0.0 {
-            return Ok((None, VersionChange::Canary(percent)));
+            return Ok((None, VersionChange::Canary(percent as u8)));
         }
         Err(invalid("percent", format!("must be a whole number from 0 to 100, found {percent}")))
     });

@@ -85,7 +85,7 @@ impl From<VersionDetail> for VersionDetailResponse {
     fn from(detail: VersionDetail) -> Self {
         let percent = match detail.state {
             VersionState::Canary(percent) => Some(percent),
-            _ => detail.serving.canary_percent.map(f64::from),
+            _ => detail.serving.canary_percent,
         };
         Self {
             model_id: detail.entry.id.to_string(),

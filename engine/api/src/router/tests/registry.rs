@@ -167,10 +167,10 @@ fn versions_are_put_to_use() {
     check(&of("activate"), "", "active", &asked("Activate"));
     check(&of("activate"), r#"{"version":2}"#, "active", &asked("Activate"));
     check("/api/v1/models/m/activate", r#"{"version":2}"#, "active", &asked("Activate"));
-    check(&of("canary"), r#"{"percent":12}"#, "canary", &asked("Canary(12.0)"));
-    check(&of("canary"), r#"{"percent":100.0}"#, "canary", &asked("Canary(100.0)"));
-    check(&of("canary"), r#"{"percent":0}"#, "canary", &asked("Canary(0.0)"));
-    check(&of("canary"), "{}", "canary", &asked("Canary(5.0)"));
+    check(&of("canary"), r#"{"percent":12}"#, "canary", &asked("Canary(12)"));
+    check(&of("canary"), r#"{"percent":100.0}"#, "canary", &asked("Canary(100)"));
+    check(&of("canary"), r#"{"percent":0}"#, "canary", &asked("Canary(0)"));
+    check(&of("canary"), "{}", "canary", &asked("Canary(5)"));
     check(&of("shadow"), "{}", "shadow", &asked("Shadow"));
     check("/api/v1/models/m/rollback", "", "active", r#"("roll back", ModelId("m"))"#);
     let (status, answer) = routes.post(&of("retire"), &[], "");
