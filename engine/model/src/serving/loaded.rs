@@ -166,7 +166,7 @@ pub struct Parts {
     pub version: ModelVersion,
     pub signature: Signature,
     pub dense: Option<ModelSpec>,
-    pub tokenizer: Option<Vec<u8>>,
+    pub tokenizer: Option<Tokenizer>,
     pub summary: Summary,
     pub limits: Limits,
     pub keep_warm: bool,
