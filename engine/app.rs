@@ -15,7 +15,9 @@ use truststram_api::Ports;
 use truststram_api::ports::Records;
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
 use truststram_base::{Clock, Counter, SystemClock};
-use truststram_machine::{DirLock, HostFacts, LogFile, MachineError, Priority, RingMode, probe};
+use truststram_machine::{
+    DirLock, HostFacts, LogFile, MachineError, Priority, Ring, RingMode, probe,
+};
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
 use truststram_policy::{Host, HostOptions, PolicyError};
@@ -168,19 +170,7 @@ impl App {
                 Box::new(sink)
             },
         )?);
-        incoming::sweep(&plan.data_dir)?;
-        // Files are read near the first worker; each worker copies its replica to its own node.
-        let mut nodes = plan.topology.nodes.iter();
-        let versions = Arc::new(Versions {
-            store: store.clone(),
-            engine: engine.clone(),
-            data_dir: plan.data_dir.clone(),
-            clock: clock.clone(),
-            node: nodes.find(|node| !node.cores.is_empty()).map(|node| node.id),
-            ring: Mutex::new(ring),
-            failures: Mutex::default(),
-        });
-        versions.load_all()?;
+        let versions = versions(plan, &store, &engine, &clock, ring)?;
         let access_log = open_access_log(plan, mode)?;
         let threads = Threads::start(plan, &store)?;
         let infer = EngineInfer {
@@ -318,6 +308,30 @@ impl Threads {
             upkeep: UpkeepThread::start(store.clone(), plan.maintenance())?,
         })
     }
+}
+
+/// The registered versions, loaded.
+fn versions(
+    plan: &Plan,
+    store: &Arc<Store>,
+    engine: &Arc<Engine<Ticket>>,
+    clock: &Arc<dyn Clock>,
+    ring: Box<dyn Ring>,
+) -> Result<Arc<Versions<Ticket>>, RegistryError> {
+    incoming::sweep(&plan.data_dir)?;
+    // Files are read near the first worker; each worker copies its replica to its own node.
+    let mut nodes = plan.topology.nodes.iter();
+    let versions = Versions {
+        store: store.clone(),
+        engine: engine.clone(),
+        data_dir: plan.data_dir.clone(),
+        clock: clock.clone(),
+        node: nodes.find(|node| !node.cores.is_empty()).map(|node| node.id),
+        ring: Mutex::new(ring),
+        failures: Mutex::default(),
+    };
+    versions.load_all()?;
+    Ok(Arc::new(versions))
 }
 
 /// The ways by which the API reaches the engine.

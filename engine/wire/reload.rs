@@ -12,6 +12,8 @@ use super::background::Background;
 use super::sink::Ticket;
 use crate::registry::Versions;
 
+/// What loads, and its thread.
+type By = (Arc<Versions<Ticket>>, Arc<Background>);
 type Asked = Mutex<HashSet<(ModelId, ModelVersion)>>;
 
 /// See the module.
@@ -19,7 +21,7 @@ type Asked = Mutex<HashSet<(ModelId, ModelVersion)>>;
 pub struct Reloads {
     asked: Arc<Asked>,
     /// What loads; set once it is there.
-    by: Arc<OnceLock<(Arc<Versions<Ticket>>, Arc<Background>)>>,
+    by: Arc<OnceLock<By>>,
 }
 
 fn lock(asked: &Asked) -> MutexGuard<'_, HashSet<(ModelId, ModelVersion)>> {

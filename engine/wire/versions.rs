@@ -111,7 +111,7 @@ fn detail(versions: &Versions<Ticket>, entry: ModelEntry) -> Result<VersionDetai
         parameter_count: summary.parameters,
         operators: summary.operators.into_iter().collect(),
         serving: Serving {
-            memory_bytes: loaded.map(|loaded| loaded.memory().bytes() as u64),
+            memory_bytes: loaded.map(|loaded| loaded.memory().bytes()),
             canary_percent: info.and_then(|info| info.canary_percent),
             shadow,
             keep_warm: kept.kept_warm.contains(&version),
