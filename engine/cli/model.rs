@@ -42,9 +42,9 @@ pub(super) enum ModelCommand {
     Canary {
         #[command(flatten)]
         target: Target,
-        /// The share in percent, above 0 and at most 100; 0 ends the canary.
-        #[arg(long, default_value_t = 5.0)]
-        percent: f64,
+        /// The share in whole percent, 1 to 100; 0 ends the canary.
+        #[arg(long, default_value_t = 5)]
+        percent: u8,
     },
     /// Have a version asked the same as the active one, only to compare.
     Shadow(Target),
