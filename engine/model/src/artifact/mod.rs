@@ -9,6 +9,7 @@
 mod dense;
 mod file;
 mod graph_text;
+mod inputs;
 mod signature;
 
 pub use dense::graph_of_dense;
