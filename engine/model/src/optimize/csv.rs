@@ -65,7 +65,7 @@ fn header(line: &str, count: usize) -> Option<Vec<&str>> {
             (is_header && cells.len() > 3).then(|| cells[2..].to_vec())
         }
         // A label may be a word, so the features alone tell a header from a row.
-        _ => cells.iter().take(count).all(|cell| is_word(cell)).then(Vec::new),
+        _ => cells.iter().take(count).all(is_word).then(Vec::new),
     }
 }
 
@@ -104,19 +104,18 @@ fn indices(
             false => of_class(names.get(index)?),
         }
     };
-    let by_name: Option<Vec<usize>> = match names.is_empty() {
-        true => labels.iter().map(|(_, label)| of_class(label)).collect(),
-        false => None,
-    };
-    let found = by_name.map_or_else(
-        || {
-            let one = |(index, label): &(usize, &str)| {
-                let what = format!("`{label}` is no class of the model ({})", classes.join(", "));
-                of_index(label).ok_or_else(|| at(*index, &what))
-            };
-            labels.iter().map(one).collect::<Result<Vec<_>, _>>()
-        },
-        Ok,
-    )?;
-    Ok(found.into_iter().map(|index| index as u32).collect())
+    let of_name = |label: &str| if names.is_empty() { of_class(label) } else { None };
+    let named: Option<Vec<usize>> = labels.iter().map(|(_, label)| of_name(label)).collect();
+    let numbered = || labels.iter().map(|(_, label)| of_index(label)).collect();
+    if let Some(found) = named.or_else(numbered) {
+        return Ok(found.into_iter().map(|index| index as u32).collect());
+    }
+    let is_neither = |label: &str| of_name(label).is_none() && of_index(label).is_none();
+    let neither = labels.iter().find(|(_, label)| is_neither(label));
+    Err(match neither.or(labels.first()) {
+        Some((index, label)) if is_neither(label) => {
+            at(*index, &format!("`{label}` is no class of the model ({})", classes.join(", ")))
+        }
+        _ => refused(STEP, "some labels are names of classes and others are indices"),
+    })
 }

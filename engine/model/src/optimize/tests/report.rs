@@ -111,7 +111,7 @@ fn csv_becomes_rows_and_labels() {
     refused("1,2\n1,2,mid\n", "line 2: a label in some rows");
     refused("1,3,mid,4\n", "line 1: 4 columns, expected 2 features");
     refused("1,2,mid\n1,2,high\n", "line 2: `high` is no class");
-    refused("1,2,mid\n1,2,0\n", "`mid` is no class");
+    refused("1,2,mid\n1,2,0\n", "others are indices");
     refused("2,2,mid,high\n1,2,1\n", "line 2: `1` is no class");
     refused("a,b\n1\n", "line 2: 1 columns");
     refused("a,b\n", "no rows");
