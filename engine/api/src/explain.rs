@@ -129,10 +129,10 @@ fn field_errors(value: &Value) -> Vec<FieldError> {
         }
         Some(other) => wrong("user_id", None, must_be("text", other)),
     }
-    match (object.get("data"), object.get("text")) {
-        (None | Some(Value::Null), None | Some(Value::Null)) => {
-            wrong("data", None, "is missing".to_owned());
-        }
+    // What is `null` is not given.
+    let given = |field: &str| object.get(field).filter(|value| !value.is_null());
+    match (given("data"), given("text")) {
+        (None, None) => wrong("data", None, "is missing".to_owned()),
         (Some(Value::Array(items)), None) => number_errors("data", items, &mut wrong),
         (Some(Value::Object(fields)), None) => {
             for (key, value) in fields {
@@ -147,7 +147,7 @@ fn field_errors(value: &Value) -> Vec<FieldError> {
         (Some(other), None) => {
             wrong("data", None, must_be("a list of numbers, or an object", other));
         }
-        (_, Some(Value::String(_) | Value::Null)) => {}
+        (_, Some(Value::String(_))) => {}
         (_, Some(other)) => wrong("text", None, must_be("text", other)),
     }
     if errors.is_empty() {

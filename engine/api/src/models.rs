@@ -132,7 +132,8 @@ pub(crate) struct ModelsResponse {
 }
 
 /// List the registered models.
-#[utoipa::path(get, path = "/api/v1/models", tag = "models", params(ModelsFilter),
+#[utoipa::path(get, path = "/api/v1/models",
+    operation_id = "list_models", tag = "models", params(ModelsFilter),
     responses(
         (status = 200, description = "All models by id, or with any parameter a page of those \
          with a version that matches, newest first; `Link: rel=next` leads on",
@@ -172,11 +173,13 @@ async fn listed(ports: &Ports, uri: &Uri) -> Result<Response<Body>, Problem> {
 }
 
 /// Show one model.
-#[utoipa::path(get, path = "/api/v1/models/{id}", tag = "models",
+#[utoipa::path(get, path = "/api/v1/models/{id}",
+    operation_id = "show_model", tag = "models",
     params(("id" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "The model and its versions", body = ModelResponse),
         (status = 404, description = "No such model", body = Problem),
+        (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
 pub(crate) async fn show(State(ports): State<Ports>, Path(id): Path<String>) -> Response<Body> {
     match find(&ports, &id).await {

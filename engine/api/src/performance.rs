@@ -102,7 +102,8 @@ pub(crate) struct StatisticsResponse {
 
 /// Show what a model has answered so far. The figures change with every commit of its rows; while
 /// there is none, the last 24 hours may be those of up to 300 seconds ago, as `as_of` says.
-#[utoipa::path(get, path = "/api/v1/models/{id}/performance", tag = "models",
+#[utoipa::path(get, path = "/api/v1/models/{id}/performance",
+    operation_id = "show_performance", tag = "models",
     params(("id" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "Its figures", body = PerformanceResponse),
@@ -121,7 +122,8 @@ pub(crate) async fn show(State(ports): State<Ports>, Path(id): Path<String>) -> 
 }
 
 /// Show what every active model has answered so far.
-#[utoipa::path(get, path = "/api/v1/performance", tag = "models",
+#[utoipa::path(get, path = "/api/v1/performance",
+    operation_id = "list_performance", tag = "models",
     responses(
         (status = 200, description = "Their figures by id", body = PerformancesResponse),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
@@ -137,7 +139,8 @@ pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
 }
 
 /// Show what models have answered in a span of time, the newest model first.
-#[utoipa::path(get, path = "/api/v1/statistics", tag = "models", params(StatisticsFilter),
+#[utoipa::path(get, path = "/api/v1/statistics",
+    operation_id = "list_statistics", tag = "models", params(StatisticsFilter),
     responses(
         (status = 200, description = "Their figures", body = StatisticsResponse),
         (status = 400, description = "A parameter is unknown", body = Problem),

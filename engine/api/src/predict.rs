@@ -47,14 +47,12 @@ pub(crate) struct PredictRequest<'a> {
     #[schema(value_type = Option<Data<'_>>)]
     data: Vec<f32>,
     /// A text, for models that take texts.
-    #[serde(skip)]
-    #[schema(value_type = Option<String>)]
-    #[allow(dead_code, reason = "read by `input`; here it is described")]
-    text: (),
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
 }
 
 /// What a prediction is made from.
-#[derive(Serialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "it describes what `input` reads")]
 pub(crate) enum Data<'a> {
@@ -63,8 +61,7 @@ pub(crate) enum Data<'a> {
     /// Tensors.
     Tensors {
         /// Each name once.
-        #[serde(skip_serializing)]
-        #[schema(value_type = Vec<TensorBody<'_>>)]
+        #[serde(borrow)]
         inputs: Vec<TensorBody<'a>>,
     },
     /// Values by the names of features: numbers, texts, `true`, `false`, `null`, or lists.
@@ -118,6 +115,9 @@ pub(crate) fn parse(
     let finite = typed.data.iter().all(|value| value.is_finite());
     if !finite || typed.data.len() > FEATURE_COUNT_MAX {
         return Err(explain(body));
+    }
+    if typed.text.is_some() {
+        return Err(input::both_given());
     }
     let model = ModelId::new(&typed.model_id).map_err(|_| explain(body))?;
     let user = match typed.user_id {
@@ -191,11 +191,7 @@ pub(crate) fn json_response(body: Vec<u8>) -> Response<Body> {
 /// Make one prediction.
 #[utoipa::path(
     post, path = "/api/v1/predict", tag = "predictions",
-    params(
-        PredictOptions,
-        ("x-priority" = Option<u8>, Header, description = "0 can wait, 1 is usual, 3 goes first"),
-        ("x-deadline-ms" = Option<u64>, Header, description = "How long the caller waits"),
-    ),
+    params(PredictOptions, Haste),
     request_body = PredictRequest<'_>,
     responses(
         (status = 200, description = "The prediction, which is kept",
@@ -207,6 +203,7 @@ pub(crate) fn json_response(body: Vec<u8>) -> Response<Body> {
         (status = 422, description = "A value is not acceptable; see `errors`", body = Problem),
         (status = 503, description = "A queue is full; see Retry-After", body = Problem),
         (status = 504, description = "No answer within the deadline", body = Problem),
+        (status = 507, description = "The disk is full", body = Problem),
     )
 )]
 pub(crate) async fn predict(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {

@@ -84,10 +84,7 @@ pub(crate) struct Neighbour {
 
 /// Compare vectors or texts.
 #[utoipa::path(post, path = "/api/v1/similarity", tag = "embeddings",
-    params(
-        ("x-priority" = Option<u8>, Header, description = "0 can wait, 1 is usual, 3 goes first"),
-        ("x-deadline-ms" = Option<u64>, Header, description = "How long the caller waits"),
-    ),
+    params(Haste),
     request_body = SimilarityRequest<'_>,
     responses(
         (status = 200, description = "The similarities", body = SimilarityResponse),

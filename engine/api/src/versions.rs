@@ -70,7 +70,9 @@ pub(crate) struct ActivateBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct CanaryBody {
-    /// Percent of the questions that name no version, above 0 and at most 100; 0 ends the canary.
+    /// Percent of the questions that name no version, a whole number from 1 to 100; 0 ends the
+    /// canary.
+    #[schema(minimum = 0, maximum = 100, multiple_of = 1, example = 5)]
     percent: f64,
 }
 
@@ -134,7 +136,8 @@ async fn change(
 }
 
 /// Show a version of a model.
-#[utoipa::path(get, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(get, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "show_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -152,7 +155,8 @@ pub(crate) async fn show(State(ports): State<Ports>, named: Named) -> Response<B
 }
 
 /// Remove a version and its file for good.
-#[utoipa::path(delete, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(delete, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "remove_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -171,7 +175,8 @@ pub(crate) async fn remove(State(ports): State<Ports>, named: Named) -> Response
 }
 
 /// Make a version the one that answers those who name none.
-#[utoipa::path(post, path = "/api/v1/models/{id}/activate", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/activate",
+    operation_id = "activate_named_version", tag = "models",
     params(("id" = String, Path, description = "The model's id")),
     request_body = ActivateBody,
     responses(
@@ -193,7 +198,8 @@ pub(crate) async fn activate_in_body(
 }
 
 /// Make a version the one that answers those who name none.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/activate", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/activate",
+    operation_id = "activate_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -218,7 +224,8 @@ pub(crate) async fn activate(
 }
 
 /// Have a version answer a share of those who name none.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/canary", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/canary",
+    operation_id = "start_canary", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -240,16 +247,17 @@ pub(crate) async fn canary(
     request: Request<Body>,
 ) -> Response<Body> {
     let body = read::<CanaryBody>(request).await.and_then(|CanaryBody { percent }| {
-        if (0.0..=100.0).contains(&percent) {
+        if (0.0..=100.0).contains(&percent) && percent.fract() == 0.0 {
             return Ok((None, VersionChange::Canary(percent)));
         }
-        Err(invalid("percent", format!("must be 0 to 100, found {percent}")))
+        Err(invalid("percent", format!("must be a whole number from 0 to 100, found {percent}")))
     });
     change(&ports, named, body).await
 }
 
 /// Have a version asked the same as the active one, only to compare.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/shadow", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/shadow",
+    operation_id = "start_shadow", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -275,7 +283,8 @@ pub(crate) async fn shadow(
 }
 
 /// Have a version answer no more; it is kept.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/retire", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/retire",
+    operation_id = "retire_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -300,7 +309,8 @@ pub(crate) async fn retire(
 }
 
 /// Go back to the version that was active before the present one.
-#[utoipa::path(post, path = "/api/v1/models/{id}/rollback", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/rollback",
+    operation_id = "roll_back_model", tag = "models",
     params(("id" = String, Path, description = "The model's id")),
     request_body = NoBody,
     responses(

@@ -10,13 +10,10 @@ use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
-use truststram_base::{Kind, ModelId, ModelVersion};
+use truststram_base::{ModelId, ModelVersion};
 use utoipa::ToSchema;
 
-use crate::ports::{Failure, ModelFailure};
-use crate::predict::json_response;
-use crate::problem::{RETRY_AFTER_S, status_of};
-use crate::tensor::Fault;
+use crate::problem::{self, Problem};
 
 /// An error answer of the protocol.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
@@ -43,44 +40,18 @@ impl Refusal {
     pub(crate) fn error(&self) -> &str {
         &self.error
     }
-
-    /// The answer to a failure of a kind: the protocol has one status for all that is wrong with a
-    /// request.
-    fn of_kind(kind: Kind, detail: String) -> Self {
-        let status = match kind {
-            Kind::Invalid => StatusCode::BAD_REQUEST,
-            other => status_of(other),
-        };
-        Self::new(status, detail)
-    }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        Self::of_kind(failure.kind(), failure.to_string())
-    }
-}
-
-impl From<ModelFailure> for Refusal {
-    fn from(failure: ModelFailure) -> Self {
-        Self::of_kind(failure.kind, failure.detail)
-    }
-}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        Self::bad(fault.to_string())
+impl<T: Into<Problem>> From<T> for Refusal {
+    fn from(problem: T) -> Self {
+        let problem = problem.into();
+        Self::new(problem.status_of_protocols(), problem.detail)
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response<Body> {
-        let mut response = json_response(serde_json::to_vec(&self).unwrap_or_default());
-        *response.status_mut() = self.status;
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
-        }
-        response
+        problem::response(self.status, "application/json", &self)
     }
 }
 

@@ -41,21 +41,24 @@ const SERVER: ServerResponse = ServerResponse {
 };
 
 /// What the server is and supports.
-#[utoipa::path(get, path = "/v2", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2",
+    operation_id = "v2_server", tag = "inference protocol",
     responses((status = 200, description = "The server", body = ServerResponse)))]
 pub(crate) async fn show() -> Response<Body> {
     json(&SERVER)
 }
 
 /// Whether the process answers at all.
-#[utoipa::path(get, path = "/v2/health/live", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2/health/live",
+    operation_id = "v2_live", tag = "inference protocol",
     responses((status = 200, description = "The process answers")))]
 pub(crate) async fn live() -> Response<Body> {
     json_response(br#"{"live":true}"#.to_vec())
 }
 
 /// Whether requests should be sent here.
-#[utoipa::path(get, path = "/v2/health/ready", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2/health/ready",
+    operation_id = "v2_ready", tag = "inference protocol",
     responses(
         (status = 200, description = "Every check passes"),
         (status = 503, description = "A check fails; `error` names it", body = Refusal),

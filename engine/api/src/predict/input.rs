@@ -56,9 +56,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<OtherAsk, Problem> {
     let input = match (request.data, request.text) {
         (Some(data), None) if data.get().starts_with('{') => object(data.get())?,
         (None, Some(text)) => Input::Text(text_of("text", text)?),
-        (Some(_), Some(_)) => {
-            return Err(invalid("text", "and `data` are both given; give one of them"));
-        }
+        (Some(_), Some(_)) => return Err(both_given()),
         _ => return Err(explain(body)),
     };
     let model = ModelId::new(&request.model_id).map_err(|_| explain(body))?;
@@ -67,6 +65,11 @@ pub(crate) fn parse(body: &[u8]) -> Result<OtherAsk, Problem> {
         None => None,
     };
     Ok(OtherAsk { model, version: request.version.map(ModelVersion), user, input })
+}
+
+/// A prediction is made from one thing.
+pub(super) fn both_given() -> Problem {
+    invalid("text", "and `data` are both given; give one of them")
 }
 
 fn text_of(field: &str, text: Cow<'_, str>) -> Result<String, Problem> {
@@ -209,6 +212,10 @@ mod tests {
         check(r#""data":{"inputs":[{"name":"x"}]}"#, "data.inputs[0] is no tensor: missing field");
         check(r#""text":"""#, "text must have 1 to");
         check(r#""text":"a","data":[1]"#, "text and `data` are both given");
+        check(r#""text":"a","data":{"a":1}"#, "text and `data` are both given");
+        check(r#""text":null"#, "data is missing");
+        check(r#""text":null,"data":7"#, "data must be a list of numbers, or an object");
+        check(r#""text":null,"data":[null]"#, "data[0] must be a number, found null");
         check(r#""text":7"#, "text must be text, found a number");
         check(r#""data":7"#, "data must be a list of numbers, or an object");
         check(r#""data":{"a":1},"user_id":"""#, "user_id is empty");

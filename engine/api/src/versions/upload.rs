@@ -6,7 +6,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use truststram_base::Kind;
@@ -34,6 +34,8 @@ const METADATA_BYTES_MAX: usize = 16 << 10;
 pub(crate) struct UploadOptions {
     /// Whether it answers those who name no version from now on.
     activate: bool,
+    /// Whether it stays in memory however long nobody asks for it; `false` if absent.
+    keep_warm: Option<bool>,
     /// Whose it is.
     owner: Option<String>,
     /// What people call it; the id if absent.
@@ -51,7 +53,8 @@ pub(crate) struct UploadOptions {
 }
 
 /// Upload the next version of a model, which is made if need be.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions",
+    operation_id = "upload_next_version", tag = "models",
     params(("id" = String, Path, description = "The model's id"), UploadOptions),
     request_body(description = "The artifact", content(
         (Vec<u8> = "application/octet-stream"),
@@ -78,7 +81,8 @@ pub(crate) async fn next(
 }
 
 /// Upload a version of a model, which is made if need be.
-#[utoipa::path(put, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(put, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "put_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -109,7 +113,8 @@ pub(crate) async fn put(
 }
 
 /// Upload a version of a model, as `PUT` does.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "upload_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -145,10 +150,13 @@ async fn added(
 ) -> Result<Response<Body>, Problem> {
     let options: UploadOptions = query_of(request.uri())?;
     let is_tar = is_media(&request, "application/x-tar");
-    if !is_tar && !is_media(&request, "application/octet-stream") {
-        // A page of another site can send forms and plain text, and nothing else.
+    // A page of another site can have forms, plain text and what has no type posted, and nothing
+    // put; `curl -T` names no type.
+    let is_put_bare =
+        request.method() == Method::PUT && !request.headers().contains_key(header::CONTENT_TYPE);
+    if !is_tar && !is_put_bare && !is_media(&request, "application/octet-stream") {
         let detail = "send the artifact with `content-type: application/octet-stream`, or \
-                      `application/x-tar` for a folder";
+                      `application/x-tar` for a folder; PUT may leave it out";
         return Err(Problem::media_type(detail));
     }
     let sha256 = digest::sha256(request.headers(), options.sha256.as_deref())?;
@@ -190,6 +198,7 @@ async fn added(
         tags,
         metadata_json,
         activate: options.activate,
+        keep_warm: options.keep_warm,
         format,
         sha256,
         bytes,

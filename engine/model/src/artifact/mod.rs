@@ -9,11 +9,13 @@
 mod dense;
 mod file;
 mod graph_text;
+mod import;
 mod inputs;
 mod signature;
 
 pub use dense::graph_of_dense;
 pub use file::{Artifact, GRAPH_KEY, TOKENIZER_TENSOR};
+pub use import::{Format, Summary};
 pub use signature::{Signature, SignaturePort, Task, TokenInput};
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use truststram_machine::{Placement, Priority, ThreadSpec, spawn};
 use super::compute::guarded;
 use super::crew::NodeCrew;
 use super::validate::validate;
-use crate::artifact::{Artifact, Signature};
+use crate::artifact::{Artifact, Format, Signature, Summary};
 use crate::error::ModelError;
 use crate::passes;
 use crate::program::{BuildOptions, MemoryReport, Program};
@@ -27,6 +27,7 @@ pub struct BuiltModel {
     pub signature: Signature,
     pub dense: Option<ModelSpec>,
     pub tokenizer: Option<Vec<u8>>,
+    pub summary: Summary,
     /// One per node.
     pub programs: Vec<Arc<Program>>,
     pub memory: MemoryReport,
@@ -35,6 +36,7 @@ pub struct BuiltModel {
 struct OfNode {
     /// Without its graph.
     artifact: Artifact,
+    summary: Summary,
     program: Arc<Program>,
 }
 
@@ -46,6 +48,7 @@ struct OfNode {
 pub fn build(
     nodes: &[NodeCrew],
     bytes: &SharedBytes,
+    format: Format,
     validation_ms: u64,
 ) -> Result<BuiltModel, ModelError> {
     let mut threads = Vec::with_capacity(nodes.len());
@@ -60,41 +63,45 @@ pub fn build(
         let checks = index == 0;
         let body = move |_: Placement| {
             let until = Instant::now() + Duration::from_millis(validation_ms);
-            guarded(|| build_on_node((*bytes).as_ref(), memory_node, checks.then_some(until)))
+            guarded(|| build_on_node(format, (*bytes).as_ref(), memory_node, until, checks))
         };
         threads.push(spawn(spec, body)?);
     }
     // All are joined, also after an error.
     let joined: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
-    let mut artifact = None;
+    let mut described = None;
     let mut memory = MemoryReport::default();
     let mut programs = Vec::with_capacity(joined.len());
     for built in joined {
         let built = built??;
         memory.add(&built.program.memory());
         programs.push(built.program);
-        artifact.get_or_insert(built.artifact);
+        described.get_or_insert((built.artifact, built.summary));
     }
-    let Artifact { signature, dense, tokenizer, .. } = artifact.ok_or(ModelError::Closed)?;
-    Ok(BuiltModel { signature, dense, tokenizer, programs, memory })
+    let (Artifact { signature, dense, tokenizer, .. }, summary) =
+        described.ok_or(ModelError::Closed)?;
+    Ok(BuiltModel { signature, dense, tokenizer, summary, programs, memory })
 }
 
 fn build_on_node(
+    format: Format,
     bytes: &[u8],
     node: Option<u32>,
-    until: Option<Instant>,
+    until: Instant,
+    checks: bool,
 ) -> Result<OfNode, ModelError> {
-    let mut artifact = Artifact::parse(bytes)?;
+    let mut artifact = Artifact::read(format, bytes, until)?;
+    let summary = artifact.summary();
     let options = BuildOptions { node, ..BuildOptions::default() };
     let graph = passes::optimize(std::mem::take(&mut artifact.graph), &options)?;
     let program = Arc::new(Program::build(&graph, &options)?);
     // Its constants have been packed; what is still used the program holds itself.
     drop(graph);
-    if let Some(until) = until {
+    if checks {
         validate(&program, &artifact.signature, &artifact.samples, until)?;
     }
     artifact.samples = Vec::new();
-    Ok(OfNode { artifact, program })
+    Ok(OfNode { artifact, summary, program })
 }
 
 #[cfg(test)]
@@ -106,6 +113,10 @@ mod tests {
     use crate::tensor::{DType, Tensor};
     use crate::testing::small_model;
 
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     fn answer(program: Arc<Program>, x: &Tensor) -> Result<Tensor, ModelError> {
         let mut session = Session::new(program);
         *session.input_mut(0) = x.clone();
@@ -116,7 +127,7 @@ mod tests {
     #[test]
     fn a_dense_network_keeps_its_bits() {
         let bytes = small_model(0.0).to_bytes().unwrap();
-        let built = build_on_node(&bytes, None, None).unwrap();
+        let built = build_on_node(Format::Safetensors, &bytes, None, soon(), true).unwrap();
         let graph = Artifact::parse(&bytes).unwrap().graph;
         let plain = Program::build(&graph, &BuildOptions::default()).unwrap();
         assert_eq!(built.program.step_count(), plain.step_count());
@@ -147,8 +158,7 @@ mod tests {
         let artifact =
             Artifact { graph, signature, tokenizer: None, dense: None, samples: Vec::new() };
         let bytes = artifact.to_bytes().unwrap();
-        let until = Instant::now() + Duration::from_secs(60);
-        let built = build_on_node(&bytes, None, Some(until)).unwrap();
+        let built = build_on_node(Format::Safetensors, &bytes, None, soon(), true).unwrap();
         assert_eq!(built.program.step_count(), 1);
         let ones = |dims: &[usize]| Tensor::of(dims, vec![1.0_f32; dims.iter().product()]).unwrap();
         let found = answer(Arc::clone(&built.program), &ones(&[1, 2])).unwrap();
