@@ -36,7 +36,8 @@ impl StepName {
     }
 }
 
-/// Size and speed of one state of the model. Times are those of the machine that optimised it.
+/// Size and speed of one state of the model, its graph computed as it is: a load would fuse the one
+/// given too. Times are those of the machine that optimised it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Bytes of the file.

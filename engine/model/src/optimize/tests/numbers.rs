@@ -1,9 +1,14 @@
 //! Layers in fewer bits: near those in f32, the same after their file, and smaller.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use super::small::{answer, dense, encoder, imported, none, rows, texts};
 use crate::artifact::Artifact;
 use crate::graph::Attribute;
 use crate::optimize::{DataSet, Int8, OptimizeOptions, Ranges, Report, optimize};
+use crate::program::{BuildOptions, Program};
+use crate::serving::validate;
 use crate::tensor::DType;
 
 fn int8(kind: Int8) -> OptimizeOptions {
@@ -31,6 +36,10 @@ fn check(
     assert_eq!(read.to_bytes().unwrap(), bytes);
     assert_eq!(read.dense, before.dense);
     assert_eq!(read.tokenizer, before.tokenizer);
+    // As a load does before the version is used.
+    let program = Arc::new(Program::build(&read.graph, &BuildOptions::default()).unwrap());
+    let until = Instant::now() + Duration::from_secs(60);
+    validate(&program, &read.signature, &read.samples, until).unwrap();
     let found = answer(&read, data);
     assert_eq!(found, answer(&after, data));
     let expected = answer(before, data);
