@@ -99,9 +99,8 @@ impl Incoming {
 impl Arrived {
     /// Gives the file its place, for good.
     pub fn place(&self, at: &Path) -> Result<(), RegistryError> {
-        let fail = |action| {
-            move |source| RegistryError::File { action, path: at.to_owned(), source }
-        };
+        let fail =
+            |action| move |source| RegistryError::File { action, path: at.to_owned(), source };
         let folder = at.parent().unwrap_or(at);
         fs::create_dir_all(folder).map_err(fail("create the folder of"))?;
         fs::rename(&self.path.0, at).map_err(fail("name"))?;

@@ -410,7 +410,7 @@ fn rank(entry: &ModelEntry, serving: &ModelServing) -> Option<u8> {
 fn architecture_of(loaded: &LoadedModel, format: Format) -> &'static str {
     match (loaded.dense(), loaded.signature().tokens, format) {
         (Some(_), ..) => "dense",
-        (None, Some(_), _) => "encoder",
+        (None, Some(_), _) | (None, None, Format::FolderTar) => "encoder",
         (None, None, Format::Onnx) => "onnx",
         (None, None, Format::Safetensors) => "graph",
     }

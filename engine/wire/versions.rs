@@ -13,12 +13,12 @@ use truststram_api::ports::{
     ArtifactFormat, Failure, ModelFailure, NewVersion, Registry, Serving, ShadowFigures,
     VersionChange, VersionDetail, VersionState,
 };
-use truststram_base::{Kind, ModelEntry, ModelId, ModelVersion};
-use truststram_model::artifact::{Format, Signature, SignaturePort};
+use truststram_base::{ModelEntry, ModelId, ModelVersion};
+use truststram_model::artifact::Format;
 use truststram_model::{LoadedModel, ModelInfo, ModelState};
 
 use super::background::Background;
-use super::serving::tensor;
+use super::serving::{inputs, outputs};
 use super::sink::Ticket;
 use crate::registry::incoming::{Arrived, Incoming};
 use crate::registry::{Described, RegistryError, Versions, format_of};
@@ -65,7 +65,7 @@ fn state(info: Option<&ModelInfo>, entry: &ModelEntry, is_retired: bool) -> Vers
         ModelState::Loading => VersionState::Loading,
         ModelState::Active if entry.active => VersionState::Active,
         ModelState::Ready | ModelState::Active => match info.canary_percent {
-            Some(percent) => VersionState::Canary(percent.into()),
+            Some(percent) => VersionState::Canary(percent),
             None if info.is_shadow => VersionState::Shadow,
             None => VersionState::Ready,
         },
@@ -90,13 +90,9 @@ fn detail(versions: &Versions<Ticket>, entry: ModelEntry) -> Result<VersionDetai
         (Some(_), None) => VersionState::Failed,
         _ => state(info, &entry, kept.retired.contains(&version)),
     };
-    let ports = |of: &dyn Fn(&Signature) -> &Vec<SignaturePort>| {
-        let ports = loaded.map(|loaded| of(loaded.signature()).iter().map(tensor).collect());
-        ports.unwrap_or_default()
-    };
     let summary = loaded.map(LoadedModel::summary).cloned().unwrap_or_default();
     let shadow = info.filter(|info| info.shadow != Default::default()).map(|info| ShadowFigures {
-        rows: info.shadow.rows,
+        rows: info.shadow.compared,
         disagreed: info.shadow.disagreed,
         dropped: info.shadow.dropped,
         failed: info.shadow.failed,
@@ -109,13 +105,13 @@ fn detail(versions: &Versions<Ticket>, entry: ModelEntry) -> Result<VersionDetai
             Format::Onnx => ArtifactFormat::Onnx,
             Format::FolderTar => ArtifactFormat::FolderTar,
         },
-        inputs: ports(&|signature| &signature.inputs),
-        outputs: ports(&|signature| &signature.outputs),
+        inputs: loaded.map(|loaded| inputs(loaded.signature())).unwrap_or_default(),
+        outputs: loaded.map(|loaded| outputs(loaded.signature())).unwrap_or_default(),
         feature_names: Vec::new(),
         parameter_count: summary.parameters,
         operators: summary.operators.into_iter().collect(),
         serving: Serving {
-            memory_bytes: loaded.map(|loaded| loaded.memory().bytes() as u64),
+            memory_bytes: loaded.map(|loaded| loaded.memory().bytes()),
             canary_percent: info.and_then(|info| info.canary_percent),
             shadow,
             keep_warm: kept.kept_warm.contains(&version),
@@ -200,18 +196,10 @@ impl Registry for StoreRegistry {
         version: ModelVersion,
         change: VersionChange,
     ) -> Answered<VersionDetail> {
-        let percent = match change {
-            VersionChange::Canary(percent) if percent.fract() != 0.0 => {
-                let detail = format!("`percent` must be a whole number, found {percent}");
-                return ready(Err(ModelFailure { kind: Kind::Invalid, detail })).boxed();
-            }
-            VersionChange::Canary(percent) => percent as u8,
-            _ => 0,
-        };
         self.done(move |versions| {
             match change {
                 VersionChange::Activate => versions.activate(&model, version)?,
-                VersionChange::Canary(_) => versions.canary(&model, version, percent)?,
+                VersionChange::Canary(percent) => versions.canary(&model, version, percent)?,
                 VersionChange::Shadow => versions.shadow(&model, version)?,
                 VersionChange::Retire => versions.retire(&model, version)?,
             }

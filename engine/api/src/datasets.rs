@@ -203,7 +203,7 @@ async fn appended(
                       `application/x-ndjson`";
         return Err(Problem::media_type(detail));
     };
-    let body = body_of(request).await?;
+    let body = body_of(request.into_body()).await?;
     let read = Box::new(move || dataset_rows::read(&body, format));
     let appended = ports.datasets.append(name, read).await?;
     let mut response = json(&AppendedResponse { first_id: appended.first_id, rows: appended.rows });

@@ -219,21 +219,18 @@ fn inputs(text: &str) -> Result<EmbedInputs, Refusal> {
             return Err(bad(message.to_owned()));
         }
     };
-    let lengths: Vec<usize> = match &inputs {
-        EmbedInputs::Texts(texts) => texts.iter().map(String::len).collect(),
-        EmbedInputs::Tokens(lists) => lists.iter().map(Vec::len).collect(),
+    let (lengths, length_max, unit): (Vec<usize>, _, _) = match &inputs {
+        EmbedInputs::Texts(texts) => {
+            (texts.iter().map(String::len).collect(), TEXT_BYTES_MAX, "bytes")
+        }
+        EmbedInputs::Tokens(lists) => (lists.iter().map(Vec::len).collect(), TOKENS_MAX, "tokens"),
     };
-    let (length_max, unit) = match &inputs {
-        EmbedInputs::Texts(_) => (TEXT_BYTES_MAX, "bytes"),
-        EmbedInputs::Tokens(_) => (TOKENS_MAX, "tokens"),
-    };
-    let wrong = lengths.iter().position(|length| !(1..=length_max).contains(length));
-    if let Some(index) = wrong {
-        let found = lengths[index];
+    let is_wrong = |(_, length): &(usize, &usize)| !(1..=length_max).contains(*length);
+    if let Some((index, found)) = lengths.iter().enumerate().find(is_wrong) {
         return Err(bad(format!("input[{index}] must have 1 to {length_max} {unit}, has {found}")));
     }
     let all: usize = lengths.iter().sum();
-    if unit == "tokens" && all > ALL_TOKENS_MAX {
+    if matches!(inputs, EmbedInputs::Tokens(_)) && all > ALL_TOKENS_MAX {
         return Err(bad(format!("input has {all} tokens, more than {ALL_TOKENS_MAX}")));
     }
     Ok(inputs)

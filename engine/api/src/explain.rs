@@ -69,12 +69,13 @@ pub(crate) fn quote_non_finite(body: &[u8]) -> Cow<'_, [u8]> {
     fixed
 }
 
-fn end_of_string(body: &[u8], start: usize) -> usize {
+/// Where the string literal ends that begins at `start`.
+pub(crate) fn end_of_string(body: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while at < body.len() && body[at] != b'"' {
         at += if body[at] == b'\\' { 2 } else { 1 };
     }
-    at + 1
+    (at + 1).min(body.len())
 }
 
 fn is_non_finite(token: &[u8]) -> bool {

@@ -5,17 +5,17 @@
 //! how they are made. Bound: one row per model.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Response, Uri};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::filters::{self, invalid, json};
-use crate::models::id_of;
 use crate::ports::{Explained, Performance, Statistic, StatisticsQuery};
 use crate::problem::Problem;
 use crate::router::{Ports, query_of};
+use crate::target::NamedModel;
 use crate::timestamp;
 
 /// What a model has answered so far.
@@ -110,12 +110,11 @@ pub(crate) struct StatisticsResponse {
         (status = 404, description = "No such model", body = Problem),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn show(State(ports): State<Ports>, Path(id): Path<String>) -> Response<Body> {
-    let id = match id_of(&id) {
-        Ok(id) => id,
-        Err(problem) => return problem.into_response(),
-    };
-    match ports.records.performance(id).await {
+pub(crate) async fn show(
+    State(ports): State<Ports>,
+    NamedModel(model): NamedModel,
+) -> Response<Body> {
+    match ports.records.performance(model).await {
         Ok(performance) => json(&render(performance)),
         Err(failure) => Problem::from(failure).into_response(),
     }

@@ -18,7 +18,7 @@ use http::{HeaderValue, Request, Response, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use truststram_base::limits::{BODY_BYTES_MAX, FEATURE_COUNT_MAX};
-use truststram_base::{Kind, ModelId, ModelVersion, RequestId, UserId};
+use truststram_base::{Kind, ModelId, ModelVersion, RequestId};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::explain::explain;
@@ -119,11 +119,7 @@ pub(crate) fn parse(
     if typed.text.is_some() {
         return Err(input::both_given());
     }
-    let model = ModelId::new(&typed.model_id).map_err(|_| explain(body))?;
-    let user = match typed.user_id {
-        Some(user) => Some(UserId::new(&user).map_err(|_| explain(body))?),
-        None => None,
-    };
+    let (model, user) = input::ids(body, &typed.model_id, typed.user_id.as_deref())?;
     let version = typed.version.map(ModelVersion);
     let input = Input::Features(typed.data);
     Ok(Ask { request, model, version, user, input, durable, priority, deadline_ms })
@@ -158,12 +154,12 @@ pub(crate) async fn json_body(request: Request<Body>) -> Result<Bytes, Problem> 
         let detail = "send the body with `content-type: application/json`";
         return Err(Problem::media_type(detail));
     }
-    body_of(request).await
+    body_of(request.into_body()).await
 }
 
-/// Takes the whole body out of a request.
-pub(crate) async fn body_of(request: Request<Body>) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX)
+/// Reads a whole body.
+pub(crate) async fn body_of(body: Body) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(body, BODY_BYTES_MAX)
         .await
         .map_err(|error| Problem::new(Kind::TooLarge, format!("the body cannot be read: {error}")))
 }

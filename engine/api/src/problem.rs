@@ -79,7 +79,8 @@ fn table(kind: Kind) -> (StatusCode, &'static str, &'static str) {
     }
 }
 
-/// An answer that may be an error, in any form: its status, `Retry-After` where that helps, and the body as JSON.
+/// An answer that may be an error, in any form: its status, `Retry-After` where that helps, and the
+/// body as JSON.
 pub(crate) fn response(
     status: StatusCode,
     media: &'static str,

@@ -5,6 +5,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use http::request::Parts;
 use http::{Request, Response};
 
 use super::encoding::{self, Encoding};
@@ -84,12 +85,12 @@ async fn answer(
     target: Target,
     request: Request<Body>,
 ) -> Result<Response<Body>, Refusal> {
-    from_this_site(request.headers())?;
-    let haste = options::haste(request.headers())?;
     let id = request_id(&request);
-    let packed = Encoding::wanted(request.headers());
-    let headers = request.headers().clone();
-    let body = encoding::plain(body_of(request).await?, &headers)?;
+    let (Parts { headers, .. }, body) = request.into_parts();
+    from_this_site(&headers)?;
+    let haste = options::haste(&headers)?;
+    let packed = Encoding::wanted(&headers);
+    let body = encoding::plain(body_of(body).await?, &headers)?;
     let model = target.model.clone();
     let (ask, form) = request::read(body, &headers, target, id, haste)?;
     let answer = ports.tensors.infer(ask).await?;

@@ -2,10 +2,8 @@
 //!
 //! Refuses to know where an error came from. Bound: one text.
 
-use std::collections::BTreeMap;
-
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::FromRequestParts;
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -14,6 +12,7 @@ use truststram_base::{ModelId, ModelVersion};
 use utoipa::ToSchema;
 
 use crate::problem::{self, Problem};
+use crate::target;
 
 /// An error answer of the protocol.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
@@ -66,24 +65,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let named = Path::<BTreeMap<String, String>>::from_request_parts(parts, state).await;
-        let Path(named) = named.map_err(|error| Refusal::bad(error.to_string()))?;
-        let model = named.get("model").map_or("", String::as_str);
-        // What can be no id is not found.
-        let model = ModelId::new(model).map_err(|error| {
-            Refusal::new(StatusCode::NOT_FOUND, format!("the model name {error}"))
-        })?;
-        let version = named.get("version").map(|version| version_of(version)).transpose()?;
+        let (model, version) = target::named(parts, state).await?;
         Ok(Self { model, version })
     }
-}
-
-fn version_of(text: &str) -> Result<ModelVersion, Refusal> {
-    let version = text.parse().ok().filter(|&version| version > 0);
-    version.map(ModelVersion).ok_or_else(|| {
-        let shown: String = text.chars().take(32).collect();
-        Refusal::bad(format!("the version must be a whole number from 1, found {shown}"))
-    })
 }
 
 /// Refuses what a page of another site sends: browsers name the site, programs name none.

@@ -52,7 +52,7 @@ pub(crate) struct ChangeBody<'a> {
 /// Takes a body that no page of another site sent.
 async fn body_of_this_site(request: Request<Body>) -> Result<Bytes, Refusal> {
     from_this_site(request.headers())?;
-    Ok(body_of(request).await?)
+    Ok(body_of(request.into_body()).await?)
 }
 
 /// Reads a body that may be empty.

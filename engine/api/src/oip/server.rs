@@ -22,7 +22,7 @@ pub(crate) struct ServerResponse {
     /// Its version.
     version: &'static str,
     /// What it supports beyond the protocol.
-    extensions: [&'static str; 8],
+    extensions: [&'static str; 6],
 }
 
 const SERVER: ServerResponse = ServerResponse {
@@ -33,8 +33,6 @@ const SERVER: ServerResponse = ServerResponse {
         "classification",
         "model_configuration",
         "model_repository",
-        "model_repository(unload_dependents)",
-        "parameters",
         "schedule_policy",
         "statistics",
     ],

@@ -76,7 +76,7 @@ pub enum VersionState {
     /// It answers those who name no version.
     Active,
     /// It answers this share of those who name no version, in whole percent, 1 to 100.
-    Canary(f64),
+    Canary(u8),
     /// It is asked what the active one is asked, and only compared.
     Shadow,
     /// It answers what it has taken, and takes no more.
@@ -172,7 +172,7 @@ pub enum VersionChange {
     /// of its is over.
     Activate,
     /// It answers this share of them, in percent, a whole number from 1 to 100; 0 ends that.
-    Canary(f64),
+    Canary(u8),
     /// It is asked the same as the active one, and only compared.
     Shadow,
     /// It answers no more; the active version cannot be retired.

@@ -16,14 +16,12 @@ use crate::filters::invalid;
 use crate::lists::{AtMost, Fields};
 use crate::ports::{FieldValue, Input};
 use crate::problem::Problem;
-use crate::tensor::{self, Tail};
+use crate::tensor::{self, TENSORS_MAX, Tail};
 
 /// Longest text, in bytes.
 pub(crate) const TEXT_BYTES_MAX: usize = 256 << 10;
 /// Longest name of a feature, in bytes.
 const NAME_BYTES_MAX: usize = 256;
-/// Most tensors of a prediction.
-const TENSORS_MAX: usize = 256;
 
 /// A prediction that is not made from a list of features.
 pub(crate) struct OtherAsk {
@@ -59,12 +57,18 @@ pub(crate) fn parse(body: &[u8]) -> Result<OtherAsk, Problem> {
         (Some(_), Some(_)) => return Err(both_given()),
         _ => return Err(explain(body)),
     };
-    let model = ModelId::new(&request.model_id).map_err(|_| explain(body))?;
-    let user = match request.user_id {
-        Some(user) => Some(UserId::new(&user).map_err(|_| explain(body))?),
-        None => None,
-    };
+    let (model, user) = ids(body, &request.model_id, request.user_id.as_deref())?;
     Ok(OtherAsk { model, version: request.version.map(ModelVersion), user, input })
+}
+
+/// Reads whom a body asks, and who asks.
+pub(super) fn ids(
+    body: &[u8],
+    model: &str,
+    user: Option<&str>,
+) -> Result<(ModelId, Option<UserId>), Problem> {
+    let user = user.map(UserId::new).transpose().map_err(|_| explain(body))?;
+    Ok((ModelId::new(model).map_err(|_| explain(body))?, user))
 }
 
 /// A prediction is made from one thing.

@@ -38,7 +38,7 @@ pub(crate) struct VersionDetailResponse {
     state: &'static str,
     /// The share that a canary answers of those who name no version, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    percent: Option<f64>,
+    percent: Option<u8>,
     /// More on the state, such as why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -85,7 +85,7 @@ impl From<VersionDetail> for VersionDetailResponse {
     fn from(detail: VersionDetail) -> Self {
         let percent = match detail.state {
             VersionState::Canary(percent) => Some(percent),
-            _ => detail.serving.canary_percent.map(f64::from),
+            _ => detail.serving.canary_percent,
         };
         Self {
             model_id: detail.entry.id.to_string(),

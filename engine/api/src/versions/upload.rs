@@ -9,17 +9,18 @@ use axum::response::IntoResponse;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use truststram_base::Kind;
 use truststram_base::limits::MODEL_FILE_BYTES_MAX;
-use utoipa::IntoParams;
+use truststram_base::{Kind, ModelId, ModelVersion};
+use utoipa::{IntoParams, IntoResponses};
 
 use super::artifact::{Artifact, too_large};
-use super::{Named, VersionDetailResponse, digest};
+use super::{VersionDetailResponse, digest};
 use crate::filters::{self, invalid, json};
 use crate::ports::{ArtifactFormat, NewVersion};
 use crate::predict::is_media;
 use crate::problem::Problem;
 use crate::router::{Ports, query_of};
+use crate::target::{NamedModel, NamedVersion};
 
 /// Most tags, the longest tag, the longest name and the longest metadata, in bytes.
 const TAGS_MAX: usize = 32;
@@ -52,6 +53,37 @@ pub(crate) struct UploadOptions {
     sha256: Option<String>,
 }
 
+/// What an upload can end in besides the version.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it describes what `added` and the registry answer")]
+enum NotUploaded {
+    /// The body ended early, or a parameter is unknown.
+    #[response(status = 400)]
+    Malformed(Problem),
+    /// The model's id can be none.
+    #[response(status = 404)]
+    NotFound(Problem),
+    /// There is such a version, or the state of the registry forbids it.
+    #[response(status = 409)]
+    Conflict(Problem),
+    /// The artifact is larger than the limit.
+    #[response(status = 413)]
+    TooLarge(Problem),
+    /// The body is called something else.
+    #[response(status = 415)]
+    MediaType(Problem),
+    /// It is no model that can be served, or not the one of the checksum, or a parameter is not
+    /// acceptable.
+    #[response(status = 422)]
+    Invalid(Problem),
+    /// Too many are uploaded; see Retry-After.
+    #[response(status = 503)]
+    Unavailable(Problem),
+    /// The disk is full.
+    #[response(status = 507)]
+    NoSpace(Problem),
+}
+
 /// Upload the next version of a model, which is made if need be.
 #[utoipa::path(post, path = "/api/v1/models/{id}/versions",
     operation_id = "upload_next_version", tag = "models",
@@ -62,22 +94,14 @@ pub(crate) struct UploadOptions {
     )),
     responses(
         (status = 201, description = "It is registered", body = VersionDetailResponse),
-        (status = 400, description = "The body ended early", body = Problem),
-        (status = 404, description = "The model's id can be none", body = Problem),
-        (status = 409, description = "The state of the registry forbids it", body = Problem),
-        (status = 413, description = "It is larger than the limit", body = Problem),
-        (status = 415, description = "The body is called neither", body = Problem),
-        (status = 422, description = "It is no model that can be served, or not the one of the \
-         checksum, or a parameter is not acceptable", body = Problem),
-        (status = 503, description = "Too many are uploaded; see Retry-After", body = Problem),
-        (status = 507, description = "The disk is full", body = Problem),
+        NotUploaded,
     ))]
 pub(crate) async fn next(
     State(ports): State<Ports>,
-    named: Named,
+    NamedModel(model): NamedModel,
     request: Request<Body>,
 ) -> Response<Body> {
-    added(&ports, named, request).await.unwrap_or_else(IntoResponse::into_response)
+    added(&ports, model, None, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// Upload a version of a model, which is made if need be.
@@ -94,22 +118,15 @@ pub(crate) async fn next(
     )),
     responses(
         (status = 201, description = "It is registered", body = VersionDetailResponse),
-        (status = 400, description = "The body ended early", body = Problem),
-        (status = 404, description = "The model's id can be none", body = Problem),
-        (status = 409, description = "There is such a version", body = Problem),
-        (status = 413, description = "It is larger than the limit", body = Problem),
-        (status = 415, description = "The body is called neither", body = Problem),
-        (status = 422, description = "It is no model that can be served, or not the one of the \
-         checksum, or a parameter is not acceptable", body = Problem),
-        (status = 503, description = "Too many are uploaded; see Retry-After", body = Problem),
-        (status = 507, description = "The disk is full", body = Problem),
+        NotUploaded,
     ))]
 pub(crate) async fn put(
     State(ports): State<Ports>,
-    named: Named,
+    NamedVersion { model, version }: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
-    added(&ports, named, request).await.unwrap_or_else(IntoResponse::into_response)
+    let added = added(&ports, model, Some(version), request).await;
+    added.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// Upload a version of a model, as `PUT` does.
@@ -126,26 +143,20 @@ pub(crate) async fn put(
     )),
     responses(
         (status = 201, description = "It is registered", body = VersionDetailResponse),
-        (status = 400, description = "The body ended early", body = Problem),
-        (status = 404, description = "The model's id can be none", body = Problem),
-        (status = 409, description = "There is such a version", body = Problem),
-        (status = 413, description = "It is larger than the limit", body = Problem),
-        (status = 415, description = "The body is called neither", body = Problem),
-        (status = 422, description = "As with PUT", body = Problem),
-        (status = 503, description = "Too many are uploaded; see Retry-After", body = Problem),
-        (status = 507, description = "The disk is full", body = Problem),
+        NotUploaded,
     ))]
 pub(crate) async fn post(
-    State(ports): State<Ports>,
-    named: Named,
+    ports: State<Ports>,
+    named: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
-    added(&ports, named, request).await.unwrap_or_else(IntoResponse::into_response)
+    put(ports, named, request).await
 }
 
 async fn added(
     ports: &Ports,
-    named: Named,
+    model: ModelId,
+    version: Option<ModelVersion>,
     request: Request<Body>,
 ) -> Result<Response<Body>, Problem> {
     let options: UploadOptions = query_of(request.uri())?;
@@ -170,11 +181,11 @@ async fn added(
     if bytes.is_some_and(|bytes| bytes > MODEL_FILE_BYTES_MAX) {
         return Err(too_large().into());
     }
-    if let Some(version) = named.version
-        && ports.registry.version(named.model.clone(), version).await.is_ok()
+    if let Some(version) = version
+        && ports.registry.version(model.clone(), version).await.is_ok()
     {
         // Said before the artifact is sent; the registry sees to it again when it is all there.
-        let detail = format!("model `{}` has a version {version} already", named.model);
+        let detail = format!("model `{model}` has a version {version} already");
         return Err(Problem::new(Kind::Conflict, detail));
     }
     let artifact = Artifact::open(request.into_body()).await?;
@@ -191,8 +202,8 @@ async fn added(
         }
     };
     let new = NewVersion {
-        model: named.model,
-        version: named.version,
+        model,
+        version,
         owner,
         name,
         tags,

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::archive;
 use super::file::Artifact;
 use super::signature::{Signature, Task};
+use crate::encoder::EncoderFolder;
 use crate::error::ModelError;
 use crate::graph::{Attribute, Dim, Graph};
 use crate::kernels::Alone;
@@ -27,12 +29,14 @@ pub enum Format {
     Safetensors,
     /// An ONNX file.
     Onnx,
+    /// A tar file of a Hugging Face folder.
+    FolderTar,
 }
 
 impl Format {
     /// All of them with the endings of their files.
-    pub const ALL: [(Self, &'static str); 2] =
-        [(Self::Safetensors, ".safetensors"), (Self::Onnx, ".onnx")];
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::Safetensors, ".safetensors"), (Self::Onnx, ".onnx"), (Self::FolderTar, ".tar")];
 
     /// The ending of a file's name.
     pub fn ending(self) -> &'static str {
@@ -83,6 +87,11 @@ impl Artifact {
         match format {
             Format::Safetensors => Self::parse(bytes),
             Format::Onnx => Self::of_onnx(onnx::parse(bytes)?.graph, until),
+            Format::FolderTar => {
+                let files = archive::files(bytes)?;
+                EncoderFolder::new(files.iter().map(|(name, bytes)| (name.as_str(), *bytes)))
+                    .parse()
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! Bound: files by [`truststram_base::limits::MODEL_FILE_BYTES_MAX`]; every length, offset and
 //! index of the file is checked before memory is taken for it.
 
+mod archive;
 mod dense;
 mod file;
 mod graph_text;

@@ -16,6 +16,7 @@ use super::estimate::Estimate;
 use super::figures::{Figures, FiguresOfWorkers};
 use super::shadow::ShadowCounts;
 use crate::artifact::{Signature, Summary};
+use crate::encoder::Tokenizer;
 use crate::program::{MemoryReport, Program, Session};
 use crate::spec::ModelSpec;
 
@@ -165,7 +166,7 @@ pub struct Parts {
     pub version: ModelVersion,
     pub signature: Signature,
     pub dense: Option<ModelSpec>,
-    pub tokenizer: Option<Vec<u8>>,
+    pub tokenizer: Option<Tokenizer>,
     pub summary: Summary,
     pub limits: Limits,
     pub keep_warm: bool,
@@ -183,7 +184,7 @@ pub struct LoadedModel {
     version: ModelVersion,
     signature: Signature,
     dense: Option<ModelSpec>,
-    tokenizer: Option<Vec<u8>>,
+    tokenizer: Option<Tokenizer>,
     summary: Summary,
     labels: Labels,
     limits: Limits,
@@ -249,9 +250,9 @@ impl LoadedModel {
         self.dense.as_ref()
     }
 
-    /// The bytes of the tokenizer that travelled with the model.
-    pub fn tokenizer(&self) -> Option<&[u8]> {
-        self.tokenizer.as_deref()
+    /// What makes tokens of the texts that it reads.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_ref()
     }
 
     /// What it consists of.

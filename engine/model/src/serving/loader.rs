@@ -13,6 +13,7 @@ use super::compute::guarded;
 use super::crew::NodeCrew;
 use super::validate::validate;
 use crate::artifact::{Artifact, Format, Signature, Summary};
+use crate::encoder::Tokenizer;
 use crate::error::ModelError;
 use crate::passes;
 use crate::program::{BuildOptions, MemoryReport, Program};
@@ -26,7 +27,7 @@ pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 pub struct BuiltModel {
     pub signature: Signature,
     pub dense: Option<ModelSpec>,
-    pub tokenizer: Option<Vec<u8>>,
+    pub tokenizer: Option<Tokenizer>,
     pub summary: Summary,
     /// One per node.
     pub programs: Vec<Arc<Program>>,
@@ -80,6 +81,7 @@ pub fn build(
     }
     let (Artifact { signature, dense, tokenizer, .. }, summary) =
         described.ok_or(ModelError::Closed)?;
+    let tokenizer = tokenizer.map(|bytes| Tokenizer::parse(&bytes)).transpose()?;
     Ok(BuiltModel { signature, dense, tokenizer, summary, programs, memory })
 }
 

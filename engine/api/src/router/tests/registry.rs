@@ -50,6 +50,13 @@ fn a_version_is_shown_with_all_that_is_known() {
     assert_eq!(routes.get("/api/v1/models/M/versions/1").0, 404);
     routes.refuses("/api/v1/models/m/versions/0", 422, "version");
     routes.refuses("/api/v1/models/m/versions/x", 422, "version");
+    // What can be no id is not found, wherever it stands.
+    for path in ["/versions/1", "/performance", ""] {
+        let (status, _, body) = routes.get(&format!("/api/v1/models/%ff{path}"));
+        assert_eq!((status, &body["status"]), (404, &json!(404)), "{path}: {body}");
+    }
+    let (status, _, body) = routes.get("/v2/models/%ff");
+    assert!(status == 404 && body["error"].is_string(), "{body}");
 }
 
 #[test]
@@ -167,10 +174,10 @@ fn versions_are_put_to_use() {
     check(&of("activate"), "", "active", &asked("Activate"));
     check(&of("activate"), r#"{"version":2}"#, "active", &asked("Activate"));
     check("/api/v1/models/m/activate", r#"{"version":2}"#, "active", &asked("Activate"));
-    check(&of("canary"), r#"{"percent":12}"#, "canary", &asked("Canary(12.0)"));
-    check(&of("canary"), r#"{"percent":100.0}"#, "canary", &asked("Canary(100.0)"));
-    check(&of("canary"), r#"{"percent":0}"#, "canary", &asked("Canary(0.0)"));
-    check(&of("canary"), "{}", "canary", &asked("Canary(5.0)"));
+    check(&of("canary"), r#"{"percent":12}"#, "canary", &asked("Canary(12)"));
+    check(&of("canary"), r#"{"percent":100.0}"#, "canary", &asked("Canary(100)"));
+    check(&of("canary"), r#"{"percent":0}"#, "canary", &asked("Canary(0)"));
+    check(&of("canary"), "{}", "canary", &asked("Canary(5)"));
     check(&of("shadow"), "{}", "shadow", &asked("Shadow"));
     check("/api/v1/models/m/rollback", "", "active", r#"("roll back", ModelId("m"))"#);
     let (status, answer) = routes.post(&of("retire"), &[], "");
