@@ -89,8 +89,7 @@ pub(super) fn run(arguments: &ImportArguments, json: bool) -> Result<(), Failure
 
 /// The method and address that the version is sent to.
 fn target(arguments: &ImportArguments) -> (&'static str, String) {
-    let mut query =
-        format!("?activate={}&keep_warm={}", arguments.activate, arguments.keep_warm);
+    let mut query = format!("?activate={}&keep_warm={}", arguments.activate, arguments.keep_warm);
     let tags = arguments.tags.join(",");
     let fields = [
         ("owner", arguments.owner.as_deref()),
