@@ -7,6 +7,9 @@ mod binary;
 mod cast;
 mod choose;
 mod functions;
+mod pairs;
+#[cfg(test)]
+mod tests;
 mod unary;
 mod walk;
 mod whole;

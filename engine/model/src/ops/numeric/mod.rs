@@ -10,6 +10,8 @@ mod normalize;
 mod quantize;
 mod reduce;
 mod softmax;
+#[cfg(test)]
+mod tests;
 
 use super::registry::Family;
 

@@ -11,7 +11,7 @@ use super::lines::Lines;
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
-use crate::ops::support::{Few, Number, axis, check_axes, few_ints, unique_axes};
+use crate::ops::support::{Few, Number, axis, check_axes, few_ints, is_nan, unique_axes};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
 use crate::tensor::{DType, RANK_MAX, Shape, Tensor};
 
@@ -78,6 +78,9 @@ impl Kind {
             Self::L2 | Self::SumSquare => sum + value * value,
             // The largest so far is kept out of the exponentials.
             Self::LogSumExp => {
+                if sum.is_nan() || value.is_nan() {
+                    return f64::NAN;
+                }
                 let largest = sum.max(value);
                 if largest.is_infinite() {
                     return largest;
@@ -368,8 +371,13 @@ impl<T: Number> Operator for Place<T> {
             let mut best = 0;
             for (index, at) in lines.places(start).enumerate() {
                 let (value, champion) = (values[at], values[start + best * lines.inner]);
-                let better = if self.largest { value > champion } else { value < champion };
-                if better || (self.last && value == champion) {
+                // As in NumPy, what is no number is the most and the least.
+                let (better, equal) = match (is_nan(value), is_nan(champion)) {
+                    (false, false) if self.largest => (value > champion, value == champion),
+                    (false, false) => (value < champion, value == champion),
+                    (is_better, is_worse) => (is_better && !is_worse, is_better && is_worse),
+                };
+                if better || (self.last && equal) {
                     best = index;
                 }
             }

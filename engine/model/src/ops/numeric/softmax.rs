@@ -81,7 +81,8 @@ impl<T: Float> Shares<T> {
         let mut first = None;
         for at in lines.places(start) {
             let value = number(out, at);
-            if first.is_none() || value > largest {
+            // What is no number counts as the largest, so that all of the line becomes none.
+            if first.is_none() || value > largest || (value.is_nan() && !largest.is_nan()) {
                 (largest, first) = (value, Some(at));
             }
         }

@@ -36,6 +36,8 @@ struct Linear {
     outputs: usize,
     bias: Option<Vec<f32>>,
     activation: Activation,
+    /// Dimensions that its rows must have; any number if none.
+    rank: Option<i64>,
 }
 
 impl Linear {
@@ -52,12 +54,14 @@ impl Operator for Linear {
         context: &mut Context<'_>,
     ) -> Result<(), RunError> {
         let (shape, x) = inputs.values::<f32>(X)?;
-        let Some((last, leading)) = shape.split_last().filter(|(last, _)| **last == self.inputs)
-        else {
+        let rows_of = |(last, _): &(&usize, _)| **last == self.inputs;
+        let Some((_, leading)) = shape.split_last().filter(rows_of) else {
             let expected = format_args!("rows of {} values", self.inputs);
             return Err(RunError::input(shape, expected));
         };
-        debug_assert_eq!(*last, self.inputs);
+        if let Some(rank) = self.rank.filter(|rank| *rank != shape.len() as i64) {
+            return Err(RunError::input(shape, format_args!("{rank} dimensions")));
+        }
         let rows = leading.iter().product();
         let mut dims = [0; RANK_MAX];
         dims[..leading.len()].copy_from_slice(leading);
@@ -95,7 +99,8 @@ impl Operator for Linear {
 /// for `int8` already quantised; optionally the bias `[n]` and, for quantised weights, their
 /// scales, `[n]` or one. Attributes: `transposed` 0 or 1; `activation`, the name of one, with
 /// `alpha` for `leaky_relu`; `precision`, one of `f32`, `bf16` and `int8`; with `int8` optionally
-/// `input_scale` and `input_zero_point` (0 to 255) for rows that are all quantised alike.
+/// `input_scale` and `input_zero_point` (0 to 255) for rows that are all quantised alike; `rank`,
+/// the number of dimensions that x must have, where not any will do.
 fn linear(view: &NodeView<'_>) -> Result<Built, ModelError> {
     view.only_attributes(&[
         "transposed",
@@ -104,6 +109,7 @@ fn linear(view: &NodeView<'_>) -> Result<Built, ModelError> {
         "precision",
         "input_scale",
         "input_zero_point",
+        "rank",
     ])?;
     view.dtype_among(X, &[DType::F32])?;
     let Some(weight) = view.constant(WEIGHT) else {
@@ -124,7 +130,8 @@ fn linear(view: &NodeView<'_>) -> Result<Built, ModelError> {
     }
     let packed = pack(view, weight, (outputs, inputs, is_transposed))?;
     let (bias, activation) = (bias.map(<[f32]>::to_vec), activation(view)?);
-    let operator = Linear { packed, inputs, outputs, bias, activation };
+    let rank = view.int("rank")?;
+    let operator = Linear { packed, inputs, outputs, bias, activation, rank };
     Ok(Built::one(operator, DType::F32).taking(&[WEIGHT, BIAS, SCALE]))
 }
 
