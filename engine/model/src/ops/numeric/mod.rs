@@ -3,9 +3,12 @@
 //! Owns what looks along axes. Refuses to know where tensors come from. Bound: one or two passes
 //! per result; products of f32 run in the kernels.
 
+mod determinant;
 mod gemm;
 mod lines;
+mod losses;
 mod matmul;
+mod mean_variance;
 mod normalize;
 mod quantize;
 mod reduce;
@@ -17,8 +20,11 @@ use super::registry::Family;
 
 /// The families of this folder.
 pub const FAMILIES: &[Family] = &[
+    determinant::OPERATORS,
     gemm::OPERATORS,
+    losses::OPERATORS,
     matmul::OPERATORS,
+    mean_variance::OPERATORS,
     normalize::OPERATORS,
     quantize::OPERATORS,
     reduce::OPERATORS,

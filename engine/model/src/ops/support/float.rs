@@ -1,6 +1,6 @@
 //! Owns the number types that operators compute in.
 //!
-//! Refuses bool and text. Bound: 16-bit floats are computed in 32 bits and rounded once.
+//! Refuses text. Bound: 16-bit floats are computed in 32 bits and rounded once.
 
 use std::fmt::Debug;
 use std::iter::Sum;
@@ -31,6 +31,17 @@ macro_rules! numbers {
             }
         })*
     };
+}
+
+/// Truths are 0 and 1.
+impl Number for bool {
+    fn to_f64(self) -> f64 {
+        f64::from(u8::from(self))
+    }
+
+    fn from_f64(value: f64) -> Self {
+        value != 0.0
+    }
 }
 
 numbers!(f32, f64, i8, i16, i32, i64, u8, u16, u32, u64);

@@ -12,6 +12,7 @@ mod integers;
 mod like;
 mod order;
 mod picked;
+mod product;
 mod strided;
 #[cfg(test)]
 mod testing;
@@ -24,6 +25,7 @@ pub use integers::{few_ints, index_at, int_at, number_at, one_int, whole_at};
 pub use like::{shape_like, values_like};
 pub use order::ascending;
 pub use picked::{OUTSIDE, pick};
+pub use product::{Multiplied, Product};
 pub use strided::View;
 #[cfg(test)]
 pub use testing::{Case, ints};

@@ -1,9 +1,9 @@
-//! Owns the product that convolutions are made of.
+//! Owns the product that convolutions and attention are made of.
 //!
-//! Refuses to know convolutions. Bound: for 32 bits one packed copy of the right matrix.
+//! Refuses to know them. Bound: for 32 bits one packed copy of the right matrix.
 
+use super::float::Wide;
 use crate::kernels::{Gemm, Isa, Team, gemm_f32};
-use crate::ops::support::Wide;
 
 /// `out = left · right`, where `left` is rows of `depth` numbers without gaps, `right` is `depth`
 /// rows of `columns` numbers without gaps, and rows of `out` begin `out_stride` apart.
