@@ -19,6 +19,15 @@ enum Mask<'a, T> {
     Added(&'a [T]),
 }
 
+/// How many positions before and after its own a query looks at; all where there is no number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Before.
+    pub back: Option<i64>,
+    /// After.
+    pub ahead: Option<i64>,
+}
+
 /// See the module.
 pub struct Bias<'a, T> {
     mask: Mask<'a, T>,
@@ -28,7 +37,7 @@ pub struct Bias<'a, T> {
     width: usize,
     /// How many positions each sequence has.
     lengths: Option<&'a Tensor>,
-    is_causal: bool,
+    reach: Reach,
     /// Positions of the cache.
     past: usize,
     queries: usize,
@@ -42,7 +51,7 @@ impl<'a, T: Float> Bias<'a, T> {
     pub fn of(
         inputs: &Inputs<'a>,
         dims: [usize; 4],
-        is_causal: bool,
+        reach: Reach,
         past: usize,
     ) -> Result<Self, RunError> {
         let mask = match inputs.get(MASK) {
@@ -60,12 +69,13 @@ impl<'a, T: Float> Bias<'a, T> {
         if let Some(lengths) = lengths.filter(|lengths| lengths.shape()[..] != dims[..1]) {
             return Err(RunError::input(lengths.shape(), format_args!("[{}]", dims[0])));
         }
-        Ok(Self { mask, strides, width, lengths, is_causal, past, queries: dims[2] })
+        Ok(Self { mask, strides, width, lengths, reach, past, queries: dims[2] })
     }
 
     /// Whether nothing is added anywhere.
     pub fn is_none(&self) -> bool {
-        matches!(self.mask, Mask::None) && self.lengths.is_none() && !self.is_causal
+        let is_far = self.reach == Reach::default();
+        matches!(self.mask, Mask::None) && self.lengths.is_none() && is_far
     }
 
     /// Writes what is added to the scores of a position.
@@ -77,7 +87,9 @@ impl<'a, T: Float> Bias<'a, T> {
             Some(length) if self.past == 0 => length.saturating_sub(self.queries as i64),
             _ => self.past as i64,
         };
-        let last = if self.is_causal { before.saturating_add(query as i64) } else { i64::MAX };
+        let own = before.saturating_add(query as i64);
+        let first = self.reach.back.map_or(i64::MIN, |back| own.saturating_sub(back));
+        let last = self.reach.ahead.map_or(i64::MAX, |ahead| own.saturating_add(ahead));
         let end = length.unwrap_or(i64::MAX);
         for (position, out) in out.iter_mut().enumerate() {
             let added = match self.mask {
@@ -88,7 +100,7 @@ impl<'a, T: Float> Bias<'a, T> {
                 Mask::Added(added) => added[start + position].wide(),
             };
             let position = position as i64;
-            let is_hidden = position > last || position >= end;
+            let is_hidden = position < first || position > last || position >= end;
             *out = if is_hidden { added + T::Wide::LOWEST } else { added };
         }
     }

@@ -9,13 +9,13 @@ use std::marker::PhantomData;
 
 use half::{bf16, f16};
 
-use super::bias::Bias;
+use super::bias::{Bias, Reach};
 use super::heads::Heads;
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::kernels::softmax_rows;
 use crate::ops::registry::Family;
-use crate::ops::support::{BUFFER_COUNT, Float, Multiplied, Product, Wide, dtype_setting};
+use crate::ops::support::{BUFFER_COUNT, Float, Multiplied, Product, Wide, allowed, dtype_setting};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 
@@ -40,16 +40,26 @@ enum Shown {
     Shares,
 }
 
+/// What shares are computed in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Precision {
+    /// 32 bits, or 64 where the inputs have them.
+    Wide,
+    /// The same, rounded to the type of the inputs at each step.
+    Rounded,
+    /// 64 bits.
+    Widest,
+}
+
 struct Attention<T> {
     /// Heads of queries, and of keys and values, for inputs of three dimensions; 0 where unsaid.
     heads: [usize; 2],
     scale: Option<f32>,
     /// Scores stay within this of 0; 0 for none.
     cap: f32,
-    is_causal: bool,
+    reach: Reach,
     shown: Shown,
-    /// Shares are rounded to the type of the inputs at each step.
-    rounds: bool,
+    precision: Precision,
     elements: PhantomData<fn(T)>,
 }
 
@@ -133,11 +143,15 @@ impl Shares for f32 {
 
 impl Shares for f64 {
     fn shares(_: &Context<'_>, row: &mut [f64]) {
-        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        row.iter_mut().for_each(|value| *value = (*value - largest).exp());
-        let sum: f64 = row.iter().sum();
-        row.iter_mut().for_each(|value| *value /= sum);
+        shares_in_64_bits(row);
     }
+}
+
+fn shares_in_64_bits<W: Wide>(row: &mut [W]) {
+    let largest = row.iter().map(|value| value.to_f64()).fold(f64::NEG_INFINITY, f64::max);
+    let power = |value: &W| (value.to_f64() - largest).exp();
+    let sum: f64 = row.iter().map(power).sum();
+    row.iter_mut().for_each(|value| *value = W::of(power(value) / sum));
 }
 
 impl<T: Float<Wide: Shares>> Attention<T> {
@@ -148,8 +162,10 @@ impl<T: Float<Wide: Shares>> Attention<T> {
         if is_hidden || row.iter().all(is_lowest) {
             return row.fill(T::Wide::ZERO);
         }
-        if !self.rounds {
+        if self.precision == Precision::Wide {
             T::Wide::shares(context, row);
+        } else if self.precision == Precision::Widest {
+            shares_in_64_bits(row);
         } else {
             let mut largest = row[0];
             for value in row.iter().filter(|value| !value.is_nan()) {
@@ -158,7 +174,13 @@ impl<T: Float<Wide: Shares>> Attention<T> {
             for value in row.iter_mut() {
                 *value = rounded::<T>(rounded::<T>(*value - largest).exp());
             }
-            let sum = rounded::<T>(row.iter().copied().sum());
+            // The sum as well, after each step where the type is bf16.
+            let sum = match T::DTYPE {
+                DType::Bf16 => {
+                    row.iter().fold(T::Wide::ZERO, |sum, value| rounded::<T>(sum + *value))
+                }
+                _ => rounded::<T>(row.iter().copied().sum()),
+            };
             row.iter_mut().for_each(|value| *value = *value / sum);
         }
         row.iter_mut().for_each(|value| *value = rounded::<T>(*value));
@@ -196,7 +218,7 @@ impl<T: Float<Wide: Shares>> Operator for Attention<T> {
             return Err(RunError::input(found, "queries, keys and values that fit"));
         }
         let Heads { batch, count, length: rows, .. } = queries;
-        let bias = Bias::<T>::of(inputs, [batch, count, rows, length], self.is_causal, keys.past)?;
+        let bias = Bias::<T>::of(inputs, [batch, count, rows, length], self.reach, keys.past)?;
         let [first, rest @ ..] = outputs else { return Ok(()) };
         let dims = match query_shape.len() {
             4 => [batch, count, rows, width],
@@ -309,22 +331,35 @@ fn multiply<W: Multiplied>(
 }
 
 fn build(view: &NodeView<'_>) -> Result<Built, ModelError> {
-    view.only_attributes(&[
-        "is_causal",
-        "kv_num_heads",
-        "q_num_heads",
-        "qk_matmul_output_mode",
-        "scale",
-        "softcap",
-        "softmax_precision",
-    ])?;
+    let since = |name, first| (name, first, u32::MAX);
+    allowed(
+        view,
+        &[
+            since("is_causal", 23),
+            since("kv_num_heads", 23),
+            since("left_window_size", 25),
+            since("q_num_heads", 23),
+            since("qk_matmul_output_mode", 23),
+            since("right_window_size", 25),
+            since("scale", 23),
+            since("softcap", 23),
+            since("softmax_precision", 23),
+        ],
+    )?;
     let count = |name: &str| {
         let value = view.int_or(name, 0)?;
         usize::try_from(value).map_err(|_| view.refuse(format_args!("`{name}` {value}")))
     };
     let heads = [count("q_num_heads")?, count("kv_num_heads")?];
     let (scale, cap) = (view.float("scale")?, view.float_or("softcap", 0.0)?);
+    let window = |name: &str| match view.int_or(name, -1)? {
+        -1 => Ok(None),
+        size @ 0.. => Ok(Some(size)),
+        other => Err(view.refuse(format_args!("`{name}` {other}"))),
+    };
+    let (back, ahead) = (window("left_window_size")?, window("right_window_size")?);
     let is_causal = view.int_or("is_causal", 0)? != 0;
+    let reach = Reach { back, ahead: if is_causal { Some(0) } else { ahead } };
     let shown = match view.int_or("qk_matmul_output_mode", 0)? {
         0 if cap > 0.0 && view.has_output(3) => {
             return Err(view.refuse("scores before the cap are not given"));
@@ -351,10 +386,12 @@ fn build(view: &NodeView<'_>) -> Result<Built, ModelError> {
         return Err(view.refuse("a cache has keys and values, and no lengths beside it"));
     }
     let is_half = matches!(dtype, DType::F16 | DType::Bf16);
-    let rounds = match dtype_setting(view, "softmax_precision")? {
-        None => is_half,
-        Some(precision) if precision == dtype => is_half,
-        Some(DType::F32) if is_half => false,
+    let own = if is_half { Precision::Rounded } else { Precision::Wide };
+    let precision = match dtype_setting(view, "softmax_precision")? {
+        None => own,
+        Some(named) if named == dtype => own,
+        Some(DType::F32) if is_half => Precision::Wide,
+        Some(DType::F64) => Precision::Widest,
         Some(other) => return Err(view.refuse(format_args!("shares in {other} of {dtype}"))),
     };
     let outputs = vec![dtype; view.output_count().max(1)];
@@ -362,7 +399,7 @@ fn build(view: &NodeView<'_>) -> Result<Built, ModelError> {
         ($type:ty) => {{
             let elements = PhantomData;
             let attention =
-                Attention::<$type> { heads, scale, cap, is_causal, shown, rounds, elements };
+                Attention::<$type> { heads, scale, cap, reach, shown, precision, elements };
             Ok(Built::many(attention, outputs))
         }};
     }

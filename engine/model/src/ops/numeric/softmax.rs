@@ -96,7 +96,12 @@ impl<T: Float> Shares<T> {
         // 16-bit types are rounded after every step, as the definition in ONNX's own functions is.
         let round = |value: f64| Number::to_f64(T::from_f64(value));
         let power = |out: &[T], at: usize| round(round(number(out, at) - largest).exp());
-        let sum = round(lines.places(start).map(|at| power(out, at)).sum());
+        let powers = lines.places(start).map(|at| power(out, at));
+        let sum = match T::DTYPE {
+            // The reference rounds the sum after each step.
+            DType::Bf16 => powers.fold(0.0, |sum, power| round(sum + power)),
+            _ => round(powers.sum()),
+        };
         for at in lines.places(start) {
             out[at] = T::from_f64(match self.kind {
                 Kind::LogSoftmax => round(number(out, at) - largest) - sum.ln(),
