@@ -3,6 +3,7 @@
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 use super::small::Small;
+use crate::error::ModelError;
 use crate::graph::{Attribute, ValueId};
 use crate::program::{BuildOptions, evaluate};
 use crate::tensor::Tensor;
@@ -92,7 +93,11 @@ fn gemm_is_a_layer_where_it_multiplies_by_one() {
         let mut inputs = vec![x, small.weights(weight_dims)];
         inputs.extend(bias_dims.map(|dims| small.weights(dims)));
         let y = small.node_with("Gemm", &inputs, &settings);
-        small.check(y, &[&[4, 5]], &[left]);
+        let fused = small.check(y, &[&[4, 5]], &[left]);
+        // `Gemm` is of matrices only, however it is computed.
+        let cube = Tensor::of(&[1, 4, 5], vec![0f32; 20]).unwrap();
+        let refused = evaluate(&fused, &BuildOptions::default(), vec![cube]);
+        assert!(matches!(refused, Err(ModelError::Run { .. })), "{left}: {refused:?}");
     }
     let mut small = Small::new(17);
     let x = small.input(&[5, 0]);
