@@ -137,9 +137,9 @@ fn weights_are_checked() {
     let smaller = changed(&files, "config.json", "vocab_size", json!(50));
     refused(&smaller, "tokenizer.json", "vocab");
     let mut broken = files.0[weights].clone();
-    let count = broken.len();
-    broken[count - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    refused(&files.with(weights, broken), weights, "");
+    let header = u64::from_le_bytes(broken[..8].try_into().unwrap()) as usize;
+    broken[8 + header..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    refused(&files.with(weights, broken), weights, "embeddings.");
     let classes = Files::of("distilbert_classes");
     let plain = changed(&classes, "config.json", "architectures", json!(["DistilBertModel"]));
     refused(&plain, weights, "classifier");
