@@ -262,8 +262,8 @@ impl Change<'_> {
         Ok(status)
     }
 
-    /// Adds a version that was admitted, and makes it the active one if asked to or if the model
-    /// has none.
+    /// Adds a version that was admitted, and makes it the active one if asked to. A model has no
+    /// active version until somebody asks for one, so that nobody is answered by accident.
     pub fn insert(&self, model: &Arc<LoadedModel>, activate: bool) {
         self.update(|map| {
             let versions = map.entry(model.id().clone()).or_default();
