@@ -1,6 +1,7 @@
 //! The serving engine as a whole, on small models whose answers are known.
 
 mod closing;
+mod failures;
 mod fairness;
 mod harness;
 mod memory;
