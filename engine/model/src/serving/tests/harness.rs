@@ -2,7 +2,7 @@
 //!
 //! The clock is the test's own. A dropped request shows in that its channel closes.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::{ModelError, testing};
 
 /// How long a test waits for something that comes at once unless the engine is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// More outcomes than any test leaves unread, so that no worker waits for its test.
+const OUTCOMES_MAX: usize = 10_000;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ pub struct Told {
 /// Travels with a request.
 pub struct Reply {
     number: usize,
-    to: Sender<Outcome>,
+    to: SyncSender<Outcome>,
     /// Where the worker stops after it has answered.
     gate: Option<Arc<Gate>>,
     /// Whether the worker is to die after the answer.
@@ -113,7 +116,7 @@ impl Sink<Reply> for Channel {
 pub struct House {
     pub engine: Arc<Engine<Reply>>,
     pub clock: Arc<ManualClock>,
-    to: Sender<Outcome>,
+    to: SyncSender<Outcome>,
     outcomes: Receiver<Outcome>,
 }
 
@@ -162,7 +165,7 @@ impl House {
             |_| Box::new(NativeBatcher),
             |worker| Box::new(Channel { worker }),
         );
-        let (to, outcomes) = channel();
+        let (to, outcomes) = sync_channel(OUTCOMES_MAX);
         Self { engine: Arc::new(engine.unwrap()), clock, to, outcomes }
     }
 
