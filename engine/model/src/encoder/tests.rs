@@ -1,0 +1,1 @@
+//! Encoders against golden answers.
