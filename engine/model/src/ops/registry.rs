@@ -32,6 +32,8 @@ static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
         signal::FAMILIES,
         spatial::FAMILIES,
         text::FAMILIES,
+        #[cfg(test)]
+        crate::testing::FAMILIES,
     ];
     let operators = families.into_iter().flatten().flat_map(|family| family.iter());
     operators.map(|(domain, name, build)| ((*domain, *name), *build)).collect()

@@ -1,6 +1,6 @@
 //! Owns the first runs of a version, before anybody is answered by it: does it compute at all, are
-//! its outputs what its signature says, and is a row's answer its own, whatever else is in its
-//! batch?
+//! its outputs what its signature says, are its answers numbers, and is a row's answer its own,
+//! whatever else is in its batch?
 //!
 //! Refuses to know whether the answers are good. Bound: a few runs within a time limit.
 
@@ -159,11 +159,29 @@ impl Run<'_> {
         }
     }
 
+    /// Checks that the answers are numbers: weights that are none make every answer none.
+    fn check_finite(&self, outputs: &[Tensor]) -> Result<(), ModelError> {
+        let answer = match &self.signature.task {
+            Task::Classify { probabilities, .. } => *probabilities,
+            Task::Embed { .. } | Task::Regress => 0,
+            Task::Tensors => return Ok(()),
+        };
+        let values = numbers(&outputs[answer]).unwrap_or_default();
+        match values.iter().find(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(value) => {
+                let expected = "finite for the samples of its file, or for ones without any";
+                Err(wrong(&self.signature.outputs[answer], value, expected))
+            }
+        }
+    }
+
     /// Runs the inputs alone and, where the model takes batches, behind a row of zeros: the answer
     /// must be the same.
     fn check(&mut self, inputs: &[Tensor]) -> Result<(), ModelError> {
         let rows = inputs.first().and_then(|input| input.shape().first().copied()).unwrap_or(1);
         let alone = self.outputs(inputs.to_vec(), rows)?;
+        self.check_finite(&alone)?;
         if !self.signature.batchable || rows == 0 {
             return Ok(());
         }
@@ -182,6 +200,7 @@ impl Run<'_> {
         let first: Vec<u32> = (0..other).rev().map(token).collect();
         let inputs = self.texts(&[&second])?;
         let alone = self.outputs(inputs, 1)?;
+        self.check_finite(&alone)?;
         if !self.signature.batchable {
             return Ok(());
         }
