@@ -24,6 +24,8 @@ const CALLS_MAX: usize = 1_000_000;
 const CALLS_MIN: usize = 2;
 /// Inputs that take turns have at most so many numbers together, so that they stay in the cache.
 const INPUT_COUNT_MAX: usize = 48 << 10;
+/// Numbers of an output that are shown for comparison.
+const OUTPUT_COUNT_MAX: usize = 1 << 16;
 
 /// What goes into the calls: some inputs that take turns.
 pub enum Inputs {
@@ -98,6 +100,7 @@ impl Calls {
             call(index, &mut self.out)?;
             output.extend_from_slice(&self.out);
         }
+        output.truncate(OUTPUT_COUNT_MAX);
         self.open.insert(text(question, "id")?.to_owned(), call);
         Ok(json!({
             "load_us": load_us, "before_kb": before_kb, "after_kb": after_kb, "output": output,

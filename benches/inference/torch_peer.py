@@ -1,22 +1,17 @@
 """Owns PyTorch's side of the comparison, and scikit-learn's for trees: the same questions on
-standard input as the other programs get, one JSON line each, and answers in the same form.
+standard input as the other programs get.
 
 Refuses to know what is measured against it. Bound: eager inference mode or `torch.compile`, as the
 question says; one process per run of the bench.
 """
 
-import json
 import pickle
-import sys
-import time
 from pathlib import Path
 
 import numpy
+from measure import inputs, serve
 
-CALLS_MIN, CALLS_MAX = 2, 1_000_000
-INPUT_COUNT_MAX = 48 << 10
 WIDTH, HEADS = 384, 12
-"""As in measure.rs."""
 
 
 def torch_module():
@@ -96,23 +91,6 @@ def encoder(path: Path):
     return Encoder()
 
 
-def resident_kb() -> int:
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
-
-
-def inputs(question: dict) -> list[numpy.ndarray]:
-    """As measure.rs makes them."""
-    rows = question["batch"]
-    if "rows" in question:
-        size = rows * question["columns"]
-        values = numpy.fromfile(question["rows"], "<f4")
-        count = min(max(INPUT_COUNT_MAX // size, 1), len(values) // size)
-        return list(values[:count * size].reshape(count, rows, -1))
-    at = numpy.arange(rows * question["tokens"], dtype=numpy.int64).reshape(rows, -1)
-    return [((at + index) * 7919 + 13) % question["vocabulary"] for index in range(2)]
-
-
 def open_model(question: dict):
     """The call that a question is about."""
     arrays = inputs(question)
@@ -139,57 +117,5 @@ def open_model(question: dict):
     return call
 
 
-class Calls:
-    """Calls that were opened, by name."""
-
-    def __init__(self) -> None:
-        self.by_id = {}
-
-    def open(self, question: dict) -> dict:
-        before_kb, started = resident_kb(), time.perf_counter()
-        call = open_model(question)
-        output = [call(0)]
-        load_us, after_kb = (time.perf_counter() - started) * 1e6, resident_kb()
-        output += [call(index) for index in range(1, question["answers"])]
-        self.by_id[question["id"]] = call
-        return {"load_us": load_us, "before_kb": before_kb, "after_kb": after_kb,
-                "output": numpy.concatenate([one.ravel() for one in output]).tolist()}
-
-    def time(self, question: dict) -> dict:
-        """As measure.rs: a tenth unmeasured, then each call until the time is over."""
-        call, clock = self.by_id[question["id"]], time.perf_counter_ns
-        length = int(question["seconds"] * 1e9)
-        warm_until, index = clock() + length // 10, 0
-        while index == 0 or clock() < warm_until:
-            call(index)
-            index += 1
-        times, before = [], clock()
-        until = before + length
-        while len(times) < CALLS_MIN or (before < until and len(times) < CALLS_MAX):
-            call(index)
-            index += 1
-            now = clock()
-            times.append(now - before)
-            before = now
-        times.sort()
-        return {"median_us": times[(len(times) - 1) // 2] / 1e3, "least_us": times[0] / 1e3,
-                "p99_us": times[int((len(times) - 1) * 0.99)] / 1e3, "calls": len(times)}
-
-    def close(self, _question: dict) -> dict:
-        self.by_id.clear()
-        return {}
-
-
-def main() -> None:
-    calls = Calls()
-    for line in sys.stdin:
-        question = json.loads(line)
-        try:
-            answer = getattr(calls, question["do"])(question)
-        except Exception as error:  # the run goes on and shows it
-            answer = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(open_model)
