@@ -52,6 +52,18 @@ pub enum ModelError {
         /// What it should have.
         expected: String,
     },
+    /// A file of an encoder's folder is missing, or does not say what can be computed.
+    #[error("the folder's {file} has at `{key}` {found}, expected {expected}")]
+    Folder {
+        /// The file.
+        file: String,
+        /// The key or the tensor; empty for the whole file.
+        key: String,
+        /// What is there.
+        found: String,
+        /// What can be computed.
+        expected: String,
+    },
     /// The graph is none: something is made twice, or used before it is made.
     #[error("the model's graph has at {place}: {found}, expected {expected}; export it again")]
     Graph {
@@ -249,6 +261,7 @@ impl ModelError {
             Self::Unsupported { .. } => Kind::Invalid,
             Self::Spec { .. }
             | Self::Tensor { .. }
+            | Self::Folder { .. }
             | Self::Options { .. }
             | Self::FeatureCount { .. }
             | Self::Validation { .. }

@@ -8,6 +8,7 @@
 
 pub mod artifact;
 mod container;
+pub mod encoder;
 mod error;
 mod file;
 pub mod graph;

@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "instructions of the processor and memory behind pointers")]
 
 mod activation;
+mod attention;
 mod gemm;
 mod isa;
 mod lanes;
@@ -23,6 +24,7 @@ mod tiles;
 pub mod trees;
 
 pub use activation::{Activation, activate};
+pub use attention::{Attention, attention_f32};
 pub use gemm::{Gemm, gemm_f32};
 pub use isa::Isa;
 pub use linear::{

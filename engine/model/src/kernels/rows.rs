@@ -30,6 +30,19 @@ impl Kernel for Softmax<'_> {
 /// `count` values can be read and written, at least one.
 #[inline(always)]
 unsafe fn softmax_row<L: Lanes>(row: *mut f32, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let total = exp_row::<L>(row, count);
+        scale_row::<L>(row, count, 1.0 / total);
+    }
+}
+
+/// Replaces each value by the exponential of its distance from the largest, and gives their sum.
+///
+/// # Safety
+/// `count` values can be read and written, at least one.
+#[inline(always)]
+pub(super) unsafe fn exp_row<L: Lanes>(row: *mut f32, count: usize) -> f32 {
     let whole = count - count % COUNT;
     let rest = count - whole;
     let nothing = f32::NEG_INFINITY;
@@ -64,15 +77,29 @@ unsafe fn softmax_row<L: Lanes>(row: *mut f32, count: usize) {
             // Lanes beyond the row are NaN where all of it is minus infinity; so is the sum then.
             total = total.add(value);
         }
-        let total = L::splat(1.0 / total.sum());
+        total.sum()
+    }
+}
+
+/// Multiplies each value by `factor`.
+///
+/// # Safety
+/// `count` values can be read and written.
+#[inline(always)]
+pub(super) unsafe fn scale_row<L: Lanes>(row: *mut f32, count: usize, factor: f32) {
+    let whole = count - count % COUNT;
+    let rest = count - whole;
+    let factor = L::splat(factor);
+    // SAFETY: every access is below `count`.
+    unsafe {
         let mut index = 0;
         while index < whole {
-            L::load(row.add(index)).mul(total).store(row.add(index));
+            L::load(row.add(index)).mul(factor).store(row.add(index));
             index += COUNT;
         }
         if rest > 0 {
             let value = L::load_part(row.add(whole), rest, 0.0);
-            value.mul(total).store_part(row.add(whole), rest);
+            value.mul(factor).store_part(row.add(whole), rest);
         }
     }
 }

@@ -75,6 +75,23 @@ pub trait Lanes: Copy {
     /// The largest of all lanes, if none is NaN.
     fn top(self) -> f32;
 
+    /// Of sixteen rows of sixteen numbers the columns.
+    #[inline(always)]
+    fn transpose(rows: [Self; COUNT]) -> [Self; COUNT] {
+        let mut numbers = [[0.0_f32; COUNT]; COUNT];
+        for (row, numbers) in rows.iter().zip(&mut numbers) {
+            // SAFETY: there is room for sixteen.
+            unsafe { row.store(numbers.as_mut_ptr()) };
+        }
+        let mut columns = rows;
+        for (index, column) in columns.iter_mut().enumerate() {
+            let gathered = numbers.map(|row| row[index]);
+            // SAFETY: there are sixteen.
+            *column = unsafe { Self::load(gathered.as_ptr()) };
+        }
+        columns
+    }
+
     /// The same number sixteen times.
     fn splat_ints(value: i32) -> Self::Ints;
     /// Reads sixteen whole numbers.

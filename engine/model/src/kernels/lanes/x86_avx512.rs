@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::dispatch::Kernel;
-use super::lane::Lanes;
+use super::lane::{COUNT, Lanes};
 use super::x86::{accesses, operations, sum_of_eight, top_of_eight};
 
 /// Sixteen numbers in one register.
@@ -74,6 +74,41 @@ impl Lanes for Avx512 {
         of_ints(ints: Self::Ints) -> Self = Self(_mm512_cvtepi32_ps(ints));
         bits(self) -> Self::Ints = _mm512_castps_si512(self.0);
         of_bits(ints: Self::Ints) -> Self = Self(_mm512_castsi512_ps(ints));
+    }
+
+    #[inline(always)]
+    fn transpose(rows: [Self; COUNT]) -> [Self; COUNT] {
+        let mut columns = rows;
+        // SAFETY: values of this type are made only inside `enter`, so the host has the set.
+        unsafe {
+            let mut fours = rows.map(|row| row.0);
+            for group in 0..4 {
+                // Of four rows: in each quarter of the register one column of them.
+                let [a, b, c, d] = [0, 1, 2, 3].map(|row| rows[4 * group + row].0);
+                let pair = |low, a, b| match low {
+                    true => _mm512_castps_pd(_mm512_unpacklo_ps(a, b)),
+                    false => _mm512_castps_pd(_mm512_unpackhi_ps(a, b)),
+                };
+                let (low, other_low) = (pair(true, a, b), pair(true, c, d));
+                let (high, other_high) = (pair(false, a, b), pair(false, c, d));
+                fours[4 * group] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, other_low));
+                fours[4 * group + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, other_low));
+                fours[4 * group + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high, other_high));
+                fours[4 * group + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high, other_high));
+            }
+            for column in 0..4 {
+                let [a, b, c, d] = [0, 4, 8, 12].map(|group| fours[group + column]);
+                let even = _mm512_shuffle_f32x4::<0x88>(a, b);
+                let other_even = _mm512_shuffle_f32x4::<0x88>(c, d);
+                let odd = _mm512_shuffle_f32x4::<0xdd>(a, b);
+                let other_odd = _mm512_shuffle_f32x4::<0xdd>(c, d);
+                columns[column] = Self(_mm512_shuffle_f32x4::<0x88>(even, other_even));
+                columns[4 + column] = Self(_mm512_shuffle_f32x4::<0x88>(odd, other_odd));
+                columns[8 + column] = Self(_mm512_shuffle_f32x4::<0xdd>(even, other_even));
+                columns[12 + column] = Self(_mm512_shuffle_f32x4::<0xdd>(odd, other_odd));
+            }
+        }
+        columns
     }
 
     #[inline(always)]
