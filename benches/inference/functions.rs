@@ -25,7 +25,7 @@ pub fn open(question: &Value, cores: &[u32]) -> Outcome<Call> {
     let (mut scaled, mut packed) = (Vec::new(), Vec::new());
     match text(question, "function")? {
         "scale" => {
-            let (mean, scale) = (numbers(columns), vec![0.5; columns]);
+            let (mean, scale) = (vec![0.25; columns], vec![0.5; columns]);
             Ok(Box::new(move |_, out| {
                 out.resize(values.len(), 0.0);
                 scale_shift(isa, &values, &mean, &scale, out);

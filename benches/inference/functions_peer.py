@@ -94,7 +94,7 @@ def open_function(question: dict):
     """The call that a question is about."""
     rows, columns = question["batch"], question["columns"]
     values = numbers(rows * columns).reshape(rows, columns)
-    known = numbers(columns), numpy.full(columns, 0.5, numpy.float32)
+    known = [numpy.full(columns, number, numpy.float32) for number in (0.25, 0.5)]
     by = {"numpy": with_numpy, "numba": with_numba}[question["form"]]
     return by(question["function"], values, *known)
 

@@ -129,7 +129,8 @@ impl Calls {
             before = now;
         }
         times.sort_unstable();
-        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
+        let at =
+            |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
         Ok(json!({
             "median_us": at(0.5), "least_us": at(0.0), "p99_us": at(0.99), "calls": times.len(),
         }))

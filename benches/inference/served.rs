@@ -8,7 +8,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use serde_json::Value;
 use truststram_base::{Clock, ModelId, ModelVersion, SystemClock};
 use truststram_machine::Priority;
-use truststram_model::artifact::{Artifact, Signature, Task};
 use truststram_model::{
     Engine, EngineOptions, InferRequest, Inference, LoadOptions, ModelError, NativeBatcher,
     PRIORITY_NORMAL, Payload, Sink, WorkerPlace,
@@ -46,14 +45,9 @@ impl Sink<Vec<f32>> for Waiting {
 
 /// A call through an engine of its own.
 pub fn open(question: &Value, cores: &[u32]) -> Outcome<Call> {
-    let graph = ours::graph(question)?;
-    let signature = Signature::of_graph(&graph, Task::Tensors, true)?;
-    let mut payloads: Vec<Option<Payload>> = ours::tensors(question)?
-        .into_iter()
-        .map(|tensor| Some(Payload::Tensors(vec![tensor])))
-        .collect();
-    let artifact =
-        Artifact { graph, signature, tokenizer: None, dense: None, samples: Vec::new() };
+    let artifact = ours::artifact(question)?;
+    let mut payloads: Vec<Option<Payload>> =
+        ours::payloads(question)?.into_iter().map(Some).collect();
     let place = |core: &u32| WorkerPlace { core: *core, memory_node: None };
     let options = EngineOptions {
         workers: cores.iter().map(place).collect(),
