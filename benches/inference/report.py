@@ -63,6 +63,8 @@ def means(rows: list[dict]) -> list[str]:
         for cores in sorted({row["cores"] for row in rows}):
             of = [row for row in rows if row["cores"] == cores
                   and (peer == "onnx" or row["torch_name"] == "PyTorch")]
+            if not of:
+                continue
             ratios = [ratio(row["us"], peer) for row in of]
             slower = [f"{row['case']} ({ratio(row['us'], peer):.2f})" for row in of
                       if ratio(row["us"], peer) < 1]

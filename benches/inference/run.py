@@ -66,7 +66,8 @@ class Run:
         self.arguments = arguments
         self.cores = sorted(os.sched_getaffinity(0))
         is_compiled = shutil.which("c++") is not None
-        self.cases = cases.models(arguments.models, is_compiled)
+        self.cases = [case for case in cases.models(arguments.models, is_compiled)
+                      if arguments.only is None or arguments.only in case.name]
         self.rows: list[dict] = []
         self.functions: list[dict] = []
         self.loads: list[dict] = []
@@ -150,6 +151,8 @@ class Run:
                  for peer in case.questions}
         is_int8 = case.operations["int8"] > 0
         key = case.name.replace("int8", "f32")
+        if is_int8 and key not in self.references:
+            raise BenchError(f"{case.name}: its answers in f32 are wanted, too")
         reference = self.references[key] if is_int8 else forms["onnx"][0]
         self.references.setdefault(key, reference)
         distances = {}
@@ -236,6 +239,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true",
                         help="short windows, to see that all works; results go to the work folder")
+    parser.add_argument("--only", help="cases whose names have this; none for functions alone,"
+                        " and results go to the work folder")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of one window")
     for name in ("models", "driver", "peer", "library", "peak"):
@@ -262,7 +267,7 @@ def main() -> None:
         "cases": run.rows, "functions": run.functions, "loads": run.loads}
     text = report.report(found)
     print(text)
-    results = arguments.models if arguments.quick else ROOT / "benches/results"
+    results = arguments.models if arguments.quick or arguments.only else ROOT / "benches/results"
     (results / "inference.txt").write_text(text + "\n")
     (results / "inference.json").write_text(json.dumps(found, indent=1) + "\n")
 
