@@ -2,8 +2,8 @@
 # Owns the installs of the comparison of inference, and starts it: this engine, ONNX Runtime through
 # its C interface and PyTorch, the same models on the same cores in one run.
 # Refuses to measure: benches/inference/run.py does. Bound: all that it installs stays below
-# BENCH_WORK, by default target/inference, about 6 GB; about six minutes once that is there. `--quick`
-# takes two and leaves benches/results alone.
+# BENCH_WORK, by default target/inference, about 6 GB; about six minutes once that is there.
+# `--quick` takes two and leaves benches/results alone. Needs a C compiler for the peak of a core.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

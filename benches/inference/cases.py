@@ -1,5 +1,5 @@
-"""Owns the cases of the comparison: models, sizes, forms that each candidate may choose from, how far
-answers may differ, and how many operations a call needs at least.
+"""Owns the cases of the comparison: models, sizes, forms that each candidate may choose from, how
+far answers may differ, and how many operations a call needs at least.
 
 Refuses to know how they are asked and judged. Bound: the lists below.
 """

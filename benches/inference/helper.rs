@@ -1,5 +1,5 @@
-//! Owns a second core that helps the first, the way an idle worker of the engine does: it offers its
-//! seat, looks for a while, and sleeps until it is woken.
+//! Owns a second core that helps the first, the way an idle worker of the engine does: it offers
+//! its seat, looks for a while, and sleeps until it is woken.
 //!
 //! Refuses to know what it computes. Bound: one thread, which ends with the value.
 

@@ -36,8 +36,8 @@ pub enum Inputs {
 }
 
 impl Inputs {
-    /// The inputs that a question describes: the rows of a file of little-endian f32, or tokens that
-    /// are counted out.
+    /// The inputs that a question describes: the rows of a file of little-endian f32, or tokens
+    /// that are counted out.
     pub fn of(question: &Value) -> Outcome<Self> {
         let rows = number(question, "batch")?;
         if let Ok(path) = text(question, "rows") {

@@ -1,5 +1,5 @@
-//! Owns this engine's way from a model file to the call: the graph that its program is built of, and
-//! the program run as a worker runs it.
+//! Owns this engine's way from a model file to the call: the graph that its program is built of,
+//! and the program run as a worker runs it.
 //!
 //! Refuses to know queues (`served.rs`) and functions (`functions.rs`). Bound: one session for each
 //! call; with two threads, one more that helps.

@@ -1,5 +1,5 @@
-/* Measures what one core can do at most: products and sums of f32 a second, and of numbers of 8 bits
- * where it has VNNI. Owns nothing else. Bound: half a second for each; prints one line of JSON.
+/* Measures what one core can do at most: products and sums of f32 a second, and of numbers of 8
+ * bits where it has VNNI. Owns nothing else. Bound: half a second for each; prints one line.
  *
  * Twelve sums that do not wait for each other and no memory: more than any product of matrices can
  * reach. Built by inference.sh with -march=native. */

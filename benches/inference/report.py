@@ -94,11 +94,12 @@ def report(found: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     lines = [
         "One model at a time, from tensors in memory to tensors in memory, in microseconds a call.",
-        f"{found['machine']}; truststram {found['commit']}, {versions}.",
+        f"{found['machine']}; truststram {found['commit']},",
+        f"{versions}.",
         f"Load average at the start {found['load_average']:.2f}. {found['rounds']} rounds in turn,"
         f" windows of {found['seconds']} s; median of the rounds' medians.",
-        "Ratios: how many times as long the peer takes; below 1 it is faster. ONNX Runtime by its C",
-        "interface with spinning threads (its default), level 3, of each model the file that is",
+        "Ratios: how many times as long the peer takes; below 1 it is faster. ONNX Runtime by its",
+        "C interface with spinning threads (its default), level 3, of each model the file that is",
         "fastest in the case; PyTorch in inference mode, eager or compiled, whichever is faster.",
         "Trees have scikit-learn in PyTorch's place, which counts in no mean.",
         f"Peak of a core, measured in this run: {peak['f32'] / 1e9:.1f} GFLOP/s f32,"

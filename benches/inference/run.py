@@ -1,9 +1,9 @@
 """Owns the run: start the programs, choose each candidate's fastest form, check that all give the
-same answers, time them in turn, read the peak of a core, load each model in fresh processes, report.
+same answers, time them in turn, read the peak of a core, load each model in fresh processes.
 
 Refuses to know what is computed (cases.py, the programs) and what a figure is worth (report.py).
-Bound: the rounds and seconds of the command line, about five minutes in all. Called by inference.sh,
-which installs what this needs.
+Bound: the rounds and seconds of the command line, about six minutes in all. Called by
+inference.sh, which installs what this needs.
 """
 
 import argparse
@@ -93,7 +93,8 @@ class Run:
     def peak(self) -> None:
         """Read several times, as other work on the machine comes and goes."""
         command = ["taskset", "-c", str(self.cores[-1]), str(self.arguments.peak)]
-        self.peaks.append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+        found = subprocess.run(command, check=True, capture_output=True).stdout
+        self.peaks.append(json.loads(found))
 
     def turns(self, asked: list[tuple[str, Program, dict]]) -> dict[str, list[dict]]:
         """Times every call in turn, round by round, after whoever spins has gone to sleep."""

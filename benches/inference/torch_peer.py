@@ -61,7 +61,8 @@ def encoder(path: Path):
             self.joined.bias.data = torch.cat([weights[f"{name}.bias"] for name in names])
             self.mixed, self.norm1 = (linear(f"{at}.attention.output.dense"),
                                       norm(f"{at}.attention.output.LayerNorm"))
-            self.inner, self.outer = linear(f"{at}.intermediate.dense"), linear(f"{at}.output.dense")
+            self.inner = linear(f"{at}.intermediate.dense")
+            self.outer = linear(f"{at}.output.dense")
             self.norm2 = norm(f"{at}.output.LayerNorm")
 
         def forward(self, value):
