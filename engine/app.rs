@@ -6,14 +6,18 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use truststram_api::Ports;
 use truststram_api::ports::Records;
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
 use truststram_base::{Clock, Counter, SystemClock};
-use truststram_machine::{DirLock, HostFacts, LogFile, MachineError, Priority, RingMode, probe};
+use truststram_machine::{
+    DirLock, HostFacts, LogFile, MachineError, Priority, Ring, RingMode, probe,
+};
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
 use truststram_policy::{Host, HostOptions, PolicyError};
@@ -21,16 +25,17 @@ use truststram_proxy::{Bound, Gateway, GatewayOptions, Listener, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::Plan;
-use crate::registry::{self, RegistryError};
+use crate::registry::{RegistryError, Versions, incoming};
 use crate::wire::background::Background;
 use crate::wire::batcher::PluginBatcher;
 use crate::wire::datasets::StoreDatasets;
 use crate::wire::decisions::Decisions;
-use crate::wire::infer::EngineInfer;
+use crate::wire::infer::{EngineInfer, Predictions};
 use crate::wire::operate::{Operator, Parts};
 use crate::wire::policies::OpenPolicies;
 use crate::wire::questions::Questions;
 use crate::wire::records::StoreRecords;
+use crate::wire::reload::Reloads;
 use crate::wire::replies::Replies;
 use crate::wire::serving::EngineModels;
 use crate::wire::sink::{RecordingSink, Ticket};
@@ -38,10 +43,14 @@ use crate::wire::slow_queries::SlowQueries;
 use crate::wire::store_operations::StoreOperator;
 use crate::wire::tensors::EngineTensors;
 use crate::wire::upkeep::UpkeepThread;
-use crate::wire::versions::StoreRegistry;
+use crate::wire::versions::{StoreRegistry, UPLOADS_MAX};
 
-/// Model versions that may be loaded at once.
-const LOADED_MAX: usize = 64;
+/// Changes of model versions that may wait for each other.
+const CHANGES_MAX: usize = 64;
+/// Texts, or lists of texts, that may wait to become tokens.
+const TEXTS_MAX: usize = 1_024;
+/// Comparisons of vectors that may wait for each other.
+const SIMILARITIES_MAX: usize = 64;
 /// Changes of plugins that may wait for each other.
 const LOADS_MAX: usize = 8;
 /// Bodies with rows for data sets that may wait for each other.
@@ -138,7 +147,7 @@ impl App {
     ) -> Result<Self, StartError> {
         let Started { lock, store, clock } = started;
         let mode = if plan.io_uring { RingMode::Auto } else { RingMode::Off };
-        let (mut ring, ring_status) = probe(mode);
+        let (ring, ring_status) = probe(mode);
         let plugins = Host::with(clock.clone(), host_options(plan)).map_err(AppError::Policy)?;
         let plugins = Arc::new(plugins);
         let policies =
@@ -161,7 +170,7 @@ impl App {
                 Box::new(sink)
             },
         )?);
-        registry::load_all(&store, &engine, &plan.data_dir, ring.as_mut(), &plan.topology)?;
+        let versions = versions(plan, &store, &engine, &clock, ring)?;
         let access_log = open_access_log(plan, mode)?;
         let threads = Threads::start(plan, &store)?;
         let infer = EngineInfer {
@@ -169,7 +178,10 @@ impl App {
             replies: replies.clone(),
             clock: clock.clone(),
             deadline_ms: plan.api.deadline_ms,
+            texts: threads.texts.clone(),
+            reloads: Reloads::default(),
         };
+        infer.reloads.begin(versions.clone(), threads.models.clone());
         let decisions = policies.decisions().cloned();
         let parts = Arc::new(Parts {
             clock,
@@ -186,7 +198,7 @@ impl App {
             draining: AtomicBool::new(false),
             listeners: OnceLock::new(),
         });
-        let ports = ports(plan, infer, policies, &parts, &threads);
+        let ports = ports(plan, infer, versions, policies, &parts, &threads);
         let addresses = [public.address(), admin.address()];
         let options = gateway_options(plan, &parts, replies);
         let gateway = Gateway::start(listeners(plan, public, admin, ports), options)?;
@@ -226,6 +238,10 @@ impl App {
         let drained = self.gateway.drain(self.drain);
         // Each step is taken whatever became of the one before; the first error is reported.
         let loader = self.threads.loader.close();
+        let uploads = self.threads.uploads.close();
+        let models = self.threads.models.close();
+        let texts = self.threads.texts.close();
+        let similarities = self.threads.similarities.close();
         let maintenance = self.threads.maintenance.close();
         let appender = self.threads.appender.close();
         let engine = self.parts.engine.close();
@@ -238,6 +254,10 @@ impl App {
         let plugins = self.parts.host_of_plugins.close();
         let drained = drained?;
         loader?;
+        uploads?;
+        models?;
+        texts?;
+        similarities?;
         maintenance?;
         appender?;
         engine?;
@@ -261,6 +281,14 @@ struct Threads {
     maintenance: Arc<Background>,
     /// Checks, compiles and swaps plugins.
     loader: Arc<Background>,
+    /// Writes model files that arrive.
+    uploads: Arc<Background>,
+    /// Loads, switches and removes model versions.
+    models: Arc<Background>,
+    /// Makes tokens of texts.
+    texts: Arc<Background>,
+    /// Compares vectors.
+    similarities: Arc<Background>,
     /// Keeps the store in order.
     upkeep: UpkeepThread,
 }
@@ -273,15 +301,44 @@ impl Threads {
             appender: start("dataset-writer", "data set", APPENDS_MAX)?,
             maintenance: start("store-maintenance", "maintenance", MAINTENANCE_MAX)?,
             loader: start("policy-loader", "plugin", LOADS_MAX)?,
+            uploads: start("model-writer", "upload", UPLOADS_MAX)?,
+            models: start("model-loader", "model", CHANGES_MAX)?,
+            texts: start("text-tokens", "text", TEXTS_MAX)?,
+            similarities: start("similarity", "similarity", SIMILARITIES_MAX)?,
             upkeep: UpkeepThread::start(store.clone(), plan.maintenance())?,
         })
     }
+}
+
+/// The registered versions, loaded.
+fn versions(
+    plan: &Plan,
+    store: &Arc<Store>,
+    engine: &Arc<Engine<Ticket>>,
+    clock: &Arc<dyn Clock>,
+    ring: Box<dyn Ring>,
+) -> Result<Arc<Versions<Ticket>>, RegistryError> {
+    incoming::sweep(&plan.data_dir)?;
+    // Files are read near the first worker; each worker copies its replica to its own node.
+    let mut nodes = plan.topology.nodes.iter();
+    let versions = Versions {
+        store: store.clone(),
+        engine: engine.clone(),
+        data_dir: plan.data_dir.clone(),
+        clock: clock.clone(),
+        node: nodes.find(|node| !node.cores.is_empty()).map(|node| node.id),
+        ring: Mutex::new(ring),
+        failures: Mutex::default(),
+    };
+    versions.load_all()?;
+    Ok(Arc::new(versions))
 }
 
 /// The ways by which the API reaches the engine.
 fn ports(
     plan: &Plan,
     infer: EngineInfer,
+    versions: Arc<Versions<Ticket>>,
     policies: OpenPolicies,
     parts: &Arc<Parts>,
     threads: &Threads,
@@ -305,12 +362,25 @@ fn ports(
     let infer = Arc::new(infer);
     let records: Arc<dyn Records> =
         Arc::new(StoreRecords { questions: Arc::new(questions), reader: reader.clone() });
-    let tensors = EngineTensors { infer: infer.clone(), thread: threads.maintenance.clone() };
-    Ports {
+    let tensors = EngineTensors { infer: infer.clone(), thread: threads.similarities.clone() };
+    let registry = StoreRegistry {
+        versions: versions.clone(),
+        loader: threads.models.clone(),
+        writer: threads.uploads.clone(),
+        reader: reader.clone(),
+        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+    };
+    let models = EngineModels {
         infer: infer.clone(),
+        versions,
+        loader: threads.models.clone(),
+        reader: reader.clone(),
+    };
+    Ports {
+        infer: Arc::new(Predictions(infer)),
         tensors: Arc::new(tensors),
-        models: Arc::new(EngineModels { infer: infer.clone(), records: records.clone() }),
-        registry: Arc::new(StoreRegistry { infer, records: records.clone() }),
+        models: Arc::new(models),
+        registry: Arc::new(registry),
         records,
         datasets: Arc::new(datasets),
         store: Arc::new(operations),
@@ -330,8 +400,8 @@ fn engine_options(plan: &Plan) -> EngineOptions {
         requests_max: plan.inference.queue_requests_max.max(plan.inference_cores.len()),
         batch_max: plan.inference.batch_max,
         target_us: plan.inference.batch_target_us,
-        loaded_max: LOADED_MAX,
-        memory_bytes_max: None,
+        loaded_max: plan.inference.loaded_max,
+        memory_bytes_max: plan.inference.memory_bytes_max(),
         priority: if shares { Priority::Batch } else { Priority::Normal },
     }
 }

@@ -244,6 +244,7 @@ impl Check<'_> {
         within("inference.queue_requests_max", requests_max, 1, 1 << 20);
         within("inference.batch_max", u64::from(inference.batch_max), 1, 4_096);
         within("inference.batch_target_us", inference.batch_target_us.into(), 1, 10_000_000);
+        within("inference.loaded_max", inference.loaded_max as u64, 1, 4_096);
         let store = &raw.store;
         within("store.queue_rows_max", store.queue_rows_max as u64, 1, 1 << 24);
         within("store.group_rows_max", store.group_rows_max as u64, 1, 1 << 20);

@@ -117,6 +117,11 @@ pub struct Inference {
     pub batch_max: u32,
     /// Microseconds within which the batcher policy should have a request answered.
     pub batch_target_us: u32,
+    /// Model versions that may be loaded at once.
+    pub loaded_max: usize,
+    /// Memory of all loaded versions together, MiB; 0 for no limit. Versions that nobody needs make
+    /// room, the one first that nobody asked for the longest.
+    pub memory_mib: u64,
 }
 
 impl Default for Inference {
@@ -126,7 +131,16 @@ impl Default for Inference {
             queue_requests_max: 4_096,
             batch_max: 64,
             batch_target_us: 2_000,
+            loaded_max: 64,
+            memory_mib: 0,
         }
+    }
+}
+
+impl Inference {
+    /// Memory of all loaded versions together, if it has a limit.
+    pub fn memory_bytes_max(&self) -> Option<u64> {
+        (self.memory_mib > 0).then(|| self.memory_mib.saturating_mul(1 << 20))
     }
 }
 

@@ -48,18 +48,23 @@ impl Background {
             // The client may have gone; then nobody waits.
             let _ = done.send(job());
         });
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let sent = match jobs {
-            None => Err(Failure::Draining),
-            Some(jobs) => jobs.try_send(job).map_err(|refused| match refused {
-                TrySendError::Full(_) => Failure::QueueFull(self.queue),
-                TrySendError::Disconnected(_) => Failure::Draining,
-            }),
-        };
-        match sent {
+        match self.send(job) {
             Ok(()) => waiting.map(|result| result.map_err(|_| Failure::Draining)).boxed(),
             Err(failure) => ready(Err(failure)).boxed(),
         }
+    }
+
+    /// Runs `job` on the thread without anybody waiting for it; returns whether it was queued.
+    pub fn post(&self, job: impl FnOnce() + Send + 'static) -> bool {
+        self.send(Box::new(job)).is_ok()
+    }
+
+    fn send(&self, job: Job) -> Result<(), Failure> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        jobs.ok_or(Failure::Draining)?.try_send(job).map_err(|refused| match refused {
+            TrySendError::Full(_) => Failure::QueueFull(self.queue),
+            TrySendError::Disconnected(_) => Failure::Draining,
+        })
     }
 
     /// Runs what is queued, takes no more and joins the thread. A second call does nothing.

@@ -8,6 +8,7 @@
 pub mod background;
 pub mod batcher;
 pub mod binding;
+pub mod convert;
 pub mod datasets;
 pub mod decisions;
 pub mod infer;
@@ -17,6 +18,7 @@ pub mod plugin_status;
 pub mod policies;
 pub mod questions;
 pub mod records;
+pub mod reload;
 pub mod replies;
 pub mod serving;
 pub mod sink;

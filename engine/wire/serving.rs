@@ -1,89 +1,157 @@
-//! Owns the joint of the API's models and the engine: what is loaded, described.
+//! Owns the joint of the API's models and the engine: what serves, described; loading and unloading.
 //!
-//! Refuses to load and unload: every registered model is loaded at the start and stays. Bound: the
-//! reader's queue.
+//! Refuses to know files. Bound: the reader's queue and that of the thread that loads.
 
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use truststram_api::ports::{
-    Datatype, Failure, IndexEntry, ModelFailure, ModelFigures, ModelMetadata, Models, Records,
-    ServingState, TensorMetadata,
+    BatchFigures, Datatype, Failure, IndexEntry, ModelFailure, ModelFigures, ModelMetadata, Models,
+    ServingState, TensorMetadata, Took,
 };
-use truststram_base::{Kind, ModelId, ModelVersion};
-use truststram_model::LoadedModel;
-use truststram_model::artifact::SignaturePort;
-use truststram_model::tensor::DType;
+use truststram_base::{Clock, ModelEntry, ModelId, ModelVersion};
+use truststram_model::artifact::{Signature, SignaturePort};
+use truststram_model::{Engine, LoadedModel, ModelInfo, ModelState};
 
+use super::background::Background;
+use super::convert::datatype;
 use super::infer::EngineInfer;
+use super::sink::Ticket;
+use super::tensors::TEXT_INPUT;
+use crate::registry::{RegistryError, Versions};
 
 /// The models of the engine as the API sees them.
 pub struct EngineModels {
     /// What finds them.
     pub infer: Arc<EngineInfer>,
-    /// What is registered.
-    pub records: Arc<dyn Records>,
+    /// What loads them.
+    pub versions: Arc<Versions<Ticket>>,
+    /// The thread that does it.
+    pub loader: Arc<Background>,
+    /// The thread that reads the store.
+    pub reader: Arc<Background>,
 }
 
 type Answered<T> = BoxFuture<'static, Result<T, ModelFailure>>;
 
-/// What the engine cannot do.
-pub fn unsupported(detail: &str) -> ModelFailure {
-    ModelFailure { kind: Kind::Invalid, detail: format!("not supported: {detail}") }
-}
-
 /// An input or output as the protocol shows it.
-pub fn tensor(port: &SignaturePort) -> TensorMetadata {
-    let datatype = match port.dtype {
-        DType::F32 => Datatype::Fp32,
-        DType::F64 => Datatype::Fp64,
-        DType::F16 => Datatype::Fp16,
-        DType::Bf16 => Datatype::Bf16,
-        DType::I8 => Datatype::Int8,
-        DType::I16 => Datatype::Int16,
-        DType::I32 => Datatype::Int32,
-        DType::I64 => Datatype::Int64,
-        DType::U8 => Datatype::Uint8,
-        DType::U16 => Datatype::Uint16,
-        DType::U32 => Datatype::Uint32,
-        DType::U64 => Datatype::Uint64,
-        DType::Bool => Datatype::Bool,
-        DType::String => Datatype::Bytes,
-    };
+fn tensor(port: &SignaturePort) -> TensorMetadata {
+    let datatype = datatype(port.dtype);
     TensorMetadata { name: port.name.clone(), datatype, shape: port.dims.clone() }
 }
 
+/// What callers give: of a model that reads texts those, not their tokens.
+pub fn inputs(signature: &Signature) -> Vec<TensorMetadata> {
+    if signature.tokens.is_some() {
+        let (name, datatype) = (TEXT_INPUT.to_owned(), Datatype::Bytes);
+        return vec![TensorMetadata { name, datatype, shape: vec![-1] }];
+    }
+    signature.inputs.iter().map(tensor).collect()
+}
+
+/// What callers get.
+pub fn outputs(signature: &Signature) -> Vec<TensorMetadata> {
+    signature.outputs.iter().map(tensor).collect()
+}
+
+fn platform(loaded: &LoadedModel) -> &'static str {
+    match (loaded.dense(), loaded.signature().tokens) {
+        (Some(_), _) => "truststram_dense",
+        (None, Some(_)) => "truststram_encoder",
+        (None, None) => "truststram_graph",
+    }
+}
+
+/// What a version did, as the protocol counts it.
+fn figures(loaded: &LoadedModel, clock: &dyn Clock) -> ModelFigures {
+    let took = |took: truststram_model::Took| Took { count: took.count, ns: took.us * 1_000 };
+    let figures = loaded.figures();
+    let (done, stages) = (figures.done, figures.stages);
+    // The engine's clock counts from an origin of its own.
+    let age_us = clock.monotonic_us().saturating_sub(loaded.last_used_us());
+    let last_us = clock.utc_us().saturating_sub(i64::try_from(age_us).unwrap_or(i64::MAX));
+    let was_asked = done.success.count + done.fail.count > 0;
+    let batch = |(rows, stages): (&u32, &truststram_model::Stages)| BatchFigures {
+        batch_size: (*rows).into(),
+        compute_input: took(stages.input),
+        compute_infer: took(stages.infer),
+        compute_output: took(stages.output),
+    };
+    ModelFigures {
+        model: loaded.id().clone(),
+        version: loaded.version(),
+        last_inference_ms: if was_asked { u64::try_from(last_us / 1_000).unwrap_or(0) } else { 0 },
+        inference_count: done.rows,
+        execution_count: stages.infer.count,
+        success: took(done.success),
+        fail: took(done.fail),
+        queue: took(done.queue),
+        compute_input: took(stages.input),
+        compute_infer: took(stages.infer),
+        compute_output: took(stages.output),
+        cache_hit: Took::default(),
+        cache_miss: Took::default(),
+        batches: figures.by_rows.iter().map(batch).collect(),
+    }
+}
+
+/// One registered version and what the engine knows of it.
+fn index_entry(entry: ModelEntry, info: Option<&ModelInfo>, failure: Option<String>) -> IndexEntry {
+    let (state, reason) = match (info.map(|info| info.state), failure) {
+        (Some(ModelState::Ready | ModelState::Active), _) => (ServingState::Ready, String::new()),
+        (Some(ModelState::Loading), _) => (ServingState::Loading, String::new()),
+        (_, Some(failure)) => (ServingState::Unavailable, failure),
+        (Some(ModelState::Draining), None) => (ServingState::Unloading, String::new()),
+        _ => (ServingState::Unavailable, "not loaded".to_owned()),
+    };
+    IndexEntry { model: entry.id, version: entry.version, state, reason }
+}
+
 impl EngineModels {
-    fn find(
+    fn engine(&self) -> &Engine<Ticket> {
+        &self.infer.engine
+    }
+
+    /// Changes models on the thread that owns the versions.
+    fn done(
         &self,
-        model: &ModelId,
-        version: Option<ModelVersion>,
-    ) -> Result<Arc<LoadedModel>, Failure> {
-        self.infer.find(model, version)
+        change: impl FnOnce(&Versions<Ticket>) -> Result<(), RegistryError> + Send + 'static,
+    ) -> Answered<()> {
+        let versions = self.versions.clone();
+        self.loader.run(move || change(&versions)).map(|done| Ok(done??)).boxed()
     }
 }
 
 impl Models for EngineModels {
     fn ready(&self, model: ModelId, version: Option<ModelVersion>) -> Answered<bool> {
-        ready(self.find(&model, version).map(|_| true).map_err(Into::into)).boxed()
+        let found = match self.infer.find(&model, version) {
+            Ok(_) => Ok(true),
+            Err(Failure::NotReady { .. }) => Ok(false),
+            Err(failure) => Err(failure.into()),
+        };
+        ready(found).boxed()
     }
 
     fn metadata(&self, model: ModelId, version: Option<ModelVersion>) -> Answered<ModelMetadata> {
-        let versions = self.infer.engine.models();
-        let versions = versions.iter().filter(|one| one.id == model);
-        let versions = match version {
-            None => versions.map(|one| one.version).collect(),
-            Some(version) => vec![version],
-        };
-        let found = self.find(&model, version).map(|loaded| ModelMetadata {
-            model,
-            versions,
-            platform: match loaded.dense() {
-                Some(_) => "truststram_dense".to_owned(),
-                None => "truststram_graph".to_owned(),
-            },
-            inputs: loaded.signature().inputs.iter().map(tensor).collect(),
-            outputs: loaded.signature().outputs.iter().map(tensor).collect(),
+        let found = self.infer.find(&model, version).map(|loaded| {
+            let versions = match version {
+                Some(version) => vec![version],
+                None => {
+                    let serves = |info: &ModelInfo| {
+                        let serves = matches!(info.state, ModelState::Ready | ModelState::Active);
+                        info.id == model && serves
+                    };
+                    let infos = self.engine().models().into_iter().filter(serves);
+                    infos.map(|info| info.version).collect()
+                }
+            };
+            ModelMetadata {
+                versions,
+                platform: platform(&loaded).to_owned(),
+                inputs: inputs(loaded.signature()),
+                outputs: outputs(loaded.signature()),
+                model,
+            }
         });
         ready(found.map_err(Into::into)).boxed()
     }
@@ -93,36 +161,43 @@ impl Models for EngineModels {
         model: Option<ModelId>,
         version: Option<ModelVersion>,
     ) -> Answered<Vec<ModelFigures>> {
-        let known = model.map_or(Ok(()), |model| self.find(&model, version).map(|_| ()));
-        let told = known.map_err(ModelFailure::from).and_then(|()| {
-            Err(unsupported("figures are kept by worker and not by model; see /metrics"))
+        let known =
+            model.as_ref().map_or(Ok(()), |model| self.infer.find(model, version).map(drop));
+        let is_asked = |info: &ModelInfo| {
+            model.as_ref().is_none_or(|model| info.id == *model)
+                && version.is_none_or(|version| info.version == version)
+        };
+        let told = known.map(|()| {
+            let infos = self.engine().models().into_iter().filter(is_asked);
+            let loaded = infos.filter_map(|info| self.engine().model(&info.id, Some(info.version)));
+            loaded.map(|loaded| figures(&loaded, self.infer.clock.as_ref())).collect()
         });
-        ready(told).boxed()
+        ready(told.map_err(ModelFailure::from)).boxed()
     }
 
     fn index(&self) -> Answered<Vec<IndexEntry>> {
-        let engine = self.infer.engine.clone();
-        let listed = self.records.models().map(move |entries| {
-            let mut entries = entries?;
+        let versions = self.versions.clone();
+        let listed = self.reader.run(move || {
+            let mut entries = versions.store.models()?;
             entries.sort_by(|a, b| (&a.id, a.version).cmp(&(&b.id, b.version)));
+            let infos = versions.engine.models();
             let entry = entries.into_iter().map(|entry| {
-                let is_loaded = engine.model(&entry.id, Some(entry.version)).is_some();
-                let state = if is_loaded { ServingState::Ready } else { ServingState::Unavailable };
-                let (model, version) = (entry.id, entry.version);
-                IndexEntry { model, version, state, reason: String::new() }
+                let of_entry =
+                    |info: &&ModelInfo| info.id == entry.id && info.version == entry.version;
+                let info = infos.iter().find(of_entry);
+                let failure = versions.failure(&entry.id, entry.version);
+                index_entry(entry, info, failure)
             });
-            Ok(entry.collect())
+            Ok::<_, RegistryError>(entry.collect())
         });
-        listed.boxed()
+        listed.map(|entries| Ok(entries??)).boxed()
     }
 
     fn load(&self, model: ModelId) -> Answered<()> {
-        // What is registered is loaded already.
-        ready(self.find(&model, None).map(|_| ()).map_err(Into::into)).boxed()
+        self.done(move |versions| versions.load_model(&model))
     }
 
     fn unload(&self, model: ModelId) -> Answered<()> {
-        let known = self.find(&model, None).map_err(ModelFailure::from);
-        ready(known.and_then(|_| Err(unsupported("a model stays loaded")))).boxed()
+        self.done(move |versions| versions.unload_model(&model))
     }
 }

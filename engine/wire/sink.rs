@@ -6,16 +6,52 @@
 
 use std::sync::Arc;
 
-use truststram_api::ports::{Answer, Failure};
-use truststram_base::{Clock, Counter, PredictionRecord, RequestId, UserId};
+use truststram_api::ports::{Answer, Failure, WireTensor};
+use truststram_base::{Clock, Counter, ModelVersion, PredictionRecord, RequestId, UserId};
 use truststram_model::ModelError;
 use truststram_model::{Inference, LoadedModel, Payload, Sink};
 use truststram_store::Store;
 
+use super::convert::to_wire;
 use super::replies::{Address, Outbox, Replies};
 
-/// What a prediction ends with.
-pub type Outcome = Result<Answer, Failure>;
+/// What is wanted of an inference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The class of its one row.
+    Class,
+    /// These outputs.
+    Outputs(Vec<usize>),
+    /// The direction of its one row.
+    Vector,
+}
+
+/// What was wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Given {
+    /// The class of the row.
+    Class(Answer),
+    /// The outputs that were asked for.
+    Outputs(Vec<WireTensor>),
+    /// The direction of the row.
+    Vector(Vec<f32>),
+}
+
+/// What an inference gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// The version that answered.
+    pub version: ModelVersion,
+    /// How long it waited, microseconds.
+    pub queue_us: u32,
+    /// How long its batch was computed, microseconds.
+    pub compute_us: u32,
+    /// What was wanted.
+    pub given: Given,
+}
+
+/// What an inference ends with.
+pub type Outcome = Result<Reply, Failure>;
 
 /// What travels with a request through the engine.
 pub struct Ticket {
@@ -23,6 +59,8 @@ pub struct Ticket {
     pub request: RequestId,
     /// Who asks.
     pub user: Option<UserId>,
+    /// What of the answer is wanted.
+    pub wanted: Wanted,
     /// Whether the answer waits for the commit.
     pub durable: bool,
     /// The model that answers.
@@ -42,9 +80,9 @@ pub struct RecordingSink {
     dropped: Arc<Counter>,
     outbox: Outbox<Outcome>,
     records: Vec<PredictionRecord>,
-    answers: Vec<(Address<Outcome>, Answer)>,
+    answers: Vec<(Address<Outcome>, Reply)>,
     durable_records: Vec<PredictionRecord>,
-    durable_answers: Vec<(Address<Outcome>, Answer)>,
+    durable_answers: Vec<(Address<Outcome>, Reply)>,
 }
 
 impl RecordingSink {
@@ -112,7 +150,7 @@ impl RecordingSink {
     }
 }
 
-type Waiting = std::sync::Mutex<Vec<(Address<Outcome>, Answer)>>;
+type Waiting = std::sync::Mutex<Vec<(Address<Outcome>, Reply)>>;
 
 fn answer_all(waiting: &Waiting, failure: Option<&Failure>, outbox: &mut Outbox<Outcome>) {
     let mut waiting = waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -136,39 +174,25 @@ impl Sink<Ticket> for RecordingSink {
                 return;
             }
         };
-        let (Some(class), Payload::Features(features)) = (inference.answer.class(0), payload)
-        else {
-            let model = ticket.model.id().clone();
-            let reason = "it gives no classes; /v2 runs it".to_owned();
-            self.outbox.put(ticket.address, Err(Failure::Unsupported { model, reason }));
+        let timestamp_us = self.clock.utc_us();
+        let Some(given) = given(&ticket, &inference, timestamp_us) else {
+            // The engine has checked the outputs against the signature, and the question with it.
+            let reason = "an inference lacks what was asked of it".to_owned();
+            self.outbox.put(ticket.address, Err(Failure::Internal { reason }));
             return;
         };
-        let timestamp_us = self.clock.utc_us();
-        let record = PredictionRecord {
-            request: ticket.request,
-            model: ticket.model.id().clone(),
-            version: inference.version,
-            user: ticket.user,
-            timestamp_us,
-            features,
-            class: class.index,
-            confidence: class.confidence,
+        let Inference { version, queue_us, compute_us, .. } = inference;
+        let reply = Reply { version, queue_us, compute_us, given };
+        let (records, answers) = match ticket.durable {
+            true => (&mut self.durable_records, &mut self.durable_answers),
+            false => (&mut self.records, &mut self.answers),
         };
-        let answer = Answer {
-            label: label(&ticket.model, class.index),
-            confidence: class.confidence,
-            probabilities: class.probabilities.to_vec(),
-            version: inference.version,
-            timestamp_us,
-            queue_us: inference.queue_us,
-            compute_us: inference.compute_us,
-        };
-        if ticket.durable {
-            self.durable_records.push(record);
-            self.durable_answers.push((ticket.address, answer));
+        let before = records.len();
+        record(&ticket, payload, &inference, timestamp_us, records);
+        if records.len() == before {
+            self.outbox.put(ticket.address, Ok(reply));
         } else {
-            self.records.push(record);
-            self.answers.push((ticket.address, answer));
+            answers.push((ticket.address, reply));
         }
     }
 
@@ -176,6 +200,75 @@ impl Sink<Ticket> for RecordingSink {
         self.keep();
         self.keep_durably();
         self.outbox.send();
+    }
+}
+
+/// What was wanted of an inference.
+fn given(ticket: &Ticket, inference: &Inference<'_>, timestamp_us: i64) -> Option<Given> {
+    let answer = inference.answer;
+    Some(match &ticket.wanted {
+        Wanted::Class => {
+            let class = answer.class(0)?;
+            Given::Class(Answer {
+                label: label(&ticket.model, class.index),
+                confidence: class.confidence,
+                probabilities: class.probabilities.to_vec(),
+                version: inference.version,
+                timestamp_us,
+                queue_us: inference.queue_us,
+                compute_us: inference.compute_us,
+            })
+        }
+        Wanted::Outputs(outputs) => {
+            let outputs = outputs.iter().map(|output| Some(to_wire(&answer.output(*output)?)));
+            Given::Outputs(outputs.collect::<Option<_>>()?)
+        }
+        Wanted::Vector => Given::Vector(answer.embedding(0)?.to_vec()),
+    })
+}
+
+/// Adds a record for each row that was given a class. Rows of other models than classifiers have
+/// none, and neither have rows with a value that is no number: nobody could ask for them.
+fn record(
+    ticket: &Ticket,
+    payload: Payload,
+    inference: &Inference<'_>,
+    timestamp_us: i64,
+    records: &mut Vec<PredictionRecord>,
+) {
+    let rows = inference.answer.rows();
+    let mut add = |row: usize, features: Vec<f32>| {
+        let Some(class) = inference.answer.class(row) else { return };
+        if !features.iter().all(|feature| feature.is_finite()) {
+            return;
+        }
+        records.push(PredictionRecord {
+            // One id per row, next to each other.
+            request: RequestId(ticket.request.0.wrapping_add(row as u128)),
+            model: ticket.model.id().clone(),
+            version: inference.version,
+            user: ticket.user.clone(),
+            timestamp_us,
+            features,
+            class: class.index,
+            confidence: class.confidence,
+        });
+    };
+    match payload {
+        Payload::Features(features) => add(0, features),
+        // What texts and other inputs said is not kept, only what was answered.
+        Payload::Tokens { .. } => add(0, Vec::new()),
+        Payload::Tensors(tensors) => {
+            let values = match tensors.as_slice() {
+                [tensor] => tensor.values::<f32>(),
+                _ => None,
+            };
+            let width = values.map_or(0, |values| values.len() / rows.max(1));
+            for row in 0..rows {
+                let features = values.and_then(|values| values.get(row * width..)?.get(..width));
+                add(row, features.unwrap_or_default().to_vec());
+            }
+        }
     }
 }
 

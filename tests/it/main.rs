@@ -15,4 +15,5 @@ mod life_cycle;
 mod openapi;
 mod plugin_author;
 mod plugins;
+mod registry;
 mod store_api;

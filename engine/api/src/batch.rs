@@ -14,7 +14,7 @@ use truststram_base::{Kind, RequestId};
 use utoipa::ToSchema;
 
 use crate::explain::{malformed, quote_non_finite};
-use crate::options;
+use crate::options::{self, Haste};
 use crate::predict::{
     PredictOptions, PredictRequest, json_body, json_response, parse, render, request_id,
 };
@@ -36,8 +36,9 @@ struct ItemError<'a> {
 
 /// Make many predictions.
 #[utoipa::path(
-    post, path = "/api/v1/predict/batch", tag = "predictions",
-    params(PredictOptions),
+    post, path = "/api/v1/predict/batch",
+    operation_id = "predict_batch", tag = "predictions",
+    params(PredictOptions, Haste),
     request_body = Vec<PredictRequest<'_>>,
     responses(
         (status = 200, description = "Predictions in order; a bad item is an error in its place",

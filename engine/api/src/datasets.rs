@@ -133,7 +133,8 @@ fn answer(result: Result<Response<Body>, Problem>) -> Response<Body> {
 }
 
 /// List the data sets.
-#[utoipa::path(get, path = "/api/v1/datasets", tag = "datasets",
+#[utoipa::path(get, path = "/api/v1/datasets",
+    operation_id = "list_datasets", tag = "datasets",
     responses(
         (status = 200, description = "All data sets by name", body = DatasetsResponse),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
@@ -146,7 +147,8 @@ pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
 }
 
 /// Show one data set.
-#[utoipa::path(get, path = "/api/v1/datasets/{name}", tag = "datasets",
+#[utoipa::path(get, path = "/api/v1/datasets/{name}",
+    operation_id = "show_dataset", tag = "datasets",
     params(("name" = String, Path, description = "The data set's name")),
     responses(
         (status = 200, description = "The data set", body = DatasetResponse),
@@ -163,7 +165,8 @@ pub(crate) async fn show(State(ports): State<Ports>, Path(name): Path<String>) -
 
 /// Append rows to a data set, which is made if need be. All of them or none; they survive a power
 /// loss once this is answered.
-#[utoipa::path(post, path = "/api/v1/datasets/{name}/rows", tag = "datasets",
+#[utoipa::path(post, path = "/api/v1/datasets/{name}/rows",
+    operation_id = "append_rows", tag = "datasets",
     params(("name" = String, Path, description = "The data set's name")),
     request_body(description = "A list of rows, or one row per line", content(
         (Vec<NewRowBody<'_>> = "application/json"),
@@ -200,7 +203,7 @@ async fn appended(
                       `application/x-ndjson`";
         return Err(Problem::media_type(detail));
     };
-    let body = body_of(request).await?;
+    let body = body_of(request.into_body()).await?;
     let read = Box::new(move || dataset_rows::read(&body, format));
     let appended = ports.datasets.append(name, read).await?;
     let mut response = json(&AppendedResponse { first_id: appended.first_id, rows: appended.rows });
@@ -209,7 +212,8 @@ async fn appended(
 }
 
 /// Show rows of a data set, by id.
-#[utoipa::path(get, path = "/api/v1/datasets/{name}/rows", tag = "datasets",
+#[utoipa::path(get, path = "/api/v1/datasets/{name}/rows",
+    operation_id = "list_rows", tag = "datasets",
     params(("name" = String, Path, description = "The data set's name"), RowsFilter),
     responses(
         (status = 200, description = "A page; `Link: rel=next` leads on", body = RowsResponse),
@@ -248,7 +252,8 @@ async fn rows_of(ports: &Ports, name: String, uri: &Uri) -> Result<Response<Body
 }
 
 /// Remove a data set with all its rows.
-#[utoipa::path(delete, path = "/api/v1/datasets/{name}", tag = "datasets",
+#[utoipa::path(delete, path = "/api/v1/datasets/{name}",
+    operation_id = "remove_dataset", tag = "datasets",
     params(("name" = String, Path, description = "The data set's name")),
     responses(
         (status = 200, description = "What it was", body = DatasetResponse),

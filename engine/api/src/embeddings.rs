@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 
 use crate::filters::json;
 use crate::lists::AtMost;
-use crate::options;
+use crate::options::{self, Haste};
 use crate::ports::{EmbedAnswer, EmbedAsk, EmbedInputs};
 use crate::predict::input::TEXT_BYTES_MAX;
 use crate::predict::{json_body, request_id};
@@ -120,10 +120,7 @@ pub(crate) struct Usage {
 
 /// Embed texts.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "embeddings",
-    params(
-        ("x-priority" = Option<u8>, Header, description = "0 can wait, 1 is usual, 3 goes first"),
-        ("x-deadline-ms" = Option<u64>, Header, description = "How long the caller waits"),
-    ),
+    params(Haste),
     request_body = EmbeddingsRequest<'_>,
     responses(
         (status = 200, description = "One vector per input, in order", body = EmbeddingsResponse),
@@ -143,8 +140,8 @@ async fn answer(ports: &Ports, request: Request<Body>) -> Result<Response<Body>,
     let id = request_id(&request);
     let body = json_body(request).await?;
     let parsed: EmbeddingsRequest<'_> = serde_json::from_slice(&body)
-        .map_err(|error| Refusal::bad(None, format!("the body cannot be read: {error}")))?;
-    let bad = |param, message: String| Refusal::bad(Some(param), message);
+        .map_err(|error| Refusal::bad(format!("the body cannot be read: {error}")))?;
+    let bad = |param, message: String| Refusal::bad(message).of_param(param);
     let is_base64 = match parsed.encoding_format.as_deref() {
         None | Some("float") => false,
         Some("base64") => true,
@@ -198,7 +195,7 @@ fn base64(vector: &[f32]) -> String {
 
 /// Reads the four forms of `input`.
 fn inputs(text: &str) -> Result<EmbedInputs, Refusal> {
-    let bad = |message: String| Refusal::bad(Some("input"), message);
+    let bad = |message: String| Refusal::bad(message).of_param("input");
     let cannot = |error: serde_json::Error| bad(format!("input: {}", words(&error)));
     let inside = text.strip_prefix('[').map(str::trim_ascii_start);
     let inputs = match (text.as_bytes().first(), inside.and_then(|inside| inside.bytes().next())) {
@@ -222,21 +219,18 @@ fn inputs(text: &str) -> Result<EmbedInputs, Refusal> {
             return Err(bad(message.to_owned()));
         }
     };
-    let lengths: Vec<usize> = match &inputs {
-        EmbedInputs::Texts(texts) => texts.iter().map(String::len).collect(),
-        EmbedInputs::Tokens(lists) => lists.iter().map(Vec::len).collect(),
+    let (lengths, length_max, unit): (Vec<usize>, _, _) = match &inputs {
+        EmbedInputs::Texts(texts) => {
+            (texts.iter().map(String::len).collect(), TEXT_BYTES_MAX, "bytes")
+        }
+        EmbedInputs::Tokens(lists) => (lists.iter().map(Vec::len).collect(), TOKENS_MAX, "tokens"),
     };
-    let (length_max, unit) = match &inputs {
-        EmbedInputs::Texts(_) => (TEXT_BYTES_MAX, "bytes"),
-        EmbedInputs::Tokens(_) => (TOKENS_MAX, "tokens"),
-    };
-    let wrong = lengths.iter().position(|length| !(1..=length_max).contains(length));
-    if let Some(index) = wrong {
-        let found = lengths[index];
+    let is_wrong = |(_, length): &(usize, &usize)| !(1..=length_max).contains(*length);
+    if let Some((index, found)) = lengths.iter().enumerate().find(is_wrong) {
         return Err(bad(format!("input[{index}] must have 1 to {length_max} {unit}, has {found}")));
     }
     let all: usize = lengths.iter().sum();
-    if unit == "tokens" && all > ALL_TOKENS_MAX {
+    if matches!(inputs, EmbedInputs::Tokens(_)) && all > ALL_TOKENS_MAX {
         return Err(bad(format!("input has {all} tokens, more than {ALL_TOKENS_MAX}")));
     }
     Ok(inputs)

@@ -69,12 +69,13 @@ pub(crate) fn quote_non_finite(body: &[u8]) -> Cow<'_, [u8]> {
     fixed
 }
 
-fn end_of_string(body: &[u8], start: usize) -> usize {
+/// Where the string literal ends that begins at `start`.
+pub(crate) fn end_of_string(body: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while at < body.len() && body[at] != b'"' {
         at += if body[at] == b'\\' { 2 } else { 1 };
     }
-    at + 1
+    (at + 1).min(body.len())
 }
 
 fn is_non_finite(token: &[u8]) -> bool {
@@ -129,10 +130,10 @@ fn field_errors(value: &Value) -> Vec<FieldError> {
         }
         Some(other) => wrong("user_id", None, must_be("text", other)),
     }
-    match (object.get("data"), object.get("text")) {
-        (None | Some(Value::Null), None | Some(Value::Null)) => {
-            wrong("data", None, "is missing".to_owned());
-        }
+    // What is `null` is not given.
+    let given = |field: &str| object.get(field).filter(|value| !value.is_null());
+    match (given("data"), given("text")) {
+        (None, None) => wrong("data", None, "is missing".to_owned()),
         (Some(Value::Array(items)), None) => number_errors("data", items, &mut wrong),
         (Some(Value::Object(fields)), None) => {
             for (key, value) in fields {
@@ -147,7 +148,7 @@ fn field_errors(value: &Value) -> Vec<FieldError> {
         (Some(other), None) => {
             wrong("data", None, must_be("a list of numbers, or an object", other));
         }
-        (_, Some(Value::String(_) | Value::Null)) => {}
+        (_, Some(Value::String(_))) => {}
         (_, Some(other)) => wrong("text", None, must_be("text", other)),
     }
     if errors.is_empty() {

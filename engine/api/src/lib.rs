@@ -36,6 +36,7 @@ mod router;
 #[allow(unused_qualifications, reason = "as above")]
 mod similarity;
 mod store;
+mod target;
 #[allow(unused_qualifications, reason = "as above")]
 mod tensor;
 mod timestamp;

@@ -6,18 +6,19 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Response, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use truststram_base::{Kind, ModelEntry, ModelId, ModelVersion};
+use truststram_base::{ModelEntry, ModelId, ModelVersion};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::filters::{self, json};
 use crate::ports::{Failure, ListedModel, ModelsPage, ModelsPlan, ModelsQuery};
 use crate::problem::Problem;
 use crate::router::{Ports, query_of};
+use crate::target::NamedModel;
 use crate::timestamp;
 
 /// Which models to list; all conditions given must hold of one version. Without any, all models
@@ -132,7 +133,8 @@ pub(crate) struct ModelsResponse {
 }
 
 /// List the registered models.
-#[utoipa::path(get, path = "/api/v1/models", tag = "models", params(ModelsFilter),
+#[utoipa::path(get, path = "/api/v1/models",
+    operation_id = "list_models", tag = "models", params(ModelsFilter),
     responses(
         (status = 200, description = "All models by id, or with any parameter a page of those \
          with a version that matches, newest first; `Link: rel=next` leads on",
@@ -151,7 +153,7 @@ pub(crate) async fn list(State(ports): State<Ports>, uri: Uri) -> Response<Body>
 async fn listed(ports: &Ports, uri: &Uri) -> Result<Response<Body>, Problem> {
     let filter: ModelsFilter = query_of(uri)?;
     if filter == ModelsFilter::default() {
-        let models = all(ports).await?.into_values().collect();
+        let models = by_id(ports.records.models().await?);
         return Ok(json(&ModelsResponse { models, next_cursor: None, explain: None }));
     }
     let query = ModelsQuery {
@@ -172,33 +174,31 @@ async fn listed(ports: &Ports, uri: &Uri) -> Result<Response<Body>, Problem> {
 }
 
 /// Show one model.
-#[utoipa::path(get, path = "/api/v1/models/{id}", tag = "models",
+#[utoipa::path(get, path = "/api/v1/models/{id}",
+    operation_id = "show_model", tag = "models",
     params(("id" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "The model and its versions", body = ModelResponse),
         (status = 404, description = "No such model", body = Problem),
+        (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn show(State(ports): State<Ports>, Path(id): Path<String>) -> Response<Body> {
-    match find(&ports, &id).await {
+pub(crate) async fn show(
+    State(ports): State<Ports>,
+    NamedModel(model): NamedModel,
+) -> Response<Body> {
+    match find(&ports, model).await {
         Ok(model) => json(&model),
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn find(ports: &Ports, id: &str) -> Result<ModelResponse, Problem> {
-    let id = id_of(id)?;
-    let found = all(ports).await?.remove(id.as_str());
-    found.ok_or_else(|| Failure::UnknownModel(id).into())
+async fn find(ports: &Ports, model: ModelId) -> Result<ModelResponse, Problem> {
+    let found = by_id(ports.records.versions(model.clone()).await?).pop();
+    found.ok_or_else(|| Failure::UnknownModel(model).into())
 }
 
-/// Reads the id in a path. What can be no id is not found.
-pub(crate) fn id_of(id: &str) -> Result<ModelId, Problem> {
-    ModelId::new(id).map_err(|error| Problem::new(Kind::NotFound, format!("the model id {error}")))
-}
-
-/// Every model, by id.
-async fn all(ports: &Ports) -> Result<BTreeMap<String, ModelResponse>, Problem> {
-    let mut entries = ports.records.models().await?;
+/// Models by id, of all of their versions.
+fn by_id(mut entries: Vec<ModelEntry>) -> Vec<ModelResponse> {
     entries.sort_by(|a, b| (&a.id, b.version).cmp(&(&b.id, a.version)));
     let active: BTreeMap<ModelId, ModelVersion> = entries
         .iter()
@@ -209,7 +209,7 @@ async fn all(ports: &Ports) -> Result<BTreeMap<String, ModelResponse>, Problem> 
         let active_version = active.get(&entry.id).copied();
         ListedModel { entry, active_version }
     });
-    Ok(group(rows.collect()).into_iter().map(|model| (model.id.clone(), model)).collect())
+    group(rows.collect())
 }
 
 /// Puts versions of one model together, in the order in which they come.

@@ -103,3 +103,6 @@ pub(crate) fn document() -> String {
     // A document of plain texts always serialises.
     Document::openapi().to_pretty_json().unwrap_or_default()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -3,6 +3,7 @@
 //! Refuses to know what they do. Bound: two numbers.
 
 use http::{HeaderMap, HeaderName};
+use utoipa::IntoParams;
 
 use crate::filters::invalid;
 use crate::ports::{PRIORITY_DEFAULT, PRIORITY_MAX};
@@ -14,18 +15,15 @@ const PRIORITY: &str = "x-priority";
 pub(crate) const DEADLINE_MS_MAX: u64 = 3_600_000;
 
 /// How urgent a request is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, IntoParams)]
+#[into_params(parameter_in = Header)]
 pub(crate) struct Haste {
-    /// 0 to [`PRIORITY_MAX`], the greater goes first.
+    /// 0 can wait, 1 is usual, 3 goes first.
+    #[param(rename = "x-priority", required = false, maximum = 3, default = 1)]
     pub priority: u8,
-    /// Milliseconds that the caller waits.
+    /// Milliseconds that the caller waits; as the server is configured if absent.
+    #[param(rename = "x-deadline-ms", minimum = 1, maximum = 3_600_000)]
     pub deadline_ms: Option<u64>,
-}
-
-impl Default for Haste {
-    fn default() -> Self {
-        Self { priority: PRIORITY_DEFAULT, deadline_ms: None }
-    }
 }
 
 /// Reads the headers.
@@ -61,7 +59,8 @@ mod tests {
             let name = HeaderName::from_static(name);
             haste(&HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())]))
         };
-        assert_eq!(haste(&HeaderMap::new()).unwrap(), Haste::default());
+        let usual = Haste { priority: PRIORITY_DEFAULT, deadline_ms: None };
+        assert_eq!(haste(&HeaderMap::new()).unwrap(), usual);
         assert_eq!(read(PRIORITY, "3").unwrap().priority, 3);
         assert_eq!(read(DEADLINE, " 250 ").unwrap().deadline_ms, Some(250));
         for (name, value) in [(PRIORITY, "4"), (PRIORITY, "-1"), (DEADLINE, "0"), (DEADLINE, "x")] {

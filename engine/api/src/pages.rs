@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::openapi;
 use crate::predict::json_response;
+use crate::problem;
 use crate::router::Ports;
 
 const DOCS: &str = include_str!("docs.html");
@@ -45,12 +46,8 @@ pub(crate) async fn readyz(State(ports): State<Ports>) -> Response<Body> {
         .collect();
     let status = if ready { "ok" } else { "not ready" };
     let body = json!({ "status": status, "checks": shown });
-    let mut response = json_response(body.to_string().into_bytes());
-    if !ready {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    problem::response(status, "application/json", &body)
 }
 
 /// The OpenAPI document, to be read by programs.

@@ -5,17 +5,17 @@
 //! how they are made. Bound: one row per model.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Response, Uri};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::filters::{self, invalid, json};
-use crate::models::id_of;
 use crate::ports::{Explained, Performance, Statistic, StatisticsQuery};
 use crate::problem::Problem;
 use crate::router::{Ports, query_of};
+use crate::target::NamedModel;
 use crate::timestamp;
 
 /// What a model has answered so far.
@@ -102,26 +102,27 @@ pub(crate) struct StatisticsResponse {
 
 /// Show what a model has answered so far. The figures change with every commit of its rows; while
 /// there is none, the last 24 hours may be those of up to 300 seconds ago, as `as_of` says.
-#[utoipa::path(get, path = "/api/v1/models/{id}/performance", tag = "models",
+#[utoipa::path(get, path = "/api/v1/models/{id}/performance",
+    operation_id = "show_performance", tag = "models",
     params(("id" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "Its figures", body = PerformanceResponse),
         (status = 404, description = "No such model", body = Problem),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn show(State(ports): State<Ports>, Path(id): Path<String>) -> Response<Body> {
-    let id = match id_of(&id) {
-        Ok(id) => id,
-        Err(problem) => return problem.into_response(),
-    };
-    match ports.records.performance(id).await {
+pub(crate) async fn show(
+    State(ports): State<Ports>,
+    NamedModel(model): NamedModel,
+) -> Response<Body> {
+    match ports.records.performance(model).await {
         Ok(performance) => json(&render(performance)),
         Err(failure) => Problem::from(failure).into_response(),
     }
 }
 
 /// Show what every active model has answered so far.
-#[utoipa::path(get, path = "/api/v1/performance", tag = "models",
+#[utoipa::path(get, path = "/api/v1/performance",
+    operation_id = "list_performance", tag = "models",
     responses(
         (status = 200, description = "Their figures by id", body = PerformancesResponse),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
@@ -137,7 +138,8 @@ pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
 }
 
 /// Show what models have answered in a span of time, the newest model first.
-#[utoipa::path(get, path = "/api/v1/statistics", tag = "models", params(StatisticsFilter),
+#[utoipa::path(get, path = "/api/v1/statistics",
+    operation_id = "list_statistics", tag = "models", params(StatisticsFilter),
     responses(
         (status = 200, description = "Their figures", body = StatisticsResponse),
         (status = 400, description = "A parameter is unknown", body = Problem),

@@ -25,8 +25,8 @@ pub use records::{
     PredictionsQuery, Records, Statistic, Statistics, StatisticsQuery, StoredAnswer,
 };
 pub use registry::{
-    ArtifactChunks, ArtifactFormat, NewVersion, Registry, VersionChange, VersionDetail,
-    VersionState,
+    ArtifactChunks, ArtifactFormat, NewVersion, Registry, Serving, ShadowFigures, VersionChange,
+    VersionDetail, VersionState,
 };
 pub use serving::{
     BatchFigures, IndexEntry, ModelFailure, ModelFigures, ModelMetadata, Models, ServingState,

@@ -18,7 +18,7 @@ use http::{HeaderValue, Request, Response, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use truststram_base::limits::{BODY_BYTES_MAX, FEATURE_COUNT_MAX};
-use truststram_base::{Kind, ModelId, ModelVersion, RequestId, UserId};
+use truststram_base::{Kind, ModelId, ModelVersion, RequestId};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::explain::explain;
@@ -47,14 +47,12 @@ pub(crate) struct PredictRequest<'a> {
     #[schema(value_type = Option<Data<'_>>)]
     data: Vec<f32>,
     /// A text, for models that take texts.
-    #[serde(skip)]
-    #[schema(value_type = Option<String>)]
-    #[allow(dead_code, reason = "read by `input`; here it is described")]
-    text: (),
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
 }
 
 /// What a prediction is made from.
-#[derive(Serialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "it describes what `input` reads")]
 pub(crate) enum Data<'a> {
@@ -63,8 +61,7 @@ pub(crate) enum Data<'a> {
     /// Tensors.
     Tensors {
         /// Each name once.
-        #[serde(skip_serializing)]
-        #[schema(value_type = Vec<TensorBody<'_>>)]
+        #[serde(borrow)]
         inputs: Vec<TensorBody<'a>>,
     },
     /// Values by the names of features: numbers, texts, `true`, `false`, `null`, or lists.
@@ -119,11 +116,10 @@ pub(crate) fn parse(
     if !finite || typed.data.len() > FEATURE_COUNT_MAX {
         return Err(explain(body));
     }
-    let model = ModelId::new(&typed.model_id).map_err(|_| explain(body))?;
-    let user = match typed.user_id {
-        Some(user) => Some(UserId::new(&user).map_err(|_| explain(body))?),
-        None => None,
-    };
+    if typed.text.is_some() {
+        return Err(input::both_given());
+    }
+    let (model, user) = input::ids(body, &typed.model_id, typed.user_id.as_deref())?;
     let version = typed.version.map(ModelVersion);
     let input = Input::Features(typed.data);
     Ok(Ask { request, model, version, user, input, durable, priority, deadline_ms })
@@ -158,12 +154,12 @@ pub(crate) async fn json_body(request: Request<Body>) -> Result<Bytes, Problem> 
         let detail = "send the body with `content-type: application/json`";
         return Err(Problem::media_type(detail));
     }
-    body_of(request).await
+    body_of(request.into_body()).await
 }
 
-/// Takes the whole body out of a request.
-pub(crate) async fn body_of(request: Request<Body>) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX)
+/// Reads a whole body.
+pub(crate) async fn body_of(body: Body) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(body, BODY_BYTES_MAX)
         .await
         .map_err(|error| Problem::new(Kind::TooLarge, format!("the body cannot be read: {error}")))
 }
@@ -191,11 +187,7 @@ pub(crate) fn json_response(body: Vec<u8>) -> Response<Body> {
 /// Make one prediction.
 #[utoipa::path(
     post, path = "/api/v1/predict", tag = "predictions",
-    params(
-        PredictOptions,
-        ("x-priority" = Option<u8>, Header, description = "0 can wait, 1 is usual, 3 goes first"),
-        ("x-deadline-ms" = Option<u64>, Header, description = "How long the caller waits"),
-    ),
+    params(PredictOptions, Haste),
     request_body = PredictRequest<'_>,
     responses(
         (status = 200, description = "The prediction, which is kept",
@@ -207,6 +199,7 @@ pub(crate) fn json_response(body: Vec<u8>) -> Response<Body> {
         (status = 422, description = "A value is not acceptable; see `errors`", body = Problem),
         (status = 503, description = "A queue is full; see Retry-After", body = Problem),
         (status = 504, description = "No answer within the deadline", body = Problem),
+        (status = 507, description = "The disk is full", body = Problem),
     )
 )]
 pub(crate) async fn predict(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {

@@ -80,7 +80,8 @@ pub(crate) struct PredictionsResponse {
 }
 
 /// List stored predictions, newest first.
-#[utoipa::path(get, path = "/api/v1/predictions", tag = "predictions", params(Filter),
+#[utoipa::path(get, path = "/api/v1/predictions",
+    operation_id = "list_predictions", tag = "predictions", params(Filter),
     responses(
         (status = 200, description = "A page; `Link: rel=next` leads on",
          body = PredictionsResponse),

@@ -17,7 +17,7 @@ use crate::tensor::Fault;
 pub(crate) const ERRORS_MAX: usize = 16;
 
 /// How long a client should wait after a full queue, in seconds.
-pub(crate) const RETRY_AFTER_S: u32 = 1;
+const RETRY_AFTER_S: u32 = 1;
 
 /// One value that is not acceptable.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -79,9 +79,22 @@ fn table(kind: Kind) -> (StatusCode, &'static str, &'static str) {
     }
 }
 
-/// The status of a kind of error.
-pub(crate) fn status_of(kind: Kind) -> StatusCode {
-    table(kind).0
+/// An answer that may be an error, in any form: its status, `Retry-After` where that helps, and the
+/// body as JSON.
+pub(crate) fn response(
+    status: StatusCode,
+    media: &'static str,
+    body: &impl Serialize,
+) -> Response<Body> {
+    // Texts and numbers always serialise.
+    let mut response = Response::new(Body::from(serde_json::to_vec(body).unwrap_or_default()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+    }
+    response
 }
 
 impl Problem {
@@ -108,6 +121,19 @@ impl Problem {
         let type_uri = format!("urn:truststram:problem:{name}");
         let status = status.as_u16();
         Self { type_uri, title, status, detail, offset: None, errors: Vec::new() }
+    }
+
+    /// The status of the answer.
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The status in protocols that have one, 400, for all that is wrong with a request.
+    pub(crate) fn status_of_protocols(&self) -> StatusCode {
+        match self.status_code() {
+            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+            other => other,
+        }
     }
 
     /// A body that is not of a type that is taken; `detail` says which are.
@@ -171,15 +197,47 @@ impl From<Fault> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
-        }
-        response
+        response(self.status_code(), "application/problem+json", &self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use truststram_base::{ModelId, ModelVersion};
+
+    use super::*;
+
+    #[test]
+    fn a_failure_means_the_same_in_every_form() {
+        let model = || ModelId::new("m").unwrap();
+        let reason = || "why".to_owned();
+        let check = |failure: Failure, expected: u16| {
+            let problem = Problem::from(failure.clone()).into_response();
+            let oip = crate::oip::refusal::Refusal::from(failure.clone()).into_response();
+            let openai = crate::embeddings::Refusal::from(failure).into_response();
+            assert_eq!(problem.status(), expected);
+            // Protocols have one status for all that is wrong with a request.
+            let of_protocols = if expected == 422 { 400 } else { expected };
+            for response in [&oip, &openai] {
+                assert_eq!(response.status(), of_protocols);
+                assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+            }
+            for response in [problem, oip, openai] {
+                let has_retry = response.headers().contains_key(header::RETRY_AFTER);
+                assert_eq!(has_retry, expected == 503);
+            }
+        };
+        check(Failure::UnknownModel(model()), 404);
+        check(Failure::UnknownVersion(model(), ModelVersion(2)), 404);
+        check(Failure::FeatureCount { model: model(), expected: 2, found: 1 }, 422);
+        check(Failure::Input { place: "inputs[0]".to_owned(), reason: reason() }, 422);
+        check(Failure::Unsupported { model: model(), reason: reason() }, 422);
+        check(Failure::NotReady { model: model(), reason: reason() }, 503);
+        check(Failure::QueueFull("inference"), 503);
+        check(Failure::Deadline(9), 504);
+        check(Failure::Draining, 503);
+        check(Failure::NoSpace, 507);
+        check(Failure::Corrupt { reason: reason() }, 500);
+        check(Failure::Internal { reason: reason() }, 500);
     }
 }

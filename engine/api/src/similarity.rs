@@ -15,7 +15,7 @@ use truststram_base::{Kind, ModelId, RequestId};
 use utoipa::ToSchema;
 
 use crate::explain::{malformed, quote_non_finite};
-use crate::filters::{invalid, json};
+use crate::filters::{self, invalid, json};
 use crate::lists::AtMost;
 use crate::options::{self, Haste};
 use crate::ports::{EmbedAsk, EmbedInputs, SimilarityAsk};
@@ -84,10 +84,7 @@ pub(crate) struct Neighbour {
 
 /// Compare vectors or texts.
 #[utoipa::path(post, path = "/api/v1/similarity", tag = "embeddings",
-    params(
-        ("x-priority" = Option<u8>, Header, description = "0 can wait, 1 is usual, 3 goes first"),
-        ("x-deadline-ms" = Option<u64>, Header, description = "How long the caller waits"),
-    ),
+    params(Haste),
     request_body = SimilarityRequest<'_>,
     responses(
         (status = 200, description = "The similarities", body = SimilarityResponse),
@@ -128,11 +125,9 @@ async fn answer(ports: &Ports, request: Request<Body>) -> Result<Response<Body>,
             if parsed.b.is_some() {
                 return Err(invalid("b", "holds vectors, where `texts` are given; use `texts_b`"));
             }
-            let model = parsed.model_id.as_deref();
+            let model = filters::model("model_id", parsed.model_id.as_deref())?;
             let model =
                 model.ok_or_else(|| invalid("model_id", "is missing: who embeds texts?"))?;
-            let model =
-                ModelId::new(model).map_err(|error| invalid("model_id", error.to_string()))?;
             let (sides, tokens) = embed(ports, id, model, haste, texts, parsed.texts_b).await?;
             (sides, Some(tokens))
         }

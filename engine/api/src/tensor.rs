@@ -19,10 +19,13 @@ use crate::lists::{AtMost, Fields};
 use crate::ports::{Datatype, RANK_MAX, TensorData, WireTensor};
 
 pub(crate) use top::top_classes;
-pub(crate) use write::{binary, json_data};
+pub(crate) use write::{append_json, binary, json_data};
 
 /// Longest name of a tensor, in bytes.
 const NAME_BYTES_MAX: usize = 256;
+
+/// Most tensors of a request, and most outputs that it names.
+pub(crate) const TENSORS_MAX: usize = 256;
 
 /// Most parameters of a tensor or request.
 const PARAMETERS_MAX: usize = 64;

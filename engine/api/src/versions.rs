@@ -9,54 +9,27 @@ mod digest;
 mod render;
 pub(crate) mod upload;
 
-use std::collections::BTreeMap;
-
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
-use http::request::Parts;
 use http::{Request, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use truststram_base::{Kind, ModelId, ModelVersion};
-use utoipa::ToSchema;
+use truststram_base::{Kind, ModelVersion};
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::filters::{invalid, json};
-use crate::models::id_of;
-use crate::ports::{Failure, ModelFailure, VersionChange, VersionDetail};
+use crate::ports::{ModelFailure, VersionChange, VersionDetail};
 use crate::predict::is_media;
 use crate::problem::Problem;
 use crate::router::Ports;
+use crate::target::{NamedModel, NamedVersion};
 use crate::tensor::words;
 
 pub(crate) use render::VersionDetailResponse;
 
 /// Largest body that says how to change a version, in bytes.
 const CHANGE_BYTES_MAX: usize = 4_096;
-
-/// The version that a path names.
-pub(crate) struct Named {
-    model: ModelId,
-    version: Option<ModelVersion>,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Named {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let named = Path::<BTreeMap<String, String>>::from_request_parts(parts, state).await;
-        let Path(named) =
-            named.map_err(|error| Problem::new(Kind::Malformed, error.to_string()))?;
-        let model = id_of(named.get("id").map_or("", String::as_str))?;
-        let version = named.get("version").map(|version| version_of(version)).transpose()?;
-        Ok(Self { model, version })
-    }
-}
-
-fn version_of(text: &str) -> Result<ModelVersion, Problem> {
-    let version = text.parse().ok().filter(|&version| version > 0);
-    version.map(ModelVersion).ok_or_else(|| invalid("version", "must be a whole number from 1"))
-}
 
 /// Which version becomes the active one.
 #[derive(Default, Deserialize, ToSchema)]
@@ -70,7 +43,9 @@ pub(crate) struct ActivateBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct CanaryBody {
-    /// Percent of the questions that name no version, above 0 and at most 100; 0 ends the canary.
+    /// Percent of the questions that name no version, a whole number from 1 to 100; 0 ends the
+    /// canary.
+    #[schema(minimum = 0, maximum = 100, multiple_of = 1, example = 5)]
     percent: f64,
 }
 
@@ -111,30 +86,42 @@ fn of(result: Result<VersionDetail, ModelFailure>) -> Response<Body> {
     }
 }
 
-/// Has a version changed; where the path names none, the body does.
-async fn change(
-    ports: &Ports,
-    named: Named,
-    asked: Result<(Option<u32>, VersionChange), Problem>,
-) -> Response<Body> {
-    let (version, change) = match asked {
-        Ok(asked) => asked,
-        Err(problem) => return problem.into_response(),
-    };
-    let version = match (named.version, version) {
-        (Some(named), Some(other)) if named.0 != other => {
-            return invalid("version", "is not the one in the path").into_response();
-        }
-        (Some(named), _) => named,
-        (None, Some(0)) => return invalid("version", "must be at least 1").into_response(),
-        (None, Some(version)) => ModelVersion(version),
-        (None, None) => return invalid("version", "is missing").into_response(),
-    };
-    of(ports.registry.change(named.model, version, change).await)
+/// Has a version changed.
+async fn change(ports: &Ports, named: NamedVersion, change: VersionChange) -> Response<Body> {
+    of(ports.registry.change(named.model, named.version, change).await)
+}
+
+/// What a change of a version can end in besides the version.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it describes what `read` and the registry answer")]
+enum Unchanged {
+    /// The body is not JSON.
+    #[response(status = 400)]
+    Malformed(Problem),
+    /// There is no such model or version.
+    #[response(status = 404)]
+    NotFound(Problem),
+    /// The version cannot answer, is the active one, or differs from it in what it takes or gives;
+    /// or no version was active before.
+    #[response(status = 409)]
+    Conflict(Problem),
+    /// The body is larger than the limit.
+    #[response(status = 413)]
+    TooLarge(Problem),
+    /// The body is not called JSON.
+    #[response(status = 415)]
+    MediaType(Problem),
+    /// A value is not acceptable.
+    #[response(status = 422)]
+    Invalid(Problem),
+    /// There is no room for it, or too many changes wait; see Retry-After.
+    #[response(status = 503)]
+    Unavailable(Problem),
 }
 
 /// Show a version of a model.
-#[utoipa::path(get, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(get, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "show_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -143,16 +130,15 @@ async fn change(
         (status = 200, description = "The version", body = VersionDetailResponse),
         (status = 404, description = "No such model or version", body = Problem),
         (status = 422, description = "The version is no number", body = Problem),
+        (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn show(State(ports): State<Ports>, named: Named) -> Response<Body> {
-    match named.version {
-        Some(version) => of(ports.registry.version(named.model, version).await),
-        None => Problem::from(Failure::UnknownModel(named.model)).into_response(),
-    }
+pub(crate) async fn show(State(ports): State<Ports>, named: NamedVersion) -> Response<Body> {
+    of(ports.registry.version(named.model, named.version).await)
 }
 
 /// Remove a version and its file for good.
-#[utoipa::path(delete, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(delete, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "remove_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -162,38 +148,42 @@ pub(crate) async fn show(State(ports): State<Ports>, named: Named) -> Response<B
         (status = 404, description = "No such model or version", body = Problem),
         (status = 409, description = "It is the active one", body = Problem),
         (status = 422, description = "The version is no number", body = Problem),
+        (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn remove(State(ports): State<Ports>, named: Named) -> Response<Body> {
-    match named.version {
-        Some(version) => of(ports.registry.remove(named.model, version).await),
-        None => Problem::from(Failure::UnknownModel(named.model)).into_response(),
-    }
+pub(crate) async fn remove(State(ports): State<Ports>, named: NamedVersion) -> Response<Body> {
+    of(ports.registry.remove(named.model, named.version).await)
 }
 
 /// Make a version the one that answers those who name none.
-#[utoipa::path(post, path = "/api/v1/models/{id}/activate", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/activate",
+    operation_id = "activate_named_version", tag = "models",
     params(("id" = String, Path, description = "The model's id")),
     request_body = ActivateBody,
     responses(
         (status = 200, description = "The version, now active", body = VersionDetailResponse),
-        (status = 400, description = "The body is not JSON", body = Problem),
-        (status = 404, description = "No such model or version", body = Problem),
-        (status = 409, description = "It cannot answer", body = Problem),
-        (status = 413, description = "The body is larger than the limit", body = Problem),
-        (status = 415, description = "The body is not called JSON", body = Problem),
-        (status = 422, description = "A value is not acceptable", body = Problem),
+        Unchanged,
     ))]
 pub(crate) async fn activate_in_body(
     State(ports): State<Ports>,
-    named: Named,
+    NamedModel(model): NamedModel,
     request: Request<Body>,
 ) -> Response<Body> {
-    let body = read::<ActivateBody>(request).await;
-    change(&ports, named, body.map(|body| (body.version, VersionChange::Activate))).await
+    match read::<ActivateBody>(request).await {
+        Ok(ActivateBody { version: None }) => invalid("version", "is missing").into_response(),
+        Ok(ActivateBody { version: Some(0) }) => {
+            invalid("version", "must be at least 1").into_response()
+        }
+        Ok(ActivateBody { version: Some(version) }) => {
+            let named = NamedVersion { model, version: ModelVersion(version) };
+            change(&ports, named, VersionChange::Activate).await
+        }
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// Make a version the one that answers those who name none.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/activate", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/activate",
+    operation_id = "activate_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -201,24 +191,25 @@ pub(crate) async fn activate_in_body(
     request_body = ActivateBody,
     responses(
         (status = 200, description = "The version, now active", body = VersionDetailResponse),
-        (status = 400, description = "The body is not JSON", body = Problem),
-        (status = 404, description = "No such model or version", body = Problem),
-        (status = 409, description = "It cannot answer", body = Problem),
-        (status = 413, description = "The body is larger than the limit", body = Problem),
-        (status = 415, description = "The body is not called JSON", body = Problem),
-        (status = 422, description = "A value is not acceptable", body = Problem),
+        Unchanged,
     ))]
 pub(crate) async fn activate(
     State(ports): State<Ports>,
-    named: Named,
+    named: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
-    let body = read::<ActivateBody>(request).await;
-    change(&ports, named, body.map(|body| (body.version, VersionChange::Activate))).await
+    match read::<ActivateBody>(request).await {
+        Ok(ActivateBody { version: Some(other) }) if other != named.version.0 => {
+            invalid("version", "is not the one in the path").into_response()
+        }
+        Ok(_) => change(&ports, named, VersionChange::Activate).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// Have a version answer a share of those who name none.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/canary", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/canary",
+    operation_id = "start_canary", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -226,30 +217,31 @@ pub(crate) async fn activate(
     request_body = CanaryBody,
     responses(
         (status = 200, description = "The version, now a canary", body = VersionDetailResponse),
-        (status = 400, description = "The body is not JSON", body = Problem),
-        (status = 404, description = "No such model or version", body = Problem),
-        (status = 409, description = "It is the active one, or differs in what it takes or gives",
-         body = Problem),
-        (status = 413, description = "The body is larger than the limit", body = Problem),
-        (status = 415, description = "The body is not called JSON", body = Problem),
-        (status = 422, description = "A value is not acceptable", body = Problem),
+        Unchanged,
     ))]
 pub(crate) async fn canary(
     State(ports): State<Ports>,
-    named: Named,
+    named: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
-    let body = read::<CanaryBody>(request).await.and_then(|CanaryBody { percent }| {
-        if (0.0..=100.0).contains(&percent) {
-            return Ok((None, VersionChange::Canary(percent)));
+    match read::<CanaryBody>(request).await {
+        Ok(CanaryBody { percent })
+            if !(0.0..=100.0).contains(&percent) || percent.fract() != 0.0 =>
+        {
+            let message = format!("must be a whole number from 0 to 100, found {percent}");
+            invalid("percent", message).into_response()
         }
-        Err(invalid("percent", format!("must be 0 to 100, found {percent}")))
-    });
-    change(&ports, named, body).await
+        Ok(CanaryBody { percent }) => {
+            // A whole number up to 100, seen above.
+            change(&ports, named, VersionChange::Canary(percent as u8)).await
+        }
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// Have a version asked the same as the active one, only to compare.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/shadow", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/shadow",
+    operation_id = "start_shadow", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -257,25 +249,22 @@ pub(crate) async fn canary(
     request_body = NoBody,
     responses(
         (status = 200, description = "The version, now a shadow", body = VersionDetailResponse),
-        (status = 400, description = "The body is not JSON", body = Problem),
-        (status = 404, description = "No such model or version", body = Problem),
-        (status = 409, description = "It is the active one, or differs in what it takes or gives",
-         body = Problem),
-        (status = 413, description = "The body is larger than the limit", body = Problem),
-        (status = 415, description = "The body is not called JSON", body = Problem),
-        (status = 422, description = "A value is not acceptable", body = Problem),
+        Unchanged,
     ))]
 pub(crate) async fn shadow(
     State(ports): State<Ports>,
-    named: Named,
+    named: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
-    let body = read::<NoBody>(request).await;
-    change(&ports, named, body.map(|NoBody {}| (None, VersionChange::Shadow))).await
+    match read::<NoBody>(request).await {
+        Ok(NoBody {}) => change(&ports, named, VersionChange::Shadow).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// Have a version answer no more; it is kept.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/retire", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}/retire",
+    operation_id = "retire_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -283,42 +272,35 @@ pub(crate) async fn shadow(
     request_body = NoBody,
     responses(
         (status = 200, description = "The version, now retired", body = VersionDetailResponse),
-        (status = 400, description = "The body is not JSON", body = Problem),
-        (status = 404, description = "No such model or version", body = Problem),
-        (status = 409, description = "It is the active one", body = Problem),
-        (status = 413, description = "The body is larger than the limit", body = Problem),
-        (status = 415, description = "The body is not called JSON", body = Problem),
-        (status = 422, description = "A value is not acceptable", body = Problem),
+        Unchanged,
     ))]
 pub(crate) async fn retire(
     State(ports): State<Ports>,
-    named: Named,
+    named: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
-    let body = read::<NoBody>(request).await;
-    change(&ports, named, body.map(|NoBody {}| (None, VersionChange::Retire))).await
+    match read::<NoBody>(request).await {
+        Ok(NoBody {}) => change(&ports, named, VersionChange::Retire).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// Go back to the version that was active before the present one.
-#[utoipa::path(post, path = "/api/v1/models/{id}/rollback", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/rollback",
+    operation_id = "roll_back_model", tag = "models",
     params(("id" = String, Path, description = "The model's id")),
     request_body = NoBody,
     responses(
         (status = 200, description = "The version, active again", body = VersionDetailResponse),
-        (status = 400, description = "The body is not JSON", body = Problem),
-        (status = 404, description = "No such model", body = Problem),
-        (status = 409, description = "No version was active before", body = Problem),
-        (status = 413, description = "The body is larger than the limit", body = Problem),
-        (status = 415, description = "The body is not called JSON", body = Problem),
-        (status = 422, description = "A value is not acceptable", body = Problem),
+        Unchanged,
     ))]
 pub(crate) async fn roll_back(
     State(ports): State<Ports>,
-    named: Named,
+    NamedModel(model): NamedModel,
     request: Request<Body>,
 ) -> Response<Body> {
     match read::<NoBody>(request).await {
-        Ok(NoBody {}) => of(ports.registry.roll_back(named.model).await),
+        Ok(NoBody {}) => of(ports.registry.roll_back(model).await),
         Err(problem) => problem.into_response(),
     }
 }

@@ -16,4 +16,4 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use counters::{Counter, Gauge, Histogram, HistogramSnapshot, Peak};
 pub use ids::{IdError, ModelId, ModelVersion, RequestId, UserId};
 pub use kind::Kind;
-pub use record::{ModelEntry, PredictionRecord};
+pub use record::{ModelEntry, ModelServing, PredictionRecord};

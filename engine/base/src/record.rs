@@ -62,3 +62,42 @@ pub struct ModelEntry {
     /// Whether requests that name no version get this one.
     pub active: bool,
 }
+
+/// What is made of the versions of a model besides the active one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelServing {
+    /// Where a roll-back goes: the version that was active before.
+    pub previous: Option<ModelVersion>,
+    /// The version that answers a share of the questions without a version, and the share in
+    /// percent, 1 to 100.
+    pub canary: Option<(ModelVersion, u8)>,
+    /// The version that is asked what the active one is asked.
+    pub shadow: Option<ModelVersion>,
+    /// The versions that are kept and not loaded.
+    pub retired: Vec<ModelVersion>,
+    /// The versions that stay in memory however long nobody asks for them.
+    pub kept_warm: Vec<ModelVersion>,
+}
+
+impl ModelServing {
+    /// Every version that it names; some twice.
+    pub fn versions(&self) -> impl Iterator<Item = ModelVersion> {
+        let canary = self.canary.map(|(version, _)| version);
+        let named = self.previous.into_iter().chain(canary).chain(self.shadow);
+        named.chain(self.retired.iter().copied()).chain(self.kept_warm.iter().copied())
+    }
+
+    /// Takes a version out of the trials: it is neither canary nor shadow nor retired.
+    pub fn end_trials(&mut self, version: ModelVersion) {
+        self.canary = self.canary.filter(|(canary, _)| *canary != version);
+        self.shadow = self.shadow.filter(|shadow| *shadow != version);
+        self.retired.retain(|retired| *retired != version);
+    }
+
+    /// Takes a version out of everything.
+    pub fn forget(&mut self, version: ModelVersion) {
+        self.end_trials(version);
+        self.previous = self.previous.filter(|previous| *previous != version);
+        self.kept_warm.retain(|kept| *kept != version);
+    }
+}

@@ -27,9 +27,9 @@ pub use error::ModelError;
 pub use file::{LayerWeights, METADATA_KEY, ModelFile};
 pub use ops::class_labels;
 pub use serving::{
-    Answer, BatchDecision, Batcher, Class, Engine, EngineOptions, InferRequest, Inference, Limits,
-    LoadOptions, LoadedModel, ModelInfo, ModelState, NativeBatcher, OutputView, PRIORITY_COUNT,
-    PRIORITY_NORMAL, Payload, QueueView, Refused, ShadowSnapshot, Sink, WorkerPlace,
-    WorkerSnapshot,
+    Answer, BatchDecision, Batcher, Class, Done, Engine, EngineOptions, Figures, InferRequest,
+    Inference, Limits, LoadOptions, LoadedModel, ModelInfo, ModelState, NativeBatcher, OutputView,
+    PRIORITY_COUNT, PRIORITY_NORMAL, Payload, QueueView, Refused, ShadowSnapshot, Sink, Stages,
+    Took, WorkerPlace, WorkerSnapshot,
 };
 pub use spec::{Activation, Architecture, ElementType, ModelSpec, Preprocessing, TensorSpec};

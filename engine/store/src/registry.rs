@@ -4,6 +4,7 @@
 //! ```text
 //! models     (id, version)                        -> envelope(postcard ModelEntry)
 //! active     id                                   -> envelope(version u32)
+//! serving    id                                   -> envelope(postcard ModelServing)
 //! m_*        (group, position, id, version)       -> see index.rs
 //! ```
 //!
@@ -19,6 +20,7 @@ use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use truststram_base::{ModelEntry, ModelId, ModelVersion};
 
 use self::rows::{ACTIVE, MODELS};
+use self::serving::SERVING;
 use crate::database_file::DatabaseFile;
 use crate::disk::Disk;
 use crate::error::{Damage, StoreError};
@@ -29,6 +31,7 @@ pub mod check;
 mod index;
 pub mod list;
 mod rows;
+mod serving;
 mod verify;
 
 /// The registered models.
@@ -70,16 +73,23 @@ impl Registry {
         id: &ModelId,
         version: ModelVersion,
     ) -> Result<Option<ModelVersion>, StoreError> {
-        stop::write(&self.file, |transaction| {
-            let mut entry = self.existing(transaction, id, version)?;
-            let previous = self.make_active(transaction, id, version)?;
-            if previous != Some(version) {
-                let before = entry.clone();
-                entry.active = true;
-                self.reindex_one(transaction, Some(&before), Some(&entry))?;
-            }
-            Ok(previous)
-        })
+        stop::write(&self.file, |transaction| self.activate_in(transaction, id, version))
+    }
+
+    fn activate_in(
+        &self,
+        transaction: &WriteTransaction,
+        id: &ModelId,
+        version: ModelVersion,
+    ) -> Result<Option<ModelVersion>, Stop> {
+        let mut entry = self.existing(transaction, id, version)?;
+        let previous = self.make_active(transaction, id, version)?;
+        if previous != Some(version) {
+            let before = entry.clone();
+            entry.active = true;
+            self.reindex_one(transaction, Some(&before), Some(&entry))?;
+        }
+        Ok(previous)
     }
 
     /// Removes a version that is not active, syncs, and gives back what it was.
@@ -97,6 +107,7 @@ impl Registry {
             drop(active);
             transaction.open_table(MODELS)?.remove((id.as_str(), version.0))?;
             self.reindex_one(transaction, Some(&entry), None)?;
+            self.forget(transaction, id, version)?;
             Ok(entry)
         })
     }
@@ -198,6 +209,7 @@ impl Registry {
 fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(MODELS)?;
     transaction.open_table(ACTIVE)?;
+    transaction.open_table(SERVING)?;
     for index in index::Index::ALL {
         transaction.open_table(index.table())?;
     }

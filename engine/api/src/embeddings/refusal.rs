@@ -4,14 +4,13 @@
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use serde::Serialize;
 use truststram_base::Kind;
 use utoipa::ToSchema;
 
 use crate::ports::Failure;
-use crate::predict::json_response;
-use crate::problem::{Problem, RETRY_AFTER_S, status_of};
+use crate::problem::{self, Problem};
 
 /// An error answer in OpenAI's shape.
 #[derive(Debug, Serialize, ToSchema)]
@@ -49,25 +48,27 @@ impl Refusal {
         Self { status, body }
     }
 
-    /// A request that is not right, because of the field `param` if that is known.
-    pub(crate) fn bad(param: Option<&'static str>, message: String) -> Self {
-        let mut refusal = Self::new(StatusCode::BAD_REQUEST, message);
-        refusal.body.error.param = param;
-        refusal
+    /// A request that is not right.
+    pub(crate) fn bad(message: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// The same, because of the field `param`.
+    pub(crate) fn of_param(mut self, param: &'static str) -> Self {
+        self.body.error.param = Some(param);
+        self
     }
 
     /// No model is called `name`.
     pub(crate) fn no_model(name: &str) -> Self {
         let shown: String = name.chars().take(64).collect();
         let message = format!("the model `{shown}` does not exist; GET /api/v1/models lists them");
-        Self::unknown(message)
+        Self::new(StatusCode::NOT_FOUND, message).of_unknown_model()
     }
 
-    fn unknown(message: String) -> Self {
-        let mut refusal = Self::new(StatusCode::NOT_FOUND, message);
-        refusal.body.error.param = Some("model");
-        refusal.body.error.code = Some("model_not_found");
-        refusal
+    fn of_unknown_model(mut self) -> Self {
+        self.body.error.code = Some("model_not_found");
+        self.of_param("model")
     }
 
     #[cfg(test)]
@@ -78,33 +79,25 @@ impl Refusal {
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
-        let message = failure.to_string();
-        match failure.kind() {
-            Kind::NotFound => Self::unknown(message),
-            Kind::Invalid => {
-                let is_model = matches!(failure, Failure::Unsupported { .. });
-                Self::bad(Some(if is_model { "model" } else { "input" }), message)
-            }
-            other => Self::new(status_of(other), message),
+        let kind = failure.kind();
+        let is_model = matches!(failure, Failure::Unsupported { .. });
+        let refusal = Self::from(Problem::from(failure));
+        match kind {
+            Kind::NotFound => refusal.of_unknown_model(),
+            Kind::Invalid => refusal.of_param(if is_model { "model" } else { "input" }),
+            _ => refusal,
         }
     }
 }
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        let status = StatusCode::from_u16(problem.status).ok();
-        let status = status.filter(|&status| status != status_of(Kind::Invalid));
-        Self::new(status.unwrap_or(StatusCode::BAD_REQUEST), problem.detail)
+        Self::new(problem.status_of_protocols(), problem.detail)
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response<Body> {
-        let mut response = json_response(serde_json::to_vec(&self.body).unwrap_or_default());
-        *response.status_mut() = self.status;
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
-        }
-        response
+        problem::response(self.status, "application/json", &self.body)
     }
 }

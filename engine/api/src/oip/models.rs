@@ -137,36 +137,43 @@ async fn readiness(ports: &Ports, target: Target) -> Response<Body> {
 }
 
 /// What a model takes and gives.
-#[utoipa::path(get, path = "/v2/models/{model}", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2/models/{model}",
+    operation_id = "v2_model", tag = "inference protocol",
     params(("model" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "The model", body = MetadataResponse),
         (status = 404, description = "No such model", body = Refusal),
+        (status = 503, description = "It is not ready; see Retry-After", body = Refusal),
     ))]
 pub(crate) async fn show(State(ports): State<Ports>, target: Target) -> Response<Body> {
     described(&ports, target, metadata).await
 }
 
 /// What a version of a model takes and gives.
-#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}",
+    operation_id = "v2_version", tag = "inference protocol",
     params(
         ("model" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
     ),
     responses(
         (status = 200, description = "The model", body = MetadataResponse),
+        (status = 400, description = "The version is no number", body = Refusal),
         (status = 404, description = "No such model or version", body = Refusal),
+        (status = 503, description = "It is not ready; see Retry-After", body = Refusal),
     ))]
 pub(crate) async fn show_version(State(ports): State<Ports>, target: Target) -> Response<Body> {
     described(&ports, target, metadata).await
 }
 
 /// What a model takes and gives, as a configuration of Triton.
-#[utoipa::path(get, path = "/v2/models/{model}/config", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2/models/{model}/config",
+    operation_id = "v2_model_config", tag = "inference protocol",
     params(("model" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "The model", body = ConfigResponse),
         (status = 404, description = "No such model", body = Refusal),
+        (status = 503, description = "It is not ready; see Retry-After", body = Refusal),
     ))]
 pub(crate) async fn config(State(ports): State<Ports>, target: Target) -> Response<Body> {
     described(&ports, target, configuration).await
@@ -174,21 +181,24 @@ pub(crate) async fn config(State(ports): State<Ports>, target: Target) -> Respon
 
 /// What a version of a model takes and gives, as a configuration of Triton.
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/config",
-    tag = "inference protocol",
+    operation_id = "v2_version_config", tag = "inference protocol",
     params(
         ("model" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
     ),
     responses(
         (status = 200, description = "The model", body = ConfigResponse),
+        (status = 400, description = "The version is no number", body = Refusal),
         (status = 404, description = "No such model or version", body = Refusal),
+        (status = 503, description = "It is not ready; see Retry-After", body = Refusal),
     ))]
 pub(crate) async fn config_version(State(ports): State<Ports>, target: Target) -> Response<Body> {
     described(&ports, target, configuration).await
 }
 
 /// Whether a model answers now.
-#[utoipa::path(get, path = "/v2/models/{model}/ready", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2/models/{model}/ready",
+    operation_id = "v2_model_ready", tag = "inference protocol",
     params(("model" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "It does"),
@@ -201,13 +211,14 @@ pub(crate) async fn ready(State(ports): State<Ports>, target: Target) -> Respons
 
 /// Whether a version of a model answers now.
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/ready",
-    tag = "inference protocol",
+    operation_id = "v2_version_ready", tag = "inference protocol",
     params(
         ("model" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
     ),
     responses(
         (status = 200, description = "It does"),
+        (status = 400, description = "The version is no number", body = Refusal),
         (status = 404, description = "No such model or version", body = Refusal),
         (status = 503, description = "It does not", body = Refusal),
     ))]

@@ -2,21 +2,17 @@
 //!
 //! Refuses to know where an error came from. Bound: one text.
 
-use std::collections::BTreeMap;
-
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::FromRequestParts;
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
-use truststram_base::{Kind, ModelId, ModelVersion};
+use truststram_base::{ModelId, ModelVersion};
 use utoipa::ToSchema;
 
-use crate::ports::{Failure, ModelFailure};
-use crate::predict::json_response;
-use crate::problem::{RETRY_AFTER_S, status_of};
-use crate::tensor::Fault;
+use crate::problem::{self, Problem};
+use crate::target;
 
 /// An error answer of the protocol.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
@@ -43,44 +39,18 @@ impl Refusal {
     pub(crate) fn error(&self) -> &str {
         &self.error
     }
-
-    /// The answer to a failure of a kind: the protocol has one status for all that is wrong with a
-    /// request.
-    fn of_kind(kind: Kind, detail: String) -> Self {
-        let status = match kind {
-            Kind::Invalid => StatusCode::BAD_REQUEST,
-            other => status_of(other),
-        };
-        Self::new(status, detail)
-    }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        Self::of_kind(failure.kind(), failure.to_string())
-    }
-}
-
-impl From<ModelFailure> for Refusal {
-    fn from(failure: ModelFailure) -> Self {
-        Self::of_kind(failure.kind, failure.detail)
-    }
-}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        Self::bad(fault.to_string())
+impl<T: Into<Problem>> From<T> for Refusal {
+    fn from(problem: T) -> Self {
+        let problem = problem.into();
+        Self::new(problem.status_of_protocols(), problem.detail)
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response<Body> {
-        let mut response = json_response(serde_json::to_vec(&self).unwrap_or_default());
-        *response.status_mut() = self.status;
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
-        }
-        response
+        problem::response(self.status, "application/json", &self)
     }
 }
 
@@ -95,24 +65,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let named = Path::<BTreeMap<String, String>>::from_request_parts(parts, state).await;
-        let Path(named) = named.map_err(|error| Refusal::bad(error.to_string()))?;
-        let model = named.get("model").map_or("", String::as_str);
-        // What can be no id is not found.
-        let model = ModelId::new(model).map_err(|error| {
-            Refusal::new(StatusCode::NOT_FOUND, format!("the model name {error}"))
-        })?;
-        let version = named.get("version").map(|version| version_of(version)).transpose()?;
+        let (model, version) = target::named(parts, state).await?;
         Ok(Self { model, version })
     }
-}
-
-fn version_of(text: &str) -> Result<ModelVersion, Refusal> {
-    let version = text.parse().ok().filter(|&version| version > 0);
-    version.map(ModelVersion).ok_or_else(|| {
-        let shown: String = text.chars().take(32).collect();
-        Refusal::bad(format!("the version must be a whole number from 1, found {shown}"))
-    })
 }
 
 /// Refuses what a page of another site sends: browsers name the site, programs name none.

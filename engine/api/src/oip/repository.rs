@@ -52,7 +52,7 @@ pub(crate) struct ChangeBody<'a> {
 /// Takes a body that no page of another site sent.
 async fn body_of_this_site(request: Request<Body>) -> Result<Bytes, Refusal> {
     from_this_site(request.headers())?;
-    Ok(body_of(request).await?)
+    Ok(body_of(request.into_body()).await?)
 }
 
 /// Reads a body that may be empty.
@@ -65,12 +65,15 @@ fn read<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> 
 }
 
 /// List every registered version, and whether it answers.
-#[utoipa::path(post, path = "/v2/repository/index", tag = "inference protocol",
+#[utoipa::path(post, path = "/v2/repository/index",
+    operation_id = "v2_repository_index", tag = "inference protocol",
     request_body = IndexBody,
     responses(
         (status = 200, description = "By model and version", body = Vec<IndexEntryResponse>),
         (status = 400, description = "The body cannot be read", body = Refusal),
         (status = 403, description = "A page of another site asks", body = Refusal),
+        (status = 413, description = "The body is larger than the limit", body = Refusal),
+        (status = 503, description = "Too many queries wait; see Retry-After", body = Refusal),
     ))]
 pub(crate) async fn index(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
     let body = body_of_this_site(request).await;
@@ -118,7 +121,8 @@ async fn plain_change(request: Request<Body>) -> Result<(), Refusal> {
 }
 
 /// Load the active version of a registered model, anew if it is loaded already.
-#[utoipa::path(post, path = "/v2/repository/models/{model}/load", tag = "inference protocol",
+#[utoipa::path(post, path = "/v2/repository/models/{model}/load",
+    operation_id = "v2_load_model", tag = "inference protocol",
     params(("model" = String, Path, description = "The model's id")),
     request_body = ChangeBody<'_>,
     responses(
@@ -126,6 +130,9 @@ async fn plain_change(request: Request<Body>) -> Result<(), Refusal> {
         (status = 400, description = "It cannot be loaded", body = Refusal),
         (status = 403, description = "A page of another site asks", body = Refusal),
         (status = 404, description = "No such model", body = Refusal),
+        (status = 409, description = "Its state forbids it", body = Refusal),
+        (status = 413, description = "The body is larger than the limit", body = Refusal),
+        (status = 503, description = "There is no room for it; see Retry-After", body = Refusal),
     ))]
 pub(crate) async fn load(
     State(ports): State<Ports>,
@@ -139,7 +146,8 @@ pub(crate) async fn load(
 }
 
 /// Have every version of a model stop answering. It stays registered.
-#[utoipa::path(post, path = "/v2/repository/models/{model}/unload", tag = "inference protocol",
+#[utoipa::path(post, path = "/v2/repository/models/{model}/unload",
+    operation_id = "v2_unload_model", tag = "inference protocol",
     params(("model" = String, Path, description = "The model's id")),
     request_body = ChangeBody<'_>,
     responses(
@@ -147,6 +155,9 @@ pub(crate) async fn load(
         (status = 400, description = "It cannot be unloaded", body = Refusal),
         (status = 403, description = "A page of another site asks", body = Refusal),
         (status = 404, description = "No such model", body = Refusal),
+        (status = 409, description = "Its state forbids it", body = Refusal),
+        (status = 413, description = "The body is larger than the limit", body = Refusal),
+        (status = 503, description = "There is no room for it; see Retry-After", body = Refusal),
     ))]
 pub(crate) async fn unload(
     State(ports): State<Ports>,

@@ -16,10 +16,8 @@ use crate::explain::{malformed, quote_non_finite};
 use crate::lists::AtMost;
 use crate::options::{DEADLINE_MS_MAX, Haste, priority_of_rank};
 use crate::ports::TensorAsk;
-use crate::tensor::{self, Parameters, Tail, TensorBody};
+use crate::tensor::{self, Parameters, TENSORS_MAX, Tail, TensorBody};
 
-/// Most inputs and most outputs of a request.
-const TENSORS_MAX: usize = 256;
 /// Longest `id`, in bytes.
 const ID_BYTES_MAX: usize = 1_024;
 /// Most classes that an output can be asked for.

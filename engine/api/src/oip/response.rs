@@ -13,7 +13,7 @@ use super::encoding::Encoding;
 use super::refusal::Refusal;
 use super::request::{Form, JSON_LENGTH};
 use crate::ports::{Failure, TensorAnswer, WireTensor};
-use crate::tensor::{binary, json_data, top_classes};
+use crate::tensor::{append_json, binary, json_data, top_classes};
 
 /// What was computed.
 #[derive(ToSchema)]
@@ -62,16 +62,15 @@ pub(crate) fn write(
 ) -> Result<Response<Body>, Refusal> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"model_name\":");
-    json(&mut out, &model.as_str());
+    append_json(&mut out, &model.as_str());
     out.extend_from_slice(b",\"model_version\":");
-    json(&mut out, &answer.version.to_string());
+    append_json(&mut out, &answer.version.to_string());
     if let Some(id) = &form.id {
         out.extend_from_slice(b",\"id\":");
-        json(&mut out, id);
+        append_json(&mut out, id);
     }
     out.extend_from_slice(b",\"outputs\":[");
     let mut tails: Vec<Bytes> = Vec::new();
-    let mut has_tail = false;
     for (index, tensor) in answer.outputs.into_iter().enumerate() {
         let form = form.outputs.get(index).copied().unwrap_or(form.others);
         let tensor = match form.classes {
@@ -85,10 +84,9 @@ pub(crate) fn write(
         if form.is_binary {
             let bytes = binary(&tensor)?;
             out.extend_from_slice(b",\"parameters\":{\"binary_data_size\":");
-            json(&mut out, &bytes.len());
+            append_json(&mut out, &bytes.len());
             out.push(b'}');
             tails.push(bytes);
-            has_tail = true;
         } else {
             out.extend_from_slice(b",\"data\":");
             json_data(&mut out, &tensor)?;
@@ -99,19 +97,14 @@ pub(crate) fn write(
     let json_length = out.len();
     out.reserve(tails.iter().map(Bytes::len).sum());
     tails.iter().for_each(|bytes| out.extend_from_slice(bytes));
-    respond(out, has_tail.then_some(json_length), packed)
+    respond(out, (!tails.is_empty()).then_some(json_length), packed)
 }
 
 /// `{"name":…,"datatype":…,"shape":…` without the end.
 fn head(out: &mut Vec<u8>, tensor: &WireTensor) {
     let WireTensor { name, datatype, shape, .. } = tensor;
-    json(out, &Head { name, datatype: datatype.name(), shape });
+    append_json(out, &Head { name, datatype: datatype.name(), shape });
     out.pop();
-}
-
-fn json(out: &mut Vec<u8>, value: &impl Serialize) {
-    // Texts and numbers always serialise, and memory takes them.
-    let _ = serde_json::to_writer(out, value);
 }
 
 fn respond(

@@ -22,7 +22,7 @@ pub(crate) struct ServerResponse {
     /// Its version.
     version: &'static str,
     /// What it supports beyond the protocol.
-    extensions: [&'static str; 8],
+    extensions: [&'static str; 6],
 }
 
 const SERVER: ServerResponse = ServerResponse {
@@ -33,29 +33,30 @@ const SERVER: ServerResponse = ServerResponse {
         "classification",
         "model_configuration",
         "model_repository",
-        "model_repository(unload_dependents)",
-        "parameters",
         "schedule_policy",
         "statistics",
     ],
 };
 
 /// What the server is and supports.
-#[utoipa::path(get, path = "/v2", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2",
+    operation_id = "v2_server", tag = "inference protocol",
     responses((status = 200, description = "The server", body = ServerResponse)))]
 pub(crate) async fn show() -> Response<Body> {
     json(&SERVER)
 }
 
 /// Whether the process answers at all.
-#[utoipa::path(get, path = "/v2/health/live", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2/health/live",
+    operation_id = "v2_live", tag = "inference protocol",
     responses((status = 200, description = "The process answers")))]
 pub(crate) async fn live() -> Response<Body> {
     json_response(br#"{"live":true}"#.to_vec())
 }
 
 /// Whether requests should be sent here.
-#[utoipa::path(get, path = "/v2/health/ready", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2/health/ready",
+    operation_id = "v2_ready", tag = "inference protocol",
     responses(
         (status = 200, description = "Every check passes"),
         (status = 503, description = "A check fails; `error` names it", body = Refusal),

@@ -149,7 +149,8 @@ async fn answer(
 }
 
 /// What every model did since the start.
-#[utoipa::path(get, path = "/v2/models/stats", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2/models/stats",
+    operation_id = "v2_statistics", tag = "inference protocol",
     responses(
         (status = 200, description = "All versions of all models", body = StatisticsOfModels),
         (status = 400, description = "There are no figures by model", body = Refusal),
@@ -159,7 +160,8 @@ pub(crate) async fn all(State(ports): State<Ports>) -> Response<Body> {
 }
 
 /// What a model did since the start.
-#[utoipa::path(get, path = "/v2/models/{model}/stats", tag = "inference protocol",
+#[utoipa::path(get, path = "/v2/models/{model}/stats",
+    operation_id = "v2_model_statistics", tag = "inference protocol",
     params(("model" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "All versions of it", body = StatisticsOfModels),
@@ -172,14 +174,15 @@ pub(crate) async fn show(State(ports): State<Ports>, target: Target) -> Response
 
 /// What a version of a model did since the start.
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/stats",
-    tag = "inference protocol",
+    operation_id = "v2_version_statistics", tag = "inference protocol",
     params(
         ("model" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
     ),
     responses(
         (status = 200, description = "That version", body = StatisticsOfModels),
-        (status = 400, description = "There are no figures of it", body = Refusal),
+        (status = 400, description = "The version is no number, or has no figures",
+         body = Refusal),
         (status = 404, description = "No such model or version", body = Refusal),
     ))]
 pub(crate) async fn show_version(State(ports): State<Ports>, target: Target) -> Response<Body> {

@@ -3,7 +3,7 @@
 //! Refuses to know how it is found; how it was found is told in plain figures. Bound: a page, or
 //! the figures of all models.
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use serde::Serialize;
 use truststram_base::{ModelEntry, ModelId, ModelVersion, RequestId, UserId};
 use utoipa::ToSchema;
@@ -256,6 +256,13 @@ pub struct Statistics {
 pub trait Records: Send + Sync {
     /// Every registered version, by model id and version.
     fn models(&self) -> BoxFuture<'static, Result<Vec<ModelEntry>, Failure>>;
+    /// Every registered version of one model, by version; none where there is no such model.
+    fn versions(&self, model: ModelId) -> BoxFuture<'static, Result<Vec<ModelEntry>, Failure>> {
+        let all = self.models();
+        let found = all
+            .map_ok(move |entries| entries.into_iter().filter(|entry| entry.id == model).collect());
+        found.boxed()
+    }
     /// One page of registered versions.
     fn list_models(
         &self,

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use serde_json::Value;
 use truststram_base::{ModelEntry, ModelId, ModelVersion, UserId};
 
 use super::{ModelFailure, TensorMetadata};
@@ -51,6 +52,8 @@ pub struct NewVersion {
     pub metadata_json: String,
     /// Whether it is the version that answers from now on.
     pub activate: bool,
+    /// Whether it stays in memory however long nobody asks for it; it does not where `None`.
+    pub keep_warm: Option<bool>,
     /// How its file is laid out.
     pub format: ArtifactFormat,
     /// What the whole artifact must hash to.
@@ -66,16 +69,22 @@ pub struct NewVersion {
 pub enum VersionState {
     /// It is registered and not loaded.
     Registered,
+    /// It is read and checked.
+    Loading,
     /// It is loaded and answers those who name it.
     Ready,
     /// It answers those who name no version.
     Active,
-    /// It answers this share of those who name no version, in percent, above 0 and at most 100.
-    Canary(f64),
+    /// It answers this share of those who name no version, in whole percent, 1 to 100.
+    Canary(u8),
     /// It is asked what the active one is asked, and only compared.
     Shadow,
+    /// It answers what it has taken, and takes no more.
+    Draining,
     /// It answers no more and is kept.
     Retired,
+    /// It was unloaded to make room for others.
+    Evicted,
     /// It could not be loaded.
     Failed,
 }
@@ -85,14 +94,50 @@ impl VersionState {
     pub fn name(self) -> &'static str {
         match self {
             Self::Registered => "registered",
+            Self::Loading => "loading",
             Self::Ready => "ready",
             Self::Active => "active",
             Self::Canary(_) => "canary",
             Self::Shadow => "shadow",
+            Self::Draining => "draining",
             Self::Retired => "retired",
+            Self::Evicted => "evicted",
             Self::Failed => "failed",
         }
     }
+}
+
+/// What a version did as a shadow, in rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShadowFigures {
+    /// Answered as well as by the active version, and compared.
+    pub rows: u64,
+    /// Of these, answered otherwise.
+    pub disagreed: u64,
+    /// Not asked, because requests waited.
+    pub dropped: u64,
+    /// Asked and failed.
+    pub failed: u64,
+}
+
+/// How a version serves; nothing of it is known of one that is not loaded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Serving {
+    /// What it occupies in memory.
+    pub memory_bytes: Option<u64>,
+    /// The share that it answers of those who name no version, in percent, 1 to 100, whatever its
+    /// state is called.
+    pub canary_percent: Option<u8>,
+    /// What it did as a shadow, if it is or was one.
+    pub shadow: Option<ShadowFigures>,
+    /// Whether it stays in memory however long nobody asks for it.
+    pub keep_warm: bool,
+    /// Whether a rollback goes to it.
+    pub is_previous: bool,
+    /// What the check before it could answer found: a JSON object.
+    pub validation: Option<Value>,
+    /// What was made simpler or faster in it as it was loaded: a JSON object.
+    pub optimisation: Option<Value>,
 }
 
 /// All that is known of a version.
@@ -116,6 +161,8 @@ pub struct VersionDetail {
     pub parameter_count: u64,
     /// Operators by name, with how often each occurs.
     pub operators: Vec<(String, u64)>,
+    /// How it serves.
+    pub serving: Serving,
 }
 
 /// What is done to a version.
@@ -124,8 +171,8 @@ pub enum VersionChange {
     /// It answers those who name no version, from now on and after each start. A canary or shadow
     /// of its is over.
     Activate,
-    /// It answers this share of them, in percent, above 0 and at most 100; 0 ends that.
-    Canary(f64),
+    /// It answers this share of them, in percent, a whole number from 1 to 100; 0 ends that.
+    Canary(u8),
     /// It is asked the same as the active one, and only compared.
     Shadow,
     /// It answers no more; the active version cannot be retired.

@@ -16,14 +16,12 @@ use crate::filters::invalid;
 use crate::lists::{AtMost, Fields};
 use crate::ports::{FieldValue, Input};
 use crate::problem::Problem;
-use crate::tensor::{self, Tail};
+use crate::tensor::{self, TENSORS_MAX, Tail};
 
 /// Longest text, in bytes.
 pub(crate) const TEXT_BYTES_MAX: usize = 256 << 10;
 /// Longest name of a feature, in bytes.
 const NAME_BYTES_MAX: usize = 256;
-/// Most tensors of a prediction.
-const TENSORS_MAX: usize = 256;
 
 /// A prediction that is not made from a list of features.
 pub(crate) struct OtherAsk {
@@ -56,17 +54,26 @@ pub(crate) fn parse(body: &[u8]) -> Result<OtherAsk, Problem> {
     let input = match (request.data, request.text) {
         (Some(data), None) if data.get().starts_with('{') => object(data.get())?,
         (None, Some(text)) => Input::Text(text_of("text", text)?),
-        (Some(_), Some(_)) => {
-            return Err(invalid("text", "and `data` are both given; give one of them"));
-        }
+        (Some(_), Some(_)) => return Err(both_given()),
         _ => return Err(explain(body)),
     };
-    let model = ModelId::new(&request.model_id).map_err(|_| explain(body))?;
-    let user = match request.user_id {
-        Some(user) => Some(UserId::new(&user).map_err(|_| explain(body))?),
-        None => None,
-    };
+    let (model, user) = ids(body, &request.model_id, request.user_id.as_deref())?;
     Ok(OtherAsk { model, version: request.version.map(ModelVersion), user, input })
+}
+
+/// Reads whom a body asks, and who asks.
+pub(super) fn ids(
+    body: &[u8],
+    model: &str,
+    user: Option<&str>,
+) -> Result<(ModelId, Option<UserId>), Problem> {
+    let user = user.map(UserId::new).transpose().map_err(|_| explain(body))?;
+    Ok((ModelId::new(model).map_err(|_| explain(body))?, user))
+}
+
+/// A prediction is made from one thing.
+pub(super) fn both_given() -> Problem {
+    invalid("text", "and `data` are both given; give one of them")
 }
 
 fn text_of(field: &str, text: Cow<'_, str>) -> Result<String, Problem> {
@@ -209,6 +216,10 @@ mod tests {
         check(r#""data":{"inputs":[{"name":"x"}]}"#, "data.inputs[0] is no tensor: missing field");
         check(r#""text":"""#, "text must have 1 to");
         check(r#""text":"a","data":[1]"#, "text and `data` are both given");
+        check(r#""text":"a","data":{"a":1}"#, "text and `data` are both given");
+        check(r#""text":null"#, "data is missing");
+        check(r#""text":null,"data":7"#, "data must be a list of numbers, or an object");
+        check(r#""text":null,"data":[null]"#, "data[0] must be a number, found null");
         check(r#""text":7"#, "text must be text, found a number");
         check(r#""data":7"#, "data must be a list of numbers, or an object");
         check(r#""data":{"a":1},"user_id":"""#, "user_id is empty");

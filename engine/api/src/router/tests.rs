@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tower_service::Service;
 
 use super::*;
+use crate::openapi::tests::is_described;
 use crate::ports::{StatisticsQuery, StoreAction};
 use fakes::Fake;
 
@@ -58,11 +59,16 @@ impl Routes {
     /// The whole answer to a request.
     fn call(&self, request: Request<Body>) -> Response<Bytes> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let response = runtime.block_on(async {
             let response = self.router.clone().call(request).await.unwrap();
             let (head, body) = response.into_parts();
             Response::from_parts(head, body.collect().await.unwrap().to_bytes())
-        })
+        });
+        let media = response.headers().get(header::CONTENT_TYPE);
+        let media = media.map_or("", |media| media.to_str().unwrap());
+        is_described(method.as_str(), &path, response.status().as_u16(), media);
+        response
     }
 
     /// Posts JSON with more headers.

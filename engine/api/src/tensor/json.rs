@@ -10,6 +10,7 @@ use bytes::Bytes;
 use half::{bf16, f16};
 
 use super::Fault;
+use crate::explain::end_of_string;
 use crate::ports::{Datatype, RANK_MAX, TensorData};
 
 /// Reads `count` elements, the product of `shape`, from `text`, which is called `place`.
@@ -44,7 +45,7 @@ pub(super) fn read(
             }
             b',' => 1,
             b'{' => return Err(walk.wrong("is an object")),
-            b'"' => string_length(rest),
+            b'"' => end_of_string(rest.as_bytes(), 0),
             _ => scalar_length(rest),
         };
         let (token, after) = rest.split_at(length);
@@ -161,16 +162,6 @@ impl<'a> Walk<'a> {
         }
         Ok(())
     }
-}
-
-/// The length of the string literal that `rest` begins with.
-fn string_length(rest: &str) -> usize {
-    let bytes = rest.as_bytes();
-    let mut at = 1;
-    while at < bytes.len() && bytes[at] != b'"' {
-        at += if bytes[at] == b'\\' { 2 } else { 1 };
-    }
-    (at + 1).min(bytes.len())
 }
 
 /// The length of the number or word that `rest` begins with.

@@ -20,7 +20,7 @@ pub(crate) fn json_data(out: &mut Vec<u8>, tensor: &WireTensor) -> Result<(), Fa
                 comma(out, index);
                 let text = std::str::from_utf8(string)
                     .map_err(|_| unwritable(tensor, index, "is not UTF-8"))?;
-                json(out, &text);
+                append_json(out, &text);
             }
         }
     }
@@ -46,7 +46,7 @@ fn numbers(out: &mut Vec<u8>, raw: &[u8], tensor: &WireTensor) -> Result<(), Fau
                     return Err(unwritable(tensor, index, &format!("is {value}")));
                 }
                 comma(out, index);
-                json(out, &value);
+                append_json(out, &value);
             }
         };
     }
@@ -80,9 +80,9 @@ fn comma(out: &mut Vec<u8>, index: usize) {
     }
 }
 
-/// Appends a number or text.
-fn json(out: &mut Vec<u8>, value: &impl serde::Serialize) {
-    // Finite numbers and texts always serialise, and memory takes them.
+/// Appends plain data as JSON.
+pub(crate) fn append_json(out: &mut Vec<u8>, value: &impl serde::Serialize) {
+    // Finite numbers, texts and what is made of them always serialise, and memory takes them.
     let _ = serde_json::to_writer(out, value);
 }
 

@@ -6,20 +6,21 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use truststram_base::Kind;
 use truststram_base::limits::MODEL_FILE_BYTES_MAX;
-use utoipa::IntoParams;
+use truststram_base::{Kind, ModelId, ModelVersion};
+use utoipa::{IntoParams, IntoResponses};
 
 use super::artifact::{Artifact, too_large};
-use super::{Named, VersionDetailResponse, digest};
+use super::{VersionDetailResponse, digest};
 use crate::filters::{self, invalid, json};
 use crate::ports::{ArtifactFormat, NewVersion};
 use crate::predict::is_media;
 use crate::problem::Problem;
 use crate::router::{Ports, query_of};
+use crate::target::{NamedModel, NamedVersion};
 
 /// Most tags, the longest tag, the longest name and the longest metadata, in bytes.
 const TAGS_MAX: usize = 32;
@@ -34,6 +35,8 @@ const METADATA_BYTES_MAX: usize = 16 << 10;
 pub(crate) struct UploadOptions {
     /// Whether it answers those who name no version from now on.
     activate: bool,
+    /// Whether it stays in memory however long nobody asks for it; `false` if absent.
+    keep_warm: Option<bool>,
     /// Whose it is.
     owner: Option<String>,
     /// What people call it; the id if absent.
@@ -50,8 +53,40 @@ pub(crate) struct UploadOptions {
     sha256: Option<String>,
 }
 
+/// What an upload can end in besides the version.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it describes what `added` and the registry answer")]
+enum NotUploaded {
+    /// The body ended early, or a parameter is unknown.
+    #[response(status = 400)]
+    Malformed(Problem),
+    /// The model's id can be none.
+    #[response(status = 404)]
+    NotFound(Problem),
+    /// There is such a version, or the state of the registry forbids it.
+    #[response(status = 409)]
+    Conflict(Problem),
+    /// The artifact is larger than the limit.
+    #[response(status = 413)]
+    TooLarge(Problem),
+    /// The body is called something else.
+    #[response(status = 415)]
+    MediaType(Problem),
+    /// It is no model that can be served, or not the one of the checksum, or a parameter is not
+    /// acceptable.
+    #[response(status = 422)]
+    Invalid(Problem),
+    /// Too many are uploaded; see Retry-After.
+    #[response(status = 503)]
+    Unavailable(Problem),
+    /// The disk is full.
+    #[response(status = 507)]
+    NoSpace(Problem),
+}
+
 /// Upload the next version of a model, which is made if need be.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions",
+    operation_id = "upload_next_version", tag = "models",
     params(("id" = String, Path, description = "The model's id"), UploadOptions),
     request_body(description = "The artifact", content(
         (Vec<u8> = "application/octet-stream"),
@@ -59,26 +94,19 @@ pub(crate) struct UploadOptions {
     )),
     responses(
         (status = 201, description = "It is registered", body = VersionDetailResponse),
-        (status = 400, description = "The body ended early", body = Problem),
-        (status = 404, description = "The model's id can be none", body = Problem),
-        (status = 409, description = "The state of the registry forbids it", body = Problem),
-        (status = 413, description = "It is larger than the limit", body = Problem),
-        (status = 415, description = "The body is called neither", body = Problem),
-        (status = 422, description = "It is no model that can be served, or not the one of the \
-         checksum, or a parameter is not acceptable", body = Problem),
-        (status = 503, description = "Too many are uploaded; see Retry-After", body = Problem),
-        (status = 507, description = "The disk is full", body = Problem),
+        NotUploaded,
     ))]
 pub(crate) async fn next(
     State(ports): State<Ports>,
-    named: Named,
+    NamedModel(model): NamedModel,
     request: Request<Body>,
 ) -> Response<Body> {
-    added(&ports, named, request).await.unwrap_or_else(IntoResponse::into_response)
+    added(&ports, model, None, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// Upload a version of a model, which is made if need be.
-#[utoipa::path(put, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(put, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "put_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -90,26 +118,20 @@ pub(crate) async fn next(
     )),
     responses(
         (status = 201, description = "It is registered", body = VersionDetailResponse),
-        (status = 400, description = "The body ended early", body = Problem),
-        (status = 404, description = "The model's id can be none", body = Problem),
-        (status = 409, description = "There is such a version", body = Problem),
-        (status = 413, description = "It is larger than the limit", body = Problem),
-        (status = 415, description = "The body is called neither", body = Problem),
-        (status = 422, description = "It is no model that can be served, or not the one of the \
-         checksum, or a parameter is not acceptable", body = Problem),
-        (status = 503, description = "Too many are uploaded; see Retry-After", body = Problem),
-        (status = 507, description = "The disk is full", body = Problem),
+        NotUploaded,
     ))]
 pub(crate) async fn put(
     State(ports): State<Ports>,
-    named: Named,
+    NamedVersion { model, version }: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
-    added(&ports, named, request).await.unwrap_or_else(IntoResponse::into_response)
+    let added = added(&ports, model, Some(version), request).await;
+    added.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// Upload a version of a model, as `PUT` does.
-#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}", tag = "models",
+#[utoipa::path(post, path = "/api/v1/models/{id}/versions/{version}",
+    operation_id = "upload_version", tag = "models",
     params(
         ("id" = String, Path, description = "The model's id"),
         ("version" = u32, Path, description = "The version"),
@@ -121,34 +143,31 @@ pub(crate) async fn put(
     )),
     responses(
         (status = 201, description = "It is registered", body = VersionDetailResponse),
-        (status = 400, description = "The body ended early", body = Problem),
-        (status = 404, description = "The model's id can be none", body = Problem),
-        (status = 409, description = "There is such a version", body = Problem),
-        (status = 413, description = "It is larger than the limit", body = Problem),
-        (status = 415, description = "The body is called neither", body = Problem),
-        (status = 422, description = "As with PUT", body = Problem),
-        (status = 503, description = "Too many are uploaded; see Retry-After", body = Problem),
-        (status = 507, description = "The disk is full", body = Problem),
+        NotUploaded,
     ))]
 pub(crate) async fn post(
-    State(ports): State<Ports>,
-    named: Named,
+    ports: State<Ports>,
+    named: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
-    added(&ports, named, request).await.unwrap_or_else(IntoResponse::into_response)
+    put(ports, named, request).await
 }
 
 async fn added(
     ports: &Ports,
-    named: Named,
+    model: ModelId,
+    version: Option<ModelVersion>,
     request: Request<Body>,
 ) -> Result<Response<Body>, Problem> {
     let options: UploadOptions = query_of(request.uri())?;
     let is_tar = is_media(&request, "application/x-tar");
-    if !is_tar && !is_media(&request, "application/octet-stream") {
-        // A page of another site can send forms and plain text, and nothing else.
+    // A page of another site can have forms, plain text and what has no type posted, and nothing
+    // put; `curl -T` names no type.
+    let is_put_bare =
+        request.method() == Method::PUT && !request.headers().contains_key(header::CONTENT_TYPE);
+    if !is_tar && !is_put_bare && !is_media(&request, "application/octet-stream") {
         let detail = "send the artifact with `content-type: application/octet-stream`, or \
-                      `application/x-tar` for a folder";
+                      `application/x-tar` for a folder; PUT may leave it out";
         return Err(Problem::media_type(detail));
     }
     let sha256 = digest::sha256(request.headers(), options.sha256.as_deref())?;
@@ -162,11 +181,11 @@ async fn added(
     if bytes.is_some_and(|bytes| bytes > MODEL_FILE_BYTES_MAX) {
         return Err(too_large().into());
     }
-    if let Some(version) = named.version
-        && ports.registry.version(named.model.clone(), version).await.is_ok()
+    if let Some(version) = version
+        && ports.registry.version(model.clone(), version).await.is_ok()
     {
         // Said before the artifact is sent; the registry sees to it again when it is all there.
-        let detail = format!("model `{}` has a version {version} already", named.model);
+        let detail = format!("model `{model}` has a version {version} already");
         return Err(Problem::new(Kind::Conflict, detail));
     }
     let artifact = Artifact::open(request.into_body()).await?;
@@ -183,13 +202,14 @@ async fn added(
         }
     };
     let new = NewVersion {
-        model: named.model,
-        version: named.version,
+        model,
+        version,
         owner,
         name,
         tags,
         metadata_json,
         activate: options.activate,
+        keep_warm: options.keep_warm,
         format,
         sha256,
         bytes,

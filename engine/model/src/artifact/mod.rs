@@ -6,13 +6,16 @@
 //! Bound: files by [`truststram_base::limits::MODEL_FILE_BYTES_MAX`]; every length, offset and
 //! index of the file is checked before memory is taken for it.
 
+mod archive;
 mod dense;
 mod file;
 mod graph_text;
+mod import;
 mod signature;
 
 pub use dense::graph_of_dense;
 pub use file::{Artifact, GRAPH_KEY, TOKENIZER_TENSOR};
+pub use import::{Format, Summary};
 pub use signature::{Signature, SignaturePort, Task, TokenInput};
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::answer::{BatchAnswer, Inference};
+use super::figures::Done;
 use super::gather::gather;
 use super::group::Group;
 use super::loaded::LoadedModel;
@@ -27,6 +28,14 @@ pub struct Answered {
     pub model: Arc<LoadedModel>,
     pub shadow: Arc<LoadedModel>,
     pub rows: usize,
+}
+
+/// The results that a session holds.
+#[derive(Clone, Copy)]
+struct Ran {
+    rows: usize,
+    /// When its rows were put together.
+    gathered_us: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -81,11 +90,7 @@ impl<T: Send> Worker<T> {
     }
 
     /// Runs the model's program on some requests; the session holds the results.
-    fn run_program(
-        &mut self,
-        model: &LoadedModel,
-        batch: &[Queued<T>],
-    ) -> Result<usize, ModelError> {
+    fn run_program(&mut self, model: &LoadedModel, batch: &[Queued<T>]) -> Result<Ran, ModelError> {
         let post = self.parts.post;
         let crew = Arc::clone(&self.parts.crew);
         let kept = self.session.take();
@@ -100,9 +105,13 @@ impl<T: Send> Worker<T> {
         let team = TeamOfThreads::new(&node.seats, post.node_seat, node.members.len(), &wake);
         let is_large = model.estimate.time_us(units) >= TEAM_TIME_US_MIN;
         let team: &dyn Team = if is_large { &team } else { &Alone };
+        let clock = &self.parts.clock;
         let computed = guarded(|| {
             gather(model, &mut session, batch)?;
-            session.run(team, None)
+            let gathered_us = clock.monotonic_us();
+            session.run(team, None)?;
+            let rows = batch.iter().map(|queued| queued.size.rows as usize).sum();
+            Ok(Ran { rows, gathered_us })
         });
         // What a panic left half done is not used again.
         if !matches!(computed, Err(ModelError::Panicked { .. })) {
@@ -110,27 +119,27 @@ impl<T: Send> Worker<T> {
         }
         computed.inspect_err(|error| {
             tracing::error!(%error, model = %model.id(), "a computation failed");
-        })?;
-        Ok(batch.iter().map(|queued| queued.size.rows as usize).sum())
+        })
     }
 
     /// Gives each of some requests, which were computed together, its rows.
     fn deliver(
         &mut self,
         model: &LoadedModel,
-        computed: Result<usize, ModelError>,
+        computed: Result<Ran, ModelError>,
         requests: impl Iterator<Item = Queued<T>>,
         times: Times,
     ) {
         let Self { parts, session, converted, rows, .. } = self;
         let stats = &parts.crew.stats[parts.post.worker];
         let Times { batch_size, started_us, compute_us } = times;
-        *rows = *computed.as_ref().unwrap_or(&0);
-        let answers = computed.and_then(|rows| {
+        let ran = computed.as_ref().ok().copied();
+        *rows = ran.map_or(0, |ran| ran.rows);
+        let answers = computed.and_then(|Ran { rows, .. }| {
             let session = session.as_ref().ok_or(ModelError::Closed)?;
             BatchAnswer::new(model, session, rows, converted)
         });
-        let mut first = 0;
+        let (mut first, mut done) = (0, Done::default());
         for Queued { request, size, .. } in requests {
             let queue_us = age_us(started_us, request.enqueued_us);
             stats.queue_us.observe(queue_us.into());
@@ -140,6 +149,7 @@ impl<T: Send> Worker<T> {
                 Err(error) => Err(error.clone()),
             };
             first += own;
+            done.queue.add(1, queue_us.into());
             let version = model.version();
             let result = answer.map(|answer| Inference {
                 version,
@@ -148,10 +158,29 @@ impl<T: Send> Worker<T> {
                 compute_us,
                 answer,
             });
-            let counter = if result.is_ok() { &stats.answered } else { &stats.failed };
-            counter.add(1);
+            let waited_us = u64::from(queue_us) + u64::from(compute_us);
+            match result.is_ok() {
+                true => {
+                    stats.answered.add(1);
+                    done.success.add(1, waited_us);
+                    done.rows += own as u64;
+                }
+                false => {
+                    stats.failed.add(1);
+                    done.fail.add(1, waited_us);
+                }
+            }
             model.answered(1);
             parts.sink.deliver(request.reply, request.payload, result);
+        }
+        let ended_us = parts.clock.monotonic_us();
+        let Some(mut figures) = model.figures.of(parts.post.worker) else { return };
+        figures.add(&done);
+        if let Some(Ran { rows, gathered_us }) = ran {
+            let input_us = gathered_us.saturating_sub(started_us);
+            let infer_us = u64::from(compute_us).saturating_sub(input_us);
+            let output_us = ended_us.saturating_sub(started_us + u64::from(compute_us));
+            figures.add_batch(rows as u32, [input_us, infer_us, output_us]);
         }
     }
 

@@ -40,7 +40,7 @@ impl<T: Send + 'static> Engine<T> {
             change.make_room(wanted).inspect_err(|error| status.fail(&error.to_string()))?;
             status
         };
-        let built = loader::build(nodes, &bytes, options.validation_ms);
+        let built = loader::build(nodes, &bytes, options.format, options.validation_ms);
         let built = built.and_then(|built| self.register(id, version, built, &status, options));
         built.inspect_err(|error| status.fail(&error.to_string()))
     }
@@ -53,7 +53,7 @@ impl<T: Send + 'static> Engine<T> {
         status: &Arc<super::loaded::Status>,
         options: &LoadOptions,
     ) -> Result<Arc<LoadedModel>, ModelError> {
-        let BuiltModel { signature, dense, tokenizer, programs, memory } = built;
+        let BuiltModel { signature, dense, tokenizer, summary, programs, memory } = built;
         let limits = Limits {
             batch_max: match signature.batchable {
                 true => options.batch_max.unwrap_or(self.batch_max),
@@ -71,6 +71,7 @@ impl<T: Send + 'static> Engine<T> {
             signature,
             dense,
             tokenizer,
+            summary,
             limits,
             keep_warm: options.keep_warm,
             programs,

@@ -13,8 +13,10 @@ use truststram_base::{ModelId, ModelVersion};
 
 use super::answer::Labels;
 use super::estimate::Estimate;
+use super::figures::{Figures, FiguresOfWorkers};
 use super::shadow::ShadowCounts;
-use crate::artifact::Signature;
+use crate::artifact::{Signature, Summary};
+use crate::encoder::Tokenizer;
 use crate::program::{MemoryReport, Program, Session};
 use crate::spec::ModelSpec;
 
@@ -164,7 +166,8 @@ pub struct Parts {
     pub version: ModelVersion,
     pub signature: Signature,
     pub dense: Option<ModelSpec>,
-    pub tokenizer: Option<Vec<u8>>,
+    pub tokenizer: Option<Tokenizer>,
+    pub summary: Summary,
     pub limits: Limits,
     pub keep_warm: bool,
     /// One per node.
@@ -181,7 +184,8 @@ pub struct LoadedModel {
     version: ModelVersion,
     signature: Signature,
     dense: Option<ModelSpec>,
-    tokenizer: Option<Vec<u8>>,
+    tokenizer: Option<Tokenizer>,
+    summary: Summary,
     labels: Labels,
     limits: Limits,
     keep_warm: AtomicBool,
@@ -190,6 +194,7 @@ pub struct LoadedModel {
     /// By worker; each is used by its worker alone, so that no lock is ever waited for.
     sessions: Box<[Mutex<Option<Session>>]>,
     pub(super) estimate: Estimate,
+    pub(super) figures: FiguresOfWorkers,
     unanswered: AtomicUsize,
     last_used_us: AtomicU64,
     /// Who is asked the same after this one has answered.
@@ -209,12 +214,14 @@ impl LoadedModel {
             signature: parts.signature,
             dense: parts.dense,
             tokenizer: parts.tokenizer,
+            summary: parts.summary,
             limits: parts.limits,
             keep_warm: AtomicBool::new(parts.keep_warm),
             programs: parts.programs,
             memory: parts.memory,
             sessions,
             estimate: Estimate::default(),
+            figures: FiguresOfWorkers::new(parts.worker_count),
             unanswered: AtomicUsize::new(0),
             last_used_us: AtomicU64::new(0),
             shadow: ArcSwapOption::empty(),
@@ -243,9 +250,14 @@ impl LoadedModel {
         self.dense.as_ref()
     }
 
-    /// The bytes of the tokenizer that travelled with the model.
-    pub fn tokenizer(&self) -> Option<&[u8]> {
-        self.tokenizer.as_deref()
+    /// What makes tokens of the texts that it reads.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_ref()
+    }
+
+    /// What it consists of.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
     }
 
     /// The names of the classes.
@@ -261,6 +273,11 @@ impl LoadedModel {
     /// Whether it is there, and for whom.
     pub fn state(&self) -> ModelState {
         self.resident.status.state()
+    }
+
+    /// What it did since it was loaded.
+    pub fn figures(&self) -> Figures {
+        self.figures.total()
     }
 
     /// Whether it stays in memory however long nobody asks for it.
@@ -313,7 +330,8 @@ impl LoadedModel {
         self.last_used_us.store(now_us, Ordering::Relaxed);
     }
 
-    pub(super) fn last_used_us(&self) -> u64 {
+    /// When it was asked last, monotonic microseconds of the engine's clock.
+    pub fn last_used_us(&self) -> u64 {
         self.last_used_us.load(Ordering::Relaxed)
     }
 

@@ -12,7 +12,8 @@ use truststram_machine::{Placement, Priority, ThreadSpec, spawn};
 use super::compute::guarded;
 use super::crew::NodeCrew;
 use super::validate::validate;
-use crate::artifact::{Artifact, Signature};
+use crate::artifact::{Artifact, Format, Signature, Summary};
+use crate::encoder::Tokenizer;
 use crate::error::ModelError;
 use crate::program::{BuildOptions, MemoryReport, Program};
 use crate::spec::ModelSpec;
@@ -25,7 +26,8 @@ pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 pub struct BuiltModel {
     pub signature: Signature,
     pub dense: Option<ModelSpec>,
-    pub tokenizer: Option<Vec<u8>>,
+    pub tokenizer: Option<Tokenizer>,
+    pub summary: Summary,
     /// One per node.
     pub programs: Vec<Arc<Program>>,
     pub memory: MemoryReport,
@@ -33,6 +35,7 @@ pub struct BuiltModel {
 
 struct OfNode {
     artifact: Artifact,
+    summary: Summary,
     program: Arc<Program>,
 }
 
@@ -44,6 +47,7 @@ struct OfNode {
 pub fn build(
     nodes: &[NodeCrew],
     bytes: &SharedBytes,
+    format: Format,
     validation_ms: u64,
 ) -> Result<BuiltModel, ModelError> {
     let mut threads = Vec::with_capacity(nodes.len());
@@ -58,38 +62,43 @@ pub fn build(
         let checks = index == 0;
         let body = move |_: Placement| {
             let until = Instant::now() + Duration::from_millis(validation_ms);
-            guarded(|| build_on_node((*bytes).as_ref(), memory_node, checks.then_some(until)))
+            guarded(|| build_on_node(format, (*bytes).as_ref(), memory_node, until, checks))
         };
         threads.push(spawn(spec, body)?);
     }
     // All are joined, also after an error.
     let joined: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
-    let mut artifact = None;
+    let mut described = None;
     let mut memory = MemoryReport::default();
     let mut programs = Vec::with_capacity(joined.len());
     for built in joined {
         let built = built??;
         memory.add(&built.program.memory());
         programs.push(built.program);
-        artifact.get_or_insert(built.artifact);
+        described.get_or_insert((built.artifact, built.summary));
     }
-    let Artifact { signature, dense, tokenizer, .. } = artifact.ok_or(ModelError::Closed)?;
-    Ok(BuiltModel { signature, dense, tokenizer, programs, memory })
+    let (Artifact { signature, dense, tokenizer, .. }, summary) =
+        described.ok_or(ModelError::Closed)?;
+    let tokenizer = tokenizer.map(|bytes| Tokenizer::parse(&bytes)).transpose()?;
+    Ok(BuiltModel { signature, dense, tokenizer, summary, programs, memory })
 }
 
 fn build_on_node(
+    format: Format,
     bytes: &[u8],
     node: Option<u32>,
-    until: Option<Instant>,
+    until: Instant,
+    checks: bool,
 ) -> Result<OfNode, ModelError> {
-    let mut artifact = Artifact::parse(bytes)?;
+    let mut artifact = Artifact::read(format, bytes, until)?;
+    let summary = artifact.summary();
     let options = BuildOptions { node, ..BuildOptions::default() };
     let program = Arc::new(Program::build(&artifact.graph, &options)?);
-    if let Some(until) = until {
+    if checks {
         validate(&program, &artifact.signature, &artifact.samples, until)?;
     }
     // Its constants have been packed; what is still used the program holds itself.
     artifact.graph = crate::graph::Graph::default();
     artifact.samples = Vec::new();
-    Ok(OfNode { artifact, program })
+    Ok(OfNode { artifact, summary, program })
 }

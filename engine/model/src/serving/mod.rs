@@ -9,6 +9,7 @@ mod compute;
 mod crew;
 mod engine;
 mod estimate;
+mod figures;
 mod gather;
 mod group;
 mod info;
@@ -27,6 +28,7 @@ mod worker;
 
 pub use answer::{Answer, Class, Inference, OutputView};
 pub use engine::Engine;
+pub use figures::{Done, Figures, Stages, Took};
 pub use info::ModelInfo;
 pub use loaded::{Limits, LoadedModel, ModelState};
 pub use options::{EngineOptions, LoadOptions, WorkerPlace};
@@ -34,6 +36,7 @@ pub use port::{BatchDecision, Batcher, NativeBatcher, QueueView, Sink};
 pub use request::{InferRequest, PRIORITY_COUNT, PRIORITY_NORMAL, Payload, Refused};
 pub use shadow::ShadowSnapshot;
 pub use stats::WorkerSnapshot;
+pub(crate) use validate::{first_inputs, validate};
 
 #[cfg(test)]
 mod tests;

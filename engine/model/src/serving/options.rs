@@ -5,6 +5,7 @@
 use truststram_base::limits::{BATCH_ITEM_COUNT_MAX, CORE_COUNT_MAX};
 use truststram_machine::Priority;
 
+use crate::artifact::Format;
 use crate::error::ModelError;
 
 /// Where one worker runs.
@@ -50,6 +51,8 @@ impl EngineOptions {
 /// How one version is loaded.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
+    /// How the model lies in its file.
+    pub format: Format,
     /// Whether it becomes the active version once it is ready.
     pub activate: bool,
     /// Whether it stays in memory however long nobody asks for it.
@@ -68,6 +71,7 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     fn default() -> Self {
         Self {
+            format: Format::default(),
             activate: true,
             keep_warm: false,
             batch_max: None,

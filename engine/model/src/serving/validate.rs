@@ -42,24 +42,29 @@ pub fn validate(
     if !samples.is_empty() {
         return run.check(samples);
     }
-    let is_open = |port: &SignaturePort| {
-        let known = usize::from(signature.batchable);
-        port.dims.iter().skip(known).any(|dim| *dim == -1)
-    };
-    let sizes = match signature.inputs.iter().any(is_open) {
-        true => &OPEN_DIMS[..],
-        false => &OPEN_DIMS[..1],
-    };
     let mut result = Ok(());
-    for size in sizes {
-        let made = signature.inputs.iter().map(|port| ones(port, *size));
-        result = made.collect::<Result<Vec<_>, _>>().and_then(|inputs| run.check(&inputs));
+    for inputs in first_inputs(&signature.inputs, signature.batchable) {
+        result = inputs.and_then(|inputs| run.check(&inputs));
         // What an open dimension can be is the model's to know: one size that runs is enough.
         if result.is_ok() {
             break;
         }
     }
     result
+}
+
+/// Ones of one row for each input, once for each size that open dimensions are tried with.
+pub fn first_inputs(
+    inputs: &[SignaturePort],
+    batchable: bool,
+) -> impl Iterator<Item = Result<Vec<Tensor>, ModelError>> + '_ {
+    let is_open =
+        |port: &SignaturePort| port.dims.iter().skip(usize::from(batchable)).any(|dim| *dim == -1);
+    let sizes = match inputs.iter().any(is_open) {
+        true => &OPEN_DIMS[..],
+        false => &OPEN_DIMS[..1],
+    };
+    sizes.iter().map(|size| inputs.iter().map(|port| ones(port, *size)).collect())
 }
 
 fn wrong(port: &SignaturePort, found: impl ToString, expected: impl ToString) -> ModelError {

@@ -18,7 +18,7 @@ fn open(directory: &tempfile::TempDir) -> Registry {
     Registry::open(directory.path().join("meta.redb"), Arc::new(HostDisk)).unwrap()
 }
 
-fn entry(id: &str, version: u32, created_us: i64) -> ModelEntry {
+pub(super) fn entry(id: &str, version: u32, created_us: i64) -> ModelEntry {
     ModelEntry {
         id: ModelId::new(id).unwrap(),
         version: ModelVersion(version),

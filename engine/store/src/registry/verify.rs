@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use redb::{ReadTransaction, ReadableTable};
+use redb::{ReadTransaction, ReadableTable, TableError};
 use truststram_base::ModelEntry;
 
 use super::Registry;
 use super::index::{self, Entries, Index, IndexKey};
 use super::rows::{self, ACTIVE, MODELS};
+use super::serving::{self, SERVING};
 use crate::disagreement::{Disagreement, Found};
 use crate::envelope;
 use crate::error::StoreError;
@@ -102,7 +103,34 @@ fn read_rows(transaction: &ReadTransaction, found: &mut Found) -> Result<Truth, 
     for (id, _) in active_versions.difference(&registered) {
         found.add(Disagreement::Stray { table: "active", key: id.clone() });
     }
+    check_serving(transaction, &registered, found)?;
     Ok(truth)
+}
+
+/// Checks that what is made of versions is readable and about registered ones.
+fn check_serving(
+    transaction: &ReadTransaction,
+    registered: &BTreeSet<(String, u32)>,
+    found: &mut Found,
+) -> Result<(), Stop> {
+    let table = match transaction.open_table(SERVING) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        table => table?,
+    };
+    for row in table.iter()? {
+        let (key, frame) = row?;
+        let key = key.value().to_owned();
+        match serving::decode(&key, frame.value()) {
+            Err(damage) => found.add(Disagreement::Damaged { table: "serving", key, damage }),
+            Ok(serving) => {
+                let mut versions = serving.versions();
+                if versions.any(|version| !registered.contains(&(key.clone(), version.0))) {
+                    found.add(Disagreement::Stray { table: "serving", key });
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn compare(

@@ -2,7 +2,7 @@
 //!
 //! Refuses to know how it is done; see the module that each method calls. Bound: as those.
 
-use truststram_base::{ModelEntry, ModelId, ModelVersion};
+use truststram_base::{ModelEntry, ModelId, ModelServing, ModelVersion};
 
 use super::Store;
 use crate::datasets::{DatasetInfo, DatasetName, DatasetScan, TrainingRow};
@@ -59,6 +59,28 @@ impl Store {
         version: ModelVersion,
     ) -> Result<Option<ModelVersion>, StoreError> {
         self.registry.activate(id, version)
+    }
+
+    /// What is made of the versions of a model besides the active one; nothing of an unknown model.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the record is damaged.
+    pub fn model_serving(&self, id: &ModelId) -> Result<ModelServing, StoreError> {
+        self.registry.serving(id)
+    }
+
+    /// Makes a registered version the active one, if one is named, and keeps what is made of the
+    /// others; both or neither, and synced.
+    ///
+    /// # Errors
+    /// [`StoreError::ModelUnknown`] if the version is not registered.
+    pub fn serve_model(
+        &self,
+        id: &ModelId,
+        active: Option<ModelVersion>,
+        serving: &ModelServing,
+    ) -> Result<(), StoreError> {
+        self.registry.serve(id, active, serving)
     }
 
     /// Removes a version that is not active, syncs, and gives back its entry. Its file stays.

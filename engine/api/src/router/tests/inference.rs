@@ -151,6 +151,7 @@ fn detail(model: &ModelId, version: ModelVersion, state: VersionState) -> Versio
         feature_names: vec!["age".to_owned()],
         parameter_count: 6,
         operators: vec![("MatMul".to_owned(), 2)],
+        serving: Serving::default(),
     }
 }
 
@@ -167,13 +168,27 @@ impl Registry for Fake {
         if version > ModelVersion(4) {
             return done(Err(Failure::UnknownVersion(model, version).into()));
         }
-        done(Ok(detail(&model, version, VersionState::Ready)))
+        let mut found = detail(&model, version, VersionState::Ready);
+        if model.as_str() == "served" {
+            found.state = VersionState::Shadow;
+            found.serving = Serving {
+                memory_bytes: Some(4_096),
+                canary_percent: Some(7),
+                shadow: Some(ShadowFigures { rows: 9, disagreed: 2, dropped: 3, failed: 1 }),
+                keep_warm: true,
+                is_previous: true,
+                validation: Some(serde_json::json!({ "runs": 3 })),
+                optimisation: Some(serde_json::json!({ "folded": 4 })),
+            };
+        }
+        done(Ok(found))
     }
 
     /// Reads everything; version 8 is registered meanwhile.
     fn add(&self, new: NewVersion) -> Answered<VersionDetail, ModelFailure> {
         self.note((&new.model, new.version, &new.owner, &new.name, &new.tags));
         self.note((&new.metadata_json, new.activate, new.format, new.sha256, new.bytes));
+        self.note(("keep warm", new.keep_warm));
         if new.version == Some(ModelVersion(8)) {
             return done(Err(conflict("there is such a version")));
         }

@@ -29,7 +29,15 @@ fn the_server_and_its_models_describe_themselves() {
     let routes = Routes::new(public_router);
     let (status, _, server) = routes.get("/v2");
     assert_eq!((status, &server["name"]), (200, &json!("truststram")));
-    assert!(server["extensions"].as_array().unwrap().contains(&json!("binary_tensor_data")));
+    let extensions = [
+        "binary_tensor_data",
+        "classification",
+        "model_configuration",
+        "model_repository",
+        "schedule_policy",
+        "statistics",
+    ];
+    assert_eq!(server["extensions"], json!(extensions));
     for path in ["/v2/health/live", "/v2/health/ready", "/v2/models/m/ready"] {
         assert_eq!(routes.get(path).0, 200, "{path}");
     }

@@ -23,6 +23,10 @@ fn every_form_of_input_reaches_the_port() {
     check(json!({"model_id": "m", "data": {"inputs": [tensor]}}), "datatype: Int64");
     check(json!({"model_id": "m", "version": 4, "text": "hello"}), r#"input: Text("hello")"#);
     assert!(routes.asked().contains("version: Some(ModelVersion(4))"));
+    // What is `null` is not given.
+    check(json!({"model_id": "m", "data": [1], "text": null}), "input: Features([1.0])");
+    check(json!({"model_id": "m", "data": {"a": 1}, "text": null}), "input: Named(");
+    check(json!({"model_id": "m", "data": null, "text": "t"}), r#"input: Text("t")"#);
 }
 
 #[test]
@@ -57,5 +61,6 @@ fn faults_of_inputs_are_problems_with_their_field() {
         "data.inputs[0].data",
     );
     check(r#""text":["a"]"#, "text");
+    check(r#""text":"a","data":[1]"#, "text");
     check(r#""text":"a","dta":[1]"#, "dta");
 }

@@ -43,12 +43,50 @@ fn a_version_is_shown_with_all_that_is_known() {
         "inputs": [{ "name": "x", "datatype": "FP32", "shape": [-1, 2] }],
         "outputs": [{ "name": "y", "datatype": "FP32", "shape": [-1, 2] }],
         "feature_names": ["age"], "parameter_count": 6, "operators": { "MatMul": 2 },
+        "keep_warm": false, "previous": false,
     });
     assert_eq!((status, body), (200, expected));
     assert_eq!(routes.get("/api/v1/models/m/versions/9").0, 404);
     assert_eq!(routes.get("/api/v1/models/M/versions/1").0, 404);
     routes.refuses("/api/v1/models/m/versions/0", 422, "version");
     routes.refuses("/api/v1/models/m/versions/x", 422, "version");
+    // What can be no id is not found, wherever it stands.
+    for path in ["/versions/1", "/performance", ""] {
+        let (status, _, body) = routes.get(&format!("/api/v1/models/%ff{path}"));
+        assert_eq!((status, &body["status"]), (404, &json!(404)), "{path}: {body}");
+    }
+    let (status, _, body) = routes.get("/v2/models/%ff");
+    assert!(status == 404 && body["error"].is_string(), "{body}");
+}
+
+#[test]
+fn a_version_that_serves_is_shown_with_its_figures() {
+    let routes = Routes::new(public_router);
+    let (_, _, body) = routes.get("/api/v1/models/served/versions/2");
+    let expected = json!({
+        "state": "shadow", "percent": 7.0, "memory_bytes": 4_096, "keep_warm": true,
+        "previous": true, "validation": { "runs": 3 }, "optimisation": { "folded": 4 },
+        "disagreements": { "rows": 9, "disagreed": 2, "dropped": 3, "failed": 1 },
+    });
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(&body[field], value, "{field}");
+    }
+}
+
+#[test]
+fn curl_alone_uploads() {
+    let routes = Routes::new(public_router);
+    // `curl -T model.onnx`: PUT without a type.
+    let (status, answer) = upload(&routes, "PUT", NEW, &[], Body::from(ONNX));
+    assert_eq!(status, 201, "{answer}");
+    let named = format!("{NEW}?format=tar&keep_warm=true");
+    let (status, answer) = upload(&routes, "PUT", &named, &[], Body::from("old tar"));
+    assert_eq!(status, 201, "{answer}");
+    let asked = routes.fake.asked.lock().unwrap().clone();
+    assert_eq!(asked[asked.len() - 2], r#"("keep warm", Some(true))"#);
+    assert!(asked[asked.len() - 3].contains("FolderTar"), "{asked:?}");
+    // A page of another site can have this sent.
+    assert_eq!(upload(&routes, "POST", NEW, &[], Body::from(ONNX)).0, 415);
 }
 
 #[test]
@@ -67,7 +105,8 @@ fn an_artifact_is_streamed_to_the_registry() {
     let expected = r#"(ModelId("m"), None, Some(UserId("ada")), Some("N"), ["a", "b"])"#;
     assert_eq!(asked[0], expected);
     assert!(asked[1].starts_with(r#"("{\"k\":1}", true, Onnx, Some([171, "#), "{}", asked[1]);
-    assert_eq!(asked[2], format!("{} bytes", ONNX.len() + 100_007));
+    assert_eq!(asked[2], r#"("keep warm", None)"#);
+    assert_eq!(asked[3], format!("{} bytes", ONNX.len() + 100_007));
     for method in ["PUT", "POST"] {
         let (status, answer) = upload(&routes, method, NEW, &[octets], Body::from(ONNX));
         assert_eq!((status, &answer["version"]), (201, &json!(7)), "{method}: {answer}");
@@ -76,7 +115,7 @@ fn an_artifact_is_streamed_to_the_registry() {
     let (status, _) = upload(&routes, "PUT", NEW, &tar, Body::from("whatever"));
     assert_eq!(status, 201);
     let asked = routes.fake.asked.lock().unwrap().clone();
-    assert!(asked[asked.len() - 2].contains("FolderTar"), "{asked:?}");
+    assert!(asked[asked.len() - 3].contains("FolderTar"), "{asked:?}");
 }
 
 #[test]
@@ -93,7 +132,8 @@ fn what_cannot_be_uploaded_is_refused_with_its_reason() {
     let onnx = || Body::from(ONNX);
     let query =
         |query: &str, status: u16, part: &str| check(query, &[octets], onnx(), status, part);
-    check("", &[], onnx(), 415, "application/octet-stream");
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    check("", &[form], onnx(), 415, "application/octet-stream");
     check("", &[("content-type", "text/plain")], onnx(), 415, "application/x-tar");
     check("", &[octets], Body::from("PK"), 422, "body is none of .safetensors, .onnx and a tar");
     check("", &[octets], Body::empty(), 422, "body is empty");
@@ -106,6 +146,7 @@ fn what_cannot_be_uploaded_is_refused_with_its_reason() {
     query("?name=", 422, "name must have 1 to 256 bytes");
     query("?metadata=[]", 422, "metadata must be a JSON object");
     query("?activate=maybe", 400, "cannot be read");
+    query("?keep_warm=maybe", 400, "cannot be read");
     query("?force=true", 400, "unknown field");
     query(&format!("?tags={}", "a".repeat(65)), 422, "tags has a tag of more than 64 bytes");
     query(&format!("?tags={}", vec!["a"; 33].join(",")), 422, "tags has 33 tags");
@@ -133,8 +174,10 @@ fn versions_are_put_to_use() {
     check(&of("activate"), "", "active", &asked("Activate"));
     check(&of("activate"), r#"{"version":2}"#, "active", &asked("Activate"));
     check("/api/v1/models/m/activate", r#"{"version":2}"#, "active", &asked("Activate"));
-    check(&of("canary"), r#"{"percent":12.5}"#, "canary", &asked("Canary(12.5)"));
-    check(&of("canary"), "{}", "canary", &asked("Canary(5.0)"));
+    check(&of("canary"), r#"{"percent":12}"#, "canary", &asked("Canary(12)"));
+    check(&of("canary"), r#"{"percent":100.0}"#, "canary", &asked("Canary(100)"));
+    check(&of("canary"), r#"{"percent":0}"#, "canary", &asked("Canary(0)"));
+    check(&of("canary"), "{}", "canary", &asked("Canary(5)"));
     check(&of("shadow"), "{}", "shadow", &asked("Shadow"));
     check("/api/v1/models/m/rollback", "", "active", r#"("roll back", ModelId("m"))"#);
     let (status, answer) = routes.post(&of("retire"), &[], "");
@@ -154,8 +197,11 @@ fn what_changes_nothing_says_why() {
         assert!(detail.contains(part), "{uri}: {detail}");
     };
     let of = |action: &str| format!("{ONE}/{action}");
-    check(&of("canary"), r#"{"percent":101}"#, 422, "percent must be 0 to 100, found 101");
-    check(&of("canary"), r#"{"percent":-1}"#, 422, "percent must be 0 to 100");
+    let whole = "percent must be a whole number from 0 to 100, found";
+    check(&of("canary"), r#"{"percent":101}"#, 422, &format!("{whole} 101"));
+    check(&of("canary"), r#"{"percent":-1}"#, 422, &format!("{whole} -1"));
+    check(&of("canary"), r#"{"percent":12.5}"#, 422, &format!("{whole} 12.5"));
+    check(&of("canary"), r#"{"percent":0.5}"#, 422, &format!("{whole} 0.5"));
     check(&of("canary"), r#"{"percent":"5"}"#, 422, "invalid type");
     check(&of("canary"), r#"{"share":5}"#, 422, "unknown field");
     check(&of("activate"), r#"{"version":3}"#, 422, "version is not the one in the path");
