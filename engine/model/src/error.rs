@@ -163,6 +163,17 @@ pub enum ModelError {
         /// The version.
         version: ModelVersion,
     },
+    /// The version takes or gives something else than the active one.
+    #[error(
+        "model `{model}` version {version} cannot be tried beside the active version: it takes or \
+         gives something else; activate it, or give it an id of its own"
+    )]
+    Incomparable {
+        /// The model.
+        model: ModelId,
+        /// The version.
+        version: ModelVersion,
+    },
     /// The active version cannot be unloaded.
     #[error("model `{model}` version {version} is the active one; activate another one first")]
     Active {
@@ -298,6 +309,7 @@ impl ModelError {
             Self::NotLoaded { .. } => Kind::NotFound,
             Self::AlreadyLoaded { .. }
             | Self::Active { .. }
+            | Self::Incomparable { .. }
             | Self::NoPrevious { .. }
             | Self::MemoryFull { .. }
             | Self::TooManyLoaded { .. } => Kind::Conflict,
