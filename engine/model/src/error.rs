@@ -105,6 +105,25 @@ pub enum ModelError {
         /// The limit.
         bytes_max: u64,
     },
+    /// A step that would make another version of a model cannot be taken.
+    #[error("the model cannot be optimised by `{step}`: {reason}")]
+    Optimize {
+        /// The step, as the options name it.
+        step: &'static str,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// An optimised version answers worse than it may.
+    #[error(
+        "the optimised model loses {loss} of its accuracy, the limit is {limit}; keep the version \
+         that it was made of, or prune less and leave 8-bit numbers out"
+    )]
+    AccuracyLoss {
+        /// What it loses, as a share of all rows.
+        loss: f64,
+        /// The most that it may lose.
+        limit: f64,
+    },
     /// The file system refused.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
@@ -263,6 +282,8 @@ impl ModelError {
             | Self::Tensor { .. }
             | Self::Folder { .. }
             | Self::Options { .. }
+            | Self::Optimize { .. }
+            | Self::AccuracyLoss { .. }
             | Self::FeatureCount { .. }
             | Self::Validation { .. }
             | Self::Input { .. }

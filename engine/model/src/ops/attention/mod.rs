@@ -1,0 +1,16 @@
+//! Operators of attention: positions that look at others, and angles that say where they are.
+//!
+//! Owns heads, masks and caches of keys and values. Refuses to know how a model is made of them.
+//! Bound: the scores of one head are in memory at a time.
+
+mod bias;
+mod heads;
+mod operator;
+mod rotary;
+#[cfg(test)]
+mod tests;
+
+use super::registry::Family;
+
+/// The families of this folder.
+pub const FAMILIES: &[Family] = &[operator::OPERATORS, rotary::OPERATORS];
