@@ -1,7 +1,7 @@
 //! The whole way: a folder becomes a file, the engine loads it, texts become answers.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use truststram_base::{ModelId, ModelVersion, SystemClock};
@@ -19,10 +19,10 @@ type Answer = Result<Vec<f32>, String>;
 /// Hands numbers back by a channel that came with the request.
 struct Channels;
 
-impl Sink<Sender<Answer>> for Channels {
+impl Sink<SyncSender<Answer>> for Channels {
     fn deliver(
         &mut self,
-        reply: Sender<Answer>,
+        reply: SyncSender<Answer>,
         _payload: Payload,
         result: Result<Inference<'_>, ModelError>,
     ) {
@@ -50,13 +50,9 @@ fn texts_are_answered_by_the_engine() {
         priority: Priority::Normal,
     };
     let clock = Arc::new(SystemClock::new());
-    let engine = Engine::start(
-        &options,
-        clock,
-        |_| Box::new(NativeBatcher::default()),
-        |_| Box::new(Channels),
-    )
-    .unwrap();
+    let engine =
+        Engine::start(&options, clock, |_| Box::new(NativeBatcher), |_| Box::new(Channels))
+            .unwrap();
     for case in CASES {
         let files = Files::of(case);
         let artifact = files.parse().unwrap();
@@ -66,7 +62,7 @@ fn texts_are_answered_by_the_engine() {
         let model = engine.load(&id, version, bytes, &LoadOptions::default()).unwrap();
         let tokenizer = Tokenizer::parse(&artifact.tokenizer.unwrap()).unwrap();
         let (length_max, cases) = expected(&files);
-        let (reply, answers) = channel();
+        let (reply, answers) = sync_channel(1);
         for expected in &cases {
             let text = tokenizer.encode(&expected.text, length_max).unwrap();
             let request = InferRequest {
