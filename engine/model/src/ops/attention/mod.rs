@@ -4,9 +4,12 @@
 //! Bound: the scores of one head are in memory at a time.
 
 mod bias;
+mod cached;
 mod heads;
 mod operator;
 mod rotary;
+mod settings;
+mod shares;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 
 use half::{bf16, f16};
 
+use super::lines::Lines;
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
@@ -51,6 +52,18 @@ fn log_sum(values: impl Iterator<Item = f64> + Clone) -> f64 {
     largest + values.map(|value| (value - largest).exp()).sum::<f64>().ln()
 }
 
+impl<T> Loss<T> {
+    /// The class of a target; none if it is ignored.
+    fn class(&self, target: Option<i64>, classes: usize) -> Result<Option<usize>, RunError> {
+        if self.ignored.is_some() && target == self.ignored {
+            return Ok(None);
+        }
+        let class = target.and_then(|target| usize::try_from(target).ok());
+        let wrong = || RunError::input(format_args!("class {target:?}"), format_args!("{classes}"));
+        class.filter(|class| *class < classes).map(Some).ok_or_else(wrong)
+    }
+}
+
 impl<T: Float> Operator for Loss<T> {
     fn run(
         &self,
@@ -83,31 +96,27 @@ impl<T: Float> Operator for Loss<T> {
             Some(logarithms) => Some(context.shape_as::<T>(logarithms, shape)?),
             None => None,
         };
+        let lines = Lines { outer: *batch, length: classes, inner: places };
         let (mut total, mut weight_total) = (0.0, 0.0);
-        for index in 0..batch * places {
-            let start = index / places * classes * places + index % places;
-            let line = (0..classes).map(|class| Number::to_f64(values[start + class * places]));
+        for (index, start) in lines.starts().enumerate() {
+            let line = lines.places(start).map(|at| Number::to_f64(values[at]));
             let whole = if self.of_scores { log_sum(line.clone()) } else { 0.0 };
             if let Some(logarithms) = &mut logarithms {
-                for (class, value) in line.clone().enumerate() {
-                    logarithms[start + class * places] = T::from_f64(value - whole);
+                for (at, value) in lines.places(start).zip(line.clone()) {
+                    logarithms[at] = T::from_f64(value - whole);
                 }
             }
-            let target = int_at(targets.data(), index);
-            let (loss, weight) = if self.ignored.is_some() && target == self.ignored {
-                (0.0, 0.0)
-            } else {
-                let class = target.and_then(|target| usize::try_from(target).ok());
-                let class = class.filter(|class| *class < classes).ok_or_else(|| {
-                    RunError::input(format_args!("class {target:?}"), format_args!("{classes}"))
-                })?;
-                let weight = weights.map_or(1.0, |weights| Number::to_f64(weights[class]));
-                (weight * (whole - Number::to_f64(values[start + class * places])), weight)
+            let (weight, value) = match self.class(int_at(targets.data(), index), classes)? {
+                None => (0.0, 0.0),
+                Some(class) => {
+                    let weight = weights.map_or(1.0, |weights| Number::to_f64(weights[class]));
+                    (weight, whole - Number::to_f64(values[start + class * places]))
+                }
             };
             if none {
-                out[index] = T::from_f64(loss);
+                out[index] = T::from_f64(weight * value);
             }
-            total += loss;
+            total += weight * value;
             weight_total += weight;
         }
         match self.reduction {
