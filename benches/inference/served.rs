@@ -3,7 +3,7 @@
 //! Refuses to know transports. Bound: one request at a time, one worker for each core.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use serde_json::Value;
 use truststram_base::{Clock, ModelId, ModelVersion, SystemClock};
@@ -19,7 +19,7 @@ use crate::ours;
 type Answered = Result<(Vec<f32>, Payload), String>;
 
 /// Hands the last output back to the caller, who waits.
-struct Waiting(Sender<Answered>);
+struct Waiting(SyncSender<Answered>);
 
 impl Sink<Vec<f32>> for Waiting {
     fn deliver(
@@ -59,7 +59,7 @@ pub fn open(question: &Value, cores: &[u32]) -> Outcome<Call> {
         priority: Priority::Normal,
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let (sender, answers): (Sender<Answered>, Receiver<Answered>) = channel();
+    let (sender, answers): (SyncSender<Answered>, Receiver<Answered>) = sync_channel(1);
     let engine = Engine::start(
         &options,
         Arc::clone(&clock),
