@@ -1,33 +1,37 @@
 //! Owns an allocator that counts: tests prove with it that a path takes no memory.
 //!
-//! Refuses to serve memory itself, the standard library's does. Bound: two counters.
+//! Refuses to serve memory itself, the standard library's does. Bound: one counter per thread,
+//! which takes no memory itself.
 #![allow(unsafe_code, reason = "the trait of allocators is unsafe to implement")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
 
-/// For `#[global_allocator]` in a test of its own.
-#[derive(Debug, Default)]
-pub struct CountingAllocator {
-    allocations: AtomicU64,
+thread_local! {
+    /// Made when the thread is made and without a destructor, so that the allocator may use it at
+    /// any time.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
+/// For `#[global_allocator]` in a test of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CountingAllocator;
+
 impl CountingAllocator {
-    /// Nothing counted yet.
-    pub const fn new() -> Self {
-        Self { allocations: AtomicU64::new(0) }
+    /// How often this thread took or resized memory so far.
+    pub fn allocations_of_this_thread() -> u64 {
+        ALLOCATIONS.get()
     }
 
-    /// How often memory was taken or resized so far, by all threads.
-    pub fn allocations(&self) -> u64 {
-        self.allocations.load(Ordering::SeqCst)
+    fn count() {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
     }
 }
 
 // SAFETY: every call goes to the system's allocator as it came; counting allocates nothing.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.allocations.fetch_add(1, Ordering::SeqCst);
+        Self::count();
         // SAFETY: the caller keeps the rules of this trait, which are the system's as well.
         unsafe { System.alloc(layout) }
     }
@@ -38,13 +42,13 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        self.allocations.fetch_add(1, Ordering::SeqCst);
+        Self::count();
         // SAFETY: as in `alloc`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        self.allocations.fetch_add(1, Ordering::SeqCst);
+        Self::count();
         // SAFETY: as in `alloc`.
         unsafe { System.realloc(start, layout, bytes) }
     }

@@ -144,6 +144,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_group_whose_workers_are_gone_gets_no_requests() {
+        let places = [0, 1, 2].map(|node| WorkerPlace { core: 0, memory_node: Some(node) });
+        let crew = Crew::<()>::new(&places, 1_000);
+        let chosen = || -> Vec<usize> {
+            let group_of =
+                |group: &Group<()>| crew.groups.iter().position(|other| std::ptr::eq(other, group));
+            (0..6).filter_map(|_| group_of(crew.emptiest())).collect()
+        };
+        assert_eq!(chosen(), [0, 1, 2, 0, 1, 2]);
+        crew.groups[1].leave(0);
+        assert!(!chosen().contains(&1));
+    }
+
+    #[test]
     fn workers_are_divided_by_node_into_groups_of_like_size() {
         let check = |nodes: &[(u32, usize)], expected: &[(usize, usize)]| {
             let places: Vec<WorkerPlace> = nodes

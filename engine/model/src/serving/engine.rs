@@ -16,7 +16,7 @@ use super::loaded::LoadedModel;
 use super::options::EngineOptions;
 use super::port::{Batcher, Sink};
 use super::registry::Registry;
-use super::request::{InferRequest, Queued, Refused, Size};
+use super::request::{Accepted, InferRequest, Queued, Refused, Size};
 use super::stats::WorkerSnapshot;
 use super::worker::{Worker, WorkerParts};
 use crate::error::ModelError;
@@ -94,15 +94,14 @@ impl<T: Send + 'static> Engine<T> {
             Ok(size) => size,
             Err(error) => return Err(Refused { error, request }),
         };
-        if !model.accept() {
+        let Some(accepted) = Accepted::of(model) else {
             let error = ModelError::QueueFull { requests_max: model.limits().requests_max };
             return Err(Refused { error, request });
-        }
+        };
         model.used(request.enqueued_us);
         let group = self.crew.emptiest();
-        let queued = Queued { model: Arc::clone(model), request, size, arrived: 0 };
+        let queued = Queued { model: accepted, request, size, arrived: 0 };
         group.push(queued).map_err(|(refusal, queued)| {
-            queued.model.answered(1);
             let requests_max = group.requests_max();
             let error = match refusal {
                 Refusal::Full => ModelError::QueueFull { requests_max },

@@ -7,7 +7,7 @@
 //! the lock is held for one push, one claim or one batch. A submit makes a system call only when a
 //! worker sleeps and this request is for it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -52,6 +52,7 @@ pub struct Group<T> {
     unanswered: AtomicUsize,
     unclaimed: AtomicUsize,
     resting: AtomicUsize,
+    open: AtomicBool,
     requests_max: usize,
     /// Which of the engine's nodes it is on.
     node: usize,
@@ -72,6 +73,7 @@ impl<T> Group<T> {
             unanswered: AtomicUsize::new(0),
             unclaimed: AtomicUsize::new(0),
             resting: AtomicUsize::new(0),
+            open: AtomicBool::new(true),
             requests_max,
             node,
         }
@@ -91,8 +93,11 @@ impl<T> Group<T> {
     }
 
     /// How full it is, for the choice of a group: first whether everybody is busy, then how many
-    /// requests there are per worker, in 1/256.
+    /// requests there are per worker, in 1/256. A closed one has no room at all.
     pub fn load(&self) -> (bool, usize) {
+        if !self.open.load(Ordering::Relaxed) {
+            return (true, usize::MAX);
+        }
         let busy = self.resting.load(Ordering::Relaxed) == 0;
         (busy, (self.unanswered() << 8) / self.woken.len().max(1))
     }
@@ -275,6 +280,7 @@ impl<T> Group<T> {
     fn publish(&self, state: &State<T>) {
         self.unclaimed.store(state.queues.unclaimed(), Ordering::Relaxed);
         self.resting.store(state.resting.len(), Ordering::Relaxed);
+        self.open.store(state.open, Ordering::Relaxed);
     }
 
     /// No code under the lock can panic half way through a change, so a poisoned lock is sound.

@@ -33,7 +33,7 @@ pub struct ModelInfo {
     pub is_kept_warm: bool,
     /// Where its constants and packed weights lie.
     pub memory: MemoryReport,
-    /// Bytes of its workers' buffers.
+    /// Bytes of its workers' buffers, which count as its memory as well once they are made.
     pub session_bytes: u64,
     /// Requests accepted and not answered yet.
     pub unanswered: usize,

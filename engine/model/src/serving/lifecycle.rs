@@ -176,7 +176,7 @@ impl<T: Send + 'static> Engine<T> {
         self.registry.list()
     }
 
-    /// Bytes of all versions that are in memory.
+    /// Bytes of all versions that are in memory, with the buffers that workers have made for them.
     pub fn memory_bytes(&self) -> u64 {
         self.registry.residents().bytes()
     }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use truststram_base::{ModelId, ModelVersion};
@@ -105,9 +105,15 @@ pub struct Residents {
 }
 
 impl Residents {
-    /// Bytes of all versions that are in memory.
+    /// Bytes of all versions that are in memory, with their workers' buffers.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Acquire)
+    }
+
+    /// What was counted as `old` bytes is `new` bytes now.
+    fn change(&self, old: u64, new: u64) {
+        // Adding what is missing to 2^64 takes away.
+        self.bytes.fetch_add(new.wrapping_sub(old), Ordering::AcqRel);
     }
 
     /// A place for one more version.
@@ -159,6 +165,14 @@ pub struct Limits {
     pub requests_max: usize,
 }
 
+/// The buffers of one worker, which it alone uses, so that the lock is never waited for.
+#[derive(Debug, Default)]
+struct KeptSession {
+    session: Mutex<Option<Session>>,
+    /// Its bytes after the last batch.
+    bytes: AtomicU64,
+}
+
 /// What a loaded version is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -191,8 +205,8 @@ pub struct LoadedModel {
     keep_warm: AtomicBool,
     programs: Vec<Arc<Program>>,
     memory: MemoryReport,
-    /// By worker; each is used by its worker alone, so that no lock is ever waited for.
-    sessions: Box<[Mutex<Option<Session>>]>,
+    /// By worker.
+    sessions: Box<[KeptSession]>,
     pub(super) estimate: Estimate,
     pub(super) figures: FiguresOfWorkers,
     unanswered: AtomicUsize,
@@ -206,7 +220,7 @@ pub struct LoadedModel {
 
 impl LoadedModel {
     pub(super) fn new(parts: Parts) -> Self {
-        let sessions = (0..parts.worker_count).map(|_| Mutex::default()).collect();
+        let sessions = (0..parts.worker_count).map(|_| KeptSession::default()).collect();
         Self {
             labels: Labels::new(parts.signature.classes()),
             id: parts.id,
@@ -290,13 +304,9 @@ impl LoadedModel {
         &self.memory
     }
 
-    /// Bytes of the buffers that workers have made for it and that are not in use just now.
+    /// Bytes of the buffers that workers have made for it, each after its last batch.
     pub fn session_bytes(&self) -> u64 {
-        let bytes = |session: &Mutex<Option<Session>>| match session.try_lock() {
-            Ok(session) => session.as_ref().map_or(0, Session::bytes),
-            Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => 0,
-        };
-        self.sessions.iter().map(|session| bytes(session) as u64).sum()
+        self.sessions.iter().map(|kept| kept.bytes.load(Ordering::Relaxed)).sum()
     }
 
     /// Requests accepted and not answered yet.
@@ -339,26 +349,37 @@ impl LoadedModel {
     pub(super) fn accept(&self) -> bool {
         let accepted = self.unanswered.fetch_add(1, Ordering::AcqRel) < self.limits.requests_max;
         if !accepted {
-            self.answered(1);
+            self.answered();
         }
         accepted
     }
 
-    pub(super) fn answered(&self, count: usize) {
-        self.unanswered.fetch_sub(count, Ordering::AcqRel);
+    pub(super) fn answered(&self) {
+        self.unanswered.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// The session of a worker, or a new one of its node's program.
     pub(super) fn take_session(&self, worker: usize, node: usize) -> Option<Session> {
-        let kept = self.sessions.get(worker)?.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let kept = &self.sessions.get(worker)?.session;
+        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         kept.or_else(|| Some(Session::new(Arc::clone(self.programs.get(node)?))))
     }
 
-    /// Keeps a session for the worker's next batch.
+    /// Keeps a session for the worker's next batch, and counts what its buffers take by now.
     pub(super) fn keep_session(&self, worker: usize, session: Session) {
-        if let Some(place) = self.sessions.get(worker) {
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        let Some(kept) = self.sessions.get(worker) else { return };
+        let new = session.bytes() as u64;
+        let old = kept.bytes.swap(new, Ordering::Relaxed);
+        if new != old {
+            self.resident.residents.change(old, new);
         }
+        *kept.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+    }
+}
+
+impl Drop for LoadedModel {
+    fn drop(&mut self) {
+        self.resident.residents.change(self.session_bytes(), 0);
     }
 }
 

@@ -31,7 +31,8 @@ pub struct EngineOptions {
     pub target_us: u32,
     /// Model versions that may be loaded at once.
     pub loaded_max: usize,
-    /// Bytes that all loaded versions may have together; none for no limit.
+    /// Bytes that all loaded versions may have together, none for no limit. Workers' buffers count
+    /// from when they are made: they never fail a request, but the next load makes room for them.
     pub memory_bytes_max: Option<u64>,
     /// Priority of the workers' threads.
     pub priority: Priority,

@@ -331,6 +331,3 @@ impl Forming {
         Step::Take
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -116,9 +116,6 @@ impl Versions {
                 active.shadow.store(None);
             }
         }
-        if self.previous == Some(version) {
-            self.previous = None;
-        }
         let record = self.records.iter_mut().find(|record| record.version == version)?;
         record.model.take()
     }
@@ -262,8 +259,8 @@ impl Change<'_> {
         Ok(status)
     }
 
-    /// Adds a version that was admitted, and makes it the active one if asked to or if the model
-    /// has none.
+    /// Adds a version that was admitted, and makes it the active one if asked to. A model has no
+    /// active version until somebody asks for one, so that nobody is answered by accident.
     pub fn insert(&self, model: &Arc<LoadedModel>, activate: bool) {
         self.update(|map| {
             let versions = map.entry(model.id().clone()).or_default();
@@ -307,7 +304,7 @@ impl Change<'_> {
                     let (option, expected) = ("canary", "1 to 100 percent");
                     return Err(ModelError::Options { option, found: percent.into(), expected });
                 }
-                let model = self.registry.route(id, Some(version), None)?;
+                let model = self.beside_active(id, version)?;
                 Some(Arc::new(Canary { model, percent, turn: AtomicU64::new(0) }))
             }
         };
@@ -325,20 +322,7 @@ impl Change<'_> {
         id: &ModelId,
         version: Option<ModelVersion>,
     ) -> Result<(), ModelError> {
-        let active = self.registry.route(id, None, None)?;
-        let shadow = version.map(|version| self.registry.route(id, Some(version), None));
-        let shadow = shadow.transpose()?;
-        if let Some(shadow) = &shadow {
-            let comparable = super::shadow::is_comparable(active.signature(), shadow.signature());
-            if !comparable || shadow.version() == active.version() {
-                return Err(ModelError::Validation {
-                    what: "the shadow's signature".to_owned(),
-                    found: "that of another model or the active version itself".to_owned(),
-                    expected: "another version with the same inputs and the same classes"
-                        .to_owned(),
-                });
-            }
-        }
+        let shadow = version.map(|version| self.beside_active(id, version)).transpose()?;
         self.update(|map| {
             if let Some(versions) = map.get_mut(id) {
                 versions.shadow.clone_from(&shadow);
@@ -348,6 +332,25 @@ impl Change<'_> {
             }
         });
         Ok(())
+    }
+
+    /// A version that may share the questions of the active one.
+    fn beside_active(
+        &self,
+        id: &ModelId,
+        version: ModelVersion,
+    ) -> Result<Arc<LoadedModel>, ModelError> {
+        let model = self.registry.route(id, Some(version), None)?;
+        let active = self.registry.find(id, None);
+        let none = ModelError::NotLoaded { model: id.clone(), version: ModelVersion(0) };
+        let active = active.ok_or(none)?;
+        if active.version() == version {
+            return Err(ModelError::Active { model: id.clone(), version });
+        }
+        match super::shadow::is_comparable(active.signature(), model.signature()) {
+            true => Ok(model),
+            false => Err(ModelError::Incomparable { model: id.clone(), version }),
+        }
     }
 
     /// Takes a version out: it answers what was accepted, and its memory is freed after that. The
@@ -360,7 +363,15 @@ impl Change<'_> {
             return Err(ModelError::Active { model: id.clone(), version });
         }
         drop(map);
-        self.take(id, version, |status| status.set(ModelState::Draining));
+        if let Some(model) = self.take(id, version) {
+            model.status().set(ModelState::Draining);
+        }
+        self.update(|map| {
+            let versions = map.get_mut(id);
+            if let Some(versions) = versions.filter(|of| of.previous == Some(version)) {
+                versions.previous = None;
+            }
+        });
         Ok(())
     }
 
@@ -375,7 +386,10 @@ impl Change<'_> {
         while self.registry.residents.bytes().saturating_add(bytes) > bytes_max {
             let (id, version) = self.least_recently_used().ok_or_else(full)?;
             tracing::info!(model = %id, %version, "unloaded to make room");
-            self.take(&id, version, Status::evict);
+            // It stays the one that a rollback goes to, which then says that it was evicted.
+            if let Some(model) = self.take(&id, version) {
+                model.status().evict();
+            }
         }
         Ok(())
     }
@@ -398,16 +412,13 @@ impl Change<'_> {
         candidates.min().map(|(_, _, id, version)| (id, version))
     }
 
-    fn take(&self, id: &ModelId, version: ModelVersion, mark: impl FnOnce(&Status)) {
+    /// Takes a version out; readers of the old map may hold it for a moment longer.
+    fn take(&self, id: &ModelId, version: ModelVersion) -> Option<Arc<LoadedModel>> {
         let mut taken = None;
         self.update(|map| {
             taken = map.get_mut(id).and_then(|versions| versions.take(version));
         });
-        if let Some(model) = taken {
-            mark(model.status());
-            // Readers of the old map may hold it for a moment longer.
-            drop(model);
-        }
+        taken
     }
 
     fn update(&self, change: impl FnOnce(&mut Map)) {

@@ -3,6 +3,7 @@
 //! Refuses to know queues and computation. Bound: one look at each dimension and each token; what
 //! passes here cannot make its batch fail for want of shape.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::loaded::LoadedModel;
@@ -55,10 +56,36 @@ pub struct Refused<T> {
     pub request: InferRequest<T>,
 }
 
-/// A request on its way. The handle keeps the model in memory until the answer is given.
+/// A version's promise of one answer: it stays in memory and counts the request as unanswered
+/// until this is dropped, whatever becomes of the request.
+#[derive(Debug)]
+pub struct Accepted(Arc<LoadedModel>);
+
+impl Accepted {
+    /// None while as many requests wait as the version may have.
+    pub fn of(model: &Arc<LoadedModel>) -> Option<Self> {
+        model.accept().then(|| Self(Arc::clone(model)))
+    }
+}
+
+impl Deref for Accepted {
+    type Target = Arc<LoadedModel>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
+}
+
+/// A request on its way.
 #[derive(Debug)]
 pub struct Queued<T> {
-    pub model: Arc<LoadedModel>,
+    pub model: Accepted,
     pub request: InferRequest<T>,
     pub size: Size,
     /// Its place in the order of arrival; the queue gives it.

@@ -1,6 +1,6 @@
 //! Owns the first runs of a version, before anybody is answered by it: does it compute at all, are
-//! its outputs what its signature says, and is a row's answer its own, whatever else is in its
-//! batch?
+//! its outputs what its signature says, are its answers numbers, and is a row's answer its own,
+//! whatever else is in its batch?
 //!
 //! Refuses to know whether the answers are good. Bound: a few runs within a time limit.
 
@@ -159,11 +159,29 @@ impl Run<'_> {
         }
     }
 
+    /// Checks that the answers are numbers: weights that are none make every answer none.
+    fn check_finite(&self, outputs: &[Tensor]) -> Result<(), ModelError> {
+        let answer = match &self.signature.task {
+            Task::Classify { probabilities, .. } => *probabilities,
+            Task::Embed { .. } | Task::Regress => 0,
+            Task::Tensors => return Ok(()),
+        };
+        let values = numbers(&outputs[answer]).unwrap_or_default();
+        match values.iter().find(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(value) => {
+                let expected = "finite for the samples of its file, or for ones without any";
+                Err(wrong(&self.signature.outputs[answer], value, expected))
+            }
+        }
+    }
+
     /// Runs the inputs alone and, where the model takes batches, behind a row of zeros: the answer
     /// must be the same.
     fn check(&mut self, inputs: &[Tensor]) -> Result<(), ModelError> {
         let rows = inputs.first().and_then(|input| input.shape().first().copied()).unwrap_or(1);
         let alone = self.outputs(inputs.to_vec(), rows)?;
+        self.check_finite(&alone)?;
         if !self.signature.batchable || rows == 0 {
             return Ok(());
         }
@@ -182,6 +200,7 @@ impl Run<'_> {
         let first: Vec<u32> = (0..other).rev().map(token).collect();
         let inputs = self.texts(&[&second])?;
         let alone = self.outputs(inputs, 1)?;
+        self.check_finite(&alone)?;
         if !self.signature.batchable {
             return Ok(());
         }
@@ -191,25 +210,9 @@ impl Run<'_> {
     }
 
     fn texts(&self, texts: &[&[u32]]) -> Result<Vec<Tensor>, ModelError> {
-        let tokens = texts.concat();
-        let mut offsets = vec![0];
-        for text in texts {
-            offsets.push(offsets.last().copied().unwrap_or(0) + text.len() as u32);
-        }
-        let types = vec![0; tokens.len()];
-        let values = [tokens, offsets, types];
-        let made = self.signature.inputs.iter().zip(values).map(|(port, values)| {
-            let dims = [values.len()];
-            let tensor = match port.dtype {
-                DType::I64 => Tensor::of(&dims, values.into_iter().map(i64::from).collect()),
-                DType::I32 => {
-                    Tensor::of(&dims, values.into_iter().map(|value| value as i32).collect())
-                }
-                _ => Tensor::of(&dims, values),
-            };
-            tensor.ok_or_else(|| wrong(port, "no shape", "one"))
-        });
-        made.collect()
+        let texts: Vec<(&[u32], &[u32])> = texts.iter().map(|ids| (*ids, &[][..])).collect();
+        let first = &self.signature.inputs[0];
+        self.signature.text_inputs(&texts).ok_or_else(|| wrong(first, "no shape", "one"))
     }
 
     /// Checks that the last `rows` rows of `together`, behind `before` others, are those of

@@ -237,7 +237,7 @@ impl<T: Send> Worker<T> {
         self.stats().expired.add(self.expired.len() as u64);
         group.answered(self.expired.len());
         for (late_us, Queued { request, model, .. }) in self.expired.drain(..) {
-            model.answered(1);
+            drop(model);
             let error = ModelError::Expired { late_us };
             self.parts.sink.deliver(request.reply, request.payload, Err(error));
         }
@@ -247,7 +247,7 @@ impl<T: Send> Worker<T> {
         self.stats().failed.add(self.batch.len() as u64);
         group.answered(self.batch.len());
         for Queued { request, model, .. } in self.batch.drain(..) {
-            model.answered(1);
+            drop(model);
             let error = ModelError::Undecided;
             self.parts.sink.deliver(request.reply, request.payload, Err(error));
         }
