@@ -75,7 +75,7 @@ def encoders(folder: Path, is_compiled: bool) -> list[Case]:
             onnx = [asked | {"onnx": str(folder / f"minilm-{file}.onnx"), "form": file}
                     for file in files]
             torch = [asked | {"folder": str(folder / "minilm"), "form": form} for form in forms]
-            ours = torch[0] | {"form": precision}
+            ours = torch[0] | {"form": precision, "made": str(folder / "minilm-int8.safetensors")}
             cases.append(Case(
                 f"MiniLM-L6 {precision}, {batch} x {tokens} tokens", f"MiniLM-L6 {precision}",
                 ours, onnx, torch, (tokens, batch) == (16, 1), f32, int8, 1e-4))

@@ -12,9 +12,9 @@ use serde_json::Value;
 use truststram_model::Payload;
 use truststram_model::artifact::{Artifact, Signature, Task};
 use truststram_model::encoder::EncoderFolder;
-use truststram_model::graph::{Attribute, Node};
 use truststram_model::kernels::{Alone, Team};
 use truststram_model::onnx::{self, Model};
+use truststram_model::optimize::{Int8, OptimizeOptions, optimize};
 use truststram_model::passes;
 use truststram_model::program::{BuildOptions, Program, Session};
 use truststram_model::tensor::{Data, Tensor};
@@ -26,8 +26,16 @@ use crate::measure::{Call, Inputs, Outcome, number, text};
 const FILES: [&str; 5] =
     ["config.json", "model.safetensors", "tokenizer.json", "modules.json", "1_Pooling/config.json"];
 
-/// The model of the file or folder that a question names, as an import makes it.
+/// The model that a question names.
 pub fn artifact(question: &Value) -> Outcome<Artifact> {
+    match text(question, "precision")? {
+        "int8" => in_int8(question),
+        _ => imported(question),
+    }
+}
+
+/// The model of the file or folder that a question names, as an import makes it.
+fn imported(question: &Value) -> Outcome<Artifact> {
     let mut artifact = match text(question, "folder") {
         Ok(folder) => encoder(Path::new(folder))?,
         Err(_) => {
@@ -36,17 +44,20 @@ pub fn artifact(question: &Value) -> Outcome<Artifact> {
             Artifact { graph, signature, tokenizer: None, dense: None, samples: Vec::new() }
         }
     };
-    let mut graph = passes::optimize(artifact.graph, &BuildOptions::default())?;
-    if text(question, "precision")? == "int8" {
-        for node in &mut graph.nodes {
-            if node.domain == Node::OWN_DOMAIN && node.operator == "Linear" {
-                let precision = Attribute::String("int8".to_owned());
-                node.attributes.insert("precision".to_owned(), precision);
-            }
-        }
-    }
-    artifact.graph = graph;
+    artifact.graph = passes::optimize(artifact.graph, &BuildOptions::default())?;
     Ok(artifact)
+}
+
+/// The same in 8-bit numbers, from a file that the first call makes: such a version is made once
+/// and loaded often.
+fn in_int8(question: &Value) -> Outcome<Artifact> {
+    let path = Path::new(text(question, "made")?);
+    if !path.exists() {
+        let options = OptimizeOptions { int8: Some(Int8::Dynamic), ..OptimizeOptions::default() };
+        let (made, _) = optimize(&imported(question)?, &options, None)?;
+        fs::write(path, made.to_bytes()?)?;
+    }
+    Ok(Artifact::parse(&fs::read(path)?)?)
 }
 
 fn encoder(folder: &Path) -> Outcome<Artifact> {

@@ -124,7 +124,7 @@ def report(found: dict) -> str:
         *load_lines(found["loads"]),
         "* scikit-learn for trees; importing either is not counted where the process has done it.",
         "",
-        "Single functions, results in a buffer that is kept:",
+        "Single functions, results in a buffer that is kept, all in small pages:",
         f"{'rows x columns':34} {'cores':>5} {'truststram':>10} {'NumPy':>10} {'ratio':>7}"
         f" {'Numba':>11} {'ratio':>7}",
         *(function_row(one) for one in found["functions"]),

@@ -73,6 +73,8 @@ class Run:
         self.loads: list[dict] = []
         self.peaks: list[dict] = []
         self.references: dict[str, numpy.ndarray] = {}
+        # The version in 8-bit numbers is made by the first call of this run.
+        (arguments.models / "minilm-int8.safetensors").unlink(missing_ok=True)
 
     def start(self, peer: str, cores: list[int]) -> Program:
         arguments, on = self.arguments, ",".join(map(str, cores))
@@ -87,7 +89,9 @@ class Run:
                 return Program([sys.executable, "-W", "ignore", str(HERE / "torch_peer.py")],
                                cores, cache)
             case _:
-                threads = {"OPENBLAS_NUM_THREADS": count, "NUMBA_NUM_THREADS": count}
+                # Pages of the same kind for all: NumPy asks for huge ones otherwise.
+                threads = {"OPENBLAS_NUM_THREADS": count, "NUMBA_NUM_THREADS": count,
+                           "NUMPY_MADVISE_HUGEPAGE": "0"}
                 return Program([sys.executable, str(HERE / "functions_peer.py")], cores, threads)
 
     def peak(self) -> None:

@@ -186,9 +186,15 @@ fn mirror(square: &mut [f32], size: usize) {
     for row_first in (0..size).step_by(NEAR) {
         let row_last = size.min(row_first + NEAR);
         for column_first in (0..row_first / BLOCK * BLOCK).step_by(NEAR) {
-            for row in row_first..row_last {
-                for column in column_first..column_first + NEAR {
-                    square[row * size + column] = square[column * size + row];
+            let mut tile = [[0.0; NEAR]; NEAR];
+            for (column, tile) in (column_first..).zip(&mut tile) {
+                let from = &square[column * size + row_first..column * size + row_last];
+                tile[..from.len()].copy_from_slice(from);
+            }
+            for (index, row) in (row_first..row_last).enumerate() {
+                let to = &mut square[row * size + column_first..][..NEAR];
+                for (to, tile) in to.iter_mut().zip(&tile) {
+                    *to = tile[index];
                 }
             }
         }
