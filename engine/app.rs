@@ -26,7 +26,7 @@ use truststram_store::{Store, StoreError};
 
 use crate::config::Plan;
 use crate::registry::{RegistryError, Versions, incoming};
-use crate::wire::background::Background;
+use crate::threads::Threads;
 use crate::wire::batcher::PluginBatcher;
 use crate::wire::datasets::StoreDatasets;
 use crate::wire::decisions::Decisions;
@@ -42,21 +42,8 @@ use crate::wire::sink::{RecordingSink, Ticket};
 use crate::wire::slow_queries::SlowQueries;
 use crate::wire::store_operations::StoreOperator;
 use crate::wire::tensors::EngineTensors;
-use crate::wire::upkeep::UpkeepThread;
 use crate::wire::versions::{StoreRegistry, UPLOADS_MAX};
 
-/// Changes of model versions that may wait for each other.
-const CHANGES_MAX: usize = 64;
-/// Texts, or lists of texts, that may wait to become tokens.
-const TEXTS_MAX: usize = 1_024;
-/// Comparisons of vectors that may wait for each other.
-const SIMILARITIES_MAX: usize = 64;
-/// Changes of plugins that may wait for each other.
-const LOADS_MAX: usize = 8;
-/// Bodies with rows for data sets that may wait for each other.
-const APPENDS_MAX: usize = 8;
-/// Checks and other work on the whole store that may wait for each other.
-const MAINTENANCE_MAX: usize = 8;
 /// Largest request body on the operators' side: one plugin.
 const ADMIN_BODY_BYTES_MAX: usize = PLUGIN_FILE_BYTES_MAX as usize;
 
@@ -237,76 +224,23 @@ impl App {
         self.parts.draining.store(true, Ordering::Relaxed);
         let drained = self.gateway.drain(self.drain);
         // Each step is taken whatever became of the one before; the first error is reported.
-        let loader = self.threads.loader.close();
-        let uploads = self.threads.uploads.close();
-        let models = self.threads.models.close();
-        let texts = self.threads.texts.close();
-        let similarities = self.threads.similarities.close();
-        let maintenance = self.threads.maintenance.close();
-        let appender = self.threads.appender.close();
+        let bringers = self.threads.close_bringers();
         let engine = self.parts.engine.close();
-        let reader = self.threads.reader.close();
-        let upkeep = self.threads.upkeep.close();
+        let keepers = self.threads.close_keepers();
         // The workers have ended, so that all runs of decisions are over.
         let decisions = self.decisions.as_ref().map_or(Ok(()), |decisions| decisions.close());
         let store = self.parts.store.close();
         let log = self.parts.access_log.as_ref().map_or(Ok(()), |log| log.close());
         let plugins = self.parts.host_of_plugins.close();
         let drained = drained?;
-        loader?;
-        uploads?;
-        models?;
-        texts?;
-        similarities?;
-        maintenance?;
-        appender?;
+        bringers?;
         engine?;
-        reader?;
-        upkeep?;
+        keepers?;
         decisions?;
         store?;
         log?;
         plugins.map_err(AppError::Policy)?;
         Ok(drained.connections_cut)
-    }
-}
-
-/// Threads for what would hold up a network thread, one for each kind of work.
-struct Threads {
-    /// Answers queries.
-    reader: Arc<Background>,
-    /// Appends rows to data sets.
-    appender: Arc<Background>,
-    /// Checks the store.
-    maintenance: Arc<Background>,
-    /// Checks, compiles and swaps plugins.
-    loader: Arc<Background>,
-    /// Writes model files that arrive.
-    uploads: Arc<Background>,
-    /// Loads, switches and removes model versions.
-    models: Arc<Background>,
-    /// Makes tokens of texts.
-    texts: Arc<Background>,
-    /// Compares vectors.
-    similarities: Arc<Background>,
-    /// Keeps the store in order.
-    upkeep: UpkeepThread,
-}
-
-impl Threads {
-    fn start(plan: &Plan, store: &Arc<Store>) -> Result<Self, MachineError> {
-        let start = |name, queue, max| Background::start(name, queue, max).map(Arc::new);
-        Ok(Self {
-            reader: start("store-reader", "read", plan.store.read_queue_max)?,
-            appender: start("dataset-writer", "data set", APPENDS_MAX)?,
-            maintenance: start("store-maintenance", "maintenance", MAINTENANCE_MAX)?,
-            loader: start("policy-loader", "plugin", LOADS_MAX)?,
-            uploads: start("model-writer", "upload", UPLOADS_MAX)?,
-            models: start("model-loader", "model", CHANGES_MAX)?,
-            texts: start("text-tokens", "text", TEXTS_MAX)?,
-            similarities: start("similarity", "similarity", SIMILARITIES_MAX)?,
-            upkeep: UpkeepThread::start(store.clone(), plan.maintenance())?,
-        })
     }
 }
 

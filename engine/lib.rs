@@ -9,6 +9,7 @@ pub mod config;
 pub mod example;
 mod installed;
 mod registry;
+mod threads;
 mod wire;
 
 pub use app::{App, AppError, StartError, Started};

@@ -17,7 +17,7 @@ use truststram_model::ModelFile;
 use truststram_store::Store;
 
 pub use error::RegistryError;
-pub use versions::{Described, Versions, format_of};
+pub use versions::{Described, Versions, format_of, optimisation_of};
 
 /// Writes `file` below `data_dir`, registers it and makes it the active version.
 pub fn add(

@@ -7,6 +7,7 @@
 mod archive;
 mod diff;
 mod import;
+mod optimize;
 mod show;
 
 use serde_json::{Value, json};
@@ -36,15 +37,17 @@ pub(super) enum ModelCommand {
     /// The server checks it and answers it to those who name its version; with `--activate` to
     /// everybody.
     Import(import::ImportArguments),
+    /// Make another version of a model file that is smaller or faster, and report what it costs.
+    Optimize(optimize::OptimizeArguments),
     /// Make a version the one that answers those who name none.
     Activate(Target),
     /// Have a version answer a share of those who name none.
     Canary {
         #[command(flatten)]
         target: Target,
-        /// The share in percent, above 0 and at most 100; 0 ends the canary.
-        #[arg(long, default_value_t = 5.0)]
-        percent: f64,
+        /// The share in whole percent, 1 to 100; 0 ends the canary.
+        #[arg(long, default_value_t = 5)]
+        percent: u8,
     },
     /// Have a version asked the same as the active one, only to compare.
     Shadow(Target),
@@ -97,6 +100,7 @@ pub(super) fn run(command: &ModelCommand, json: bool) -> Result<(), Failure> {
             show::version(&server.get(&version_path(id, *version))?, json)
         }
         ModelCommand::Import(arguments) => import::run(arguments, json),
+        ModelCommand::Optimize(arguments) => optimize::run(arguments, json),
         ModelCommand::Activate(target) => change(target, "activate", &json!({})),
         ModelCommand::Canary { target, percent } => {
             change(target, "canary", &json!({ "percent": percent }))

@@ -92,6 +92,17 @@ pub enum RegistryError {
         /// Which version.
         version: ModelVersion,
     },
+    /// The version lost more of its accuracy than it may.
+    #[error(
+        "model `{id}` version {version} was optimised and lost more accuracy than its limit; \
+         `metadata.optimisation` says how much"
+    )]
+    BeyondLimit {
+        /// Which model.
+        id: ModelId,
+        /// Which version.
+        version: ModelVersion,
+    },
     /// Nothing was active before.
     #[error("model `{id}` has no version that was active before; activate one by its number")]
     NoPrevious {
@@ -128,7 +139,10 @@ impl RegistryError {
             Self::TooLarge => Kind::TooLarge,
             Self::Checksum { .. } => Kind::Invalid,
             Self::Length { .. } => Kind::Malformed,
-            Self::Active { .. } | Self::NoPrevious { .. } | Self::NoneActive(_) => Kind::Conflict,
+            Self::Active { .. }
+            | Self::BeyondLimit { .. }
+            | Self::NoPrevious { .. }
+            | Self::NoneActive(_) => Kind::Conflict,
             Self::UnknownModel(_) | Self::UnknownVersion(..) => Kind::NotFound,
         }
     }

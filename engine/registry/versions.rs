@@ -189,6 +189,7 @@ impl<T: Send + 'static> Versions<T> {
     /// Makes a version the one that answers who names none, now and after each start.
     pub fn activate(&self, id: &ModelId, version: ModelVersion) -> Done {
         let entry = self.entry(id, version)?;
+        within_limit(&entry)?;
         let mut serving = self.store.model_serving(id)?;
         self.load(&entry, &serving)?;
         if !entry.active {
@@ -245,6 +246,7 @@ impl<T: Send + 'static> Versions<T> {
         if entry.active {
             return Err(RegistryError::Active { id: id.clone(), version });
         }
+        within_limit(&entry)?;
         if self.active(id)?.is_none() {
             return Err(RegistryError::NoneActive(id.clone()));
         }
@@ -388,6 +390,24 @@ impl<T: Send + 'static> Versions<T> {
         let loaded = loaded.map_err(of(id, version))?;
         tracing::info!(model = %id, %version, io = ring.name(), "model loaded");
         Ok(loaded)
+    }
+}
+
+/// The report of the version's optimisation, where its metadata have one.
+pub fn optimisation_of(entry: &ModelEntry) -> Option<serde_json::Value> {
+    let mut metadata = serde_json::from_str::<serde_json::Value>(&entry.metadata_json).ok()?;
+    metadata.get_mut("optimisation").map(serde_json::Value::take)
+}
+
+/// Refuses a version that lost more of its accuracy than it may: nobody is answered by it unless
+/// they name it.
+fn within_limit(entry: &ModelEntry) -> Done {
+    let report = optimisation_of(entry);
+    match report.as_ref().and_then(|report| report["is_within_limit"].as_bool()) {
+        Some(false) => {
+            Err(RegistryError::BeyondLimit { id: entry.id.clone(), version: entry.version })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -40,6 +40,13 @@ impl Records for StoreRecords {
         self.ask(|questions| questions.store.models().map_err(|error| failure_of_query(&error)))
     }
 
+    fn versions(&self, model: ModelId) -> Answered<Vec<ModelEntry>, Failure> {
+        self.ask(move |questions| {
+            let versions = questions.store.model_versions(&model);
+            versions.map_err(|error| failure_of_query(&error))
+        })
+    }
+
     fn list_models(&self, query: ModelsQuery) -> Answered<ModelsPage, PageFailure> {
         self.ask(|questions| questions.list_models(query))
     }

@@ -21,7 +21,7 @@ use super::background::Background;
 use super::serving::{inputs, outputs};
 use super::sink::Ticket;
 use crate::registry::incoming::{Arrived, Incoming};
-use crate::registry::{Described, RegistryError, Versions, format_of};
+use crate::registry::{Described, RegistryError, Versions, format_of, optimisation_of};
 
 /// Artifacts that may arrive at the same time.
 pub const UPLOADS_MAX: usize = 4;
@@ -116,6 +116,7 @@ fn detail(versions: &Versions<Ticket>, entry: ModelEntry) -> Result<VersionDetai
             shadow,
             keep_warm: kept.kept_warm.contains(&version),
             is_previous: kept.previous == Some(version),
+            optimisation: optimisation_of(&entry),
             ..Serving::default()
         },
         entry,

@@ -7,6 +7,7 @@ mod bad_input;
 mod cli;
 mod config;
 mod db;
+mod encoders;
 mod harness;
 mod hostile_plugins;
 mod inference_protocol;

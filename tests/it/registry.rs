@@ -152,7 +152,8 @@ fn what_was_acknowledged_of_versions_outlives_a_kill() {
     // A user always meets the same version, and of many users each version meets some.
     let versions = |server: &Server| -> Vec<Value> {
         let users = (0..40).map(|user| format!("user-{user}"));
-        let ask = |user: String| predicted_by(server, forest.row(0), &user)["model_version"].clone();
+        let ask =
+            |user: String| predicted_by(server, forest.row(0), &user)["model_version"].clone();
         users.map(ask).collect()
     };
     let before = versions(&server);

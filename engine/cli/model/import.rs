@@ -29,6 +29,9 @@ pub(in crate::cli) struct ImportArguments {
     /// Make it the version that answers those who name none.
     #[arg(long)]
     activate: bool,
+    /// Keep it in memory however long nobody asks for it.
+    #[arg(long)]
+    keep_warm: bool,
     /// Whose it is.
     #[arg(long)]
     owner: Option<String>,
@@ -86,7 +89,7 @@ pub(super) fn run(arguments: &ImportArguments, json: bool) -> Result<(), Failure
 
 /// The method and address that the version is sent to.
 fn target(arguments: &ImportArguments) -> (&'static str, String) {
-    let mut query = format!("?activate={}", arguments.activate);
+    let mut query = format!("?activate={}&keep_warm={}", arguments.activate, arguments.keep_warm);
     let tags = arguments.tags.join(",");
     let fields = [
         ("owner", arguments.owner.as_deref()),

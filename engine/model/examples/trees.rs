@@ -8,7 +8,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use truststram_model::kernels::{Alone, Isa};
+use truststram_model::kernels::Alone;
 use truststram_model::onnx;
 use truststram_model::program::{BuildOptions, Program, Session};
 use truststram_model::tensor::Shape;
@@ -19,19 +19,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let features: usize = words.next().ok_or("how many features?")?.parse()?;
     let counts = words.map(|word| word.parse()).collect::<Result<Vec<usize>, _>>()?;
     let model = onnx::parse(&std::fs::read(path)?)?;
-    for isa in [Isa::detect(), Isa::Portable] {
-        let options = BuildOptions { isa, ..BuildOptions::default() };
-        let mut session = Session::new(Arc::new(Program::build(&model.graph, &options)?));
-        for rows in &counts {
-            let time = measure(&mut session, *rows, features)?;
-            let name = isa.name();
-            let row = time.as_secs_f64() * 1e6 / *rows as f64;
-            writeln!(
-                std::io::stdout(),
-                "{name:20} {rows:6} rows {:10.2} us {row:8.3} us a row",
-                time.as_secs_f64() * 1e6,
-            )?;
-        }
+    let program = Program::build(&model.graph, &BuildOptions::default())?;
+    let mut session = Session::new(Arc::new(program));
+    for rows in &counts {
+        let time = measure(&mut session, *rows, features)?.as_secs_f64() * 1e6;
+        let row = time / *rows as f64;
+        writeln!(std::io::stdout(), "{rows:6} rows {time:10.2} us {row:8.3} us a row")?;
     }
     Ok(())
 }

@@ -105,6 +105,25 @@ pub enum ModelError {
         /// The limit.
         bytes_max: u64,
     },
+    /// A step that would make another version of a model cannot be taken.
+    #[error("the model cannot be optimised by `{step}`: {reason}")]
+    Optimize {
+        /// The step, as the options name it.
+        step: &'static str,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// An optimised version answers worse than it may.
+    #[error(
+        "the optimised model loses {loss} of its accuracy, the limit is {limit}; keep the version \
+         that it was made of, or prune less and leave 8-bit numbers out"
+    )]
+    AccuracyLoss {
+        /// What it loses, as a share of all rows.
+        loss: f64,
+        /// The most that it may lose.
+        limit: f64,
+    },
     /// The file system refused.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
@@ -139,6 +158,17 @@ pub enum ModelError {
     /// This version is loaded already; versions never change.
     #[error("model `{model}` version {version} is loaded already; give new weights a new version")]
     AlreadyLoaded {
+        /// The model.
+        model: ModelId,
+        /// The version.
+        version: ModelVersion,
+    },
+    /// The version takes or gives something else than the active one.
+    #[error(
+        "model `{model}` version {version} cannot be tried beside the active version: it takes or \
+         gives something else; activate it, or give it an id of its own"
+    )]
+    Incomparable {
         /// The model.
         model: ModelId,
         /// The version.
@@ -263,6 +293,8 @@ impl ModelError {
             | Self::Tensor { .. }
             | Self::Folder { .. }
             | Self::Options { .. }
+            | Self::Optimize { .. }
+            | Self::AccuracyLoss { .. }
             | Self::FeatureCount { .. }
             | Self::Validation { .. }
             | Self::Input { .. }
@@ -277,6 +309,7 @@ impl ModelError {
             Self::NotLoaded { .. } => Kind::NotFound,
             Self::AlreadyLoaded { .. }
             | Self::Active { .. }
+            | Self::Incomparable { .. }
             | Self::NoPrevious { .. }
             | Self::MemoryFull { .. }
             | Self::TooManyLoaded { .. } => Kind::Conflict,

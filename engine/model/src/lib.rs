@@ -15,6 +15,7 @@ pub mod graph;
 pub mod kernels;
 pub mod onnx;
 mod ops;
+pub mod optimize;
 pub mod passes;
 pub mod program;
 mod serving;

@@ -47,6 +47,28 @@ pub enum DType {
 }
 
 impl DType {
+    /// The type that ONNX gives a number (`TensorProto.DataType`); none for those that tensors here
+    /// do not have.
+    pub fn of_onnx(number: i64) -> Option<Self> {
+        Some(match number {
+            1 => Self::F32,
+            2 => Self::U8,
+            3 => Self::I8,
+            4 => Self::U16,
+            5 => Self::I16,
+            6 => Self::I32,
+            7 => Self::I64,
+            8 => Self::String,
+            9 => Self::Bool,
+            10 => Self::F16,
+            11 => Self::F64,
+            12 => Self::U32,
+            13 => Self::U64,
+            16 => Self::Bf16,
+            _ => return None,
+        })
+    }
+
     /// Bytes of one element in memory; for text those of its handle.
     pub fn bytes(self) -> usize {
         match self {

@@ -11,6 +11,7 @@ mod dense;
 mod file;
 mod graph_text;
 mod import;
+mod inputs;
 mod signature;
 
 pub use dense::graph_of_dense;

@@ -11,8 +11,6 @@ mod fields;
 mod folder;
 mod head;
 mod sentence;
-#[cfg(test)]
-mod tests;
 mod tokenizer;
 mod weights;
 

@@ -124,7 +124,9 @@ pub fn silu<L: Lanes>(x: L) -> L {
 #[inline(always)]
 pub fn gelu<L: Lanes>(x: L) -> L {
     let half = x.mul(L::splat(0.5));
-    erf(x.mul(L::splat(std::f32::consts::FRAC_1_SQRT_2))).fma(half, half)
+    let value = erf(x.mul(L::splat(std::f32::consts::FRAC_1_SQRT_2))).fma(half, half);
+    // From here down Φ is 0 in 32 bits, where 1 less the error function leaves rounding errors.
+    x.if_less(L::splat(-5.6), x.mul(L::splat(0.0)), value)
 }
 
 /// The approximation of [`gelu`] by the hyperbolic tangent.
@@ -133,7 +135,9 @@ pub fn gelu_tanh<L: Lanes>(x: L) -> L {
     let half = x.mul(L::splat(0.5));
     let cube = x.mul(x).mul(L::splat(0.044_715)).fma(x, x);
     // √(2/π)
-    tanh(cube.mul(L::splat(0.797_884_6))).fma(half, half)
+    let value = tanh(cube.mul(L::splat(0.797_884_6))).fma(half, half);
+    // As in `gelu`.
+    x.if_less(L::splat(-5.3), x.mul(L::splat(0.0)), value)
 }
 
 /// The larger of `x` and 0; NaN stays NaN.

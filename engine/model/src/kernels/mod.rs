@@ -29,7 +29,7 @@ pub use gemm::{Gemm, gemm_f32};
 pub use isa::Isa;
 pub use linear::{
     Input, Int8Scratch, Layer, PackedBf16, PackedF32, PackedI8, Weights, linear_bf16, linear_f32,
-    linear_i8,
+    linear_i8, quantise_weights,
 };
 pub use rows::{layer_norm_rows, softmax_rows};
 pub use similarity::{cosine_similarity, dot, normalise_rows};

@@ -45,30 +45,86 @@ pub fn dot(isa: Isa, a: &[f32], b: &[f32]) -> f32 {
     dispatch(isa, Dot { a, b })
 }
 
+/// The largest of a row and zero, without the signs and leaving out what is no number.
+struct Largest<'a>(&'a [f32]);
+
+impl Kernel for Largest<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> f32 {
+        let mut largest = L::splat(0.0);
+        let (whole, rest) = self.0.as_chunks::<COUNT>();
+        for values in whole {
+            // SAFETY: there are sixteen.
+            largest = unsafe { L::load(values.as_ptr()) }.abs().max(largest);
+        }
+        // SAFETY: there are so many, fewer than sixteen.
+        let rest = unsafe { L::load_part(rest.as_ptr(), rest.len(), 0.0) };
+        rest.abs().max(largest).top()
+    }
+}
+
+/// A row times a factor.
+struct Times<'a> {
+    row: &'a [f32],
+    factor: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Times<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let factor = L::splat(self.factor);
+        let (whole, rest) = self.row.as_chunks::<COUNT>();
+        let (whole_out, rest_out) = self.out.as_chunks_mut::<COUNT>();
+        for (values, out) in whole.iter().zip(whole_out) {
+            // SAFETY: there are sixteen of both.
+            unsafe { L::load(values.as_ptr()).mul(factor).store(out.as_mut_ptr()) };
+        }
+        let count = rest.len().min(rest_out.len());
+        // SAFETY: there are so many of both, fewer than sixteen.
+        unsafe {
+            let values = L::load_part(rest.as_ptr(), count, 0.0);
+            values.mul(factor).store_part(rest_out.as_mut_ptr(), count);
+        }
+    }
+}
+
+/// The power of two that brings a number between 1 and 2, as far as one is large enough.
+fn power_to_one(number: f32) -> f32 {
+    let exponent = number.to_bits() >> 23 & 0xff;
+    f32::from_bits((254 - exponent.min(253)) << 23)
+}
+
 /// Divides each row by its length, in `out`; a row of zeros stays one. The row is scaled by its
-/// largest value first, so that no square overflows or vanishes.
+/// largest value first, so that no square overflows or vanishes; by a power of two, which rounds
+/// nothing.
 pub fn normalise_rows(isa: Isa, values: &[f32], columns: usize, out: &mut [f32]) {
     if columns == 0 {
         return;
     }
     for (row, out) in values.chunks_exact(columns).zip(out.chunks_exact_mut(columns)) {
-        let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-        // NaN is skipped by `max` and comes back through the length.
-        let largest = if largest > 0.0 { largest } else { 1.0 };
-        for (out, value) in out.iter_mut().zip(row) {
-            *out = value / largest;
-        }
+        // NaN is left out of the largest and comes back through the length.
+        let factor = power_to_one(dispatch(isa, Largest(row)));
+        dispatch(isa, Times { row, factor, out: &mut *out });
         let length = dot(isa, out, out).sqrt();
-        let length = if length == 0.0 { 1.0 } else { length };
+        let factor = if length == 0.0 { 1.0 } else { 1.0 / length };
         for out in out {
-            *out /= length;
+            *out *= factor;
         }
     }
 }
 
+/// Columns of the result that are computed at a time where a matrix meets itself.
+const BLOCK: usize = 96;
+
 /// Cosine similarities of each row of `a` with each of `b`, rows of `columns` values, to `out`,
 /// `[rows of a, rows of b]`: 1 for the same direction, 0 with a row of zeros, NaN with one that is
-/// not finite. `scratch` is normalised rows and what [`gemm_f32`] needs.
+/// not finite. Of the rows of one slice with themselves each pair is computed once. `scratch` is
+/// normalised rows and what [`gemm_f32`] needs.
 ///
 /// Slices that do not fit are a mistake of the caller: nothing is computed.
 pub fn cosine_similarity(
@@ -84,28 +140,59 @@ pub fn cosine_similarity(
     }
     let (a_rows, b_rows) = (a.len() / columns, b.len() / columns);
     let [rows, packed] = scratch;
-    let (a_count, b_count) = (a_rows * columns, b_rows * columns);
+    let is_same = std::ptr::eq(a, b);
+    let a_count = a_rows * columns;
+    let b_count = if is_same { 0 } else { b_rows * columns };
     if rows.len() < a_count + b_count {
         rows.resize(a_count + b_count, 0.0);
     }
-    let (a_rows_scaled, b_rows_scaled) = rows[..a_count + b_count].split_at_mut(a_count);
-    normalise_rows(isa, a, columns, a_rows_scaled);
-    normalise_rows(isa, b, columns, b_rows_scaled);
-    let product = Gemm {
-        rows: a_rows,
-        columns: b_rows,
-        depth: columns,
-        a: a_rows_scaled,
-        a_stride: columns,
-        a_transposed: false,
-        b: b_rows_scaled,
-        b_stride: columns,
-        b_transposed: true,
-        scale: 1.0,
-        out,
-        out_stride: b_rows,
+    let (a_scaled, b_scaled) = rows[..a_count + b_count].split_at_mut(a_count);
+    normalise_rows(isa, a, columns, a_scaled);
+    normalise_rows(isa, b, columns, b_scaled);
+    let (a_scaled, b_scaled) = (&*a_scaled, if is_same { &*a_scaled } else { &*b_scaled });
+    let mut product = |b_first: usize, b_last: usize, rows: usize| {
+        let product = Gemm {
+            rows,
+            columns: b_last - b_first,
+            depth: columns,
+            a: a_scaled,
+            a_stride: columns,
+            a_transposed: false,
+            b: &b_scaled[b_first * columns..],
+            b_stride: columns,
+            b_transposed: true,
+            scale: 1.0,
+            out: out.get_mut(b_first..).unwrap_or_default(),
+            out_stride: b_rows,
+        };
+        gemm_f32(isa, team, product, packed);
     };
-    gemm_f32(isa, team, product, packed);
+    if !is_same {
+        return product(0, b_rows, a_rows);
+    }
+    for first in (0..b_rows).step_by(BLOCK) {
+        let last = b_rows.min(first + BLOCK);
+        product(first, last, last);
+    }
+    if out.len() >= a_rows * a_rows {
+        mirror(out, a_rows);
+    }
+}
+
+/// Copies what is above the blocks on the diagonal of a square to below them.
+fn mirror(square: &mut [f32], size: usize) {
+    /// Rows and columns that stay in the first cache.
+    const NEAR: usize = 16;
+    for row_first in (0..size).step_by(NEAR) {
+        let row_last = size.min(row_first + NEAR);
+        for column_first in (0..row_first / BLOCK * BLOCK).step_by(NEAR) {
+            for row in row_first..row_last {
+                for column in column_first..column_first + NEAR {
+                    square[row * size + column] = square[column * size + row];
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -136,6 +223,26 @@ mod tests {
                 let lengths = (sum(a, a) * sum(b, b)).sqrt();
                 let expected = if lengths > 0.0 { sum(a, b) / lengths } else { 0.0 };
                 assert!((f64::from(*found) - expected).abs() < 1e-6, "{columns} {index} {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_meet_themselves_as_they_meet_others() {
+        for (rows, columns) in [(1, 3), (95, 8), (96, 8), (100, 33), (250, 17)] {
+            let a = numbers(1, rows * columns, 3.0);
+            let b = a.clone();
+            let similarities = |isa, b: &[f32]| {
+                let mut out = vec![9.0; rows * rows];
+                let scratch = [&mut vec![], &mut vec![]];
+                cosine_similarity(isa, &Alone, (&a, b), columns, scratch, &mut out);
+                out
+            };
+            let found = same_on_all(|isa| similarities(isa, &a));
+            for (index, expected) in similarities(Isa::detect(), &b).iter().enumerate() {
+                let mirrored = found[index % rows * rows + index / rows];
+                assert!((found[index] - expected).abs() < 1e-6, "{rows} {columns} {index}");
+                assert!((mirrored - expected).abs() < 1e-6, "{rows} {columns} {index}");
             }
         }
     }

@@ -147,6 +147,18 @@ fn activations_are_accurate_and_the_same_everywhere() {
 }
 
 #[test]
+fn far_below_0_gelu_is_0() {
+    for activation in [Activation::Gelu, Activation::GeluTanh] {
+        let found = same_on_all(|isa| {
+            let mut values = vec![-6.0, -60_000.0, -1e20, f32::MIN];
+            activate(isa, activation, &mut values);
+            values
+        });
+        assert_eq!(bits(&found), bits(&[-0.0; 4]), "{activation:?}");
+    }
+}
+
+#[test]
 fn softmax_gives_probabilities() {
     fn check(row: &[f32]) {
         let found = same_on_all(|isa| {

@@ -102,7 +102,7 @@ fn read_type(name: &str, bytes: &[u8]) -> Result<(DType, Option<Vec<Dim>>), Mode
             _ => {}
         }
     }
-    let dtype = tensor::dtype(number).ok_or_else(|| refuse(&tensor::type_name(number)))?;
+    let dtype = DType::of_onnx(number).ok_or_else(|| refuse(&tensor::type_name(number)))?;
     Ok((dtype, dims))
 }
 

@@ -23,27 +23,6 @@ pub fn tensor(bytes: &[u8]) -> Result<(String, Tensor), ModelError> {
     Ok((name.to_owned(), tensor))
 }
 
-/// The type that ONNX gives a number; none for those that tensors here do not have.
-pub(super) fn dtype(number: i64) -> Option<DType> {
-    Some(match number {
-        1 => DType::F32,
-        2 => DType::U8,
-        3 => DType::I8,
-        4 => DType::U16,
-        5 => DType::I16,
-        6 => DType::I32,
-        7 => DType::I64,
-        8 => DType::String,
-        9 => DType::Bool,
-        10 => DType::F16,
-        11 => DType::F64,
-        12 => DType::U32,
-        13 => DType::U64,
-        16 => DType::Bf16,
-        _ => return None,
-    })
-}
-
 /// How messages name a type that is not read.
 pub(super) fn type_name(number: i64) -> String {
     let known = match number {
@@ -102,7 +81,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(&str, Tensor), ModelError> {
             _ => {}
         }
     }
-    let Some(dtype) = dtype(fields.data_type) else {
+    let Some(dtype) = DType::of_onnx(fields.data_type) else {
         let found = format!("values of {}", type_name(fields.data_type));
         return Err(wrong(fields.name, found, "a type that is computed here"));
     };

@@ -5,6 +5,7 @@
 //! Refuses to know graphs beyond one node, files and requests. Bound: what a run writes is limited
 //! by [`crate::program::Context::shape`].
 
+mod attention;
 mod elementwise;
 mod image;
 mod layout;

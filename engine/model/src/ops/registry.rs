@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::{
-    elementwise, image, layout, make, ml, numeric, own, recurrent, select, signal, spatial, text,
+    attention, elementwise, image, layout, make, ml, numeric, own, recurrent, select, signal,
+    spatial, text,
 };
 use crate::program::Build;
 
@@ -18,6 +19,7 @@ pub type Family = &'static [Entry];
 
 static TABLE: LazyLock<HashMap<(&str, &str), Build>> = LazyLock::new(|| {
     let families = [
+        attention::FAMILIES,
         elementwise::FAMILIES,
         image::FAMILIES,
         layout::FAMILIES,

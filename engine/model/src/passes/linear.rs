@@ -6,7 +6,7 @@
 //!
 //! `Linear` takes `x` of `[.., inputs]`, weights of `[outputs, inputs]`, or of `[inputs, outputs]`
 //! where `transposed` is 1, and optionally a bias of `[outputs]`; `activation` names what is
-//! applied to the sums.
+//! applied to the sums, `rank` says how many dimensions `x` must have.
 
 use super::gelu;
 use super::matcher::{Matcher, both_ways, float_or, int_or, output, pair, single};
@@ -17,6 +17,7 @@ use crate::tensor::Tensor;
 const LINEAR: &str = "Linear";
 const ACTIVATION: &str = "activation";
 const TRANSPOSED: &str = "transposed";
+const RANK: &str = "rank";
 
 /// A product with constant weights.
 pub(super) fn of_mat_mul(matcher: &mut Matcher<'_>, index: usize) -> Option<Node> {
@@ -50,7 +51,9 @@ pub(super) fn of_gemm(matcher: &mut Matcher<'_>, index: usize) -> Option<Node> {
             _ => return None,
         });
     }
-    linear(matcher, [Some(x), Some(weights), bias], output(&node)?, transposed)
+    let layer = linear(matcher, [Some(x), Some(weights), bias], output(&node)?, transposed)?;
+    // `Gemm` takes no vectors and no stacks of matrices.
+    Some(layer.with(RANK, Attribute::Int(2)))
 }
 
 fn linear(

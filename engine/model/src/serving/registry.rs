@@ -304,7 +304,7 @@ impl Change<'_> {
                     let (option, expected) = ("canary", "1 to 100 percent");
                     return Err(ModelError::Options { option, found: percent.into(), expected });
                 }
-                let model = self.registry.route(id, Some(version), None)?;
+                let model = self.beside_active(id, version)?;
                 Some(Arc::new(Canary { model, percent, turn: AtomicU64::new(0) }))
             }
         };
@@ -322,20 +322,7 @@ impl Change<'_> {
         id: &ModelId,
         version: Option<ModelVersion>,
     ) -> Result<(), ModelError> {
-        let active = self.registry.route(id, None, None)?;
-        let shadow = version.map(|version| self.registry.route(id, Some(version), None));
-        let shadow = shadow.transpose()?;
-        if let Some(shadow) = &shadow {
-            let comparable = super::shadow::is_comparable(active.signature(), shadow.signature());
-            if !comparable || shadow.version() == active.version() {
-                return Err(ModelError::Validation {
-                    what: "the shadow's signature".to_owned(),
-                    found: "that of another model or the active version itself".to_owned(),
-                    expected: "another version with the same inputs and the same classes"
-                        .to_owned(),
-                });
-            }
-        }
+        let shadow = version.map(|version| self.beside_active(id, version)).transpose()?;
         self.update(|map| {
             if let Some(versions) = map.get_mut(id) {
                 versions.shadow.clone_from(&shadow);
@@ -345,6 +332,25 @@ impl Change<'_> {
             }
         });
         Ok(())
+    }
+
+    /// A version that may share the questions of the active one.
+    fn beside_active(
+        &self,
+        id: &ModelId,
+        version: ModelVersion,
+    ) -> Result<Arc<LoadedModel>, ModelError> {
+        let model = self.registry.route(id, Some(version), None)?;
+        let active = self.registry.find(id, None);
+        let none = ModelError::NotLoaded { model: id.clone(), version: ModelVersion(0) };
+        let active = active.ok_or(none)?;
+        if active.version() == version {
+            return Err(ModelError::Active { model: id.clone(), version });
+        }
+        match super::shadow::is_comparable(active.signature(), model.signature()) {
+            true => Ok(model),
+            false => Err(ModelError::Incomparable { model: id.clone(), version }),
+        }
     }
 
     /// Takes a version out: it answers what was accepted, and its memory is freed after that. The

@@ -210,25 +210,9 @@ impl Run<'_> {
     }
 
     fn texts(&self, texts: &[&[u32]]) -> Result<Vec<Tensor>, ModelError> {
-        let tokens = texts.concat();
-        let mut offsets = vec![0];
-        for text in texts {
-            offsets.push(offsets.last().copied().unwrap_or(0) + text.len() as u32);
-        }
-        let types = vec![0; tokens.len()];
-        let values = [tokens, offsets, types];
-        let made = self.signature.inputs.iter().zip(values).map(|(port, values)| {
-            let dims = [values.len()];
-            let tensor = match port.dtype {
-                DType::I64 => Tensor::of(&dims, values.into_iter().map(i64::from).collect()),
-                DType::I32 => {
-                    Tensor::of(&dims, values.into_iter().map(|value| value as i32).collect())
-                }
-                _ => Tensor::of(&dims, values),
-            };
-            tensor.ok_or_else(|| wrong(port, "no shape", "one"))
-        });
-        made.collect()
+        let texts: Vec<(&[u32], &[u32])> = texts.iter().map(|ids| (*ids, &[][..])).collect();
+        let first = &self.signature.inputs[0];
+        self.signature.text_inputs(&texts).ok_or_else(|| wrong(first, "no shape", "one"))
     }
 
     /// Checks that the last `rows` rows of `together`, behind `before` others, are those of

@@ -21,14 +21,20 @@ pub struct PackedBf16 {
 }
 
 impl PackedBf16 {
-    /// Rounds weights to bf16 and packs them into memory of a NUMA node.
+    /// Rounds weights of f32 to bf16, or takes those of bf16 as they are, and packs them into
+    /// memory of a NUMA node.
     ///
     /// # Errors
     /// [`ModelError::Machine`] when there is not enough memory.
-    pub fn new(weights: Weights<'_, f32>, node: Option<u32>) -> Result<Self, ModelError> {
+    pub fn new<T>(weights: Weights<'_, T>, node: Option<u32>) -> Result<Self, ModelError>
+    where
+        T: Copy + Default + Into<f32>,
+    {
         let inputs = weights.inputs();
-        let half =
-            |input, output| u32::from(bf16::from_f32(weights.at_or(input, output, 0.0)).to_bits());
+        let half = |input, output| {
+            let weight = weights.at_or(input, output, T::default());
+            u32::from(bf16::from_f32(weight.into()).to_bits())
+        };
         let word = |word: usize, output| half(2 * word, output) | half(2 * word + 1, output) << 16;
         let panels = Panels::pack(weights.outputs(), inputs.div_ceil(2), node, word)?;
         Ok(Self { panels, inputs })

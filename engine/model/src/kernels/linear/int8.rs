@@ -26,29 +26,13 @@ pub struct PackedI8 {
 }
 
 impl PackedI8 {
-    /// Quantises weights, each output's by its largest, and packs them into memory of a NUMA node.
+    /// Quantises weights and packs them into memory of a NUMA node.
     ///
     /// # Errors
-    /// [`ModelError::Machine`] when there is not enough memory, [`ModelError::Tensor`] for weights
-    /// that are not finite or more inputs than 32-bit sums can hold.
+    /// [`ModelError::Machine`] when there is not enough memory, or as [`quantise_weights`].
     pub fn quantise(weights: Weights<'_, f32>, node: Option<u32>) -> Result<Self, ModelError> {
         let (inputs, outputs) = (weights.inputs(), weights.outputs());
-        let mut scales = Vec::with_capacity(outputs);
-        let mut quantised = vec![0; inputs.saturating_mul(outputs)];
-        for output in 0..outputs {
-            let values = (0..inputs).map(|input| weights.at(input, output));
-            let largest = values.clone().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-            if !values.clone().all(f32::is_finite) {
-                let found = format!("a value of output {output} that is not finite");
-                return Err(wrong(found, "finite values".to_owned()));
-            }
-            let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-            for (input, value) in values.enumerate() {
-                let value = (value / scale).round_ties_even().clamp(-127.0, 127.0);
-                quantised[output * inputs + input] = value as i8;
-            }
-            scales.push(scale);
-        }
+        let (quantised, scales) = quantise_weights(weights)?;
         Self::new(Weights::new(&quantised, outputs, inputs, false)?, &scales, node)
     }
 
@@ -63,10 +47,7 @@ impl PackedI8 {
         node: Option<u32>,
     ) -> Result<Self, ModelError> {
         let (inputs, outputs) = (weights.inputs(), weights.outputs());
-        if inputs > Int8::INPUTS_MAX {
-            let expected = format!("at most {} for 8-bit numbers", Int8::INPUTS_MAX);
-            return Err(wrong(format!("{inputs} inputs"), expected));
-        }
+        check_inputs(inputs)?;
         if scales.len() != outputs && scales.len() != 1 {
             return Err(wrong(format!("{} scales", scales.len()), format!("{outputs} or 1")));
         }
@@ -110,6 +91,42 @@ impl PackedI8 {
     pub fn bytes(&self) -> usize {
         self.panels.bytes()
     }
+}
+
+/// Quantises weights, each output's by its largest: `[outputs, inputs]`, and a scale per output.
+///
+/// # Errors
+/// [`ModelError::Tensor`] for weights that are not finite or more inputs than 32-bit sums can hold.
+pub fn quantise_weights(weights: Weights<'_, f32>) -> Result<(Vec<i8>, Vec<f32>), ModelError> {
+    let (inputs, outputs) = (weights.inputs(), weights.outputs());
+    check_inputs(inputs)?;
+    let mut scales = Vec::with_capacity(outputs);
+    let mut quantised = vec![0; inputs.saturating_mul(outputs)];
+    for output in 0..outputs {
+        let values = (0..inputs).map(|input| weights.at(input, output));
+        let largest = values.clone().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+        if !values.clone().all(f32::is_finite) {
+            let found = format!("a value of output {output} that is not finite");
+            return Err(wrong(found, "finite values".to_owned()));
+        }
+        let scale = largest / 127.0;
+        // Zeros, or numbers too small to be told apart.
+        let scale = if scale < f32::MIN_POSITIVE { 1.0 } else { scale };
+        for (input, value) in values.enumerate() {
+            let value = (value / scale).round_ties_even().clamp(-127.0, 127.0);
+            quantised[output * inputs + input] = value as i8;
+        }
+        scales.push(scale);
+    }
+    Ok((quantised, scales))
+}
+
+fn check_inputs(inputs: usize) -> Result<(), ModelError> {
+    if inputs > Int8::INPUTS_MAX {
+        let expected = format!("at most {} for 8-bit numbers", Int8::INPUTS_MAX);
+        return Err(wrong(format!("{inputs} inputs"), expected));
+    }
+    Ok(())
 }
 
 fn wrong(found: String, expected: String) -> ModelError {

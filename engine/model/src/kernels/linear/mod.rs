@@ -13,5 +13,5 @@ mod weights;
 
 pub use bf16::{PackedBf16, linear_bf16};
 pub use float::{PackedF32, linear_f32};
-pub use int8::{Input, Int8Scratch, PackedI8, linear_i8};
+pub use int8::{Input, Int8Scratch, PackedI8, linear_i8, quantise_weights};
 pub use weights::{Layer, Weights};

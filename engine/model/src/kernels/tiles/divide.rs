@@ -10,7 +10,7 @@ use crate::kernels::lanes::{COUNT, Kernel, Lanes, dispatch};
 use crate::kernels::{Isa, Team};
 
 /// Products of one part below which asking another core costs more than it saves.
-const PART_PRODUCTS_MIN: usize = 1 << 20;
+const PART_PRODUCTS_MIN: usize = 1 << 19;
 /// Bytes of weights that stay in the second cache while all rows pass them.
 const CHUNK_BYTES: usize = 384 << 10;
 

@@ -1,11 +1,9 @@
 //! Decision trees: which leaf each row of numbers reaches in each tree.
 //!
-//! Owns the forms of trees that are walked fast and the walks, once per instruction set.
+//! Owns the forms of trees that are walked fast and the walks, which are the same on every host.
 //! Refuses to know what a leaf is worth, attributes and tensors.
 //! Bound: [`NODE_COUNT_MAX`] nodes; a walk ends after as many steps as the tree is deep.
 
-mod avx2;
-mod avx512;
 mod keys;
 mod pack;
 mod packed;

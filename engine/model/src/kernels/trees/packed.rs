@@ -3,9 +3,8 @@
 //! Refuses tests for equality, which need two comparisons. Bound: a leaf leads to itself, so that
 //! walks of one length end at the right leaves; both children of a node lie beside each other.
 
-use super::super::Isa;
 use super::keys::{BLOCK_ROWS, KeyRows};
-use super::{avx2, avx512, walk};
+use super::walk;
 
 /// A node: the key that is compared with, and where the children are. The low bits of `link` are
 /// the place of the feature in a block of keys, the high bits the number of the left child.
@@ -52,6 +51,14 @@ impl Packed {
         self.keys.feature_count
     }
 
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.nodes[..])
+            + size_of_val(&self.leaves[..])
+            + size_of_val(&self.trees[..])
+            + size_of_val(&self.order[..])
+    }
+
     /// The keys that rows are turned into.
     pub fn keys(&self) -> &KeyRows {
         &self.keys
@@ -68,16 +75,12 @@ impl Packed {
 
     /// Writes which leaf each row of the blocks of keys reaches: tree after tree, for each the
     /// `rows` of the blocks, which must be whole. Writes nothing if a slice is too short.
-    pub fn leaves_of_blocks(&self, isa: Isa, keys: &[i32], rows: usize, leaves: &mut [u32]) {
+    pub fn leaves_of_blocks(&self, keys: &[i32], rows: usize, leaves: &mut [u32]) {
         let is_whole = rows.is_multiple_of(BLOCK_ROWS);
         let wanted = self.trees.len().checked_mul(rows);
         if !is_whole || keys.len() < self.keys.count(rows) || wanted != Some(leaves.len()) {
             return;
         }
-        match isa {
-            Isa::Avx512 { .. } => avx512::blocks(self, keys, rows, leaves),
-            Isa::Avx2 => avx2::blocks(self, keys, rows, leaves),
-            Isa::Portable => walk::blocks(self, keys, rows, leaves),
-        }
+        walk::blocks(self, keys, rows, leaves);
     }
 }

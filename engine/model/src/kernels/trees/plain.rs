@@ -30,6 +30,12 @@ impl<T: Threshold> Plain<T> {
         self.feature_count
     }
 
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        let nodes = self.trees.iter().map(|tree| size_of_val(tree.nodes()));
+        nodes.sum::<usize>() + size_of_val(&self.trees[..]) + size_of_val(&self.members[..])
+    }
+
     /// Writes which leaf each row of `width` features reaches: tree after tree, for each `stride`
     /// rows, of which those that are there are written. Nothing for rows that are too short.
     pub fn leaves(&self, rows: &[T], width: usize, stride: usize, leaves: &mut [u32]) {

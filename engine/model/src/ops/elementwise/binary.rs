@@ -1,20 +1,19 @@
 //! Owns the operators of two tensors, and those that fold any number of them.
 //!
-//! Refuses types that an operator has no meaning for. Bound: equal shapes and repeated rows are
-//! plain loops, anything else walks by strides.
+//! Refuses types that an operator has no meaning for. Bound: one pass over each input.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use half::{bf16, f16};
 
+use super::pairs::{Binary, by_type, same_type};
 use super::walk::{broadcast, strides, walk};
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
 use crate::ops::support::Number;
 use crate::program::{Built, Context, Inputs, Operator, RunError};
-use crate::tensor::{DType, Element, Shape, Tensor};
+use crate::tensor::{DType, Shape, Tensor};
 
 /// This family.
 pub const OPERATORS: Family = &[
@@ -97,67 +96,6 @@ macro_rules! floats {
 
 floats!(f32, f64, f16, bf16);
 
-/// One function of two values, `F`, applied over broadcast tensors.
-struct Binary<T, U, F> {
-    function: F,
-    types: PhantomData<fn(T) -> U>,
-}
-
-impl<T: Element, U: Element, F: Fn(&T, &T) -> U + Send + Sync + 'static> Binary<T, U, F> {
-    fn built(function: F) -> Built {
-        Built::one(Self { function, types: PhantomData }, U::DTYPE)
-    }
-}
-
-impl<T, U, F> fmt::Debug for Binary<T, U, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Binary")
-    }
-}
-
-impl<T: Element, U: Element, F: Fn(&T, &T) -> U + Send + Sync> Operator for Binary<T, U, F> {
-    fn run(
-        &self,
-        inputs: &Inputs<'_>,
-        outputs: &mut [Tensor],
-        context: &mut Context<'_>,
-    ) -> Result<(), RunError> {
-        let ((a_shape, a), (b_shape, b)) = (inputs.values::<T>(0)?, inputs.values::<T>(1)?);
-        let dims = broadcast(&[a_shape, b_shape])?;
-        let out = context.shape_as::<U>(&mut outputs[0], &dims)?;
-        let function = &self.function;
-        // Rows of the shorter one repeat along the longer one.
-        let repeats = |long: &Shape, short: &Shape| {
-            long[..] == dims[..] && long.ends_with(short) && !short.is_empty()
-        };
-        if a.len() == out.len() && b.len() == out.len() {
-            for (out, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
-                *out = function(a, b);
-            }
-        } else if let ([b], true) = (b, a.len() == out.len()) {
-            for (out, a) in out.iter_mut().zip(a) {
-                *out = function(a, b);
-            }
-        } else if let ([a], true) = (a, b.len() == out.len()) {
-            for (out, b) in out.iter_mut().zip(b) {
-                *out = function(a, b);
-            }
-        } else if repeats(a_shape, b_shape) && !b.is_empty() {
-            for (out, a) in out.chunks_exact_mut(b.len()).zip(a.chunks_exact(b.len())) {
-                for (out, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
-                    *out = function(a, b);
-                }
-            }
-        } else {
-            let strides = [strides(a_shape, dims.len()), strides(b_shape, dims.len())];
-            walk(&dims, &strides, |at, [first, second]| {
-                out[at] = function(&a[first], &b[second]);
-            });
-        }
-        Ok(())
-    }
-}
-
 /// Any number of tensors, folded from the first to the last.
 struct Folded<T> {
     function: fn(&T, &T) -> T,
@@ -200,36 +138,6 @@ impl<T: Arithmetic> Operator for Folded<T> {
     }
 }
 
-/// Runs a macro with the Rust type of a number type.
-macro_rules! by_number {
-    ($view:expr, $dtype:expr, $make:ident) => {
-        match $dtype {
-            DType::F64 => $make!(f64),
-            DType::F16 => $make!(f16),
-            DType::Bf16 => $make!(bf16),
-            DType::I8 => $make!(i8),
-            DType::I16 => $make!(i16),
-            DType::I32 => $make!(i32),
-            DType::I64 => $make!(i64),
-            DType::U8 => $make!(u8),
-            DType::U16 => $make!(u16),
-            DType::U32 => $make!(u32),
-            DType::U64 => $make!(u64),
-            DType::F32 => $make!(f32),
-            other => return Err($view.refuse(format_args!("type {other} is not computed"))),
-        }
-    };
-}
-
-/// The one type of both inputs.
-fn same_type(view: &NodeView<'_>) -> Result<DType, ModelError> {
-    let (a, b) = (view.dtype(0)?, view.dtype(1)?);
-    match a == b && view.input_count() == 2 {
-        true => Ok(a),
-        false => Err(view.refuse(format_args!("inputs of types {a} and {b}"))),
-    }
-}
-
 fn arithmetic(view: &NodeView<'_>, kind: Kind) -> Result<Built, ModelError> {
     view.only_attributes(&[])?;
     let dtype = same_type(view)?;
@@ -253,7 +161,7 @@ fn arithmetic(view: &NodeView<'_>, kind: Kind) -> Result<Built, ModelError> {
             Ok(Binary::built(function))
         }};
     }
-    by_number!(view, dtype, make)
+    by_type!(view, dtype, make, [])
 }
 
 fn folded(view: &NodeView<'_>, kind: Kind) -> Result<Built, ModelError> {
@@ -275,7 +183,7 @@ fn folded(view: &NodeView<'_>, kind: Kind) -> Result<Built, ModelError> {
             Ok(Built::one(Folded { function, mean: kind == Kind::Mean }, dtype))
         }};
     }
-    by_number!(view, dtype, make)
+    by_type!(view, dtype, make, [])
 }
 
 fn compared(view: &NodeView<'_>, compare: Compare) -> Result<Built, ModelError> {
@@ -292,7 +200,7 @@ fn compared(view: &NodeView<'_>, compare: Compare) -> Result<Built, ModelError> 
             Ok(Binary::built(function))
         }};
     }
-    by_number!(view, dtype, make)
+    by_type!(view, dtype, make, [])
 }
 
 fn equal(view: &NodeView<'_>) -> Result<Built, ModelError> {
@@ -302,11 +210,8 @@ fn equal(view: &NodeView<'_>) -> Result<Built, ModelError> {
             Ok(Binary::built(<$type as PartialEq>::eq as fn(&$type, &$type) -> bool))
         };
     }
-    match same_type(view)? {
-        DType::Bool => make!(bool),
-        DType::String => make!(String),
-        dtype => by_number!(view, dtype, make),
-    }
+    let dtype = same_type(view)?;
+    by_type!(view, dtype, make, [Bool: bool, String: String])
 }
 
 fn logical(view: &NodeView<'_>, function: fn(&bool, &bool) -> bool) -> Result<Built, ModelError> {
@@ -319,16 +224,19 @@ fn logical(view: &NodeView<'_>, function: fn(&bool, &bool) -> bool) -> Result<Bu
 
 fn prelu(view: &NodeView<'_>) -> Result<Built, ModelError> {
     view.only_attributes(&[])?;
+    if view.opset() < 7 {
+        return Err(view.refuse("slopes by channel, of opsets below 7, are not computed"));
+    }
     let dtype = same_type(view)?;
     macro_rules! make {
         ($type:ty) => {{
             let zero = <$type>::default();
-            Ok(Binary::built(
+            Ok(Binary::of_shape_of_first(
                 move |x: &$type, slope: &$type| {
                     if *x < zero { Arithmetic::mul(x, slope) } else { *x }
                 },
             ))
         }};
     }
-    by_number!(view, dtype, make)
+    by_type!(view, dtype, make, [])
 }

@@ -1,12 +1,17 @@
 //! Owns the change of type, value by value.
 //!
 //! Refuses to write floating-point numbers as text, for which every runtime has its own form.
-//! Bound: one pass. Integers keep their low bits, floating-point numbers are cut towards 0.
+//! Bound: one pass. Integers keep their low bits, floating-point numbers are cut towards 0, and
+//! what becomes one is rounded once.
+
+use std::str::FromStr;
+
+use half::{bf16, f16};
 
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
-use crate::ops::support::{Number, dtype_setting};
+use crate::ops::support::{Number, dtype_setting, odd};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
 use crate::tensor::{DType, Data, Element, Tensor};
 use crate::with_values;
@@ -21,6 +26,10 @@ struct Cast(DType);
 trait Source: Element {
     /// As the widest floating-point number.
     fn float(&self) -> Result<f64, RunError>;
+    /// Rounded to 32 bits, once.
+    fn narrow(&self) -> Result<f32, RunError>;
+    /// In 32 bits, so that a further rounding is the only one; see [`odd`].
+    fn sticky(&self) -> Result<f32, RunError>;
     /// As the widest integer; none for floating-point numbers and text of them.
     fn integer(&self) -> Option<i128>;
     /// As text.
@@ -30,6 +39,8 @@ trait Source: Element {
 macro_rules! integers {
     ($($type:ty),*) => { $(impl Source for $type {
         fn float(&self) -> Result<f64, RunError> { Ok(*self as f64) }
+        fn narrow(&self) -> Result<f32, RunError> { Ok(*self as f32) }
+        fn sticky(&self) -> Result<f32, RunError> { Ok(odd_whole(i128::from(*self))) }
         fn integer(&self) -> Option<i128> { Some(i128::from(*self)) }
         fn text(&self) -> String { self.to_string() }
     })* };
@@ -40,17 +51,27 @@ integers!(i8, i16, i32, i64, u8, u16, u32, u64);
 macro_rules! floats {
     ($($type:ty),*) => { $(impl Source for $type {
         fn float(&self) -> Result<f64, RunError> { Ok(Number::to_f64(*self)) }
+        fn narrow(&self) -> Result<f32, RunError> { Ok(Number::to_f64(*self) as f32) }
+        fn sticky(&self) -> Result<f32, RunError> { Ok(odd(Number::to_f64(*self))) }
         fn integer(&self) -> Option<i128> { None }
         // The builder has refused it.
         fn text(&self) -> String { self.to_string() }
     })* };
 }
 
-floats!(f32, f64, half::f16, half::bf16);
+floats!(f32, f64, f16, bf16);
 
 impl Source for bool {
     fn float(&self) -> Result<f64, RunError> {
         Ok(f64::from(u8::from(*self)))
+    }
+
+    fn narrow(&self) -> Result<f32, RunError> {
+        Ok(f32::from(u8::from(*self)))
+    }
+
+    fn sticky(&self) -> Result<f32, RunError> {
+        self.narrow()
     }
 
     fn integer(&self) -> Option<i128> {
@@ -64,8 +85,15 @@ impl Source for bool {
 
 impl Source for String {
     fn float(&self) -> Result<f64, RunError> {
-        let wrong = |_| RunError::input(format_args!("the text {self:?}"), "a number");
-        self.trim().parse().map_err(wrong)
+        number(self)
+    }
+
+    fn narrow(&self) -> Result<f32, RunError> {
+        number(self)
+    }
+
+    fn sticky(&self) -> Result<f32, RunError> {
+        self.float().map(odd)
     }
 
     fn integer(&self) -> Option<i128> {
@@ -75,6 +103,20 @@ impl Source for String {
     fn text(&self) -> String {
         self.clone()
     }
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, RunError> {
+    let wrong = |_| RunError::input(format_args!("the text {text:?}"), "a number");
+    text.trim().parse().map_err(wrong)
+}
+
+/// As [`odd`], of a whole number.
+fn odd_whole(value: i128) -> f32 {
+    // The bits below those that 64-bit floating-point numbers hold only matter by being there.
+    let extra = (128 - value.unsigned_abs().leading_zeros()).saturating_sub(53);
+    let cut = value >> extra << extra;
+    let is_exact = cut == value;
+    odd(if is_exact { value as f64 } else { (cut | 1 << extra) as f64 })
 }
 
 impl Operator for Cast {
@@ -111,10 +153,10 @@ fn convert<S: Source>(from: &[S], to: &mut Data) -> Result<(), RunError> {
         Data::U16(out) => integers!(out, u16),
         Data::U32(out) => integers!(out, u32),
         Data::U64(out) => integers!(out, u64),
-        Data::F32(out) => floats(from, out)?,
-        Data::F64(out) => floats(from, out)?,
-        Data::F16(out) => floats(from, out)?,
-        Data::Bf16(out) => floats(from, out)?,
+        Data::F32(out) => floats(from, out, S::narrow)?,
+        Data::F64(out) => floats(from, out, S::float)?,
+        Data::F16(out) => floats(from, out, |value| value.sticky().map(f16::from_f32))?,
+        Data::Bf16(out) => floats(from, out, |value| value.sticky().map(bf16::from_f32))?,
         Data::Bool(out) => {
             for (out, value) in out.iter_mut().zip(from) {
                 *out = value.float()? != 0.0;
@@ -129,9 +171,13 @@ fn convert<S: Source>(from: &[S], to: &mut Data) -> Result<(), RunError> {
     Ok(())
 }
 
-fn floats<S: Source, T: Number>(from: &[S], to: &mut [T]) -> Result<(), RunError> {
+fn floats<S, T>(
+    from: &[S],
+    to: &mut [T],
+    convert: impl Fn(&S) -> Result<T, RunError>,
+) -> Result<(), RunError> {
     for (to, value) in to.iter_mut().zip(from) {
-        *to = T::from_f64(value.float()?);
+        *to = convert(value)?;
     }
     Ok(())
 }

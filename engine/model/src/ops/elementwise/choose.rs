@@ -5,11 +5,12 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::pairs::by_type;
 use super::walk::{broadcast, strides, walk};
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
-use crate::ops::support::Number;
+use crate::ops::support::{Number, is_nan};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
 use crate::tensor::{DType, Element, Tensor};
 
@@ -75,42 +76,19 @@ impl<T: Number> Operator for Clip<T> {
         for (out, value) in out.iter_mut().zip(values) {
             *out = *value;
             if let Some(low) = low
-                && *out < low
+                && (*out < low || is_nan(low))
             {
                 *out = low;
             }
             // After the lower bound, so that the upper one wins where they cross.
             if let Some(high) = high
-                && *out > high
+                && (*out > high || is_nan(high))
             {
                 *out = high;
             }
         }
         Ok(())
     }
-}
-
-/// Runs a macro with the Rust type of any element type.
-macro_rules! by_type {
-    ($view:expr, $dtype:expr, $make:ident, [$($extra:ident: $type:ty),*]) => {
-        match $dtype {
-            DType::F32 => $make!(f32),
-            DType::F64 => $make!(f64),
-            DType::F16 => $make!(half::f16),
-            DType::Bf16 => $make!(half::bf16),
-            DType::I8 => $make!(i8),
-            DType::I16 => $make!(i16),
-            DType::I32 => $make!(i32),
-            DType::I64 => $make!(i64),
-            DType::U8 => $make!(u8),
-            DType::U16 => $make!(u16),
-            DType::U32 => $make!(u32),
-            DType::U64 => $make!(u64),
-            $(DType::$extra => $make!($type),)*
-            #[allow(unreachable_patterns, reason = "some callers name every type")]
-            other => Err($view.refuse(format_args!("type {other} is not computed"))),
-        }
-    };
 }
 
 fn choose(view: &NodeView<'_>) -> Result<Built, ModelError> {

@@ -86,7 +86,11 @@ pub const OPERATORS: Family = &[
         set(view, elu, ["alpha"], [1.0, 0.0])
     }),
     ("", "Celu", |view| {
-        let celu = function!(|x, a, _b| x.max(0.0) + (a * (x / a).exp_m1()).min(0.0));
+        // Written so that NaN stays in both parts.
+        let celu = function!(|x, a, _b| {
+            let below = a * (x / a).exp_m1();
+            (if x < 0.0 { 0.0 } else { x }) + if below > 0.0 { 0.0 } else { below }
+        });
         set(view, celu, ["alpha"], [1.0, 0.0])
     }),
     ("", "Selu", |view| {

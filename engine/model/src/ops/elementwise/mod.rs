@@ -4,9 +4,13 @@
 //! Refuses to know neighbours. Bound: one pass; what broadcasts walks by strides.
 
 mod binary;
+mod bit_cast;
 mod cast;
 mod choose;
 mod functions;
+mod pairs;
+#[cfg(test)]
+mod tests;
 mod unary;
 mod walk;
 mod whole;
@@ -16,6 +20,7 @@ use super::registry::Family;
 /// The families of this folder.
 pub const FAMILIES: &[Family] = &[
     binary::OPERATORS,
+    bit_cast::OPERATORS,
     cast::OPERATORS,
     choose::OPERATORS,
     functions::OPERATORS,

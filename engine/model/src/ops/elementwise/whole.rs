@@ -7,13 +7,14 @@ use std::fmt;
 
 use half::{bf16, f16};
 
+use super::pairs::{Binary, same_type};
 use super::walk::{broadcast, strides, walk};
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
-use crate::ops::support::{Number, number_at};
+use crate::ops::support::{Number, number_at, whole_at};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
-use crate::tensor::{DType, Element, Tensor};
+use crate::tensor::{DType, Data, Tensor};
 
 /// This family.
 pub const OPERATORS: Family = &[
@@ -32,33 +33,55 @@ enum Bits {
     Xor,
 }
 
-/// One function of two values of a type.
-struct Pairs<T>(fn(&T, &T) -> T);
+/// An exponent, as wide as its type.
+#[derive(Clone, Copy)]
+enum Exponent {
+    Whole(i128),
+    Real(f64),
+}
 
-impl<T> fmt::Debug for Pairs<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pairs")
+impl Exponent {
+    /// A value of a tensor of numbers; exponents of 0 beyond its end.
+    fn at(data: &Data, index: usize) -> Self {
+        match whole_at(data, index) {
+            Some(whole) => Self::Whole(whole),
+            None => Self::Real(number_at(data, index).unwrap_or(0.0)),
+        }
+    }
+
+    fn real(self) -> f64 {
+        match self {
+            Self::Whole(whole) => whole as f64,
+            Self::Real(real) => real,
+        }
+    }
+
+    /// The whole number that it is, kept in 64 bits; none for all others.
+    fn whole(self) -> Option<i64> {
+        match self {
+            Self::Whole(whole) => Some(kept(whole)),
+            // From 2^115 on all are multiples of 2^62.
+            Self::Real(real) if real.fract() == 0.0 => {
+                let far = 2f64.powi(120);
+                Some(kept(real.clamp(-far, far) as i128))
+            }
+            Self::Real(_) => None,
+        }
     }
 }
 
-impl<T: Element> Operator for Pairs<T> {
-    fn run(
-        &self,
-        inputs: &Inputs<'_>,
-        outputs: &mut [Tensor],
-        context: &mut Context<'_>,
-    ) -> Result<(), RunError> {
-        let ((a_shape, a), (b_shape, b)) = (inputs.values::<T>(0)?, inputs.values::<T>(1)?);
-        let dims = broadcast(&[a_shape, b_shape])?;
-        let out = context.shape_as::<T>(&mut outputs[0], &dims)?;
-        let strides = [a_shape, b_shape].map(|shape| strides(shape, dims.len()));
-        walk(&dims, &strides, |at, [first, second]| out[at] = (self.0)(&a[first], &b[second]));
-        Ok(())
+/// An exponent of the same effect in 64 bits: modulo 2^64 the powers of odd numbers repeat after
+/// 2^62, and those of even ones are 0 by then.
+fn kept(exponent: i128) -> i64 {
+    const REPEAT: i128 = 1 << 62;
+    match exponent.abs() < REPEAT {
+        true => exponent as i64,
+        false => (exponent % REPEAT + exponent.signum() * REPEAT) as i64,
     }
 }
 
 /// A base of one type to exponents of any.
-struct Power<T>(fn(T, f64) -> T);
+struct Power<T>(fn(T, Exponent) -> T);
 
 impl<T> fmt::Debug for Power<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,11 +102,31 @@ impl<T: Number> Operator for Power<T> {
         let out = context.shape_as::<T>(&mut outputs[0], &dims)?;
         let strides = [shape, exponents.shape()].map(|shape| strides(shape, dims.len()));
         walk(&dims, &strides, |at, [first, second]| {
-            let exponent = number_at(exponents.data(), second).unwrap_or(f64::NAN);
-            out[at] = (self.0)(values[first], exponent);
+            out[at] = (self.0)(values[first], Exponent::at(exponents.data(), second));
         });
         Ok(())
     }
+}
+
+/// A power modulo 2^64, by squaring. What has no whole power, and 0 to a negative one, is 0.
+fn whole_power(base: i64, exponent: i64) -> i64 {
+    if exponent < 0 {
+        return match base {
+            1 => 1,
+            -1 if exponent % 2 != 0 => -1,
+            -1 => 1,
+            _ => 0,
+        };
+    }
+    let (mut power, mut square, mut rest) = (1i64, base, exponent);
+    while rest > 0 {
+        if rest % 2 == 1 {
+            power = power.wrapping_mul(square);
+        }
+        square = square.wrapping_mul(square);
+        rest /= 2;
+    }
+    power
 }
 
 fn power(view: &NodeView<'_>) -> Result<Built, ModelError> {
@@ -94,38 +137,36 @@ fn power(view: &NodeView<'_>) -> Result<Built, ModelError> {
     }
     macro_rules! integer {
         ($type:ty) => {
-            Power::<$type>(|base, exponent| match exponent >= 0.0 && exponent.fract() == 0.0 {
-                true => base.wrapping_pow(exponent as u32),
-                false => Number::from_f64(Number::to_f64(base).powf(exponent)),
+            Power::<$type>(|base, exponent| match exponent.whole() {
+                Some(whole) => whole_power(i64::from(base), whole) as $type,
+                None => Number::from_f64(Number::to_f64(base).powf(exponent.real())),
+            })
+        };
+    }
+    macro_rules! half {
+        ($type:ty) => {
+            Power::<$type>(|base, exponent| {
+                <$type>::from_f32(base.to_f32().powf(exponent.real() as f32))
             })
         };
     }
     Ok(match view.dtype(0)? {
         DType::F32 => Built::one(
-            Power::<f32>(|base, exponent| match exponent {
+            Power::<f32>(|base, exponent| match exponent.real() {
                 2.0 => base * base,
-                _ => base.powf(exponent as f32),
+                exponent => base.powf(exponent as f32),
             }),
             DType::F32,
         ),
-        DType::F64 => Built::one(Power::<f64>(f64::powf), DType::F64),
-        DType::F16 => Built::one(
-            Power::<f16>(|base, exponent| f16::from_f32(base.to_f32().powf(exponent as f32))),
-            DType::F16,
-        ),
-        DType::Bf16 => Built::one(
-            Power::<bf16>(|base, exponent| bf16::from_f32(base.to_f32().powf(exponent as f32))),
-            DType::Bf16,
-        ),
+        DType::F64 => {
+            Built::one(Power::<f64>(|base, exponent| base.powf(exponent.real())), DType::F64)
+        }
+        DType::F16 => Built::one(half!(f16), DType::F16),
+        DType::Bf16 => Built::one(half!(bf16), DType::Bf16),
         DType::I32 => Built::one(integer!(i32), DType::I32),
         DType::I64 => Built::one(integer!(i64), DType::I64),
         other => return Err(view.refuse(format_args!("bases of type {other}"))),
     })
-}
-
-fn same_type(view: &NodeView<'_>) -> Result<DType, ModelError> {
-    let dtype = view.dtype(0)?;
-    view.dtype_among(1, &[dtype])
 }
 
 fn remainder(view: &NodeView<'_>) -> Result<Built, ModelError> {
@@ -150,17 +191,14 @@ fn remainder(view: &NodeView<'_>) -> Result<Built, ModelError> {
                 let moved = rest != 0 && (rest < 0) != (*b < 0);
                 if moved { rest.wrapping_add(*b) } else { rest }
             };
-            Built::one(
-                Pairs(if as_c { with_sign_of_dividend } else { with_sign_of_divisor }),
-                dtype,
-            )
+            Binary::built(if as_c { with_sign_of_dividend } else { with_sign_of_divisor })
         }};
     }
     Ok(match dtype {
-        DType::F32 => Built::one(Pairs::<f32>(|a, b| a % b), dtype),
-        DType::F64 => Built::one(Pairs::<f64>(|a, b| a % b), dtype),
-        DType::F16 => Built::one(Pairs::<f16>(|a, b| *a % *b), dtype),
-        DType::Bf16 => Built::one(Pairs::<bf16>(|a, b| *a % *b), dtype),
+        DType::F32 => Binary::built(|a: &f32, b: &f32| a % b),
+        DType::F64 => Binary::built(|a: &f64, b: &f64| a % b),
+        DType::F16 => Binary::built(|a: &f16, b: &f16| *a % *b),
+        DType::Bf16 => Binary::built(|a: &bf16, b: &bf16| *a % *b),
         DType::I8 => integer!(i8),
         DType::I16 => integer!(i16),
         DType::I32 => integer!(i32),
@@ -188,7 +226,7 @@ fn shift(view: &NodeView<'_>) -> Result<Built, ModelError> {
                 |a, b| a.checked_shl(u32::try_from(*b).unwrap_or(u32::MAX)).unwrap_or(0);
             let to_right: fn(&$type, &$type) -> $type =
                 |a, b| a.checked_shr(u32::try_from(*b).unwrap_or(u32::MAX)).unwrap_or(0);
-            Built::one(Pairs(if left { to_left } else { to_right }), dtype)
+            Binary::built(if left { to_left } else { to_right })
         }};
     }
     Ok(match dtype {
@@ -210,7 +248,7 @@ fn bits(view: &NodeView<'_>, which: Bits) -> Result<Built, ModelError> {
                 Bits::Or => |a, b| a | b,
                 Bits::Xor => |a, b| a ^ b,
             };
-            Built::one(Pairs(function), dtype)
+            Binary::built(function)
         }};
     }
     Ok(match dtype {

@@ -8,7 +8,7 @@ use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
 use crate::ops::support::{Few, Number, dtype_setting, few_ints};
-use crate::program::{Built, Context, Inputs, Operator, RunError};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, Data, Element, Tensor};
 use crate::with_values;
 
@@ -34,6 +34,10 @@ impl Operator for Constant {
             context.shape_as(&mut outputs[0], self.0.shape())?.clone_from_slice(values);
         });
         Ok(())
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(self.0.bytes());
     }
 }
 

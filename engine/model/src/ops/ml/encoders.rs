@@ -8,7 +8,7 @@ use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
 use crate::ops::support::Few;
-use crate::program::{Built, Context, Inputs, Operator, RunError};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, Data, Element, Tensor};
 use crate::with_values;
 
@@ -67,6 +67,17 @@ impl Keys {
         (keys.len() == data.len()).then_some(keys)
     }
 
+    /// Bytes that they hold, about: the tables and the text.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Texts(keys) => {
+                let text: usize = keys.keys().map(String::len).sum();
+                text + keys.capacity() * size_of::<(String, usize)>()
+            }
+            Self::Numbers(keys) => keys.capacity() * size_of::<(u64, usize)>(),
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Texts(keys) => keys.len(),
@@ -116,6 +127,10 @@ impl<V: Element> Operator for Map<V> {
             out[index].clone_from(value.unwrap_or(&self.other));
         });
         Ok(())
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(self.keys.bytes() + size_of_val(&self.values[..]));
     }
 }
 
@@ -286,5 +301,9 @@ impl Operator for OneHot {
             }
             _ => Ok(()),
         }
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(self.categories.bytes());
     }
 }

@@ -7,7 +7,7 @@ use super::rows::{Rows, row_sizes, with_rows};
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
-use crate::program::{Built, Context, Inputs, Operator, RunError};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, Element, Tensor};
 
 /// This family.
@@ -94,6 +94,10 @@ impl Operator for Scaler {
             }
             Ok(())
         })
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(size_of_val(&self.offset[..]) + size_of_val(&self.scale[..]));
     }
 }
 
@@ -213,6 +217,10 @@ impl<T: Element + Copy> Operator for Imputer<T> {
             *out = if is_missing { of_feature(&self.values, index % width) } else { *value };
         }
         Ok(())
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(size_of_val(&self.values[..]));
     }
 }
 

@@ -9,7 +9,7 @@ use super::scores::{PostTransform, logistic};
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
-use crate::program::{Built, Context, Inputs, Operator, RunError};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 
 /// This family.
@@ -39,6 +39,11 @@ impl Linear {
     /// How many targets there are.
     pub fn targets(&self) -> usize {
         self.intercepts.len()
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.coefficients[..]) + size_of_val(&self.intercepts[..])
     }
 
     /// Features of a row.
@@ -157,6 +162,10 @@ impl Operator for Classifier {
             })
         })
     }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(self.linear.bytes());
+    }
 }
 
 #[derive(Debug)]
@@ -203,5 +212,9 @@ impl Operator for Regressor {
             }
             Ok(())
         })
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(self.linear.bytes());
     }
 }

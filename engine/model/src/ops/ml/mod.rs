@@ -13,6 +13,8 @@ mod places;
 mod rows;
 mod scores;
 mod svm;
+#[cfg(test)]
+mod tests;
 mod trees;
 mod zip_map;
 

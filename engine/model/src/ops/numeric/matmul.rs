@@ -13,10 +13,10 @@ use crate::kernels::{Gemm, gemm_f32};
 use crate::ops::registry::Family;
 use crate::ops::support::{Few, Number};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
-use crate::tensor::{DType, Element, RANK_MAX, Shape, Tensor};
+use crate::tensor::{DType, RANK_MAX, Shape, Tensor};
 
 /// This family.
-pub const OPERATORS: Family = &[("", "MatMul", build), ("", "MatMulInteger", build_integer)];
+pub const OPERATORS: Family = &[("", "MatMul", build)];
 
 /// The parts of one product of stacks.
 pub(super) struct Stacks {
@@ -219,86 +219,5 @@ fn build(view: &NodeView<'_>) -> Result<Built, ModelError> {
         DType::U32 => Built::one(MatMul::<u32>(PhantomData), dtype),
         DType::U64 => Built::one(MatMul::<u64>(PhantomData), dtype),
         other => return Err(view.refuse(format_args!("type {other} is not computed"))),
-    })
-}
-
-/// Products of 8-bit integers in 32 bits, each less its zero point.
-struct MatMulInteger<A, B>(PhantomData<fn(A, B)>);
-
-impl<A, B> fmt::Debug for MatMulInteger<A, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MatMulInteger")
-    }
-}
-
-fn zero_point<T: Element + Copy + Into<i32>>(
-    inputs: &Inputs<'_>,
-    index: usize,
-    count: usize,
-) -> Result<impl Fn(usize) -> i32, RunError> {
-    let values = match inputs.get(index) {
-        None => &[][..],
-        Some(_) => inputs.values::<T>(index)?.1,
-    };
-    if values.len() > 1 && values.len() != count {
-        return Err(RunError::input(
-            format_args!("{} zero points", values.len()),
-            format_args!("1 or {count}"),
-        ));
-    }
-    Ok(move |at: usize| match values {
-        [] => 0,
-        [one] => (*one).into(),
-        many => many[at].into(),
-    })
-}
-
-impl<A, B> Operator for MatMulInteger<A, B>
-where
-    A: Element + Copy + Into<i32>,
-    B: Element + Copy + Into<i32>,
-{
-    fn run(
-        &self,
-        inputs: &Inputs<'_>,
-        outputs: &mut [Tensor],
-        context: &mut Context<'_>,
-    ) -> Result<(), RunError> {
-        let ((a_shape, a), (b_shape, b)) = (inputs.values::<A>(0)?, inputs.values::<B>(1)?);
-        let stacks = Stacks::of(a_shape, b_shape)?;
-        let by_row = zero_point::<A>(inputs, 2, stacks.rows)?;
-        let by_column = zero_point::<B>(inputs, 3, stacks.columns)?;
-        let out = context.shape_as::<i32>(&mut outputs[0], &stacks.dims)?;
-        stacks.each(|left, right, start| {
-            for row in 0..stacks.rows {
-                for column in 0..stacks.columns {
-                    let mut sum = 0i32;
-                    for step in 0..stacks.depth {
-                        let a: i32 = a[left + row * stacks.depth + step].into();
-                        let b: i32 = b[right + step * stacks.columns + column].into();
-                        sum = sum.wrapping_add((a - by_row(row)) * (b - by_column(column)));
-                    }
-                    out[start + row * stacks.columns + column] = sum;
-                }
-            }
-        });
-        Ok(())
-    }
-}
-
-fn build_integer(view: &NodeView<'_>) -> Result<Built, ModelError> {
-    view.only_attributes(&[])?;
-    let bytes = [DType::I8, DType::U8];
-    let types = (view.dtype_among(0, &bytes)?, view.dtype_among(1, &bytes)?);
-    for (index, dtype) in [(2, types.0), (3, types.1)] {
-        if view.has_input(index) {
-            view.dtype_among(index, &[dtype])?;
-        }
-    }
-    Ok(match types {
-        (DType::U8, DType::U8) => Built::one(MatMulInteger::<u8, u8>(PhantomData), DType::I32),
-        (DType::U8, _) => Built::one(MatMulInteger::<u8, i8>(PhantomData), DType::I32),
-        (_, DType::U8) => Built::one(MatMulInteger::<i8, u8>(PhantomData), DType::I32),
-        _ => Built::one(MatMulInteger::<i8, i8>(PhantomData), DType::I32),
     })
 }

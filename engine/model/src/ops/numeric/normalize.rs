@@ -265,6 +265,14 @@ macro_rules! by_float {
     };
 }
 
+/// Statistics are computed in 64 bits and 32 bits are what a node may ask for.
+fn check_stash(view: &NodeView<'_>) -> Result<(), ModelError> {
+    match view.int_or("stash_type", 1)? {
+        1 => Ok(()),
+        other => Err(view.refuse(format_args!("`stash_type` {other} is not computed"))),
+    }
+}
+
 /// The one type of the first inputs.
 fn one_type(view: &NodeView<'_>, count: usize) -> Result<DType, ModelError> {
     let dtype = view.dtype(0)?;
@@ -313,6 +321,7 @@ fn instance(view: &NodeView<'_>) -> Result<Built, ModelError> {
 
 fn group(view: &NodeView<'_>) -> Result<Built, ModelError> {
     view.only_attributes(&["epsilon", "num_groups", "stash_type"])?;
+    check_stash(view)?;
     let count = view.int("num_groups")?.and_then(|count| usize::try_from(count).ok());
     match count {
         Some(count) if count > 0 => groups(view, Some(count), view.opset() < 21),
@@ -322,6 +331,7 @@ fn group(view: &NodeView<'_>) -> Result<Built, ModelError> {
 
 fn layers(view: &NodeView<'_>, root_only: bool) -> Result<Built, ModelError> {
     view.only_attributes(&["axis", "epsilon", "stash_type"])?;
+    check_stash(view)?;
     let (axis, epsilon) = (view.int_or("axis", -1)?, view.float_or("epsilon", 1e-5)?);
     check_axes(view, &[axis])?;
     let dtype = one_type(view, 3)?;

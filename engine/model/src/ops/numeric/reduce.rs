@@ -11,7 +11,7 @@ use super::lines::Lines;
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
-use crate::ops::support::{Few, Number, axis, check_axes, few_ints, unique_axes};
+use crate::ops::support::{Few, Number, axis, check_axes, few_ints, is_nan, unique_axes};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
 use crate::tensor::{DType, RANK_MAX, Shape, Tensor};
 
@@ -78,6 +78,9 @@ impl Kind {
             Self::L2 | Self::SumSquare => sum + value * value,
             // The largest so far is kept out of the exponentials.
             Self::LogSumExp => {
+                if sum.is_nan() || value.is_nan() {
+                    return f64::NAN;
+                }
                 let largest = sum.max(value);
                 if largest.is_infinite() {
                     return largest;
@@ -140,8 +143,7 @@ impl<T: Number + Whole> Operator for Reduce<T> {
     ) -> Result<(), RunError> {
         let (shape, values) = inputs.values::<T>(0)?;
         let axes = self.axes(inputs, shape.len())?;
-        let (mut dims, mut strides, mut count) = (Few::new(), [0usize; RANK_MAX], 1usize);
-        let mut kept = Few::<usize>::new();
+        let (mut dims, mut count) = (Few::new(), 1usize);
         for (axis, dim) in shape.iter().enumerate() {
             let reduced = axes.contains(&axis);
             if reduced {
@@ -151,14 +153,9 @@ impl<T: Number + Whole> Operator for Reduce<T> {
                 }
             } else {
                 dims.push(*dim)?;
-                kept.push(axis)?;
             }
         }
-        let mut stride = 1;
-        for axis in kept.iter().rev() {
-            strides[*axis] = stride;
-            stride *= shape[*axis];
-        }
+        let (strides, _) = kept_strides(shape, &axes);
         let sums = &mut context.scratch.f64s;
         let total: usize = dims.iter().product();
         if total.saturating_mul(8) > context.bytes_max {
@@ -188,8 +185,18 @@ impl<T: Number + Whole> Operator for Reduce<T> {
     }
 }
 
+/// How far the result moves along each axis, 0 along those that are reduced, and its values.
+pub fn kept_strides(shape: &Shape, reduced: &[usize]) -> ([usize; RANK_MAX], usize) {
+    let (mut strides, mut stride) = ([0; RANK_MAX], 1);
+    for axis in (0..shape.len()).rev().filter(|axis| !reduced.contains(axis)) {
+        strides[axis] = stride;
+        stride *= shape[axis];
+    }
+    (strides, stride)
+}
+
 /// Calls `each` with the index of every value and that of the result it belongs to.
-fn gather(shape: &Shape, strides: &[usize; RANK_MAX], mut each: impl FnMut(usize, usize)) {
+pub fn gather(shape: &Shape, strides: &[usize; RANK_MAX], mut each: impl FnMut(usize, usize)) {
     let Some((last, outer)) = shape.split_last() else { return each(0, 0) };
     if shape.contains(&0) {
         return;
@@ -278,6 +285,23 @@ macro_rules! wholes {
 
 wholes!(i8, u8, i32, u32, i64);
 
+/// Only the most and the least of truths are asked for.
+impl Whole for bool {
+    fn buffer(sums: &mut Vec<i64>, kind: Kind, count: usize) -> Option<&mut Vec<i64>> {
+        sums.clear();
+        sums.resize(count, i64::from(kind == Kind::Min));
+        Some(sums)
+    }
+
+    fn add_whole(self, sum: i64, kind: Kind) -> i64 {
+        if kind == Kind::Min { sum.min(i64::from(self)) } else { sum.max(i64::from(self)) }
+    }
+
+    fn of_whole(sum: i64, _: Kind, _: usize) -> Self {
+        sum != 0
+    }
+}
+
 /// Where the axes of a reduction come from, by opset.
 fn axes_and_keep(
     view: &NodeView<'_>,
@@ -323,6 +347,7 @@ fn reduce(view: &NodeView<'_>, kind: Kind) -> Result<Built, ModelError> {
         DType::I32 => make!(i32),
         DType::U32 => make!(u32),
         DType::I64 => make!(i64),
+        DType::Bool if matches!(kind, Kind::Max | Kind::Min) => make!(bool),
         other => Err(view.refuse(format_args!("type {other} is not computed"))),
     }
 }
@@ -368,8 +393,13 @@ impl<T: Number> Operator for Place<T> {
             let mut best = 0;
             for (index, at) in lines.places(start).enumerate() {
                 let (value, champion) = (values[at], values[start + best * lines.inner]);
-                let better = if self.largest { value > champion } else { value < champion };
-                if better || (self.last && value == champion) {
+                // As in NumPy, what is no number is the most and the least.
+                let (better, equal) = match (is_nan(value), is_nan(champion)) {
+                    (false, false) if self.largest => (value > champion, value == champion),
+                    (false, false) => (value < champion, value == champion),
+                    (is_better, is_worse) => (is_better && !is_worse, is_better && is_worse),
+                };
+                if better || (self.last && equal) {
                     best = index;
                 }
             }

@@ -1,4 +1,4 @@
-//! Owns what turns scores along an axis into shares, and running sums.
+//! Owns what turns scores along an axis into shares, and running sums and products.
 //!
 //! Refuses integers where shares are made. Bound: three passes over a line; f32 along the last axis
 //! runs in the kernels.
@@ -6,7 +6,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::lines::Lines;
 use crate::error::ModelError;
@@ -22,7 +22,8 @@ pub const OPERATORS: Family = &[
     ("", "Softmax", |view| shares(view, Kind::Softmax)),
     ("", "LogSoftmax", |view| shares(view, Kind::LogSoftmax)),
     ("", "Hardmax", |view| shares(view, Kind::Hardmax)),
-    ("", "CumSum", cumulative),
+    ("", "CumSum", |view| cumulative(view, false)),
+    ("", "CumProd", |view| cumulative(view, true)),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,7 +82,8 @@ impl<T: Float> Shares<T> {
         let mut first = None;
         for at in lines.places(start) {
             let value = number(out, at);
-            if first.is_none() || value > largest {
+            // What is no number counts as the largest, so that all of the line becomes none.
+            if first.is_none() || value > largest || (value.is_nan() && !largest.is_nan()) {
                 (largest, first) = (value, Some(at));
             }
         }
@@ -94,7 +96,12 @@ impl<T: Float> Shares<T> {
         // 16-bit types are rounded after every step, as the definition in ONNX's own functions is.
         let round = |value: f64| Number::to_f64(T::from_f64(value));
         let power = |out: &[T], at: usize| round(round(number(out, at) - largest).exp());
-        let sum = round(lines.places(start).map(|at| power(out, at)).sum());
+        let powers = lines.places(start).map(|at| power(out, at));
+        let sum = match T::DTYPE {
+            // The reference rounds the sum after each step.
+            DType::Bf16 => powers.fold(0.0, |sum, power| round(sum + power)),
+            _ => round(powers.sum()),
+        };
         for at in lines.places(start) {
             out[at] = T::from_f64(match self.kind {
                 Kind::LogSoftmax => round(number(out, at) - largest) - sum.ln(),
@@ -120,14 +127,15 @@ fn shares(view: &NodeView<'_>, kind: Kind) -> Result<Built, ModelError> {
         DType::F32 => make!(f32),
         DType::F64 => make!(f64),
         DType::F16 => make!(f16),
-        // The reference rounds each step of a sum to 8 bits; no other order gives the same.
-        DType::Bf16 => Err(view.refuse("shares of bf16 are not computed")),
+        DType::Bf16 => make!(bf16),
         other => Err(view.refuse(format_args!("type {other} is not computed"))),
     }
 }
 
 struct Cumulative<T> {
-    add: fn(T, T) -> T,
+    join: fn(T, T) -> T,
+    /// What is joined with nothing before it.
+    first: T,
     exclusive: bool,
     reverse: bool,
 }
@@ -151,11 +159,11 @@ impl<T: Number> Operator for Cumulative<T> {
         let lines = Lines::along(shape, axis(along, shape.len())?);
         let out = context.shape_as::<T>(&mut outputs[0], shape)?;
         for start in lines.starts() {
-            let mut sum = T::default();
+            let mut sum = self.first;
             for step in 0..lines.length {
                 let step = if self.reverse { lines.length - 1 - step } else { step };
                 let at = start + step * lines.inner;
-                let with = (self.add)(sum, values[at]);
+                let with = (self.join)(sum, values[at]);
                 out[at] = if self.exclusive { sum } else { with };
                 sum = with;
             }
@@ -164,25 +172,26 @@ impl<T: Number> Operator for Cumulative<T> {
     }
 }
 
-fn cumulative(view: &NodeView<'_>) -> Result<Built, ModelError> {
+fn cumulative(view: &NodeView<'_>, is_product: bool) -> Result<Built, ModelError> {
     view.only_attributes(&["exclusive", "reverse"])?;
     view.dtype_among(1, &[DType::I32, DType::I64])?;
     let exclusive = view.int_or("exclusive", 0)? != 0;
     let reverse = view.int_or("reverse", 0)? != 0;
     let dtype = view.dtype(0)?;
     macro_rules! make {
-        ($type:ty, $add:expr) => {{
-            let add: fn($type, $type) -> $type = $add;
-            Ok(Built::one(Cumulative { add, exclusive, reverse }, dtype))
+        ($type:ty, $add:expr, $multiply:expr) => {{
+            let join: fn($type, $type) -> $type = if is_product { $multiply } else { $add };
+            let first = <$type as Number>::from_f64(f64::from(u8::from(is_product)));
+            Ok(Built::one(Cumulative { join, first, exclusive, reverse }, dtype))
         }};
     }
     match dtype {
-        DType::F32 => make!(f32, |a, b| a + b),
-        DType::F64 => make!(f64, |a, b| a + b),
-        DType::I32 => make!(i32, i32::wrapping_add),
-        DType::I64 => make!(i64, i64::wrapping_add),
-        DType::U32 => make!(u32, u32::wrapping_add),
-        DType::U64 => make!(u64, u64::wrapping_add),
+        DType::F32 => make!(f32, |a, b| a + b, |a, b| a * b),
+        DType::F64 => make!(f64, |a, b| a + b, |a, b| a * b),
+        DType::I32 => make!(i32, i32::wrapping_add, i32::wrapping_mul),
+        DType::I64 => make!(i64, i64::wrapping_add, i64::wrapping_mul),
+        DType::U32 => make!(u32, u32::wrapping_add, u32::wrapping_mul),
+        DType::U64 => make!(u64, u64::wrapping_add, u64::wrapping_mul),
         other => Err(view.refuse(format_args!("type {other} is not computed"))),
     }
 }

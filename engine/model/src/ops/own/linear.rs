@@ -4,6 +4,8 @@
 //! Refuses to know which layers it was made of. Bound: the weights are packed once, in memory of
 //! the program's node; a run allocates nothing once its scratch has grown.
 
+use half::bf16;
+
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::kernels::{
@@ -34,6 +36,8 @@ struct Linear {
     packed: Packed,
     inputs: usize,
     outputs: usize,
+    /// How many dimensions the rows must have; any number if none.
+    rank: Option<usize>,
     bias: Option<Vec<f32>>,
     activation: Activation,
 }
@@ -52,12 +56,14 @@ impl Operator for Linear {
         context: &mut Context<'_>,
     ) -> Result<(), RunError> {
         let (shape, x) = inputs.values::<f32>(X)?;
-        let Some((last, leading)) = shape.split_last().filter(|(last, _)| **last == self.inputs)
+        let Some((_, leading)) = shape.split_last().filter(|(last, _)| **last == self.inputs)
         else {
             let expected = format_args!("rows of {} values", self.inputs);
             return Err(RunError::input(shape, expected));
         };
-        debug_assert_eq!(*last, self.inputs);
+        if let Some(rank) = self.rank.filter(|rank| *rank != shape.len()) {
+            return Err(RunError::input(shape, format_args!("{rank} dimensions")));
+        }
         let rows = leading.iter().product();
         let mut dims = [0; RANK_MAX];
         dims[..leading.len()].copy_from_slice(leading);
@@ -91,14 +97,16 @@ impl Operator for Linear {
     }
 }
 
-/// Inputs: x `[.., k]`; the weights, constant, `[n, k]` or, with `transposed`, `[k, n]`, in f32 or
-/// for `int8` already quantised; optionally the bias `[n]` and, for quantised weights, their
-/// scales, `[n]` or one. Attributes: `transposed` 0 or 1; `activation`, the name of one, with
-/// `alpha` for `leaky_relu`; `precision`, one of `f32`, `bf16` and `int8`; with `int8` optionally
+/// Inputs: x `[.., k]`; the weights, constant, `[n, k]` or, with `transposed`, `[k, n]`, in f32,
+/// for `bf16` also in bf16 and for `int8` also quantised; optionally the bias `[n]` and, for
+/// quantised weights, their scales, `[n]` or one. Attributes: `transposed` 0 or 1; `rank`, the
+/// only number of dimensions that x may have; `activation`, the name of one, with `alpha` for
+/// `leaky_relu`; `precision`, one of `f32`, `bf16` and `int8`; with `int8` optionally
 /// `input_scale` and `input_zero_point` (0 to 255) for rows that are all quantised alike.
 fn linear(view: &NodeView<'_>) -> Result<Built, ModelError> {
     view.only_attributes(&[
         "transposed",
+        "rank",
         "activation",
         "alpha",
         "precision",
@@ -114,6 +122,11 @@ fn linear(view: &NodeView<'_>) -> Result<Built, ModelError> {
         1 => true,
         other => return Err(view.refuse(format_args!("transposed is {other}, expected 0 or 1"))),
     };
+    let rank = match view.int("rank")?.map(usize::try_from) {
+        None => None,
+        Some(Ok(rank)) if (1..=RANK_MAX).contains(&rank) => Some(rank),
+        Some(_) => return Err(view.refuse(format_args!("rank is not within 1 and {RANK_MAX}"))),
+    };
     let (outputs, inputs) = match (&**weight.shape(), is_transposed) {
         ([outputs, inputs], false) | ([inputs, outputs], true) => (*outputs, *inputs),
         (other, _) => return Err(view.refuse(format_args!("weights of shape {other:?}"))),
@@ -124,7 +137,7 @@ fn linear(view: &NodeView<'_>) -> Result<Built, ModelError> {
     }
     let packed = pack(view, weight, (outputs, inputs, is_transposed))?;
     let (bias, activation) = (bias.map(<[f32]>::to_vec), activation(view)?);
-    let operator = Linear { packed, inputs, outputs, bias, activation };
+    let operator = Linear { packed, inputs, outputs, rank, bias, activation };
     Ok(Built::one(operator, DType::F32).taking(&[WEIGHT, BIAS, SCALE]))
 }
 
@@ -159,6 +172,13 @@ fn pack(
         let Some(scales) = scales else { return Err(refused("weights without scales")) };
         let weights = Weights::new(values, outputs, inputs, is_transposed).map_err(wrong)?;
         return Ok(Packed::Int8(PackedI8::new(weights, scales, node)?.reading(input)));
+    }
+    if let Some(values) = weight.values::<bf16>() {
+        if precision != "bf16" {
+            return Err(refused("weights in bf16"));
+        }
+        let weights = Weights::new(values, outputs, inputs, is_transposed).map_err(wrong)?;
+        return Ok(Packed::Bf16(PackedBf16::new(weights, node)?));
     }
     let Some(values) = weight.values::<f32>() else {
         return Err(view.refuse(format_args!("weights of type {}", weight.dtype())));

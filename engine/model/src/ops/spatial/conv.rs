@@ -6,13 +6,12 @@
 use std::ops::Range;
 
 use super::conv_inputs::{Sizes, columns, groups};
-use super::product::{Multiplied, Product};
 use super::settings::Settings;
 use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::kernels::{Isa, Team};
 use crate::ops::registry::Family;
-use crate::ops::support::{BUFFER_COUNT, Float, Wide};
+use crate::ops::support::{BUFFER_COUNT, Float, Multiplied, Product, Wide};
 use crate::program::{Built, Context, Inputs, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 use crate::with_values;

@@ -14,7 +14,6 @@ mod global_pool;
 mod grid;
 mod neighbours;
 mod pool;
-mod product;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Owns the number types that operators compute in.
 //!
-//! Refuses bool and text. Bound: 16-bit floats are computed in 32 bits and rounded once.
+//! Refuses text. Bound: 16-bit floats are computed in 32 bits and rounded once.
 
 use std::fmt::Debug;
 use std::iter::Sum;
@@ -33,7 +33,38 @@ macro_rules! numbers {
     };
 }
 
+/// Truths are 0 and 1.
+impl Number for bool {
+    fn to_f64(self) -> f64 {
+        f64::from(u8::from(self))
+    }
+
+    fn from_f64(value: f64) -> Self {
+        value != 0.0
+    }
+}
+
 numbers!(f32, f64, i8, i16, i32, i64, u8, u16, u32, u64);
+
+/// Whether a value is no number; never for whole ones.
+#[allow(clippy::eq_op, reason = "only what is not a number differs from itself")]
+pub fn is_nan<T: Number>(value: T) -> bool {
+    value != value
+}
+
+/// In 32 bits, rounded to the neighbour whose last bit is 1 unless it is exact. A further rounding
+/// to 16 bits then gives what one rounding gives, which rounding to nearest twice does not
+/// (Boldo and Melquiond, "Emulation of FMA and Correctly-Rounded Sums", 2008).
+pub fn odd(value: f64) -> f32 {
+    let near = value as f32;
+    let back = f64::from(near);
+    if back == value || near.is_nan() || near.to_bits() & 1 == 1 {
+        return near;
+    }
+    // The bits of numbers of one sign are in the order of their sizes.
+    let is_below = back.abs() < value.abs();
+    f32::from_bits(if is_below { near.to_bits() + 1 } else { near.to_bits() - 1 })
+}
 
 /// Computes in a type of its own width or wider.
 pub trait Float: Number {
@@ -57,7 +88,7 @@ macro_rules! halves {
             }
 
             fn from_f64(value: f64) -> Self {
-                Self::from_f64(value)
+                Self::from_f32(odd(value))
             }
         }
 

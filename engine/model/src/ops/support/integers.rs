@@ -23,6 +23,12 @@ pub fn number_at(data: &Data, index: usize) -> Option<f64> {
         values => values.get(index).map(|value| Number::to_f64(*value)), else None)
 }
 
+/// A value of a tensor of whole numbers of any type; none for other tensors.
+pub fn whole_at(data: &Data, index: usize) -> Option<i128> {
+    with_values!([I8, I16, I32, I64, U8, U16, U32, U64] data,
+        values => values.get(index).map(|value| i128::from(*value)), else None)
+}
+
 /// A place along a dimension, where negative ones count from the end.
 ///
 /// # Errors

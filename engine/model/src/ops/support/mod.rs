@@ -12,6 +12,7 @@ mod integers;
 mod like;
 mod order;
 mod picked;
+mod product;
 mod strided;
 #[cfg(test)]
 mod testing;
@@ -19,11 +20,12 @@ mod testing;
 pub use axis::{allowed, axis, axis_or_end, check_axes, unique_axes};
 pub use dtype::dtype_setting;
 pub use few::Few;
-pub use float::{BUFFER_COUNT, Float, Number, Wide};
-pub use integers::{few_ints, index_at, int_at, number_at, one_int};
+pub use float::{BUFFER_COUNT, Float, Number, Wide, is_nan, odd};
+pub use integers::{few_ints, index_at, int_at, number_at, one_int, whole_at};
 pub use like::{shape_like, values_like};
 pub use order::ascending;
 pub use picked::{OUTSIDE, pick};
+pub use product::{Multiplied, Product};
 pub use strided::View;
 #[cfg(test)]
 pub use testing::{Case, ints};

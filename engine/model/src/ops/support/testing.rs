@@ -4,7 +4,7 @@
 
 use crate::error::ModelError;
 use crate::graph::{Attribute, Graph, Node, Port};
-use crate::program::{BuildOptions, evaluate};
+use crate::program::{BuildOptions, Program, evaluate};
 use crate::tensor::Tensor;
 
 /// One node to run.
@@ -66,8 +66,26 @@ impl Case {
         self.with(name, Attribute::String(value.to_owned()))
     }
 
+    /// The same of the operators of another domain.
+    pub fn domain(mut self, domain: &str) -> Self {
+        domain.clone_into(&mut self.node.domain);
+        self
+    }
+
+    /// Bytes that a program of it holds between runs.
+    pub fn memory(self) -> u64 {
+        let (graph, _) = self.graph();
+        Program::build(&graph, &BuildOptions::default()).unwrap().memory().bytes()
+    }
+
     /// The outputs, or why there are none.
     pub fn run(self) -> Result<Vec<Tensor>, ModelError> {
+        let (graph, given) = self.graph();
+        evaluate(&graph, &BuildOptions::default(), given)
+    }
+
+    /// The node alone, and what it is given.
+    fn graph(self) -> (Graph, Vec<Tensor>) {
         let mut graph = Graph { opset: self.opset, ..Graph::default() };
         let mut node = self.node;
         let mut given = Vec::new();
@@ -88,7 +106,7 @@ impl Case {
             node.outputs.push(Some(value));
         }
         graph.nodes.push(node);
-        evaluate(&graph, &BuildOptions::default(), given)
+        (graph, given)
     }
 
     /// Asserts that the first output is this.

@@ -9,7 +9,7 @@ use crate::error::ModelError;
 use crate::graph::NodeView;
 use crate::ops::registry::Family;
 use crate::ops::support::int_at;
-use crate::program::{Built, Context, Inputs, Operator, RunError};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, Data, Tensor};
 
 /// This family.
@@ -126,6 +126,15 @@ impl Operator for TfIdf {
             self.weigh(out);
         }
         Ok(())
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        let words = self.words.iter().flat_map(|words| words.keys());
+        let words = words.map(|word| word.len() + size_of::<(String, i64)>());
+        let columns = self.columns.keys();
+        let columns = columns.map(|key| size_of_val(&key[..]) + size_of::<(Vec<i64>, usize)>());
+        report.add_heap(words.sum::<usize>() + columns.sum::<usize>());
+        report.add_heap(self.weights.as_deref().map_or(0, size_of_val));
     }
 }
 

@@ -3,7 +3,10 @@
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 use super::small::Small;
+use crate::error::ModelError;
 use crate::graph::{Attribute, ValueId};
+use crate::program::{BuildOptions, evaluate};
+use crate::tensor::Tensor;
 
 fn float(name: &str, value: f32) -> (&str, Attribute) {
     (name, Attribute::Float(value))
@@ -90,7 +93,11 @@ fn gemm_is_a_layer_where_it_multiplies_by_one() {
         let mut inputs = vec![x, small.weights(weight_dims)];
         inputs.extend(bias_dims.map(|dims| small.weights(dims)));
         let y = small.node_with("Gemm", &inputs, &settings);
-        small.check(y, &[&[4, 5]], &[left]);
+        let fused = small.check(y, &[&[4, 5]], &[left]);
+        // `Gemm` is of matrices only, however it is computed.
+        let cube = Tensor::of(&[1, 4, 5], vec![0f32; 20]).unwrap();
+        let refused = evaluate(&fused, &BuildOptions::default(), vec![cube]);
+        assert!(matches!(refused, Err(ModelError::Run { .. })), "{left}: {refused:?}");
     }
     let mut small = Small::new(17);
     let x = small.input(&[5, 0]);
@@ -257,4 +264,22 @@ fn batch_normalization_goes_into_the_weights() {
     let made = small.node("MatMul", &[x, weights]);
     let y = batch_norm(&mut small, made, &[]);
     small.check(y, &[&[2, 3, 5]], &["Linear", "BatchNormalization"]);
+}
+
+#[test]
+fn a_layer_of_gemm_takes_matrices_only() {
+    let mut small = Small::new(17);
+    // The file does not say how many dimensions come.
+    let x = small.input(&[0, 5]);
+    small.0.inputs[0].dims = None;
+    let (weights, bias) = (small.weights(&[5, 3]), small.weights(&[3]));
+    let y = small.node("Gemm", &[x, weights, bias]);
+    let y = small.node("Relu", &[y]);
+    let left = small.check(y, &[&[2, 5]], &["Linear"]);
+    assert_eq!(left.nodes[0].attributes.get("rank"), Some(&Attribute::Int(2)));
+    for dims in [&[5][..], &[2, 2, 5]] {
+        let x = Tensor::of(dims, vec![1.0_f32; dims.iter().product()]).unwrap();
+        let refused = evaluate(&left, &BuildOptions::default(), vec![x]).unwrap_err();
+        assert!(refused.to_string().contains("2 dimensions"), "{refused}");
+    }
 }

@@ -6,7 +6,8 @@ use truststram_base::ModelVersion;
 use truststram_machine::{ThreadSpec, spawn};
 
 use super::harness::{House, id, options};
-use crate::ModelError;
+use crate::testing::one_node;
+use crate::{LoadOptions, ModelError};
 
 const V2: ModelVersion = ModelVersion(2);
 
@@ -84,6 +85,11 @@ fn a_canary_ends_with_its_version_or_when_it_becomes_the_active_one() {
         assert!(matches!(refused, Err(ModelError::Options { option: "canary", .. })));
     }
     assert!(matches!(set(3, 5), Err(ModelError::NotLoaded { .. })));
+    assert!(matches!(set(1, 5), Err(ModelError::Active { .. })));
+    let other = one_node("", "Identity").to_bytes().unwrap();
+    let options = LoadOptions { activate: false, ..LoadOptions::default() };
+    house.load_with("m", 4, other, &options).unwrap();
+    assert!(matches!(set(4, 5), Err(ModelError::Incomparable { .. })));
     set(2, 100).unwrap();
     house.engine.retire(&id("m"), V2).unwrap();
     assert_eq!(version(&house, None), 1);

@@ -14,7 +14,7 @@ use crate::ops::ml::linear::{Linear, check_width};
 use crate::ops::ml::rows::{Rows, with_rows};
 use crate::ops::ml::scores::{PostTransform, logistic};
 use crate::ops::registry::Entry;
-use crate::program::{Built, Context, Inputs, Operator, RunError, Scratch};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError, Scratch};
 use crate::tensor::{DType, Tensor};
 
 /// Its entry in the table.
@@ -258,5 +258,17 @@ impl Operator for Classifier {
             *context.scratch = scratch;
             written
         })
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(match &self.machine {
+            Machine::Linear(linear) => linear.bytes(),
+            Machine::Pairs(pairs) => {
+                pairs.vectors.bytes()
+                    + size_of_val(&pairs.coefficients[..])
+                    + size_of_val(&pairs.rho[..])
+                    + size_of_val(&pairs.platt[..])
+            }
+        });
     }
 }

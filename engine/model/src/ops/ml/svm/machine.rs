@@ -60,6 +60,11 @@ impl Vectors {
         Ok(Self { kernel, values: values.to_vec(), width: values.len() / count })
     }
 
+    /// Bytes that they hold.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.values[..])
+    }
+
     /// Features of a row.
     pub fn width(&self) -> usize {
         self.width

@@ -8,7 +8,7 @@ use crate::graph::NodeView;
 use crate::ops::ml::linear::{check_width, dot};
 use crate::ops::ml::rows::with_rows;
 use crate::ops::registry::Entry;
-use crate::program::{Built, Context, Inputs, Operator, RunError};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 
 /// Its entry in the table.
@@ -89,5 +89,10 @@ impl Operator for Regressor {
             }
             Ok(())
         })
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(self.vectors.as_ref().map_or(0, Vectors::bytes));
+        report.add_heap(size_of_val(&self.coefficients[..]));
     }
 }

@@ -17,7 +17,7 @@ use crate::ops::ml::labels::Labels;
 use crate::ops::ml::rows::{Rows, row_sizes, with_rows};
 use crate::ops::ml::scores::{PostTransform, logistic};
 use crate::ops::registry::Entry;
-use crate::program::{Built, Context, Inputs, Operator, RunError};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 
 /// Its entry in the table.
@@ -122,7 +122,7 @@ impl<T: Pack> Classifier<T> {
         let classes = self.labels.len();
         let scores = context.shape_as::<f32>(scores, &[rows.count, classes])?;
         sums.resize(scores.len(), T::ZERO);
-        self.ensemble.run(context.isa, rows, Gather::Sum, sums, context.scratch)?;
+        self.ensemble.run(rows, Gather::Sum, sums, context.scratch)?;
         // Scores come first: they are made of the sums in place.
         let sums = &mut sums[..];
         self.labels.write(labels, context, rows.count, |row| {
@@ -179,6 +179,10 @@ impl Operator for Classifier<f32> {
             result
         })
     }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(self.ensemble.bytes());
+    }
 }
 
 impl Operator for Classifier<f64> {
@@ -191,5 +195,9 @@ impl Operator for Classifier<f64> {
         let (shape, values) = inputs.values::<f64>(0)?;
         let (count, width) = row_sizes(shape)?;
         self.rows(Rows { values, count, width }, &mut Vec::new(), outputs, context)
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(self.ensemble.bytes());
     }
 }

@@ -4,7 +4,6 @@
 
 use super::settings::Number;
 use super::worth::{Gather, Worth};
-use crate::kernels::Isa;
 use crate::kernels::trees::{BLOCK_ROWS, Packed, Plain, SourceTree};
 use crate::ops::ml::rows::Rows;
 use crate::program::{RunError, Scratch};
@@ -68,13 +67,21 @@ impl<T: Pack> Ensemble<T> {
         Self { forest, worth }
     }
 
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        let forest = match &self.forest {
+            Forest::Packed(packed) => packed.bytes(),
+            Forest::Plain(plain) => plain.bytes(),
+        };
+        forest + self.worth.bytes()
+    }
+
     /// Puts together what each row gets: `sums` holds all targets of a row, row after row.
     ///
     /// # Errors
     /// [`RunError::Input`] for rows with fewer features than the trees ask for.
     pub fn run(
         &self,
-        isa: Isa,
         rows: Rows<'_, T>,
         how: Gather,
         sums: &mut [T],
@@ -108,7 +115,7 @@ impl<T: Pack> Ensemble<T> {
                     packed.keys().fill(T::packable(values), rows.width, keys);
                     match count {
                         1 => packed.leaves_of_one(keys, leaves),
-                        _ => packed.leaves_of_blocks(isa, keys, stride, leaves),
+                        _ => packed.leaves_of_blocks(keys, stride, leaves),
                     }
                 }
                 Forest::Plain(plain) => plain.leaves(values, rows.width, stride, leaves),

@@ -12,7 +12,7 @@ use crate::ops::ml::rows::{Rows, row_sizes, with_rows};
 use crate::ops::ml::scores::PostTransform;
 use crate::ops::registry::Entry;
 use crate::ops::support::Wide;
-use crate::program::{Built, Context, Inputs, Operator, RunError};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 
 /// Its entry in the table.
@@ -83,7 +83,7 @@ impl<T: Pack> Finish<T> {
         sums: &mut [T],
         context: &mut Context<'_>,
     ) -> Result<(), RunError> {
-        ensemble.run(context.isa, rows, self.how, sums, context.scratch)?;
+        ensemble.run(rows, self.how, sums, context.scratch)?;
         for sums in sums.chunks_exact_mut(self.bases.len()) {
             for (sum, base) in sums.iter_mut().zip(&self.bases) {
                 *sum += *base;
@@ -156,6 +156,10 @@ impl Operator for Regressor<f32> {
             self.finish.run(&self.ensemble, rows, sums, context)
         })
     }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(self.ensemble.bytes());
+    }
 }
 
 impl Operator for Regressor<f64> {
@@ -174,5 +178,9 @@ impl Operator for Regressor<f64> {
             *out = sum.to_f64() as f32;
         }
         Ok(())
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(self.ensemble.bytes());
     }
 }

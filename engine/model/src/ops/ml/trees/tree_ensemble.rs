@@ -13,7 +13,7 @@ use crate::kernels::trees::{Branch, NODE_COUNT_MAX, SourceNode, SourceTree, Test
 use crate::ops::ml::rows::{Rows, row_sizes};
 use crate::ops::ml::scores::PostTransform;
 use crate::ops::registry;
-use crate::program::{Built, Context, Inputs, Operator, RunError};
+use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, Tensor};
 
 /// Its entry in the table.
@@ -249,5 +249,9 @@ impl<T: Pack> Operator for TreeEnsemble<T> {
         let (count, width) = row_sizes(shape)?;
         let sums = context.shape_as::<T>(&mut outputs[0], &[count, self.finish.targets()])?;
         self.finish.run(&self.ensemble, Rows { values, count, width }, sums, context)
+    }
+
+    fn memory(&self, report: &mut MemoryReport) {
+        report.add_heap(self.ensemble.bytes());
     }
 }

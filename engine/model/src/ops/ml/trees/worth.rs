@@ -85,6 +85,16 @@ impl<T: Number> Worth<T> {
         Ok(Self { shares, form: Form::new(leaves, target_count), tree_count: trees.len() })
     }
 
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        let form = match &self.form {
+            Form::One { weights, .. } | Form::All(weights) => size_of_val(&weights[..]),
+            Form::OneEach(entries) => size_of_val(&entries[..]),
+            Form::Any { starts, entries } => size_of_val(&starts[..]) + size_of_val(&entries[..]),
+        };
+        form + size_of_val(&self.shares[..])
+    }
+
     /// How often each target gets something.
     pub fn shares(&self) -> &[Share] {
         &self.shares

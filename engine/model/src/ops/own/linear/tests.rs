@@ -32,6 +32,13 @@ fn weight() -> Tensor {
     Tensor::of(&[3, 2], vec![1.0_f32, 2.0, -1.0, 0.5, 0.0, 4.0]).unwrap()
 }
 
+/// The same weights in bf16, which holds them exactly.
+fn halves() -> Tensor {
+    let weight = weight();
+    let values = weight.values::<f32>().unwrap().iter().map(|w| half::bf16::from_f32(*w));
+    Tensor::of(&[3, 2], values.collect()).unwrap()
+}
+
 fn bias() -> Option<Tensor> {
     Tensor::of(&[3], vec![0.5_f32, 0.0, -1.0])
 }
@@ -57,6 +64,7 @@ fn every_precision_computes_the_layer() {
     let with_bias = [5.5, 0.0, 7.0, 5.5, 5.0, 15.0];
     check(&graph(weight(), &[bias()], &[("activation", text("relu"))]), with_bias, 0.0);
     check(&graph(weight(), &[bias()], &[("precision", text("bf16"))]), with_bias, 0.0);
+    check(&graph(halves(), &[bias()], &[("precision", text("bf16"))]), with_bias, 0.0);
     check(&graph(weight(), &[bias()], &[("precision", text("int8"))]), with_bias, 0.1);
     let attributes = [
         ("precision", text("int8")),
@@ -89,6 +97,10 @@ fn what_is_not_exactly_known_is_refused() {
     check(weight(), &[], &[int8.clone(), ("input_scale", Attribute::Float(1.0))]);
     check(weight(), &[None, bias()], &[int8]);
     check(weight(), &[Tensor::of(&[2], vec![0.0_f32; 2])], &[]);
+    check(halves(), &[], &[]);
+    check(halves(), &[], &[("precision", text("int8"))]);
+    check(weight(), &[], &[("rank", Attribute::Int(0))]);
+    check(weight(), &[], &[("rank", Attribute::Int(9))]);
     check(Tensor::of(&[6], vec![0.0_f32; 6]).unwrap(), &[], &[]);
     check(Tensor::of(&[3, 2], vec![0_i8; 6]).unwrap(), &[], &[]);
     check(Tensor::of(&[3, 2], vec![0_i64; 6]).unwrap(), &[], &[]);
@@ -107,5 +119,17 @@ fn packed_weights_count_as_memory() {
         // Six weights of a byte at least, in pages of their own, and three numbers of bias.
         assert!(memory.bytes() - memory.heap_bytes >= 6, "{precision}: {memory:?}");
         assert!(memory.heap_bytes >= 12, "{precision}: {memory:?}");
+    }
+}
+
+#[test]
+fn other_dimensions_than_asked_for_are_refused() {
+    let graph = graph(weight(), &[], &[("rank", Attribute::Int(2))]);
+    for (dims, is_taken) in
+        [(&[2][..], false), (&[1, 2], true), (&[0, 2], true), (&[1, 1, 2], false)]
+    {
+        let x = Tensor::of(dims, vec![1.0_f32; dims.iter().product()]).unwrap();
+        let answered = evaluate(&graph, &BuildOptions::default(), vec![x]);
+        assert_eq!(answered.is_ok(), is_taken, "{dims:?}");
     }
 }

@@ -1,9 +1,10 @@
-//! Owns the product that convolutions are made of.
+//! Owns the product that convolutions and attention are made of.
 //!
-//! Refuses to know convolutions. Bound: for 32 bits one packed copy of the right matrix.
+//! Refuses to know them. Bound: for 32 bits one packed copy of the right matrix.
 
+use super::float::Wide;
 use crate::kernels::{Gemm, Isa, Team, gemm_f32};
-use crate::ops::support::Wide;
+use crate::tensor::Element;
 
 /// `out = left · right`, where `left` is rows of `depth` numbers without gaps, `right` is `depth`
 /// rows of `columns` numbers without gaps, and rows of `out` begin `out_stride` apart.
@@ -25,7 +26,7 @@ pub struct Product<'a, W> {
 }
 
 /// A type that products are computed in.
-pub trait Multiplied: Wide {
+pub trait Multiplied: Wide + Element {
     /// Computes a product.
     fn multiply(isa: Isa, team: &dyn Team, product: Product<'_, Self>, scratch: &mut Vec<Self>);
 }

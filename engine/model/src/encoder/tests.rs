@@ -1,1 +1,0 @@
-//! Encoders against golden answers.

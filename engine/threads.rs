@@ -1,0 +1,87 @@
+//! Owns the threads for what would hold up a network thread: started together, ended in two steps.
+//!
+//! Refuses to know their work. Bound: each has a queue with a limit.
+
+use std::sync::Arc;
+
+use truststram_machine::MachineError;
+use truststram_store::Store;
+
+use crate::config::Plan;
+use crate::wire::background::Background;
+use crate::wire::upkeep::UpkeepThread;
+use crate::wire::versions::UPLOADS_MAX;
+
+/// Changes of model versions that may wait for each other.
+const CHANGES_MAX: usize = 64;
+/// Texts, or lists of texts, that may wait to become tokens.
+const TEXTS_MAX: usize = 1_024;
+/// Comparisons of vectors that may wait for each other.
+const SIMILARITIES_MAX: usize = 64;
+/// Changes of plugins that may wait for each other.
+const LOADS_MAX: usize = 8;
+/// Bodies with rows for data sets that may wait for each other.
+const APPENDS_MAX: usize = 8;
+/// Checks and other work on the whole store that may wait for each other.
+const MAINTENANCE_MAX: usize = 8;
+
+/// Threads for what would hold up a network thread, one for each kind of work.
+pub struct Threads {
+    /// Answers queries.
+    pub reader: Arc<Background>,
+    /// Appends rows to data sets.
+    pub appender: Arc<Background>,
+    /// Checks the store.
+    pub maintenance: Arc<Background>,
+    /// Checks, compiles and swaps plugins.
+    pub loader: Arc<Background>,
+    /// Writes model files that arrive.
+    pub uploads: Arc<Background>,
+    /// Loads, switches and removes model versions.
+    pub models: Arc<Background>,
+    /// Makes tokens of texts.
+    pub texts: Arc<Background>,
+    /// Compares vectors.
+    pub similarities: Arc<Background>,
+    /// Keeps the store in order.
+    pub upkeep: UpkeepThread,
+}
+
+impl Threads {
+    /// Starts all of them.
+    pub fn start(plan: &Plan, store: &Arc<Store>) -> Result<Self, MachineError> {
+        let start = |name, queue, max| Background::start(name, queue, max).map(Arc::new);
+        Ok(Self {
+            reader: start("store-reader", "read", plan.store.read_queue_max)?,
+            appender: start("dataset-writer", "data set", APPENDS_MAX)?,
+            maintenance: start("store-maintenance", "maintenance", MAINTENANCE_MAX)?,
+            loader: start("policy-loader", "plugin", LOADS_MAX)?,
+            uploads: start("model-writer", "upload", UPLOADS_MAX)?,
+            models: start("model-loader", "model", CHANGES_MAX)?,
+            texts: start("text-tokens", "text", TEXTS_MAX)?,
+            similarities: start("similarity", "similarity", SIMILARITIES_MAX)?,
+            upkeep: UpkeepThread::start(store.clone(), plan.maintenance())?,
+        })
+    }
+
+    /// Ends those that bring work to the engine and the store.
+    pub fn close_bringers(&self) -> Result<(), MachineError> {
+        let bringers = [
+            &self.loader,
+            &self.uploads,
+            &self.models,
+            &self.texts,
+            &self.similarities,
+            &self.maintenance,
+            &self.appender,
+        ];
+        // Each is ended whatever became of the one before; the first error is reported.
+        bringers.map(|thread| thread.close()).into_iter().collect()
+    }
+
+    /// Ends those that only look after the store.
+    pub fn close_keepers(&self) -> Result<(), MachineError> {
+        let (reader, upkeep) = (self.reader.close(), self.upkeep.close());
+        reader.and(upkeep)
+    }
+}
