@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 
 seconds=${1:-60}
 targets=("${@:2}")
-[[ ${#targets[@]} -gt 0 ]] || targets=(onnx artifact graph-text)
+[[ ${#targets[@]} -gt 0 ]] || targets=(onnx artifact graph-text encoder)
 
 command -v c++ >/dev/null || { echo "fuzzing needs a C++ compiler: install g++ or clang" >&2; exit 1; }
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -24,6 +24,7 @@ cargo build --locked --release --target "$host" "${fuzzers[@]}"
 
 # The cases of ONNX's own operators are there after `make conformance-data`.
 export FUZZ_CORPUS=target/corpus
+export FUZZ_ENCODERS=../golden/encoder
 export FUZZ_MODELS=../golden/sklearn:../../target/onnx-conformance/cases
 mkdir -p target/crashes
 # The names of operators and the keys of descriptions as words to try.

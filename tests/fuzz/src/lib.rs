@@ -5,6 +5,7 @@
 //! bounds, and the same bits with and without vector instructions.
 //! Refuses to judge answers. Bound: a megabyte per result, a fraction of a second per run.
 
+pub mod encoders;
 pub mod seeds;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use truststram_model::ModelError;
-use truststram_model::artifact::GRAPH_KEY;
+use truststram_model::artifact::{Artifact, GRAPH_KEY};
 use truststram_model::graph::{Dim, Graph};
 use truststram_model::kernels::{Alone, Isa};
 use truststram_model::passes::optimize;
@@ -21,6 +22,8 @@ use truststram_model::tensor::{DType, Data, Shape, Tensor};
 
 /// Most elements of one input.
 const INPUT_COUNT_MAX: usize = 1 << 14;
+/// Tokens of two texts, and offsets between them.
+const TOKENS: usize = 3;
 const RUN_TIME: Duration = Duration::from_millis(200);
 
 /// The tensors that a graph's text may name, with their types and shapes; all bytes are 1.
@@ -31,8 +34,18 @@ const TENSORS: [(&str, &str, &[usize], usize); 4] = [
     ("b", "U8", &[4], 4),
 ];
 
-/// Builds a graph that was accepted, and runs it; nothing of it may panic.
+/// Builds an artifact's graph that was accepted, and runs it; nothing of it may panic.
+pub fn run_artifact(artifact: &Artifact) {
+    run_graph(&artifact.graph, artifact.signature.tokens.is_some());
+}
+
+/// The same for a graph without a signature.
 pub fn run(graph: &Graph) {
+    run_graph(graph, false);
+}
+
+fn run_graph(graph: &Graph, reads_texts: bool) {
+    let outputs = |graph, isa| outputs(graph, isa, reads_texts);
     let plain = outputs(graph, Isa::Portable);
     if let (Ok(plain), Ok(vector)) = (plain, outputs(graph, Isa::detect())) {
         let same = plain.iter().zip(&vector).all(|(plain, vector)| are_same(plain, vector));
@@ -48,8 +61,8 @@ fn options(isa: Isa) -> BuildOptions {
     BuildOptions { isa, node: None, session_bytes_max: 1 << 20 }
 }
 
-/// The outputs for zeros, then for ones.
-fn outputs(graph: &Graph, isa: Isa) -> Result<Vec<Tensor>, ModelError> {
+/// The outputs for zeros, then for ones; of what reads texts, for two texts of such tokens.
+fn outputs(graph: &Graph, isa: Isa, reads_texts: bool) -> Result<Vec<Tensor>, ModelError> {
     let program = Arc::new(Program::build(graph, &options(isa))?);
     let mut session = Session::new(Arc::clone(&program));
     let mut outputs = Vec::new();
@@ -59,18 +72,35 @@ fn outputs(graph: &Graph, isa: Isa) -> Result<Vec<Tensor>, ModelError> {
                 Dim::Fixed(count) => *count,
                 Dim::Named(_) | Dim::Any => 2,
             });
-            let dims: Vec<usize> = dims.collect();
+            let mut dims: Vec<usize> = dims.collect();
+            if reads_texts {
+                dims = vec![TOKENS];
+            }
             let shape = Shape::new(&dims).filter(|shape| shape.count() <= INPUT_COUNT_MAX);
             let source = RunError::TooLarge { bytes: 0, bytes_max: 0 };
             let too_large = ModelError::Run { place: "the fuzzer's input".into(), source };
             let input = session.input_mut(index);
             input.reset(port.dtype, shape.ok_or(too_large)?);
             fill_with(input, fill);
+            if reads_texts && index == 1 {
+                for (at, offset) in [0, 1, TOKENS as u8].into_iter().enumerate() {
+                    set_offset(input, at, offset);
+                }
+            }
         }
         session.run(&Alone, Some(Instant::now() + RUN_TIME))?;
         outputs.extend((0..program.outputs().len()).filter_map(|at| session.output(at).cloned()));
     }
     Ok(outputs)
+}
+
+fn set_offset(input: &mut Tensor, at: usize, offset: u8) {
+    match input.data_mut() {
+        Data::I32(values) => values[at] = offset.into(),
+        Data::I64(values) => values[at] = offset.into(),
+        Data::U32(values) => values[at] = offset.into(),
+        _ => {}
+    }
 }
 
 fn fill_with(input: &mut Tensor, value: u8) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use truststram_model::artifact::{Artifact, GRAPH_KEY, Signature, Task};
 use truststram_model::{LayerWeights, ModelFile, ModelSpec, Preprocessing, onnx};
 
-use crate::container;
+use crate::{container, encoders};
 
 const BYTES_MAX: usize = 4_096;
 
@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 4_096;
 /// `FUZZ_MODELS`; without them nothing.
 pub fn write() {
     let Some(corpus) = std::env::var_os("FUZZ_CORPUS").map(PathBuf::from) else { return };
-    for name in ["onnx", "artifact", "graph-text"] {
+    for name in ["onnx", "artifact", "graph-text", "encoder"] {
         fs::create_dir_all(corpus.join(name)).expect("the corpus can be made");
     }
     let put = |target: &str, name: &str, bytes: &[u8]| {
@@ -25,6 +25,9 @@ pub fn write() {
     };
     put("artifact", "dense", &dense().to_bytes().expect("the network is right"));
     put("graph-text", "tensors", text_with_tensors().as_bytes());
+    for (name, input) in encoders::seeds() {
+        put("encoder", &name, &input);
+    }
     let folders = std::env::var_os("FUZZ_MODELS").unwrap_or_default();
     for folder in std::env::split_paths(&folders) {
         for (name, bytes) in models(&folder) {

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use truststram_fuzz::{run, seeds};
+use truststram_fuzz::{run_artifact, seeds};
 use truststram_model::ModelFile;
 use truststram_model::artifact::Artifact;
 
@@ -15,6 +15,6 @@ fuzz_target!(init: seeds::write(), |bytes: &[u8]| {
             let again = Artifact::parse(&written).and_then(|again| again.to_bytes());
             assert_eq!(again.ok(), Some(written), "it is another after writing");
         }
-        run(&artifact.graph);
+        run_artifact(&artifact);
     }
 });

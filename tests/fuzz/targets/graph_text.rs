@@ -4,11 +4,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use truststram_fuzz::{container, run, seeds};
+use truststram_fuzz::{container, run_artifact, seeds};
 use truststram_model::artifact::Artifact;
 
 fuzz_target!(init: seeds::write(), |text: &str| {
     if let Ok(artifact) = Artifact::parse(&container(text)) {
-        run(&artifact.graph);
+        run_artifact(&artifact);
     }
 });

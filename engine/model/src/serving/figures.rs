@@ -1,7 +1,8 @@
 //! Owns what one version did since it was loaded: how many, how long, by the size of the batch.
 //!
 //! Refuses to know queues and clocks. Bound: one record per worker, which only that worker writes,
-//! with an entry per size of batch.
+//! with an entry per size of batch; its first batch makes room for all sizes, so that no later one
+//! takes memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -85,7 +86,23 @@ pub struct Figures {
     pub by_rows: BTreeMap<u32, Stages>,
 }
 
-impl Figures {
+/// What one worker did for a version.
+#[derive(Debug)]
+pub struct Record {
+    done: Done,
+    stages: Stages,
+    /// By rows, ascending.
+    by_rows: Vec<(u32, Stages)>,
+    /// Most rows of a batch.
+    rows_max: u32,
+}
+
+impl Record {
+    fn new(rows_max: u32) -> Self {
+        let (done, stages, by_rows) = (Done::default(), Stages::default(), Vec::new());
+        Self { done, stages, by_rows, rows_max }
+    }
+
     /// Adds the requests of one batch.
     pub(super) fn add(&mut self, done: &Done) {
         self.done.merge(done);
@@ -94,10 +111,20 @@ impl Figures {
     /// Adds a batch of so many rows, with the microseconds of its stages.
     pub(super) fn add_batch(&mut self, rows: u32, stages_us: [u64; 3]) {
         self.stages.add(stages_us);
-        self.by_rows.entry(rows).or_default().add(stages_us);
+        let place = self.by_rows.binary_search_by_key(&rows, |(rows, _)| *rows);
+        let place = place.unwrap_or_else(|place| {
+            if self.by_rows.is_empty() {
+                self.by_rows.reserve_exact(self.rows_max as usize);
+            }
+            self.by_rows.insert(place, (rows, Stages::default()));
+            place
+        });
+        self.by_rows[place].1.add(stages_us);
     }
+}
 
-    fn merge(&mut self, other: &Self) {
+impl Figures {
+    fn merge(&mut self, other: &Record) {
         self.done.merge(&other.done);
         self.stages.merge(other.stages);
         for (rows, stages) in &other.by_rows {
@@ -108,15 +135,16 @@ impl Figures {
 
 /// The records of all workers.
 #[derive(Debug)]
-pub struct FiguresOfWorkers(Box<[Mutex<Figures>]>);
+pub struct FiguresOfWorkers(Box<[Mutex<Record>]>);
 
 impl FiguresOfWorkers {
-    pub fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| Mutex::default()).collect())
+    /// No figures yet, of batches of up to `rows_max` rows.
+    pub fn new(workers: usize, rows_max: u32) -> Self {
+        Self((0..workers).map(|_| Mutex::new(Record::new(rows_max))).collect())
     }
 
     /// The record of a worker. Nobody else holds it for longer than a copy takes.
-    pub fn of(&self, worker: usize) -> Option<MutexGuard<'_, Figures>> {
+    pub fn of(&self, worker: usize) -> Option<MutexGuard<'_, Record>> {
         // Sums are whole at every moment, so a poisoned lock is sound.
         Some(self.0.get(worker)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -138,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_records_of_all_workers_add_up() {
-        let figures = FiguresOfWorkers::new(2);
+        let figures = FiguresOfWorkers::new(2, 8);
         for (worker, rows) in [(0, 1), (1, 8), (1, 8)] {
             let mut record = figures.of(worker).unwrap();
             let success = Took { count: 1, us: 10 };

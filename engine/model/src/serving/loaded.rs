@@ -235,7 +235,7 @@ impl LoadedModel {
             memory: parts.memory,
             sessions,
             estimate: Estimate::default(),
-            figures: FiguresOfWorkers::new(parts.worker_count),
+            figures: FiguresOfWorkers::new(parts.worker_count, parts.limits.batch_max),
             unanswered: AtomicUsize::new(0),
             last_used_us: AtomicU64::new(0),
             shadow: ArcSwapOption::empty(),

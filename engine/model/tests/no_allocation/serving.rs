@@ -66,8 +66,8 @@ impl Batcher for Patient {
     }
 }
 
-/// Submits so many requests and waits for their inputs.
-fn ask(engine: &Engine<usize>, model: &Arc<LoadedModel>, desk: &Desk, count: usize) {
+/// Submits so many requests.
+fn submit(engine: &Engine<usize>, model: &Arc<LoadedModel>, desk: &Desk, count: usize) {
     for reply in 0..count {
         let payload = desk.payloads.lock().unwrap()[reply].take().unwrap();
         let request = InferRequest {
@@ -79,10 +79,19 @@ fn ask(engine: &Engine<usize>, model: &Arc<LoadedModel>, desk: &Desk, count: usi
         };
         engine.submit(model, request).map_err(|refused| refused.error).unwrap();
     }
+}
+
+/// Waits for the inputs of so many requests.
+fn await_answers(desk: &Desk, count: usize) {
     let mut payloads = desk.payloads.lock().unwrap();
     while payloads[..count].iter().any(Option::is_none) {
         payloads = desk.come_back.wait(payloads).unwrap();
     }
+}
+
+fn ask(engine: &Engine<usize>, model: &Arc<LoadedModel>, desk: &Desk, count: usize) {
+    submit(engine, model, desk, count);
+    await_answers(desk, count);
 }
 
 fn taken(desk: &Desk) -> [u64; WORKERS] {
@@ -120,10 +129,14 @@ fn steady_predictions_take_no_memory() {
     let id = ModelId::new("dense").unwrap();
     let model = engine.load(&id, ModelVersion(1), bytes, &LoadOptions::default()).unwrap();
 
-    // Each worker computes one of the largest batches.
+    // Each worker computes one of the largest batches, and while all of them wait the queue gets as
+    // long as it ever will.
     ask(&engine, &model, &desk, WORKERS * BATCH_MAX);
+    submit(&engine, &model, &desk, WORKERS * BATCH_MAX);
     desk.all.wait();
-    assert!(engine.stats().iter().all(|worker| worker.answered == BATCH_MAX as u64));
+    await_answers(&desk, WORKERS * BATCH_MAX);
+    desk.all.wait();
+    assert!(engine.stats().iter().all(|worker| worker.answered == 2 * BATCH_MAX as u64));
     desk.meets.store(false, Ordering::SeqCst);
     desk.wanted.store(1, Ordering::SeqCst);
     ask(&engine, &model, &desk, 1);
