@@ -100,14 +100,17 @@ impl<T: Send + 'static> Versions<T> {
                 Err(error) => tracing::error!(%error, "a version is left out"),
             }
         }
-        for (id, serving) in &servings {
-            let tried = serving.canary.map(|canary| self.engine.set_canary(id, Some(canary)));
-            let asked = serving.shadow.map(|shadow| self.engine.set_shadow(id, Some(shadow)));
-            for error in tried.into_iter().chain(asked).filter_map(Result::err) {
-                tracing::error!(%error, "a trial is not taken up again");
-            }
-        }
+        servings.iter().for_each(|(id, serving)| self.take_up_trials(id, serving));
         Ok(())
+    }
+
+    /// Has canary and shadow of a model tried as they were before it was unloaded.
+    fn take_up_trials(&self, id: &ModelId, serving: &ModelServing) {
+        let tried = serving.canary.map(|canary| self.engine.set_canary(id, Some(canary)));
+        let asked = serving.shadow.map(|shadow| self.engine.set_shadow(id, Some(shadow)));
+        for error in tried.into_iter().chain(asked).filter_map(Result::err) {
+            tracing::error!(%error, "a trial is not taken up again");
+        }
     }
 
     /// Registers a version whose file has arrived: it is checked and loaded first.
@@ -307,6 +310,7 @@ impl<T: Send + 'static> Versions<T> {
         for entry in entries.iter().filter(|entry| rank(entry, &serving).is_some()) {
             self.load(entry, &serving)?;
         }
+        self.take_up_trials(id, &serving);
         Ok(())
     }
 
