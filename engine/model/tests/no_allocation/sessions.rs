@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use truststram_machine::CountingAllocator;
 use truststram_model::artifact::Artifact;
+use truststram_model::encoder::EncoderFolder;
 use truststram_model::graph::Graph;
 use truststram_model::kernels::Alone;
 use truststram_model::onnx;
 use truststram_model::passes::optimize;
 use truststram_model::program::{BuildOptions, Program, Session};
-use truststram_model::tensor::{Shape, Tensor};
+use truststram_model::tensor::{DType, Shape, Tensor};
 
 use crate::{FEATURES, dense_net};
 
@@ -89,4 +90,37 @@ fn models_of_scikit_learn_take_no_memory() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn encoders_take_no_memory() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/encoder");
+    for name in ["bert_mean", "distilbert_classes", "roberta_classes"] {
+        let files = [
+            "config.json",
+            "tokenizer.json",
+            "model.safetensors",
+            "modules.json",
+            "sentence_bert_config.json",
+            "1_Pooling/config.json",
+        ];
+        let read = |file| fs::read(folder.join(name).join(file)).ok().map(|bytes| (file, bytes));
+        let files: Vec<(&str, Vec<u8>)> = files.into_iter().filter_map(read).collect();
+        let files = files.iter().map(|(file, bytes)| (*file, bytes.as_slice()));
+        let artifact = EncoderFolder::new(files).parse().unwrap();
+        // Two texts, of 2 and of 5 tokens.
+        let values: [&[i64]; 3] = [&[1, 2, 3, 4, 5, 6, 7], &[0, 2, 7], &[0; 7]];
+        let inputs = artifact.signature.inputs.iter().zip(values).map(|(port, values)| {
+            let dims = [values.len()];
+            let narrow = || values.iter().map(|value| *value as u32);
+            let tensor = match port.dtype {
+                DType::I64 => Tensor::of(&dims, values.to_vec()),
+                DType::I32 => Tensor::of(&dims, narrow().map(|value| value as i32).collect()),
+                _ => Tensor::of(&dims, narrow().collect()),
+            };
+            tensor.unwrap()
+        });
+        let inputs: Vec<Tensor> = inputs.collect();
+        assert_eq!(allocations(&artifact.graph, &inputs), 0, "{name}");
+    }
 }
