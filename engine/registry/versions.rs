@@ -170,7 +170,7 @@ impl<T: Send + 'static> Versions<T> {
         let loaded = self.load(&entry, &serving);
         // Nobody can ask about what was not registered.
         lock(&self.failures).remove(&(entry.id.clone(), entry.version));
-        let loaded = loaded?;
+        let loaded = loaded.inspect_err(|_| self.engine.forget(&entry.id, entry.version))?;
         let entry = ModelEntry {
             architecture: architecture_of(&loaded, format_of(&entry)).to_owned(),
             feature_count: loaded.signature().feature_count().map_or(0, |count| count as u32),
@@ -184,6 +184,7 @@ impl<T: Send + 'static> Versions<T> {
         }
         if let Err(error) = registered {
             self.take_out(&entry.id, entry.version)?;
+            self.engine.forget(&entry.id, entry.version);
             return Err(error.into());
         }
         Ok(entry)
@@ -288,6 +289,7 @@ impl<T: Send + 'static> Versions<T> {
         self.entry(id, version)?;
         let entry = self.store.remove_model(id, version)?;
         self.take_out(id, version)?;
+        self.engine.forget(id, version);
         let path = self.data_dir.join(&entry.path);
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! Owns the joint of the API's models and the engine: what serves, described; loading and unloading.
+//! Owns the joint of the API's models and the engine: what serves is described, loaded, unloaded.
 //!
 //! Refuses to know files. Bound: the reader's queue and that of the thread that loads.
 

@@ -41,6 +41,8 @@ pub struct StoreRegistry {
 }
 
 type Answered<T> = BoxFuture<'static, Result<T, ModelFailure>>;
+/// The version as it is after a change.
+type Changed = Result<ModelEntry, RegistryError>;
 
 impl From<RegistryError> for ModelFailure {
     fn from(error: RegistryError) -> Self {
@@ -127,7 +129,7 @@ impl StoreRegistry {
     /// Does something to a version on the thread that owns them, and shows the version after it.
     fn done(
         &self,
-        change: impl FnOnce(&Versions<Ticket>) -> Result<ModelEntry, RegistryError> + Send + 'static,
+        change: impl FnOnce(&Versions<Ticket>) -> Changed + Send + 'static,
     ) -> Answered<VersionDetail> {
         let versions = self.versions.clone();
         let done = self.loader.run(move || detail(&versions, change(&versions)?));

@@ -94,7 +94,7 @@ fn a_model_of_scikit_learn_is_registered_and_answers() {
     let best = if forest.probabilities[0] >= forest.probabilities[1] { "0" } else { "1" };
     assert_eq!(predicted["prediction"], best);
     // Rows of tensors are kept as others are.
-    let kept = server.stored("&model=cancer");
+    let kept = server.stored("&model_id=cancer");
     assert_eq!(kept.len(), forest.rows.len() / forest.width + 1);
     let figures = server.get("/v2/models/cancer/stats").body;
     let figures = &figures["model_stats"][0];
@@ -164,7 +164,7 @@ fn what_was_acknowledged_of_versions_outlives_a_kill() {
     assert_eq!(versions(&server), before);
     assert_eq!(version(&server, 2)["state"], "active");
     let back = post(&server, "/rollback", &json!({}));
-    assert_eq!((&back.body["version"]["version"], back.status), (&json!(1), 200), "{}", back.text);
+    assert_eq!((&back.body["version"], back.status), (&json!(1), 200), "{}", back.text);
     forest.check(&server, "/v2/models/cancer/versions/1/infer");
     boosting.check(&server, "/v2/models/cancer/versions/2/infer");
     for (path, expected) in [("/versions/1/retire", 409), ("/versions/2/retire", 200)] {

@@ -84,6 +84,11 @@ impl<T: Send + 'static> Engine<T> {
         Ok(model)
     }
 
+    /// Forgets a version that is not loaded: why it could not be, or that it once was.
+    pub fn forget(&self, id: &ModelId, version: ModelVersion) {
+        self.registry.change().forget(id, version);
+    }
+
     /// Makes another loaded version the active one, at once and for all questions after this.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! Bound: [`EngineOptions::requests_max`] requests accepted and not yet answered.
 
 mod answer;
+mod canary;
 mod compute;
 mod crew;
 mod engine;

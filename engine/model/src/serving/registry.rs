@@ -4,49 +4,18 @@
 //! [`RECORD_COUNT_MAX`] records of others; a look-up takes no lock, a change copies the map.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use truststram_base::{ModelId, ModelVersion};
 
+use super::canary::Canary;
 use super::info::ModelInfo;
 use super::loaded::{LoadedModel, ModelState, Residents, Status};
 use crate::error::ModelError;
 
 /// Most records of versions that are not in memory; the oldest are forgotten.
 const RECORD_COUNT_MAX: usize = 1_024;
-
-/// A version that answers a share of the questions that name no version.
-#[derive(Debug)]
-struct Canary {
-    model: Arc<LoadedModel>,
-    percent: u8,
-    turn: AtomicU64,
-}
-
-impl Canary {
-    /// Whether it answers the next question: of 100 in a row without a user exactly its percent,
-    /// spread evenly; a user always gets the same answer.
-    fn answers(&self, user: Option<&str>) -> bool {
-        let percent = u64::from(self.percent);
-        match user {
-            Some(user) => hash(user) % 100 < percent,
-            None => {
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed) % 100;
-                (turn + 1) * percent / 100 > turn * percent / 100
-            }
-        }
-    }
-}
-
-/// FNV-1a, 64 bits, with its halves folded, so that the low bits depend on every byte.
-fn hash(text: &str) -> u64 {
-    let mixed = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    mixed ^ (mixed >> 32)
-}
 
 /// A version that is or was there.
 #[derive(Clone, Debug)]
@@ -305,7 +274,7 @@ impl Change<'_> {
                     return Err(ModelError::Options { option, found: percent.into(), expected });
                 }
                 let model = self.beside_active(id, version)?;
-                Some(Arc::new(Canary { model, percent, turn: AtomicU64::new(0) }))
+                Some(Arc::new(Canary::new(model, percent)))
             }
         };
         self.update(|map| {
@@ -413,6 +382,17 @@ impl Change<'_> {
     }
 
     /// Takes a version out; readers of the old map may hold it for a moment longer.
+    /// Drops what is known of a version that is not in memory.
+    pub fn forget(&self, id: &ModelId, version: ModelVersion) {
+        self.update(|map| {
+            let Some(versions) = map.get_mut(id) else { return };
+            versions.records.retain(|record| record.version != version || record.model.is_some());
+            if versions.records.is_empty() {
+                map.remove(id);
+            }
+        });
+    }
+
     fn take(&self, id: &ModelId, version: ModelVersion) -> Option<Arc<LoadedModel>> {
         let mut taken = None;
         self.update(|map| {
@@ -425,17 +405,5 @@ impl Change<'_> {
         let mut map = Map::clone(&self.registry.map.load());
         change(&mut map);
         self.registry.map.store(Arc::new(map));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::hash;
-
-    #[test]
-    fn users_are_spread_evenly() {
-        let of_100 = (0..10_000).map(|user| hash(&format!("user-{user}")) % 100);
-        let share = of_100.filter(|hash| *hash < 5).count();
-        assert!((400..600).contains(&share), "{share}");
     }
 }

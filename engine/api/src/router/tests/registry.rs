@@ -64,7 +64,7 @@ fn a_version_that_serves_is_shown_with_its_figures() {
     let routes = Routes::new(public_router);
     let (_, _, body) = routes.get("/api/v1/models/served/versions/2");
     let expected = json!({
-        "state": "shadow", "percent": 7.0, "memory_bytes": 4_096, "keep_warm": true,
+        "state": "shadow", "percent": 7, "memory_bytes": 4_096, "keep_warm": true,
         "previous": true, "validation": { "runs": 3 }, "optimisation": { "folded": 4 },
         "disagreements": { "rows": 9, "disagreed": 2, "dropped": 3, "failed": 1 },
     });

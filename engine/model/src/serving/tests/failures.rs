@@ -100,8 +100,13 @@ fn a_panic_while_loading_is_an_error_and_the_version_can_be_loaded_again() {
     let failed = house.engine.load(&id("m"), ModelVersion(1), bytes, &options).unwrap_err();
     assert!(matches!(failed, ModelError::Panicked { .. }), "{failed:?}");
     assert_eq!(house.engine.models()[0].state, ModelState::Failed);
+    house.engine.forget(&id("m"), ModelVersion(1));
+    assert!(house.engine.models().is_empty());
     assert_eq!(house.load("m", 1, true).state(), ModelState::Active);
     assert_eq!(house.engine.models()[0].failure, None);
+    // What is loaded is not forgotten.
+    house.engine.forget(&id("m"), ModelVersion(1));
+    assert_eq!(house.engine.models().len(), 1);
 }
 
 #[test]
