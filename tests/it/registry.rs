@@ -66,9 +66,10 @@ fn version(server: &Server, number: u32) -> Value {
     answer.body
 }
 
+/// One prediction, answered when it is on disk, and with it all before.
 fn predicted_by(server: &Server, row: &[f32], user: &str) -> Value {
     let body = json!({ "model_id": "cancer", "user_id": user, "data": row });
-    let answer = server.post("/api/v1/predict", body.to_string().as_bytes());
+    let answer = server.post("/api/v1/predict?durable=true", body.to_string().as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.body
 }
@@ -171,7 +172,7 @@ fn what_was_acknowledged_of_versions_outlives_a_kill() {
         let answer = post(&server, path, &json!({}));
         assert_eq!(answer.status, expected, "{path}: {}", answer.text);
     }
-    assert_eq!(server.get("/v2/models/cancer/versions/2/ready").status, 400);
+    assert_eq!(server.get("/v2/models/cancer/versions/2/ready").status, 503);
     let gone = server.delete("/api/v1/models/cancer/versions/3");
     assert_eq!(gone.status, 200, "{}", gone.text);
     assert!(!dir.path().join("models/cancer/3").exists());
