@@ -146,7 +146,7 @@ pub trait Models: Send + Sync {
     ) -> Answered<Vec<ModelFigures>>;
     /// Every registered version.
     fn index(&self) -> Answered<Vec<IndexEntry>>;
-    /// Loads the active version of a registered model, anew where it is loaded already.
+    /// Loads every version of a registered model that is not retired; what is loaded stays.
     fn load(&self, model: ModelId) -> Answered<()>;
     /// Has every version of a model stop serving once it has answered what it has taken.
     fn unload(&self, model: ModelId) -> Answered<()>;
