@@ -11,6 +11,7 @@ mod optimize;
 mod show;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::client::{ServerArgument, encoded};
 use super::{Failure, output};
@@ -121,6 +122,11 @@ pub(super) fn run(command: &ModelCommand, json: bool) -> Result<(), Failure> {
             if json { output::json(&differences) } else { output::text(&diff::table(&differences)) }
         }
     }
+}
+
+/// A hash as the server takes it, lower-case hexadecimal.
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn path(id: &str) -> String {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use truststram_base::limits::MODEL_FILE_BYTES_MAX;
 
 use super::archive::Archive;
-use super::{path, show};
+use super::{hex, path, show};
 use crate::cli::client::{ServerArgument, Upload, encoded};
 use crate::cli::{Failure, progress as bars};
 
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &ImportArguments, json: bool) -> Result<(), Failure
     io::copy(&mut bar.wrap_read(artifact), &mut hash)
         .with_context(|| format!("cannot read {}", arguments.path.display()))?;
     bar.finish_and_clear();
-    let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex(hash);
     // The second time it is sent; if it changed meanwhile, the server sees it by the checksum.
     let (artifact, bytes) = open(&arguments.path)?;
     let bar = progress("sending", bytes, json);

@@ -21,7 +21,7 @@ use truststram_model::optimize::{
 };
 
 use super::archive::Archive;
-use super::path;
+use super::{hex, path};
 use crate::cli::client::{ServerArgument, Upload, encoded};
 use crate::cli::{Failure, output};
 
@@ -168,7 +168,7 @@ fn register(
     // The server keeps the figures; the layers are many and follow from the file.
     let kept = Report { layers: Vec::new(), ..report.clone() };
     let metadata = json!({ "optimisation": kept }).to_string();
-    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex(Sha256::new_with_prefix(&bytes));
     let length = bytes.len() as u64;
     let upload = Upload { artifact: Box::new(std::io::Cursor::new(bytes)), bytes: length, sha256 };
     let address = format!("{}/versions?metadata={}", path(id), encoded(&metadata));
