@@ -21,7 +21,7 @@ use crate::kernels::{Alone, Team, TeamOfThreads};
 use crate::program::RunError;
 
 /// A batch that takes this long by its estimate asks idle workers of the node to help.
-const TEAM_TIME_US_MIN: u64 = 300;
+const TEAM_TIME_US_MIN: u64 = 100;
 
 /// The batch whose answers were just given, for its shadow.
 pub struct Answered {

@@ -1,0 +1,316 @@
+//! The client of `benches/http.sh`: connections on one thread, an open or a closed loop.
+//!
+//! Owns the sending and the clock. In the open loop requests are due at the moments of a Poisson
+//! process, whatever the answers do, and a latency counts from the moment when the request was due,
+//! so that a stall of the server is seen by all who would have asked meanwhile.
+//! Refuses to know what is asked: the bodies are a file, one a line.
+//! Bound: one core, which it never leaves idle; every request has one answer or ends the run.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::error::Error;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+/// Largest answer that is read.
+const ANSWER_BYTES: usize = 1 << 16;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Loop {
+    /// Each connection asks again as soon as it is answered.
+    Closed,
+    /// Requests come at `--rate`.
+    Open,
+    /// Connections are opened, asked once each, held until standard input ends, and asked again.
+    Idle,
+}
+
+#[derive(Parser)]
+struct Arguments {
+    #[arg(long)]
+    server: String,
+    #[arg(long)]
+    path: String,
+    /// Bodies, one a line, sent in turn.
+    #[arg(long)]
+    bodies: std::path::PathBuf,
+    #[arg(long)]
+    connections: usize,
+    #[arg(long = "loop", value_enum)]
+    kind: Loop,
+    /// Requests per second of the open loop.
+    #[arg(long, default_value_t = 0.0)]
+    rate: f64,
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// Seconds before those that count.
+    #[arg(long, default_value_t = 2.0)]
+    warm_up: f64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// `cargo bench` passes it to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What all connections share on the one thread.
+struct Shared {
+    requests: Vec<Vec<u8>>,
+    next: usize,
+    streams: Vec<Rc<TcpStream>>,
+    /// When the request of each connection was due.
+    due: Vec<Instant>,
+    idle: VecDeque<usize>,
+    /// When requests were due that found no idle connection.
+    waiting: VecDeque<Instant>,
+    refills: bool,
+    counts_from: Instant,
+    ends: Instant,
+    latencies_us: Vec<u32>,
+    refused: u64,
+    failed: Option<UnboundedSender<String>>,
+}
+
+impl Shared {
+    fn send(&mut self, connection: usize, due: Instant) {
+        self.due[connection] = due;
+        let request = &self.requests[self.next % self.requests.len()];
+        self.next += 1;
+        match self.streams[connection].try_write(request) {
+            Ok(sent) if sent == request.len() => {}
+            other => self.fail(format!("a request could not be sent at once: {other:?}")),
+        }
+    }
+
+    fn ask(&mut self, due: Instant) {
+        match self.idle.pop_front() {
+            Some(connection) => self.send(connection, due),
+            None => self.waiting.push_back(due),
+        }
+    }
+
+    fn answered(&mut self, connection: usize, status: u16) {
+        let now = Instant::now();
+        let due = self.due[connection];
+        if due >= self.counts_from && due < self.ends {
+            match status {
+                200 => {
+                    let micros = now.duration_since(due).as_micros();
+                    self.latencies_us.push(u32::try_from(micros).unwrap_or(u32::MAX));
+                }
+                _ => self.refused += 1,
+            }
+        }
+        if self.refills && now < self.ends {
+            self.send(connection, now);
+        } else if let Some(due) = self.waiting.pop_front() {
+            self.send(connection, due);
+        } else {
+            self.idle.push_back(connection);
+        }
+    }
+
+    fn fail(&mut self, text: String) {
+        if let Some(failed) = self.failed.take() {
+            // The run has ended already when nobody listens.
+            let _ = failed.send(text);
+        }
+    }
+}
+
+/// The status and the length of the first whole answer in `bytes`.
+fn whole_answer(bytes: &[u8]) -> Result<Option<(u16, usize)>, String> {
+    let Some(head) = bytes.windows(4).position(|end| end == b"\r\n\r\n") else { return Ok(None) };
+    let text = std::str::from_utf8(&bytes[..head]).map_err(|error| error.to_string())?;
+    let status = text.get(9..12).and_then(|status| status.parse().ok());
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    let (Some(status), Some(length)) = (status, length) else {
+        return Err(format!("an answer without a status or a length: {text}"));
+    };
+    let end = head + 4 + length;
+    Ok((bytes.len() >= end).then_some((status, end)))
+}
+
+/// Reads the answers of one connection.
+async fn read(shared: Rc<RefCell<Shared>>, connection: usize) {
+    let stream = Rc::clone(&shared.borrow().streams[connection]);
+    let mut buffer = vec![0; ANSWER_BYTES];
+    let mut filled = 0;
+    loop {
+        let ready = stream.readable().await;
+        let read = ready.and_then(|()| stream.try_read(&mut buffer[filled..]));
+        match read {
+            Ok(0) => return shared.borrow_mut().fail("a connection was closed".into()),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(error) => return shared.borrow_mut().fail(error.to_string()),
+        }
+        match whole_answer(&buffer[..filled]) {
+            Ok(None) => {}
+            Ok(Some((status, end))) if end == filled => {
+                filled = 0;
+                shared.borrow_mut().answered(connection, status);
+            }
+            Ok(Some(_)) => return shared.borrow_mut().fail("an answer too many".into()),
+            Err(error) => return shared.borrow_mut().fail(error),
+        }
+    }
+}
+
+/// Moments of a Poisson process, from a seed (xorshift64*).
+struct Arrivals {
+    state: u64,
+    mean: f64,
+}
+
+impl Arrivals {
+    fn gap(&mut self) -> Duration {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        let bits = self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11;
+        let uniform = (bits as f64 + 1.0) / (1u64 << 53) as f64;
+        Duration::from_secs_f64(-uniform.ln() * self.mean)
+    }
+}
+
+async fn wait_for_idle(shared: &Rc<RefCell<Shared>>, limit: Duration) -> Result<(), String> {
+    let end = Instant::now() + limit;
+    while shared.borrow().idle.len() < shared.borrow().streams.len() {
+        if Instant::now() > end {
+            let missing = shared.borrow().streams.len() - shared.borrow().idle.len();
+            return Err(format!("{missing} requests were not answered within {limit:?}"));
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+async fn drive(arguments: &Arguments, shared: Rc<RefCell<Shared>>) -> Result<(), String> {
+    let limit = Duration::from_secs(60);
+    match arguments.kind {
+        Loop::Closed => {
+            for connection in 0..arguments.connections {
+                shared.borrow_mut().send(connection, Instant::now());
+            }
+            wait_for_idle(&shared, limit + Duration::from_secs_f64(arguments.seconds)).await
+        }
+        Loop::Open => {
+            shared.borrow_mut().idle.extend(0..arguments.connections);
+            let ends = shared.borrow().ends;
+            let mut arrivals =
+                Arrivals { state: arguments.seed.max(1), mean: 1.0 / arguments.rate };
+            let mut due = Instant::now() + arrivals.gap();
+            while due < ends {
+                while due <= Instant::now() && due < ends {
+                    shared.borrow_mut().ask(due);
+                    due += arrivals.gap();
+                }
+                // Looks at the sockets and comes back: this core is the client's alone.
+                tokio::task::yield_now().await;
+            }
+            wait_for_idle(&shared, limit).await
+        }
+        Loop::Idle => {
+            for round in 0..2 {
+                shared.borrow_mut().idle.clear();
+                for connection in 0..arguments.connections {
+                    shared.borrow_mut().send(connection, Instant::now());
+                    if connection % 64 == 63 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                wait_for_idle(&shared, limit).await?;
+                if round == 0 {
+                    println!("open");
+                    // Nothing else is to be done meanwhile.
+                    let mut line = String::new();
+                    std::io::stdin().read_line(&mut line).map_err(|error| error.to_string())?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> {
+    let bodies = std::fs::read_to_string(&arguments.bodies)?;
+    let request = |body: &str| {
+        let (path, server, length) = (&arguments.path, &arguments.server, body.len());
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: {server}\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        )
+        .into_bytes()
+    };
+    let mut streams = Vec::new();
+    for _ in 0..arguments.connections {
+        let stream = TcpStream::connect(&arguments.server).await?;
+        stream.set_nodelay(true)?;
+        streams.push(Rc::new(stream));
+    }
+    let begins = Instant::now();
+    let counts_from = begins + Duration::from_secs_f64(arguments.warm_up);
+    let (failed, mut failure) = unbounded_channel();
+    let shared = Rc::new(RefCell::new(Shared {
+        requests: bodies.lines().map(request).collect(),
+        next: 0,
+        due: vec![begins; streams.len()],
+        streams,
+        idle: VecDeque::new(),
+        waiting: VecDeque::new(),
+        refills: arguments.kind == Loop::Closed,
+        counts_from,
+        ends: counts_from + Duration::from_secs_f64(arguments.seconds),
+        latencies_us: Vec::new(),
+        refused: 0,
+        failed: Some(failed),
+    }));
+    for connection in 0..arguments.connections {
+        tokio::task::spawn_local(read(Rc::clone(&shared), connection));
+    }
+    tokio::select! {
+        done = drive(&arguments, Rc::clone(&shared)) => done?,
+        Some(text) = failure.recv() => return Err(text.into()),
+    }
+    let mut shared = shared.borrow_mut();
+    shared.latencies_us.sort_unstable();
+    let of = |share: f64| {
+        let last = shared.latencies_us.len().checked_sub(1)?;
+        Some(shared.latencies_us[((last as f64 * share).round() as usize).min(last)])
+    };
+    Ok(json!({
+        "answered": shared.latencies_us.len(),
+        "refused": shared.refused,
+        "per_second": shared.latencies_us.len() as f64 / arguments.seconds,
+        "p50_us": of(0.5), "p90_us": of(0.9), "p99_us": of(0.99), "p999_us": of(0.999),
+        "max_us": of(1.0),
+    }))
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let ran = runtime.map_err(Into::into).and_then(|runtime| {
+        tokio::task::LocalSet::new().block_on(&runtime, run(arguments))
+    });
+    match ran {
+        Ok(figures) => {
+            println!("{figures}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("{}", json!({ "error": error.to_string() }));
+            ExitCode::FAILURE
+        }
+    }
+}
