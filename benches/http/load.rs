@@ -29,18 +29,20 @@ enum Loop {
     Open,
     /// Connections are opened, asked once each, held until standard input ends, and asked again.
     Idle,
+    /// Nothing is asked: looks for the moments in which this core was taken away.
+    Gaps,
 }
 
 #[derive(Parser)]
 struct Arguments {
-    #[arg(long)]
+    #[arg(long, default_value = "")]
     server: String,
-    #[arg(long)]
+    #[arg(long, default_value = "")]
     path: String,
     /// Bodies, one a line, sent in turn.
-    #[arg(long)]
+    #[arg(long, default_value = "/dev/null")]
     bodies: std::path::PathBuf,
-    #[arg(long)]
+    #[arg(long, default_value_t = 0)]
     connections: usize,
     #[arg(long = "loop", value_enum)]
     kind: Loop,
@@ -239,10 +241,32 @@ async fn drive(arguments: &Arguments, shared: Rc<RefCell<Shared>>) -> Result<(),
             }
             Ok(())
         }
+        Loop::Gaps => Ok(()),
     }
 }
 
+/// How often, for how long altogether and at most this thread did not run for a millisecond.
+fn gaps(seconds: f64) -> serde_json::Value {
+    let begins = Instant::now();
+    let (mut last, mut count) = (begins, 0);
+    let (mut total, mut longest) = (Duration::ZERO, Duration::ZERO);
+    while last.duration_since(begins).as_secs_f64() < seconds {
+        let now = Instant::now();
+        let gap = now.duration_since(last);
+        if gap >= Duration::from_millis(1) {
+            count += 1;
+            total += gap;
+            longest = longest.max(gap);
+        }
+        last = now;
+    }
+    json!({ "gaps": count, "total_us": total.as_micros(), "longest_us": longest.as_micros() })
+}
+
 async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> {
+    if arguments.kind == Loop::Gaps {
+        return Ok(gaps(arguments.seconds));
+    }
     let bodies = std::fs::read_to_string(&arguments.bodies)?;
     let request = |body: &str| {
         let (path, server, length) = (&arguments.path, &arguments.server, body.len());
@@ -300,9 +324,9 @@ async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-    let ran = runtime.map_err(Into::into).and_then(|runtime| {
-        tokio::task::LocalSet::new().block_on(&runtime, run(arguments))
-    });
+    let ran = runtime
+        .map_err(Into::into)
+        .and_then(|runtime| tokio::task::LocalSet::new().block_on(&runtime, run(arguments)));
     match ran {
         Ok(figures) => {
             println!("{figures}");

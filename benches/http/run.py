@@ -32,8 +32,10 @@ CASES = [
     # Title, path, connections that find the saturation, and the reach of p99 in milliseconds.
     ("digits", "/api/v1/predict", 1_000, 5),
     ("minilm", "/v1/embeddings", 64, 50),
+    ("minilm8", "/v1/embeddings", 64, 50),
 ]
-TITLES = {"digits": "digits, dense 64-128-64-10", "minilm": "MiniLM-L6 shape f32, 16 tokens"}
+TITLES = {"digits": "digits, dense 64-128-64-10", "minilm": "MiniLM-L6 shape f32, 16 tokens",
+          "minilm8": "the same, --int8 dynamic"}
 
 
 def bodies(name: str) -> list[str]:
@@ -46,7 +48,7 @@ def bodies(name: str) -> list[str]:
                 for index, row in enumerate(rows)]
     numbers = random.Random(1)
     # Fourteen words, with a token before and one behind them.
-    return [json.dumps({"model": "minilm",
+    return [json.dumps({"model": name,
                         "input": " ".join(f"w{numbers.randrange(1_000)}" for _ in range(14))})
             for _ in range(500)]
 
@@ -95,6 +97,20 @@ def case(load: Load, name: str, path: str, closed: int, seconds: float) -> dict:
     return result
 
 
+def command(*words: object) -> None:
+    """Runs a command of the binary."""
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"{' '.join(map(str, words))}: {done.stderr}")
+
+
+def gaps(driver: Path, core: int, seconds: float) -> dict:
+    """How often the host took the server's core away while nothing ran there."""
+    found = subprocess.run(["taskset", "-c", str(core), driver, "--loop", "gaps", "--seconds",
+                            str(seconds)], capture_output=True, text=True, check=False)
+    return figures(found.stdout) | {"seconds": seconds}
+
+
 def idle(load: Load, server: TrustStram) -> dict:
     """What 10,000 open connections take, each of which has asked once."""
     pid = server.servers[0].process.pid
@@ -129,6 +145,12 @@ def text(host: dict, results: dict) -> str:
             f"{TITLES[name]:32}{found['saturation']:13,.0f}{found['per_second']:9,.0f}"
             f"{found['p50_us'] / 1e3:9.2f}{found['p99_us'] / 1e3:9.2f}"
             f"{found['p999_us'] / 1e3:10.2f}{found['refused']:9}{f'{reach} ms':>11}")
+        p99 = [window["p99_us"] / 1e3 for window in found["windows"]]
+        lines.append(f"    p99 of the windows: {', '.join(f'{value:.2f}' for value in p99)} ms")
+    found = results["gaps"]
+    lines += ["", f"The host took the server's core away {found['gaps']} times for over 1 ms, at"
+              f" most {found['longest_us'] / 1e3:.1f} ms, in {found['seconds']:.0f} s before, with"
+              " nothing else on it."]
     found = results["idle"]
     lines += ["", f"{found['connections']:,} open connections, each of which has asked once:"
               f" {found['bytes_each'] / 1024:.1f} KiB each (reach 40); all answered once more."]
@@ -152,18 +174,20 @@ def main() -> None:
     host = report.machine()
     encoder = arguments.work / "minilm"
     folder.hugging_face(encoder, folder.random_weights())
+    before = gaps(arguments.driver, server_core, arguments.seconds)
     server = TrustStram(arguments.binary, [], server_core, arguments.work)
     try:
         server.start()
-        imported = subprocess.run(
-            [arguments.binary, "model", "import", encoder, "--id", "minilm", "--activate",
-             "--server", f"http://127.0.0.1:{server.port}"], capture_output=True, text=True,
-            check=False)
-        if imported.returncode:
-            raise BenchError(f"the encoder was not imported: {imported.stderr}")
+        smaller = arguments.work / "minilm8.safetensors"
+        command(arguments.binary, "model", "optimize", encoder, "--int8", "dynamic", "--out",
+                smaller)
+        for name, path in (("minilm", encoder), ("minilm8", smaller)):
+            command(arguments.binary, "model", "import", path, "--id", name, "--activate",
+                    "--server", f"http://127.0.0.1:{server.port}")
         load = Load(arguments.driver, load_core, server.port, arguments.work)
         results = {name: case(load, name, path, closed, arguments.seconds)
                    for name, path, closed, _ in CASES}
+        results["gaps"] = before
         results["idle"] = idle(load, server)
         if fetch(server.port, "/readyz")[0] != 200:
             raise BenchError("the server is not ready after the load")

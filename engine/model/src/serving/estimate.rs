@@ -4,16 +4,11 @@
 //! workers without a lock; an estimate is rather too small than too large, so that no request is
 //! turned away that could have been answered in time.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const CLASS_COUNT: usize = 24;
 /// A new measurement counts for 1 in 2^3.
 const WEIGHT_SHIFT: u32 = 3;
-/// Batches that compute less than this, microseconds, are never held to be too large.
-const LARGE_TIME_US: u64 = 500;
-/// One in so many answers of [`Estimate::worthwhile`] lets a batch be as large as it may, so that
-/// what was measured of large batches does not stay for ever.
-const TRIAL_EVERY: u32 = 64;
 
 /// Averages of one class of sizes; both exponentially weighted, in 1/256.
 #[derive(Debug, Default)]
@@ -26,7 +21,6 @@ struct Class {
 #[derive(Debug, Default)]
 pub struct Estimate {
     classes: [Class; CLASS_COUNT],
-    asked: AtomicU32,
 }
 
 fn class_of(size: u32) -> usize {
@@ -69,25 +63,6 @@ impl Estimate {
         0
     }
 
-    /// The largest size of a batch, at most `most`, beyond which more together are hardly faster
-    /// than one after the other: they would only wait for each other. At least `size`.
-    pub fn worthwhile(&self, size: u32, most: u32) -> u32 {
-        if self.asked.fetch_add(1, Ordering::Relaxed) % TRIAL_EVERY == TRIAL_EVERY - 1 {
-            return most;
-        }
-        let known = self.classes[..=class_of(most)].iter().enumerate().filter_map(|(index, of)| {
-            let (time, size) = (of.time.load(Ordering::Relaxed), of.size.load(Ordering::Relaxed));
-            // Both in 1/256, so that the rate is in microseconds.
-            (time > 0 && size > 0).then(|| (index, time, time as f64 / size as f64))
-        });
-        let best = known.clone().map(|(.., rate)| rate).fold(f64::INFINITY, f64::min);
-        let enough = |(index, time, rate): &(usize, u64, f64)| {
-            *index >= class_of(size) && *time >= LARGE_TIME_US << 8 && *rate <= 1.1 * best
-        };
-        let class = known.clone().find(enough).map(|(index, ..)| index);
-        class.map_or(most, |class| ((2u32 << class) - 1).clamp(size, most.max(size)))
-    }
-
     /// Requests were turned away because of this estimate: it is believed a little less, so that
     /// one slow batch cannot turn away requests for ever.
     pub fn doubt(&self, size: u32) {
@@ -112,31 +87,6 @@ mod tests {
         assert_eq!([5, 63, 64, 127].map(|size| estimate.time_us(size)), [100, 100, 900, 900]);
         estimate.observe(1, 50);
         assert_eq!(estimate.time_us(3), 50);
-    }
-
-    #[test]
-    fn batches_are_as_large_as_they_pay() {
-        let check = |times: &[(u32, u32)], size, expected: u32| {
-            let estimate = Estimate::default();
-            for (size, time_us) in times {
-                estimate.observe(*size, *time_us);
-            }
-            assert_eq!(estimate.worthwhile(size, 1_024), expected, "{times:?} {size}");
-        };
-        // Nothing is known, or nothing of large batches.
-        check(&[], 16, 1_024);
-        check(&[(16, 20)], 16, 1_024);
-        // A text of 16 tokens takes its share of the time in any batch.
-        check(&[(16, 3_400), (128, 26_200)], 16, 31);
-        check(&[(16, 3_400), (128, 26_200)], 40, 255);
-        // Eight together are twice as fast, and more are not faster.
-        check(&[(16, 3_400), (128, 13_000), (1_024, 104_000)], 16, 255);
-        // Short batches are as large as they may be.
-        check(&[(1, 2), (64, 130)], 1, 1_024);
-        let estimate = Estimate::default();
-        estimate.observe(16, 3_400);
-        let all = |_| estimate.worthwhile(16, 1_024) == 1_024;
-        assert_eq!((0..3 * TRIAL_EVERY).map(all).filter(|all| *all).count(), 3);
     }
 
     #[test]

@@ -27,8 +27,7 @@ pub struct QueueView {
     pub queued: u32,
     /// Age of the oldest of them, microseconds.
     pub oldest_us: u32,
-    /// Most requests of one batch: the model's limit, or fewer where a larger batch is known to be
-    /// hardly faster than several smaller ones.
+    /// Most requests of one batch.
     pub batch_max: u32,
     /// Age that no request should be held to, microseconds.
     pub target_us: u32,

@@ -187,13 +187,11 @@ impl<T> Queues<T> {
         let heads = lane.requests.iter().filter_map(VecDeque::front);
         let oldest = heads.min_by_key(|head| head.arrived)?;
         let age_us = now_us.saturating_sub(oldest.request.enqueued_us);
-        let (batch_max, units) = (oldest.model.limits().batch_max, oldest.size.units.max(1));
-        let pays = oldest.model.estimate.worthwhile(units, units.saturating_mul(batch_max));
         Some(QueueView {
             bucket: lane.bucket.into(),
             queued: u32::try_from(lane.queued).unwrap_or(u32::MAX),
             oldest_us: u32::try_from(age_us).unwrap_or(u32::MAX),
-            batch_max: batch_max.min(pays / units).max(1),
+            batch_max: oldest.model.limits().batch_max,
             target_us,
         })
     }

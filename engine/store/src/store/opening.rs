@@ -103,7 +103,9 @@ impl Store {
         let applier = match options.applies {
             Applies::InBackground => {
                 let core = Arc::clone(&core);
-                Some(spawn("store-applier", Priority::Background, move || crate::applier::run(&core))?)
+                Some(spawn("store-applier", Priority::Background, move || {
+                    crate::applier::run(&core)
+                })?)
             }
             Applies::OnRequest => None,
         };
