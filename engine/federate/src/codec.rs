@@ -28,7 +28,7 @@ pub use encode::encode;
 pub use encoding::{Encoding, Number};
 pub use feedback::ErrorFeedback;
 pub use layout::{Head, Kind, METADATA_KEY, body_bytes_max};
-pub use received::{Measured, Received};
+pub use received::{Measured, Received, measure};
 pub use schema::{Schema, SchemaTensor};
 
 #[cfg(test)]

@@ -63,6 +63,42 @@ pub enum FederateError {
         /// What it should be.
         expected: String,
     },
+    /// Nothing has this number, or it is another's.
+    #[error("there is no {what} {id} of yours; enrol, or ask for a task")]
+    Unknown {
+        /// What was asked for.
+        what: &'static str,
+        /// Its number.
+        id: u64,
+    },
+    /// The task is over.
+    #[error("task {task} takes no update any more: {reason}; ask for another task")]
+    Gone {
+        /// The task.
+        task: u64,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The task has an update, and this is another one.
+    #[error("task {task} has an update with another body, which counts; ask for another task")]
+    Conflict {
+        /// The task.
+        task: u64,
+    },
+    /// The aggregator refuses the update.
+    #[error("the update is refused: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// What keeps records or files has failed.
+    #[error("{message}")]
+    Port {
+        /// What it says.
+        message: String,
+        /// Who caused it.
+        kind: Kind,
+    },
     /// The update's bytes cannot be read back.
     #[error("cannot read the update: {0}")]
     Io(Arc<std::io::Error>),
@@ -77,7 +113,14 @@ impl FederateError {
                 // A body of another form than the model's is a value that is not acceptable.
                 _ => Kind::Invalid,
             },
-            Self::Tensor { .. } | Self::Field { .. } | Self::Schema { .. } => Kind::Invalid,
+            Self::Tensor { .. }
+            | Self::Field { .. }
+            | Self::Schema { .. }
+            | Self::Refused { .. } => Kind::Invalid,
+            Self::Unknown { .. } => Kind::NotFound,
+            Self::Gone { .. } => Kind::Gone,
+            Self::Conflict { .. } => Kind::Conflict,
+            Self::Port { kind, .. } => *kind,
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::Aggregation { .. } | Self::Io(_) => Kind::Internal,
         }

@@ -1,12 +1,13 @@
 //! Floor 4: federated learning, from the update of one client to the next model.
 //!
-//! Owns the bytes of updates and the numbers of their aggregation.
+//! Owns the bytes of updates, the numbers of their aggregation and the states of rounds.
 //! Refuses to know HTTP, the store and plugins. Bound: an update by the server's own schema of the
-//! model; a mean by a few tiles of each update, whatever the number of clients.
+//! model; a mean by a few tiles of each update, whatever the number of clients; a round by its settings.
 
 pub mod aggregate;
 pub mod codec;
 mod error;
+pub mod round;
 #[cfg(test)]
 mod testing;
 

@@ -88,38 +88,6 @@ impl Received {
         self.body.len()
     }
 
-    /// Reads every value once.
-    ///
-    /// # Errors
-    /// [`FederateError::Tensor`] names the first value that is not finite.
-    pub fn measure(&self) -> Result<Measured, FederateError> {
-        let mut tile = [0.0_f32; TILE];
-        let mut total = 0.0;
-        for first in (0..self.len()).step_by(TILE) {
-            let values = &mut tile[..TILE.min(self.len() - first)];
-            self.read(first, values)?;
-            // Eight sums, since a single one would wait for each addition.
-            let mut squares = [0.0_f64; 8];
-            let (whole, rest) = values.as_chunks::<8>();
-            for eight in whole {
-                for (square, value) in squares.iter_mut().zip(eight) {
-                    *square += f64::from(*value) * f64::from(*value);
-                }
-            }
-            let rest = rest.iter().map(|value| f64::from(*value) * f64::from(*value));
-            let sum = squares.iter().sum::<f64>() + rest.sum::<f64>();
-            if !sum.is_finite() {
-                let at = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
-                let (tensor, index) = self.schema.find(first + at);
-                let name = &self.schema.tensors()[tensor].name;
-                let found = format!("{} at index {index}", values[at]);
-                return Err(tensor_error(name, found, "finite numbers only"));
-            }
-            total += sum;
-        }
-        Ok(Measured { l2_norm: total.sqrt() })
-    }
-
     /// Calls `each` for the tensors that have values among `count` from `first`: the tensor, the
     /// first value of it, and where its values lie in the run.
     fn runs(
@@ -137,6 +105,39 @@ impl Received {
         }
         Ok(())
     }
+}
+
+/// Reads every value of an update once.
+///
+/// # Errors
+/// [`FederateError::Tensor`] names the first value that is not finite, or the tensor up to which the
+/// update is longer than any number; what reading says.
+pub fn measure(update: &dyn Rows, schema: &Schema) -> Result<Measured, FederateError> {
+    let mut tile = [0.0_f32; TILE];
+    let mut total = 0.0;
+    let len = update.len();
+    for first in (0..len).step_by(TILE) {
+        let values = &mut tile[..TILE.min(len - first)];
+        update.read(first, values)?;
+        // Eight sums, since a single one would wait for each addition.
+        let mut squares = [0.0_f64; 8];
+        let (whole, rest) = values.as_chunks::<8>();
+        for eight in whole {
+            for (square, value) in squares.iter_mut().zip(eight) {
+                *square += f64::from(*value) * f64::from(*value);
+            }
+        }
+        let rest = rest.iter().map(|value| f64::from(*value) * f64::from(*value));
+        total += squares.iter().sum::<f64>() + rest.sum::<f64>();
+        if !(total.sqrt() as f32).is_finite() {
+            let at = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
+            let (tensor, index) = schema.find(first + at);
+            let name = &schema.tensors()[tensor].name;
+            let found = format!("{} at index {index}", values[at]);
+            return Err(tensor_error(name, found, "finite numbers only, of a finite length"));
+        }
+    }
+    Ok(Measured { l2_norm: total.sqrt() })
 }
 
 impl Rows for Received {
