@@ -1,4 +1,6 @@
-//! What may go wrong while measuring. Owns a type. Refuses to hide a cause. Bound: none.
+//! Owns what may go wrong while measuring.
+//!
+//! Refuses to hide a cause. Bound: one type.
 
 use std::error::Error;
 

@@ -63,6 +63,12 @@ pub enum FederateError {
         /// What it should be.
         expected: String,
     },
+    /// The request is not what a client of this federation sends.
+    #[error("the request is denied: {reason}")]
+    Denied {
+        /// Why.
+        reason: &'static str,
+    },
     /// Nothing has this number, or it is another's.
     #[error("there is no {what} {id} of yours; enrol, or ask for a task")]
     Unknown {
@@ -117,6 +123,7 @@ impl FederateError {
             | Self::Field { .. }
             | Self::Schema { .. }
             | Self::Refused { .. } => Kind::Invalid,
+            Self::Denied { .. } => Kind::Denied,
             Self::Unknown { .. } => Kind::NotFound,
             Self::Gone { .. } => Kind::Gone,
             Self::Conflict { .. } => Kind::Conflict,

@@ -7,6 +7,7 @@
 //! given. Bound: the limits of [`RoundSettings`]; tasks of the last rounds are remembered.
 
 mod federation;
+mod folder;
 mod native;
 mod ports;
 mod publish;
@@ -15,6 +16,7 @@ mod settings;
 mod upload;
 
 pub use federation::Federation;
+pub use folder::Folder;
 pub use native::NativePolicy;
 pub use ports::{Files, Ledger, Model, Policy};
 pub use records::{

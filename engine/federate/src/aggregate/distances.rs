@@ -31,8 +31,8 @@ impl SquaredDistances {
     }
 }
 
-/// The squared distances between each two of the updates, each times its factor. Differences are squared, not products
-/// subtracted, so that near updates far from zero keep their digits.
+/// The squared distances between each two of the updates, each times its factor. Differences are
+/// squared, not products subtracted, so that near updates far from zero keep their digits.
 ///
 /// # Errors
 /// [`FederateError::Aggregation`] if lengths differ, and what reading says.

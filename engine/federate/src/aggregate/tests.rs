@@ -6,7 +6,7 @@ use truststram_decide::aggregation::{
 use truststram_model::kernels::{Isa, Team};
 
 use super::*;
-use crate::testing::Seeded;
+use crate::random::Random;
 
 /// Runs the parts from the last to the first, as other cores may.
 struct Backwards;
@@ -35,7 +35,7 @@ fn same(len: usize, work: impl Fn(Cores<'_>, &mut [f32])) -> Vec<f32> {
 }
 
 fn updates(seed: u64, count: usize, len: usize) -> Vec<Vec<f32>> {
-    let mut seeded = Seeded(seed);
+    let mut seeded = Random::new(seed, 0);
     (0..count).map(|_| seeded.numbers(len)).collect()
 }
 

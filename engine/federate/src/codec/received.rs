@@ -110,8 +110,8 @@ impl Received {
 /// Reads every value of an update once.
 ///
 /// # Errors
-/// [`FederateError::Tensor`] names the first value that is not finite, or the tensor up to which the
-/// update is longer than any number; what reading says.
+/// [`FederateError::Tensor`] names the first value that is not finite, or the place up to which
+/// the update is longer than any number; what reading says.
 pub fn measure(update: &dyn Rows, schema: &Schema) -> Result<Measured, FederateError> {
     let mut tile = [0.0_f32; TILE];
     let mut total = 0.0;

@@ -7,7 +7,7 @@ use truststram_base::Kind as Cause;
 use super::*;
 use crate::aggregate::Rows;
 use crate::error::FederateError;
-use crate::testing::Seeded;
+use crate::random::Random;
 
 const HEAD: Head = Head { kind: Kind::Delta, base: 7, block: Number::BLOCK };
 
@@ -45,7 +45,7 @@ fn whole(rows: &impl Rows) -> Vec<f32> {
 
 #[test]
 fn every_encoding_comes_back_within_what_it_states() {
-    let mut seeded = Seeded(1);
+    let mut seeded = Random::new(1, 0);
     for round in 0..60 {
         let shapes = [[1 + seeded.below(40), 1 + seeded.below(90)], [1, 1 + seeded.below(300)]];
         let schema = schema(&[&shapes[0], &shapes[1], &[1]]);
@@ -116,7 +116,7 @@ fn the_largest_values_are_sent_and_the_rest_later() {
 #[test]
 fn sizes_are_those_of_the_arithmetic() {
     let schema = schema(&[&[100_000]]);
-    let values = Seeded(3).numbers(100_000);
+    let values = Random::new(3, 0).numbers(100_000);
     let size = |name: &str| {
         let bytes = encode(&values, &schema, HEAD, name.parse().unwrap()).unwrap();
         400_000.0 / bytes.len() as f64
@@ -239,7 +239,7 @@ fn lists_of_places_that_lie() {
 
 #[test]
 fn hostile_bytes_are_refused_or_read_and_never_a_panic() {
-    let mut seeded = Seeded(11);
+    let mut seeded = Random::new(11, 0);
     let schema = schema(&[&[8, 5], &[300], &[1]]);
     let values = seeded.numbers(schema.parameters());
     let names = ["f32", "int8", "top-0.02-int8", "top-0.3-f16", "top-0.01-f32"];

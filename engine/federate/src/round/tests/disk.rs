@@ -10,8 +10,8 @@ use truststram_base::Kind;
 
 use crate::codec::{Received, Schema};
 use crate::error::FederateError;
+use crate::random::Random;
 use crate::round::{Entry, Files, Ledger, Model, State};
-use crate::testing::Seeded;
 
 #[derive(Debug)]
 pub struct Disk {
@@ -20,14 +20,8 @@ pub struct Disk {
     models: BTreeMap<u64, Model>,
     steps: u64,
     crash: Option<(u64, u64)>,
-    dice: Option<Seeded>,
+    dice: Option<Random>,
     pub is_down: bool,
-}
-
-impl std::fmt::Debug for Seeded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)
-    }
 }
 
 /// The disk, as ledger and as files.
@@ -59,7 +53,7 @@ impl SharedDisk {
     }
 
     pub fn crash_often(&self, seed: u64) {
-        self.0.borrow_mut().dice = Some(Seeded(seed));
+        self.0.borrow_mut().dice = Some(Random::new(seed, 0));
     }
 
     pub fn steps(&self) -> u64 {

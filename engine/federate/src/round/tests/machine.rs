@@ -10,11 +10,11 @@ use truststram_decide::{aggregation, selection};
 use super::disk::SharedDisk;
 use crate::codec::{Encoding, Head, Kind, Schema, SchemaTensor, encode};
 use crate::error::FederateError;
+use crate::random::Random;
 use crate::round::{
     Claim, Federation, Files, Mode, Model, NativePolicy, Receipt, Resources, RoundSettings, State,
     Task, TaskState,
 };
-use crate::testing::Seeded;
 
 pub const PARAMETERS: usize = 1_500;
 
@@ -203,7 +203,7 @@ pub fn life(mode: Mode, seed: u64, disk: SharedDisk) -> (u64, u64) {
     };
     let settings = RoundSettings { mode, clients_min: 3, deadline_s: 60, ..Default::default() };
     let mut machine = Machine::new(settings, policy(aggregation, 0.8), disk.clone());
-    let mut seeded = Seeded(seed);
+    let mut seeded = Random::new(seed, 0);
     for _ in 0..120 {
         let client = 1 + seeded.below(6) as u32;
         let outcome = match seeded.below(12) {
