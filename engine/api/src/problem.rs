@@ -68,6 +68,8 @@ fn table(kind: Kind) -> (StatusCode, &'static str, &'static str) {
         Kind::Malformed => (StatusCode::BAD_REQUEST, "malformed", "Malformed request"),
         Kind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid value"),
         Kind::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+        Kind::Denied => (StatusCode::UNAUTHORIZED, "denied", "Not let in"),
+        Kind::Gone => (StatusCode::GONE, "gone", "Gone"),
         Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
         Kind::Conflict => (StatusCode::CONFLICT, "conflict", "Conflict"),
         Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded"),

@@ -12,6 +12,10 @@ pub enum Kind {
     Invalid,
     /// The named thing does not exist.
     NotFound,
+    /// Nobody who may ask has signed the request.
+    Denied,
+    /// What was asked for is over: it will not exist again.
+    Gone,
     /// The input exceeds a stated limit.
     TooLarge,
     /// The state of the thing forbids the operation (locked, already exists).

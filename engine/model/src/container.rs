@@ -14,10 +14,8 @@
 //! against the bytes that are there before a byte of data is copied.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use half::{bf16, f16};
-use serde::Deserialize;
 use truststram_base::limits::MODEL_FILE_BYTES_MAX;
 
 use crate::error::ModelError;
@@ -26,23 +24,6 @@ use crate::tensor::{DType, Shape};
 /// Longest header: room for the means, scales and class names of the widest input.
 const HEADER_BYTES_MAX: u64 = 16 << 20;
 const LENGTH_BYTES: usize = 8;
-
-/// The types of elements that are read, by their names in the header.
-const TYPES: &[(&str, DType)] = &[
-    ("F32", DType::F32),
-    ("F16", DType::F16),
-    ("BF16", DType::Bf16),
-    ("F64", DType::F64),
-    ("I64", DType::I64),
-    ("I32", DType::I32),
-    ("I16", DType::I16),
-    ("I8", DType::I8),
-    ("U64", DType::U64),
-    ("U32", DType::U32),
-    ("U16", DType::U16),
-    ("U8", DType::U8),
-    ("BOOL", DType::Bool),
-];
 
 /// A container whose tensors lie inside its data and cover it once.
 #[derive(Debug)]
@@ -60,22 +41,6 @@ pub(crate) struct Stored<'a> {
     bytes: &'a [u8],
 }
 
-#[derive(Deserialize)]
-struct Header {
-    #[serde(rename = "__metadata__", default)]
-    metadata: BTreeMap<String, String>,
-    #[serde(flatten)]
-    tensors: BTreeMap<String, Entry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: (u64, u64),
-}
-
 impl<'a> Container<'a> {
     /// Reads the header and checks each tensor against the data.
     ///
@@ -83,13 +48,14 @@ impl<'a> Container<'a> {
     /// Names the part or the tensor that is wrong, what it has and what was expected.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ModelError> {
         let (header, data) = split_header(bytes)?;
-        check_coverage(&header.tensors, data.len() as u64)?;
-        let mut tensors = BTreeMap::new();
-        for (name, entry) in header.tensors {
-            let stored = Stored::read(&name, &entry, data)?;
-            tensors.insert(name, stored);
-        }
-        Ok(Self { metadata: header.metadata, tensors })
+        let Directory { metadata, tensors } = Directory::parse(header, data.len() as u64)?;
+        let stored = |(name, place): (String, Place)| {
+            // The directory was checked against the length: the offsets lie inside the data.
+            let bytes = data.get(place.bytes.start as usize..place.bytes.end as usize);
+            let Place { dtype, dtype_name, shape, .. } = place;
+            (name, Stored { dtype, dtype_name, shape, bytes: bytes.unwrap_or(&[]) })
+        };
+        Ok(Self { metadata, tensors: tensors.into_iter().map(stored).collect() })
     }
 
     /// A text of the metadata, taken out.
@@ -125,29 +91,6 @@ impl<'a> Container<'a> {
 }
 
 impl<'a> Stored<'a> {
-    fn read(name: &str, entry: &Entry, data: &'a [u8]) -> Result<Self, ModelError> {
-        let Some((dtype_name, dtype)) = TYPES.iter().find(|(name, _)| *name == entry.dtype) else {
-            let known: Vec<_> = TYPES.iter().map(|(name, _)| *name).collect();
-            let expected = format!("one of {}", known.join(", "));
-            return Err(tensor_error(name, format!("the type `{}`", entry.dtype), expected));
-        };
-        let (start, end) = entry.data_offsets;
-        let described = || format!("{} {:?} in {} bytes", entry.dtype, entry.shape, end - start);
-        let dims: Result<Vec<_>, _> = entry.shape.iter().map(|dim| usize::try_from(*dim)).collect();
-        let shape = dims.ok().and_then(|dims| Shape::new(&dims));
-        let shape = shape.ok_or_else(|| {
-            tensor_error(name, described(), "at most 8 dimensions, not more than memory")
-        })?;
-        let wanted = shape.count().checked_mul(dtype.bytes());
-        if wanted.is_none_or(|wanted| wanted as u64 != end - start) {
-            let expected = wanted.map_or("fewer elements".to_owned(), |b| format!("{b} bytes"));
-            return Err(tensor_error(name, described(), expected));
-        }
-        // The coverage was checked: the offsets lie inside the data.
-        let bytes = data.get(start as usize..end as usize).unwrap_or(&[]);
-        Ok(Self { dtype: *dtype, dtype_name, shape, bytes })
-    }
-
     /// The type of the elements.
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -197,7 +140,7 @@ impl<'a> Stored<'a> {
 }
 
 /// Checks the length and splits the bytes into the header and the data.
-fn split_header(bytes: &[u8]) -> Result<(Header, &[u8]), ModelError> {
+fn split_header(bytes: &[u8]) -> Result<(&[u8], &[u8]), ModelError> {
     let too_large = |part, bytes, bytes_max| ModelError::TooLarge { part, bytes, bytes_max };
     if bytes.len() as u64 > MODEL_FILE_BYTES_MAX {
         return Err(too_large("whole", bytes.len() as u64, MODEL_FILE_BYTES_MAX));
@@ -213,35 +156,8 @@ fn split_header(bytes: &[u8]) -> Result<(Header, &[u8]), ModelError> {
     if length > HEADER_BYTES_MAX {
         return Err(too_large("header", length, HEADER_BYTES_MAX));
     }
-    let (header, data) = rest
-        .split_at_checked(length as usize)
-        .ok_or_else(|| truncated("header", length + LENGTH_BYTES as u64))?;
-    let header = serde_json::from_slice(header)
-        .map_err(|source| ModelError::Json { part: "header", source: Arc::new(source) })?;
-    Ok((header, data))
-}
-
-/// Checks that the tensors cover the data once, without a gap.
-fn check_coverage(tensors: &BTreeMap<String, Entry>, data_bytes: u64) -> Result<(), ModelError> {
-    let mut entries: Vec<_> = tensors.iter().collect();
-    entries.sort_by_key(|(_, entry)| entry.data_offsets);
-    let mut covered = 0;
-    for (name, entry) in entries {
-        let (start, end) = entry.data_offsets;
-        if start != covered || end < start || end > data_bytes {
-            let expected = format!("a start at {covered} and an end up to {data_bytes}");
-            return Err(tensor_error(name, format!("the offsets {start} to {end}"), expected));
-        }
-        covered = end;
-    }
-    if covered == data_bytes {
-        return Ok(());
-    }
-    Err(ModelError::Container {
-        part: "data",
-        found: format!("{data_bytes} bytes"),
-        expected: format!("{covered} bytes as in the header"),
-    })
+    rest.split_at_checked(length as usize)
+        .ok_or_else(|| truncated("header", length + LENGTH_BYTES as u64))
 }
 
 /// The complaint about one tensor.
@@ -257,8 +173,10 @@ pub(crate) fn tensor_error(
     }
 }
 
+mod directory;
 mod native;
 
+pub use directory::{Directory, Place};
 pub(crate) use native::TensorView;
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub mod tensor;
 #[cfg(test)]
 mod testing;
 
+pub use container::{Directory, Place};
 pub use error::ModelError;
 pub use file::{LayerWeights, METADATA_KEY, ModelFile};
 pub use ops::class_labels;

@@ -121,7 +121,7 @@ impl ModelSpec {
     }
 
     /// Inputs and outputs of each layer, in order.
-    pub(crate) fn layer_shapes(&self) -> impl ExactSizeIterator<Item = (usize, usize)> + '_ {
+    pub fn layer_shapes(&self) -> impl ExactSizeIterator<Item = (usize, usize)> + '_ {
         self.layers.windows(2).map(|pair| (pair[0] as usize, pair[1] as usize))
     }
 

@@ -45,6 +45,10 @@ fn what_lies_is_refused_by_name() {
     check(&one("F32", "[18446744073709551615,2]", &[0; 8]), "in 8 bytes");
     check(&one("I8", "[1,1,1,1,1,1,1,1,8]", &[0; 8]), "at most 8 dimensions");
     check(&one("F32", "[-1]", &[0; 8]), "header cannot be read");
+    let entry = r#""x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}"#;
+    check(&container(&format!("{{{entry},{entry}}}"), &[0]), "`x` is there twice");
+    let texts = r#""__metadata__":{"a":"b"}"#;
+    check(&container(&format!("{{{texts},{texts}}}"), &[]), "`__metadata__` is there twice");
     check(&one("F32", "[18446744073709551615,0]", &[0; 8]), "expected 0 bytes");
     let bytes = one("I64", "[1]", &[0; 8]);
     let mut whole = Container::parse(&bytes).unwrap();

@@ -7,6 +7,7 @@
 
 mod activation;
 mod attention;
+mod columns;
 mod gemm;
 mod isa;
 mod lanes;
@@ -25,6 +26,7 @@ pub mod trees;
 
 pub use activation::{Activation, activate};
 pub use attention::{Attention, attention_f32};
+pub use columns::{add_squared_distances, add_weighted_rows, exchange_rows, mean_of_rows};
 pub use gemm::{Gemm, gemm_f32};
 pub use isa::Isa;
 pub use linear::{

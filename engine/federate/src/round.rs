@@ -1,0 +1,29 @@
+//! Rounds: who is asked, whose update counts, which model comes next.
+//!
+//! Owns the states of a federation as plain records, and the order in which they and the files
+//! change: an update is durable before it is acknowledged; the next model is durable before one
+//! commit makes it the present one and its updates merged. So a crash at any moment leaves a
+//! federation that goes on where it stood. Refuses to know clocks, disks and plugins, which it is
+//! given. Bound: the limits of [`RoundSettings`]; tasks of the last rounds are remembered.
+
+mod federation;
+mod folder;
+mod native;
+mod ports;
+mod publish;
+mod records;
+mod settings;
+mod upload;
+
+pub use federation::Federation;
+pub use folder::Folder;
+pub use native::NativePolicy;
+pub use ports::{Files, Ledger, Model, Policy};
+pub use records::{
+    Assignment, Client, Entry, Job, Phase, Resources, State, Task, TaskState, Totals,
+};
+pub use settings::{Mode, RoundSettings};
+pub use upload::{Claim, Receipt};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Owns what the operator may set about rounds.
+//!
+//! Refuses to know policies, which have settings of their own. Bound: each has its limits.
+
+use serde::{Deserialize, Serialize};
+
+/// When the model is made anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Some clients are asked at once, and waited for.
+    #[default]
+    Sync,
+    /// Whoever asks gets work, and the model is made anew when the buffer is full.
+    Buffered,
+}
+
+/// What the operator may set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoundSettings {
+    /// When the model is made anew.
+    pub mode: Mode,
+    /// How long a round waits, seconds; the guide's 300.
+    pub deadline_s: u32,
+    /// Fewest clients of a round.
+    pub clients_min: u32,
+    /// Most clients of a round, and most at work where the mode is buffered; the guide's 100.
+    pub clients_max: u32,
+    /// How many times as many clients are asked as are waited for; 1 asks no more.
+    pub over_selection: f64,
+    /// Share of those waited for with whom a round ends at its deadline; with fewer the model is
+    /// kept.
+    pub quorum: f64,
+    /// Rounds after which an update is too old, whatever the policy says; the guide's 5.
+    pub staleness_max: u32,
+    /// Most examples that one client may say it has trained on.
+    pub examples_max: u64,
+    /// After how many seconds without a word a client is not asked.
+    pub absent_s: u32,
+}
+
+impl Default for RoundSettings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Sync,
+            deadline_s: 300,
+            clients_min: 2,
+            clients_max: 100,
+            over_selection: 1.3,
+            quorum: 0.5,
+            staleness_max: 5,
+            examples_max: 1_000_000,
+            absent_s: 120,
+        }
+    }
+}
+
+impl RoundSettings {
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the operator.
+    pub fn check(&self) -> Result<(), String> {
+        let rules = [
+            ((1..=86_400).contains(&self.deadline_s), "`deadline_s` must be from 1 to 86400"),
+            (self.clients_min >= 1, "`clients_min` must be at least 1"),
+            (
+                (self.clients_min..=10_000).contains(&self.clients_max),
+                "`clients_max` must be from `clients_min` to 10000",
+            ),
+            ((1.0..=4.0).contains(&self.over_selection), "`over_selection` must be from 1 to 4"),
+            (self.quorum > 0.0 && self.quorum <= 1.0, "`quorum` must be above 0 and at most 1"),
+            (self.staleness_max <= 1_000, "`staleness_max` must be at most 1000"),
+            (self.examples_max >= 1, "`examples_max` must be at least 1"),
+            ((1..=86_400).contains(&self.absent_s), "`absent_s` must be from 1 to 86400"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, message)) => Err((*message).to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// How many are asked so that so many answer.
+    pub(super) fn asked(&self, waited_for: u32) -> u32 {
+        (f64::from(waited_for) * self.over_selection).ceil() as u32
+    }
+
+    /// With how many of those waited for a round ends at its deadline.
+    pub(super) fn quorum_of(&self, waited_for: u32) -> usize {
+        ((f64::from(waited_for) * self.quorum).ceil() as usize).max(1)
+    }
+}
