@@ -10,9 +10,13 @@ mod connection;
 mod error;
 mod exchange;
 mod gateway;
+mod limit;
 mod stats;
 
 pub use bind::{Bound, bind};
 pub use error::ProxyError;
 pub use gateway::{Drained, Gateway, GatewayOptions, Listener, ThreadStart};
+pub use limit::{
+    InFlightUse, InFlightZone, Key, Limits, Rate, RateUse, RateZone, USES_MAX, ZoneStats,
+};
 pub use stats::{GatewayStats, STATUS_CLASSES};
