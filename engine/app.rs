@@ -21,7 +21,7 @@ use truststram_machine::{
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
 use truststram_policy::{Host, HostOptions, PolicyError};
-use truststram_proxy::{Bound, Gateway, GatewayOptions, Listener, ProxyError};
+use truststram_proxy::{Bound, Gateway, GatewayOptions, Limits, Listener, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::Plan;
@@ -183,6 +183,7 @@ impl App {
             dropped,
             access_log,
             draining: AtomicBool::new(false),
+            limits: plan.limits.clone(),
             listeners: OnceLock::new(),
         });
         let ports = ports(plan, infer, versions, policies, &parts, &threads);
@@ -368,6 +369,8 @@ fn listeners(plan: &Plan, public: Bound, admin: Bound, ports: Ports) -> Vec<List
             body_bytes_max: plan.gateway.body_bytes_max,
             streams: truststram_api::streams,
             is_logged: true,
+            limits: plan.limits.public.clone(),
+            limit_status: plan.gateway.limit_status,
         },
         Listener {
             bound: admin,
@@ -375,6 +378,8 @@ fn listeners(plan: &Plan, public: Bound, admin: Bound, ports: Ports) -> Vec<List
             body_bytes_max: ADMIN_BODY_BYTES_MAX,
             streams: |_, _| false,
             is_logged: false,
+            limits: Limits::default(),
+            limit_status: plan.gateway.limit_status,
         },
     ]
 }
@@ -389,6 +394,7 @@ fn gateway_options(
         read_timeout: Duration::from_secs(plan.gateway.read_timeout_s),
         write_timeout: Duration::from_secs(plan.gateway.write_timeout_s),
         reject: truststram_api::reject,
+        too_many: truststram_api::too_many,
         access_log: parts.access_log.clone(),
         on_thread_start: Arc::new(move |index| replies.adopt_thread(index)),
         clock: parts.clock.clone(),

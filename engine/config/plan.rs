@@ -4,6 +4,8 @@
 //! Refuses to change anything besides creating the data directory. Every problem is reported, not
 //! only the first. Bound: one value per key.
 
+mod zones;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +21,7 @@ use truststram_store::{IoMode, MaintenanceOptions, StoreOptions, Tier};
 use super::problem::Problems;
 use super::raw::{self, IoUring, LogFormat, PluginKind, WhenFull};
 use super::read::Located;
+pub use zones::LimitPlan;
 
 /// What the process does, without doubt.
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub struct Plan {
     pub topology: Topology,
     /// Limits of the public side.
     pub gateway: raw::Gateway,
+    /// How often and how many at a time public requests may come.
+    pub limits: LimitPlan,
     /// The HTTP interface.
     pub api: raw::Api,
     /// The inference core.
@@ -88,6 +93,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     check.log_level(&raw.log.level);
     check.tiers(&raw.store.tiers);
     let (batcher, other_plugins) = check.plugins(&raw.plugins);
+    let limits = check.limit_plan(raw);
     let trusted_keys = check.keys(&raw.policy);
     let data_dir = PathBuf::from(&raw.server.data_dir);
     check.data_dir(&data_dir);
@@ -100,6 +106,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         inference_cores,
         topology,
         gateway: raw.gateway.clone(),
+        limits,
         api: raw.api.clone(),
         inference: raw.inference.clone(),
         store: raw.store.clone(),

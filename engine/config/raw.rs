@@ -3,9 +3,15 @@
 //!
 //! Refuses to judge values; `plan` does. Bound: flat sections and one list of plugins.
 
+mod limits;
+mod store;
+
 use serde::{Deserialize, Serialize};
 use truststram_policy::Kind;
 use utoipa::ToSchema;
+
+pub use limits::{LimitInFlight, LimitRequests, LimitZone};
+pub use store::{Store, StoreIo, StoreTier, WhenFull};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +33,8 @@ pub struct Raw {
     pub log: Log,
     /// Who may bring policies, and what is kept of their decisions.
     pub policy: Policy,
+    /// What limits count requests by.
+    pub limits: Vec<LimitZone>,
     /// Policies.
     pub plugins: Vec<Plugin>,
 }
@@ -74,6 +82,19 @@ pub struct Gateway {
     pub access_log: String,
     /// Access log lines that may wait to be written; more are dropped and counted.
     pub access_log_lines_max: usize,
+    /// Zones that limit how often public requests come, asked in this order, such as
+    /// `[{ zone = "api", burst = 200, nodelay = true }]`. A zone is
+    /// `[[limits]]` with `name = "api"`, `key = "ip"`, `rate = "100r/s"`, `memory_mib = 10`.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_requests: Vec<LimitRequests>,
+    /// Zones that limit how many public requests are under way at a time, such as
+    /// `[{ zone = "addr", at_most = 50 }]`; their `[[limits]]` have no rate.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_in_flight: Vec<LimitInFlight>,
+    /// The status of requests that a limit refuses: 429 or 503.
+    pub limit_status: u16,
+    /// Whether limits only count what they would refuse.
+    pub limit_dry_run: bool,
 }
 
 impl Default for Gateway {
@@ -84,6 +105,10 @@ impl Default for Gateway {
             write_timeout_s: 60,
             access_log: String::new(),
             access_log_lines_max: 65_536,
+            limit_requests: Vec::new(),
+            limit_in_flight: Vec::new(),
+            limit_status: 429,
+            limit_dry_run: false,
         }
     }
 }
@@ -141,106 +166,6 @@ impl Inference {
     /// Memory of all loaded versions together, if it has a limit.
     pub fn memory_bytes_max(&self) -> Option<u64> {
         (self.memory_mib > 0).then(|| self.memory_mib.saturating_mul(1 << 20))
-    }
-}
-
-/// What happens to a prediction whose record finds the store's queue full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum WhenFull {
-    /// It is answered 503.
-    Reject,
-    /// It is answered, and its record is dropped and counted.
-    Drop,
-}
-
-/// How month files are reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum StoreIo {
-    /// As a short measurement at start says.
-    Auto,
-    /// Through the page cache.
-    File,
-    /// Through io_uring.
-    Uring,
-}
-
-/// A directory for months of a certain age.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StoreTier {
-    /// Days after the end of a month.
-    pub after_days: u32,
-    /// Where its file is moved.
-    pub directory: String,
-}
-
-/// The store.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Store {
-    /// Records that may wait to be written.
-    pub queue_rows_max: usize,
-    /// Most records of one commit.
-    pub group_rows_max: usize,
-    /// Microseconds that records gather before they are committed, unless somebody waits for
-    /// them: the most that a power loss can take of what was answered without `durable=true`,
-    /// besides the commit under way.
-    pub group_wait_us: u64,
-    /// Memory for pages of the newest month's file, in MiB.
-    pub cache_mib: usize,
-    /// Memory for unpacked records of all months, in MiB.
-    pub segment_cache_mib: usize,
-    /// Most MiB of each of the two log files. When one is full, its records are moved into the
-    /// month files at once.
-    pub log_mib: u64,
-    /// Most records of each log file; they are in memory too.
-    pub log_rows_max: usize,
-    /// How month files are reached: "file" through the page cache, "uring" through io_uring and
-    /// past the page cache, "auto" as a short measurement at start says.
-    #[schema(value_type = String)]
-    pub io: StoreIo,
-    /// Days that records are kept after the end of their month; 0 keeps them for ever.
-    pub keep_days: u32,
-    /// Directories for older months, often on other disks:
-    /// `[{ after_days = 60, directory = "/mnt/cold" }]`. A month is moved so many days after its
-    /// end.
-    #[schema(value_type = Vec<Object>)]
-    pub tiers: Vec<StoreTier>,
-    /// Hours between two readings of all records in the background, which find damage before
-    /// somebody needs them; 0 never reads.
-    pub scrub_every_h: u32,
-    /// Most MiB that such a reading takes in a second.
-    pub scrub_mib_per_s: u32,
-    /// A query that takes longer is logged with its plan, in milliseconds.
-    pub slow_query_ms: u64,
-    /// "reject" answers 503 when the queue is full; "drop" answers and drops the record.
-    #[schema(value_type = String)]
-    pub when_full: WhenFull,
-    /// Queries that may wait to be read; more are answered 503.
-    pub read_queue_max: usize,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            queue_rows_max: 65_536,
-            group_rows_max: 4_096,
-            group_wait_us: 20_000,
-            cache_mib: 64,
-            segment_cache_mib: 32,
-            log_mib: 16,
-            log_rows_max: 65_536,
-            io: StoreIo::File,
-            keep_days: 0,
-            tiers: Vec::new(),
-            scrub_every_h: 168,
-            scrub_mib_per_s: 20,
-            slow_query_ms: 1_000,
-            when_full: WhenFull::Reject,
-            read_queue_max: 256,
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Owns reading the file and its `conf.d`: TOML to [`Raw`], with every unknown key and every bad
 //! value reported at once, each with its key path, file and line.
 //!
-//! Refuses to judge values beyond their type. Later files win key by key; `[[plugins]]` of a
-//! later file replace those of earlier ones. Bound: files of `FILE_BYTES_MAX`.
+//! Refuses to judge values beyond their type. Later files win key by key; `[[plugins]]` and
+//! `[[limits]]` of a later file replace those of earlier ones. Bound: files of `FILE_BYTES_MAX`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::problem::{Place, Problems};
-use super::raw::{Plugin, Raw};
+use super::raw::Raw;
 
 /// Largest configuration file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -153,7 +153,7 @@ fn merge(
 
 fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
     let from = &mut merged;
-    let mut raw = Raw {
+    let raw = Raw {
         server: section("server", from, located, problems),
         gateway: section("gateway", from, located, problems),
         api: section("api", from, located, problems),
@@ -162,26 +162,39 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         machine: section("machine", from, located, problems),
         log: section("log", from, located, problems),
         policy: section("policy", from, located, problems),
-        plugins: Vec::new(),
+        limits: list("limits", from, located, problems),
+        plugins: list("plugins", from, located, problems),
     };
-    match merged.remove("plugins") {
+    for name in merged.keys() {
+        let known = "server, gateway, api, inference, store, machine, log, policy, [[limits]], \
+                     [[plugins]]";
+        problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
+    }
+    raw
+}
+
+/// Takes a list of tables out; one that cannot be read does not hide the next.
+fn list<T: DeserializeOwned>(
+    name: &str,
+    from: &mut Table,
+    located: &Located,
+    problems: &mut Problems,
+) -> Vec<T> {
+    let mut read = Vec::new();
+    match from.remove(name) {
         None => {}
         Some(Value::Array(items)) => {
             for (index, item) in items.into_iter().enumerate() {
-                let path = format!("plugins[{index}]");
-                match item.try_into::<Plugin>() {
-                    Ok(plugin) => raw.plugins.push(plugin),
+                let path = format!("{name}[{index}]");
+                match item.try_into::<T>() {
+                    Ok(item) => read.push(item),
                     Err(error) => problems.add(&path, located.place(&path), error.message()),
                 }
             }
         }
-        Some(_) => problems.add("plugins", located.place("plugins"), "must be [[plugins]]"),
+        Some(_) => problems.add(name, located.place(name), format!("must be [[{name}]]")),
     }
-    for name in merged.keys() {
-        let known = "server, gateway, api, inference, store, machine, log, policy, [[plugins]]";
-        problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
-    }
-    raw
+    read
 }
 
 /// Takes a flat section out and reads it key by key, so that one bad key does not hide the next.

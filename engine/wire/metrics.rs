@@ -13,7 +13,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 use truststram_base::HistogramSnapshot;
 use truststram_policy::PluginStats;
-use truststram_proxy::STATUS_CLASSES;
+use truststram_proxy::{STATUS_CLASSES, ZoneStats};
 
 use super::operate::Parts;
 use super::plugin_status::{Figures, TrialFigures};
@@ -38,6 +38,7 @@ impl Collector for Engine {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let mut page = Page(encoder);
         self.gateway(&mut page)?;
+        self.limits(&mut page)?;
         self.inference(&mut page)?;
         self.plugin(&mut page)?;
         self.store(&mut page)?;
@@ -75,6 +76,38 @@ impl Engine {
             .map(|(name, stats)| (labels("listener", name), stats.duration_us.snapshot()));
         let help = "Time from a request's head to the end of its answer";
         page.histograms("truststram_request_seconds", help, 1e-6, times.collect())
+    }
+
+    fn limits(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let limits = &self.0.limits;
+        let rates = limits.rate_zones.iter();
+        let rates = rates.map(|zone| (zone.name(), zone.stats(), zone.key_count()));
+        let in_flight = limits.in_flight_zones.iter();
+        let in_flight = in_flight.map(|zone| (zone.name(), zone.stats(), zone.key_count()));
+        let zones: Vec<_> = rates.chain(in_flight).collect();
+        let each = |value: &dyn Fn(&ZoneStats, usize) -> u64| -> Vec<_> {
+            let row =
+                |&(name, stats, keys): &(&str, _, _)| (labels("zone", name), value(stats, keys));
+            zones.iter().map(row).collect()
+        };
+        let outcomes = zones.iter().flat_map(|&(name, stats, _)| {
+            let outcomes = [
+                ("passed", &stats.passed),
+                ("delayed", &stats.delayed),
+                ("rejected", &stats.rejected),
+                ("delayed_dry_run", &stats.delayed_dry_run),
+                ("rejected_dry_run", &stats.rejected_dry_run),
+            ];
+            outcomes.map(|(outcome, count)| {
+                (vec![("zone", name.to_owned()), ("outcome", outcome.to_owned())], count.get())
+            })
+        });
+        let outcomes = outcomes.collect();
+        page.counters("truststram_limit_requests", "Requests asked of a limit", outcomes)?;
+        let keys = each(&|_, keys| keys as u64);
+        page.gauges("truststram_limit_keys", "Keys that a limit knows", keys)?;
+        let full = each(&|stats, _| stats.full.get());
+        page.counters("truststram_limit_full", "Keys without room in a limit's zone", full)
     }
 
     fn inference(&self, page: &mut Page<'_>) -> Result<(), Error> {

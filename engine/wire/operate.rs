@@ -16,6 +16,8 @@ use truststram_policy::Host;
 use truststram_proxy::GatewayStats;
 use truststram_store::Store;
 
+use crate::config::LimitPlan;
+
 use super::binding::Bound;
 use super::metrics;
 use super::sink::Ticket;
@@ -44,6 +46,8 @@ pub struct Parts {
     pub dropped: Arc<Counter>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<LogFile>>,
+    /// Zones of limits.
+    pub limits: LimitPlan,
     /// Set when the drain begins.
     pub draining: AtomicBool,
     /// Counts per listener, once it listens.

@@ -144,6 +144,13 @@ pub fn reject(uri: &Uri, kind: Kind, limit: usize) -> Response<Body> {
     refused(uri, Problem::new(kind, detail))
 }
 
+/// The answer to a request that a limit of the gateway refuses with `status`.
+pub fn too_many(uri: &Uri, status: StatusCode) -> Response<Body> {
+    let detail = "more requests came than are allowed; Retry-After says when to try again";
+    let (name, title) = ("too-many-requests", "Too many requests");
+    refused(uri, Problem::of_status(status, name, title, detail.to_owned()))
+}
+
 /// Reads the query string into `T`.
 pub(crate) fn query_of<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     match Query::<T>::try_from_uri(uri) {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use axum::Router;
-use http::{HeaderValue, Method};
+use axum::body::Body;
+use http::{HeaderValue, Method, Response};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -21,6 +22,8 @@ use truststram_machine::LogFile;
 
 use crate::exchange::{self, RequestBody};
 use crate::gateway::Rejection;
+use crate::limit::{InFlight, LimitHeaders};
+use crate::limiting::{Gate, Passage};
 use crate::stats::GatewayStats;
 
 pub(crate) struct App {
@@ -31,6 +34,7 @@ pub(crate) struct App {
     pub(crate) read_timeout: Duration,
     pub(crate) write_timeout: Duration,
     pub(crate) reject: Rejection,
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) access_log: Option<Arc<LogFile>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -38,6 +42,9 @@ pub(crate) struct App {
 pub(crate) struct RequestContext {
     started: Instant,
     id: RequestId,
+    limited: LimitHeaders,
+    /// Places that the request holds until it is over.
+    in_flight: Option<InFlight>,
 }
 
 thread_local! {
@@ -77,7 +84,12 @@ impl ProxyHttp for App {
     type CTX = RequestContext;
 
     fn new_ctx(&self) -> RequestContext {
-        RequestContext { started: Instant::now(), id: next_id() }
+        RequestContext {
+            started: Instant::now(),
+            id: next_id(),
+            limited: LimitHeaders::default(),
+            in_flight: None,
+        }
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
@@ -89,6 +101,10 @@ impl ProxyHttp for App {
     ) -> Result<bool> {
         session.set_read_timeout(Some(self.read_timeout));
         session.set_write_timeout(Some(self.write_timeout));
+        if let Some(refused) = self.admit(session, ctx).await {
+            self.answer(session, ctx, refused).await?;
+            return Ok(true);
+        }
         let mut extensions = http::Extensions::new();
         extensions.insert(ctx.id);
         let head = session.req_header();
@@ -109,7 +125,7 @@ impl ProxyHttp for App {
                 }
             }
         };
-        exchange::answer(session, response, header_of(ctx.id)).await.map_err(of_client)?;
+        self.answer(session, ctx, response).await?;
         Ok(true)
     }
 
@@ -152,6 +168,44 @@ impl ProxyHttp for App {
 }
 
 impl App {
+    /// Asks the limits; an answer means that the request is refused.
+    async fn admit(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Option<Response<Body>> {
+        let gate = self.gate.as_ref()?;
+        let now_ms = self.clock.monotonic_us() / 1_000;
+        let wait_ms = match gate.pass(session, now_ms) {
+            Passage::Open { headers, in_flight, wait_ms } => {
+                (ctx.limited, ctx.in_flight) = (headers, Some(in_flight));
+                wait_ms
+            }
+            Passage::Closed { headers, response } => {
+                ctx.limited = headers;
+                if !session.as_downstream_mut().is_body_empty() {
+                    // The body is not read, so the connection cannot be used again.
+                    session.set_keepalive(None);
+                }
+                return Some(response);
+            }
+        };
+        if wait_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+        None
+    }
+
+    async fn answer(
+        &self,
+        session: &mut Session,
+        ctx: &RequestContext,
+        mut response: Response<Body>,
+    ) -> Result<()> {
+        ctx.limited.write(response.headers_mut());
+        exchange::answer(session, response, header_of(ctx.id)).await.map_err(of_client)
+    }
+
     fn access_line(
         &self,
         session: &Session,

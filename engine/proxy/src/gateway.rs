@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Method, Response, Uri};
+use http::{Method, Response, StatusCode, Uri};
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
@@ -23,6 +23,8 @@ use crate::app::App;
 use crate::bind::Bound;
 use crate::connection::Connection;
 use crate::error::ProxyError;
+use crate::limit::Limits;
+use crate::limiting::Gate;
 use crate::stats::GatewayStats;
 
 /// Makes the answer to a request that the gateway itself refuses; the number is the limit that
@@ -46,6 +48,10 @@ pub struct Listener {
     pub streams: fn(&Method, &str) -> bool,
     /// Whether requests are written to the access log.
     pub is_logged: bool,
+    /// How often and how many at a time requests may come.
+    pub limits: Limits,
+    /// The status of requests that a limit refuses.
+    pub limit_status: u16,
 }
 
 /// How the gateway runs.
@@ -58,6 +64,8 @@ pub struct GatewayOptions {
     pub write_timeout: Duration,
     /// Makes the answer to a request that the gateway itself refuses.
     pub reject: fn(&Uri, Kind, usize) -> Response<Body>,
+    /// Makes the answer to a request that a limit refuses with this status.
+    pub too_many: fn(&Uri, StatusCode) -> Response<Body>,
     /// Where requests are logged, if anywhere.
     pub access_log: Option<Arc<LogFile>>,
     /// Runs first on each network thread.
@@ -93,11 +101,16 @@ impl Gateway {
     pub fn start(listeners: Vec<Listener>, options: GatewayOptions) -> Result<Self, ProxyError> {
         let (stop, stopped) = watch::channel(Stop::Serve);
         let stats: Vec<_> = listeners.iter().map(|_| Arc::new(GatewayStats::new())).collect();
+        let gate = |listener: &Listener| {
+            let gate = Gate::new(&listener.limits, listener.limit_status, options.too_many);
+            gate.map(Arc::new)
+        };
+        let gates: Vec<_> = listeners.iter().map(gate).collect();
         let mut gateway = Self { stop, threads: Vec::new(), stats };
         for (index, &core) in options.cores.iter().enumerate() {
             let mut ends = Vec::new();
-            for (listener, stats) in listeners.iter().zip(&gateway.stats) {
-                let app = make_app(listener, &options, stats.clone());
+            for ((listener, stats), gate) in listeners.iter().zip(&gateway.stats).zip(&gates) {
+                let app = make_app(listener, &options, stats.clone(), gate.clone());
                 ends.push(Endpoint {
                     socket: listener.bound.duplicate()?,
                     proxy: Arc::new(http_proxy(&Arc::new(ServerConf::default()), app)),
@@ -148,7 +161,12 @@ impl Gateway {
     }
 }
 
-fn make_app(listener: &Listener, options: &GatewayOptions, stats: Arc<GatewayStats>) -> App {
+fn make_app(
+    listener: &Listener,
+    options: &GatewayOptions,
+    stats: Arc<GatewayStats>,
+    gate: Option<Arc<Gate>>,
+) -> App {
     App {
         router: listener.router.clone(),
         stats,
@@ -157,6 +175,7 @@ fn make_app(listener: &Listener, options: &GatewayOptions, stats: Arc<GatewaySta
         read_timeout: options.read_timeout,
         write_timeout: options.write_timeout,
         reject: options.reject,
+        gate,
         access_log: options.access_log.clone().filter(|_| listener.is_logged),
         clock: options.clock.clone(),
     }

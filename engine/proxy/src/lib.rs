@@ -11,6 +11,7 @@ mod error;
 mod exchange;
 mod gateway;
 mod limit;
+mod limiting;
 mod stats;
 
 pub use bind::{Bound, bind};

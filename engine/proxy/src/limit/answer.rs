@@ -45,7 +45,7 @@ impl LimitHeaders {
             let _ = write!(text, "{comma}\"{}\";r={left};t={reset_s}", part.zone.name());
         }
         let retry_after_s = match verdict.outcome {
-            Outcome::Rejected(wait_ms) => Some(wait_ms.div_ceil(1_000)),
+            Outcome::Rejected(wait_ms) if !limits.is_dry_run => Some(wait_ms.div_ceil(1_000)),
             _ => None,
         };
         let state = HeaderValue::try_from(text).ok().filter(|value| !value.is_empty());
