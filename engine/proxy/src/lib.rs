@@ -6,6 +6,7 @@
 
 mod app;
 mod bind;
+mod cache;
 mod connection;
 mod error;
 mod exchange;
@@ -15,6 +16,7 @@ mod limiting;
 mod stats;
 
 pub use bind::{Bound, bind};
+pub use cache::{Cache, CacheOptions, CacheStats, Purge};
 pub use error::ProxyError;
 pub use gateway::{Drained, Gateway, GatewayOptions, Listener, ThreadStart};
 pub use limit::{
