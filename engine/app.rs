@@ -21,7 +21,7 @@ use truststram_machine::{
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
 use truststram_policy::{Host, HostOptions, PolicyError};
-use truststram_proxy::{Bound, Gateway, GatewayOptions, Limits, Listener, ProxyError};
+use truststram_proxy::{Bound, Cache, Gateway, GatewayOptions, Limits, Listener, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::Plan;
@@ -170,6 +170,7 @@ impl App {
         };
         infer.reloads.begin(versions.clone(), threads.models.clone());
         let decisions = policies.decisions().cloned();
+        let cache = plan.cache.clone().map(|options| Arc::new(Cache::new(options, clock.clone())));
         let parts = Arc::new(Parts {
             clock,
             host: HostFacts::of_host(),
@@ -184,12 +185,13 @@ impl App {
             access_log,
             draining: AtomicBool::new(false),
             limits: plan.limits.clone(),
+            cache: cache.clone(),
             listeners: OnceLock::new(),
         });
         let ports = ports(plan, infer, versions, policies, &parts, &threads);
         let addresses = [public.address(), admin.address()];
         let options = gateway_options(plan, &parts, replies);
-        let gateway = Gateway::start(listeners(plan, public, admin, ports), options)?;
+        let gateway = Gateway::start(listeners(plan, public, admin, ports, cache), options)?;
         let named = ["public", "admin"].into_iter().zip(gateway.stats().iter().cloned());
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
@@ -361,7 +363,13 @@ fn open_access_log(plan: &Plan, mode: RingMode) -> Result<Option<Arc<LogFile>>, 
     Ok(Some(Arc::new(log)))
 }
 
-fn listeners(plan: &Plan, public: Bound, admin: Bound, ports: Ports) -> Vec<Listener> {
+fn listeners(
+    plan: &Plan,
+    public: Bound,
+    admin: Bound,
+    ports: Ports,
+    cache: Option<Arc<Cache>>,
+) -> Vec<Listener> {
     vec![
         Listener {
             bound: public,
@@ -371,6 +379,7 @@ fn listeners(plan: &Plan, public: Bound, admin: Bound, ports: Ports) -> Vec<List
             is_logged: true,
             limits: plan.limits.public.clone(),
             limit_status: plan.gateway.limit_status,
+            cache,
         },
         Listener {
             bound: admin,
@@ -380,6 +389,7 @@ fn listeners(plan: &Plan, public: Bound, admin: Bound, ports: Ports) -> Vec<List
             is_logged: false,
             limits: Limits::default(),
             limit_status: plan.gateway.limit_status,
+            cache: None,
         },
     ]
 }

@@ -16,6 +16,7 @@ use truststram_manifest::ManifestError;
 use truststram_policy::{
     PluginLimits, PluginSource, PluginSpec, PolicyError, PublicKey, check_manifest,
 };
+use truststram_proxy::CacheOptions;
 use truststram_store::{IoMode, MaintenanceOptions, StoreOptions, Tier};
 
 use super::problem::Problems;
@@ -44,6 +45,8 @@ pub struct Plan {
     pub gateway: raw::Gateway,
     /// How often and how many at a time public requests may come.
     pub limits: LimitPlan,
+    /// How answers are kept, if any are.
+    pub cache: Option<CacheOptions>,
     /// The HTTP interface.
     pub api: raw::Api,
     /// The inference core.
@@ -107,6 +110,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         topology,
         gateway: raw.gateway.clone(),
         limits,
+        cache: cache_options(&raw.cache),
         api: raw.api.clone(),
         inference: raw.inference.clone(),
         store: raw.store.clone(),
@@ -162,6 +166,22 @@ pub fn store_options(section: &raw::Store) -> StoreOptions {
         tiers: section.tiers.iter().map(tier_of).collect(),
         ..StoreOptions::default()
     }
+}
+
+fn cache_options(section: &raw::Cache) -> Option<CacheOptions> {
+    let lifetimes = section.lifetimes.iter();
+    let options = CacheOptions {
+        bytes_max: section.memory_mib.saturating_mul(1 << 20),
+        object_bytes_max: section.object_kib_max.saturating_mul(1 << 10),
+        lifetimes_s: lifetimes.map(|one| (one.status, one.seconds)).collect(),
+        stale_while_revalidate_s: section.stale_while_revalidate_s,
+        stale_if_error_s: section.stale_if_error_s,
+        is_locked: section.lock,
+        lock_timeout: Duration::from_secs(section.lock_timeout_s),
+        lock_age: Duration::from_secs(section.lock_timeout_s),
+        ..CacheOptions::default()
+    };
+    (section.memory_mib > 0).then_some(options)
 }
 
 fn tier_of(tier: &raw::StoreTier) -> Tier {
@@ -245,6 +265,16 @@ impl Check<'_> {
         within("gateway.write_timeout_s", gateway.write_timeout_s, 1, 3_600);
         let lines_max = gateway.access_log_lines_max as u64;
         within("gateway.access_log_lines_max", lines_max, 1, 1 << 24);
+        let cache = &raw.cache;
+        within("cache.memory_mib", cache.memory_mib as u64, 0, 1 << 20);
+        within("cache.object_kib_max", cache.object_kib_max as u64, 1, 1 << 20);
+        within("cache.stale_while_revalidate_s", cache.stale_while_revalidate_s, 0, 1 << 31);
+        within("cache.stale_if_error_s", cache.stale_if_error_s, 0, 1 << 31);
+        within("cache.lock_timeout_s", cache.lock_timeout_s, 1, 3_600);
+        for lifetime in &cache.lifetimes {
+            within("cache.lifetimes", lifetime.status.into(), 200, 599);
+            within("cache.lifetimes", lifetime.seconds, 0, 1 << 31);
+        }
         within("api.deadline_ms", raw.api.deadline_ms, 1, 3_600_000);
         let inference = &raw.inference;
         let requests_max = inference.queue_requests_max as u64;

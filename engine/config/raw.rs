@@ -3,6 +3,7 @@
 //!
 //! Refuses to judge values; `plan` does. Bound: flat sections and one list of plugins.
 
+mod cache;
 mod limits;
 mod store;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use truststram_policy::Kind;
 use utoipa::ToSchema;
 
+pub use cache::{Cache, CacheLifetime};
 pub use limits::{LimitInFlight, LimitRequests, LimitZone};
 pub use store::{Store, StoreIo, StoreTier, WhenFull};
 
@@ -21,6 +23,8 @@ pub struct Raw {
     pub server: Server,
     /// The public side of the network.
     pub gateway: Gateway,
+    /// The cache of answers.
+    pub cache: Cache,
     /// The HTTP interface.
     pub api: Api,
     /// The inference core.

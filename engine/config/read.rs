@@ -156,6 +156,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
     let raw = Raw {
         server: section("server", from, located, problems),
         gateway: section("gateway", from, located, problems),
+        cache: section("cache", from, located, problems),
         api: section("api", from, located, problems),
         inference: section("inference", from, located, problems),
         store: section("store", from, located, problems),
@@ -166,8 +167,8 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         plugins: list("plugins", from, located, problems),
     };
     for name in merged.keys() {
-        let known = "server, gateway, api, inference, store, machine, log, policy, [[limits]], \
-                     [[plugins]]";
+        let known = "server, gateway, cache, api, inference, store, machine, log, policy, \
+                     [[limits]], [[plugins]]";
         problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
     }
     raw

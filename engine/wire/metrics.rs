@@ -39,6 +39,7 @@ impl Collector for Engine {
         let mut page = Page(encoder);
         self.gateway(&mut page)?;
         self.limits(&mut page)?;
+        self.cache(&mut page)?;
         self.inference(&mut page)?;
         self.plugin(&mut page)?;
         self.store(&mut page)?;
@@ -108,6 +109,37 @@ impl Engine {
         page.gauges("truststram_limit_keys", "Keys that a limit knows", keys)?;
         let full = each(&|stats, _| stats.full.get());
         page.counters("truststram_limit_full", "Keys without room in a limit's zone", full)
+    }
+
+    fn cache(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let Some(cache) = &self.0.cache else { return Ok(()) };
+        let stats = cache.stats();
+        let outcomes = [
+            ("hit", &stats.hits),
+            ("stale", &stats.stale),
+            ("forwarded", &stats.forwarded),
+            ("failed", &stats.failed),
+        ];
+        let row = |(outcome, count): (&str, &truststram_base::Counter)| {
+            (labels("outcome", outcome), count.get())
+        };
+        let outcomes = outcomes.into_iter().map(row).collect();
+        page.counters("truststram_cache_requests", "Requests by what the cache did", outcomes)?;
+        let events = [
+            ("collapsed", &stats.collapsed),
+            ("validated", &stats.validated),
+            ("stored", &stats.stored),
+            ("invalidated", &stats.invalidated),
+        ];
+        let row = |(event, count): (&str, &truststram_base::Counter)| {
+            (labels("event", event), count.get())
+        };
+        let events = events.into_iter().map(row).collect();
+        page.counters("truststram_cache_events", "What happened in the cache", events)?;
+        let (keys, bytes) = cache.size();
+        let keys = vec![(Vec::new(), keys as u64)];
+        page.gauges("truststram_cache_keys", "Keys that have answers", keys)?;
+        page.gauges("truststram_cache_bytes", "Memory of answers", vec![(Vec::new(), bytes)])
     }
 
     fn inference(&self, page: &mut Page<'_>) -> Result<(), Error> {

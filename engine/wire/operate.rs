@@ -13,7 +13,7 @@ use truststram_base::{Clock, Counter};
 use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
 use truststram_model::{Engine, ModelInfo, ModelState};
 use truststram_policy::Host;
-use truststram_proxy::GatewayStats;
+use truststram_proxy::{Cache, GatewayStats};
 use truststram_store::Store;
 
 use crate::config::LimitPlan;
@@ -48,6 +48,8 @@ pub struct Parts {
     pub access_log: Option<Arc<LogFile>>,
     /// Zones of limits.
     pub limits: LimitPlan,
+    /// The cache of answers, if there is one.
+    pub cache: Option<Arc<Cache>>,
     /// Set when the drain begins.
     pub draining: AtomicBool,
     /// Counts per listener, once it listens.

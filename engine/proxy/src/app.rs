@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use http::{HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
-use pingora_proxy::{ProxyHttp, Session};
+use pingora_proxy::{HttpProxy, ProxyHttp, Session};
 use serde_json::json;
 use truststram_base::{Clock, Kind, RequestId};
 use truststram_machine::LogFile;
 
+use crate::cache::{Cache, Inner};
 use crate::exchange::{self, RequestBody};
 use crate::gateway::Rejection;
 use crate::limit::{InFlight, LimitHeaders};
@@ -35,8 +36,16 @@ pub(crate) struct App {
     pub(crate) write_timeout: Duration,
     pub(crate) reject: Rejection,
     pub(crate) gate: Option<Arc<Gate>>,
+    pub(crate) cached: Option<Cached>,
     pub(crate) access_log: Option<Arc<LogFile>>,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A cache and what it asks for what it lacks.
+pub(crate) struct Cached {
+    pub(crate) cache: Arc<Cache>,
+    /// The same gateway without limits, log and cache.
+    pub(crate) behind: Arc<HttpProxy<App>>,
 }
 
 pub(crate) struct RequestContext {
@@ -103,6 +112,10 @@ impl ProxyHttp for App {
         session.set_write_timeout(Some(self.write_timeout));
         if let Some(refused) = self.admit(session, ctx).await {
             self.answer(session, ctx, refused).await?;
+            return Ok(true);
+        }
+        if let Some(cached) = self.cached.as_ref().filter(|_| Cache::takes(session.req_header())) {
+            self.answer_cached(session, ctx, cached).await?;
             return Ok(true);
         }
         let mut extensions = http::Extensions::new();
@@ -196,12 +209,30 @@ impl App {
         None
     }
 
+    async fn answer_cached(
+        &self,
+        session: &mut Session,
+        ctx: &RequestContext,
+        cached: &Cached,
+    ) -> Result<()> {
+        let client = session.client_addr().and_then(|address| address.as_inet()).copied();
+        let origin = Arc::new(Inner { proxy: cached.behind.clone(), client });
+        let finish = |headers: &mut HeaderMap| {
+            ctx.limited.write(headers);
+            headers.insert("x-request-id", header_of(ctx.id));
+        };
+        cached.cache.serve(session, origin, &finish).await
+    }
+
     async fn answer(
         &self,
         session: &mut Session,
         ctx: &RequestContext,
         mut response: Response<Body>,
     ) -> Result<()> {
+        if let Some(cached) = &self.cached {
+            cached.cache.passed(session.req_header(), response.status(), response.headers());
+        }
         ctx.limited.write(response.headers_mut());
         exchange::answer(session, response, header_of(ctx.id)).await.map_err(of_client)
     }

@@ -19,8 +19,9 @@ use tokio::sync::watch;
 use truststram_base::{Clock, Kind};
 use truststram_machine::{LogFile, Priority, Thread, ThreadSpec};
 
-use crate::app::App;
+use crate::app::{App, Cached};
 use crate::bind::Bound;
+use crate::cache::Cache;
 use crate::connection::Connection;
 use crate::error::ProxyError;
 use crate::limit::Limits;
@@ -52,6 +53,8 @@ pub struct Listener {
     pub limits: Limits,
     /// The status of requests that a limit refuses.
     pub limit_status: u16,
+    /// Where answers are kept to be used again.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// How the gateway runs.
@@ -110,7 +113,11 @@ impl Gateway {
         for (index, &core) in options.cores.iter().enumerate() {
             let mut ends = Vec::new();
             for ((listener, stats), gate) in listeners.iter().zip(&gateway.stats).zip(&gates) {
-                let app = make_app(listener, &options, stats.clone(), gate.clone());
+                let mut app = make_app(listener, &options, stats.clone(), gate.clone());
+                app.cached = listener.cache.as_ref().map(|cache| Cached {
+                    cache: cache.clone(),
+                    behind: Arc::new(behind_cache(listener, &options)),
+                });
                 ends.push(Endpoint {
                     socket: listener.bound.duplicate()?,
                     proxy: Arc::new(http_proxy(&Arc::new(ServerConf::default()), app)),
@@ -176,9 +183,18 @@ fn make_app(
         write_timeout: options.write_timeout,
         reject: options.reject,
         gate,
+        cached: None,
         access_log: options.access_log.clone().filter(|_| listener.is_logged),
         clock: options.clock.clone(),
     }
+}
+
+/// What the cache of a listener asks: the listener without limits, log and cache, and with figures
+/// of its own.
+fn behind_cache(listener: &Listener, options: &GatewayOptions) -> HttpProxy<App> {
+    let mut app = make_app(listener, options, Arc::new(GatewayStats::new()), None);
+    app.access_log = None;
+    http_proxy(&Arc::new(ServerConf::default()), app)
 }
 
 struct Endpoint {

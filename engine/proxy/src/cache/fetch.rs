@@ -58,8 +58,13 @@ fn of_origin(mut error: Box<pingora_core::Error>) -> Box<pingora_core::Error> {
 
 impl Response {
     /// The next part of the body; `None` at its end.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>> {
         self.session.read_body_bytes().await.map_err(of_origin)
+    }
+
+    /// The next part of the body, of a response that has one.
+    pub(crate) async fn next_of(&mut self, has_body: bool) -> Result<Option<Bytes>> {
+        if has_body { self.chunk().await } else { Ok(None) }
     }
 
     /// The whole body, unless it is larger than `bytes_max`.

@@ -11,6 +11,7 @@ mod directives;
 mod fetch;
 mod flight;
 mod freshness;
+mod inner;
 mod invalidate;
 mod memory;
 mod options;
@@ -23,7 +24,7 @@ mod vary;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fetch::Origin;
+pub(crate) use inner::Inner;
 pub use memory::Purge;
 pub use options::{CacheOptions, CacheStats};
 pub use serve::Cache;

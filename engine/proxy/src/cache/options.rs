@@ -30,8 +30,6 @@ pub struct CacheOptions {
     pub lock_age: Duration,
     /// How long a read from the origin may stall.
     pub read_timeout: Duration,
-    /// How long a write to the client may stall.
-    pub write_timeout: Duration,
 }
 
 impl Default for CacheOptions {
@@ -46,7 +44,6 @@ impl Default for CacheOptions {
             lock_timeout: Duration::from_secs(5),
             lock_age: Duration::from_secs(5),
             read_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -57,9 +54,8 @@ impl CacheOptions {
         found.map(|(_, seconds)| *seconds)
     }
 
-    /// The given limit of an `Option`, where zero means none.
-    pub(crate) fn within(seconds: u64) -> Option<u64> {
-        (seconds > 0).then_some(seconds)
+    pub(crate) fn refreshes_within_s(&self) -> Option<u64> {
+        Some(self.stale_while_revalidate_s).filter(|seconds| *seconds > 0)
     }
 }
 

@@ -45,7 +45,7 @@ enum Fetched {
     Validated(Arc<Stored>),
     /// The stored one answers in place of an error.
     Excused(Option<StatusCode>),
-    New(Response),
+    New(Box<Response>),
 }
 
 impl Cache {
@@ -88,9 +88,8 @@ impl Cache {
     }
 
     /// Makes invalid what a request that went past the cache has changed.
-    pub(crate) fn passed(&self, head: &RequestHeader, response: &ResponseHeader) {
+    pub(crate) fn passed(&self, head: &RequestHeader, status: StatusCode, headers: &HeaderMap) {
         let (host, path) = (host_of(head), path_of(head));
-        let (status, headers) = (response.status, &response.headers);
         for key in invalidate::keys(&head.method, &host, path, status, headers) {
             self.stats.invalidated.add(u64::from(self.memory.remove(&key)));
         }
@@ -212,7 +211,7 @@ impl Cache {
                 let newer = self.update(asked, stored, &response.headers, asked_at, now);
                 Ok(Fetched::Validated(newer))
             }
-            None => Ok(Fetched::New(response)),
+            None => Ok(Fetched::New(Box::new(response))),
         }
     }
 
@@ -255,9 +254,8 @@ impl Cache {
         let lifetime = |status| self.options.lifetime_s(status);
         let terms = policy::terms(&asked.head.method, request, status, headers, lifetime, now).ok();
         let mut terms = terms.filter(|_| body.len() <= self.options.object_bytes_max)?;
-        let or = |own: Option<u64>, operator_s| own.or(CacheOptions::within(operator_s));
         terms.stale_while_revalidate_s =
-            or(terms.stale_while_revalidate_s, self.options.stale_while_revalidate_s);
+            terms.stale_while_revalidate_s.or(self.options.refreshes_within_s());
         let variant = Variant::of(request, headers);
         let parts = (status, policy::stored_headers(headers), body);
         Some(Stored::new(parts, variant, terms, asked_at, now))
@@ -268,7 +266,7 @@ impl Cache {
         &self,
         session: &mut Session,
         asked: &Asked,
-        mut response: Response,
+        mut response: Box<Response>,
         asked_at: Now,
         (mut handling, leader): (Handling, Option<Leader>),
         finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
@@ -299,8 +297,7 @@ impl Cache {
         finish(&mut headers);
         let mut sent = write_head(session, status, headers, has_body).await;
         let mut captured = bytes::BytesMut::new();
-        while has_body {
-            let Some(chunk) = response.chunk().await? else { break };
+        while let Some(chunk) = response.next_of(has_body).await? {
             if to_store.is_some() {
                 if captured.len() + chunk.len() > self.options.object_bytes_max {
                     to_store = None;

@@ -11,8 +11,6 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// Why a request went on to the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forward {
-    Bypass,
-    Method,
     UriMiss,
     VaryMiss,
     /// The client's directives asked for it.
@@ -23,8 +21,6 @@ pub(crate) enum Forward {
 impl Forward {
     fn name(self) -> &'static str {
         match self {
-            Self::Bypass => "bypass",
-            Self::Method => "method",
             Self::UriMiss => "uri-miss",
             Self::VaryMiss => "vary-miss",
             Self::Request => "request",

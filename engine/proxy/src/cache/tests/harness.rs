@@ -21,7 +21,8 @@ use tokio::sync::watch;
 use truststram_base::{Clock, ManualClock};
 
 use crate::cache::date;
-use crate::cache::{Cache, CacheOptions, Origin};
+use crate::cache::fetch::Origin;
+use crate::cache::{Cache, CacheOptions};
 use crate::connection::Connection;
 
 /// What the origin does with a request.
@@ -161,7 +162,7 @@ impl ProxyHttp for App {
         response: &mut ResponseHeader,
         (): &mut (),
     ) -> Result<()> {
-        self.cache.passed(session.req_header(), response);
+        self.cache.passed(session.req_header(), response.status, &response.headers);
         Ok(())
     }
 }
