@@ -16,13 +16,15 @@ use truststram_manifest::ManifestError;
 use truststram_policy::{
     PluginLimits, PluginSource, PluginSpec, PolicyError, PublicKey, check_manifest,
 };
-use truststram_proxy::CacheOptions;
+use truststram_proxy::{CacheOptions, TableSpec};
 use truststram_store::{IoMode, MaintenanceOptions, StoreOptions, Tier};
 
 use super::problem::Problems;
 use super::raw::{self, IoUring, LogFormat, PluginKind, WhenFull};
 use super::read::Located;
 pub use zones::LimitPlan;
+
+mod table;
 
 /// What the process does, without doubt.
 #[derive(Clone, Debug)]
@@ -31,6 +33,10 @@ pub struct Plan {
     pub listen: SocketAddr,
     /// Operators' address.
     pub admin_listen: SocketAddr,
+    /// Public address with TLS, if there is one.
+    pub tls_listen: Option<SocketAddr>,
+    /// What a reload exchanges.
+    pub table: TableSpec,
     /// Where everything that must survive lives.
     pub data_dir: PathBuf,
     /// How long open requests get to finish.
@@ -91,6 +97,13 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     if listen == admin_listen && listen.port() != 0 {
         check.fail("server.admin_listen", "is the same address as server.listen");
     }
+    // What TLS protects may be reached from anywhere.
+    let tls_listen = Some(&raw.gateway.tls_listen).filter(|text| !text.is_empty());
+    let tls_listen = tls_listen.map(|text| check.address("gateway.tls_listen", text, true));
+    if tls_listen.is_some_and(|tls| tls.port() != 0 && [listen, admin_listen].contains(&tls)) {
+        check.fail("gateway.tls_listen", "is the address of another listener");
+    }
+    let table = check.table(raw);
     let (network_cores, inference_cores) = check.cores(raw, &topology);
     check.limits(raw);
     check.log_level(&raw.log.level);
@@ -103,6 +116,8 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     let plan = Plan {
         listen,
         admin_listen,
+        tls_listen,
+        table,
         data_dir,
         drain: Duration::from_secs(raw.server.drain_s),
         network_cores,
@@ -275,6 +290,11 @@ impl Check<'_> {
             within("cache.lifetimes", lifetime.status.into(), 200, 599);
             within("cache.lifetimes", lifetime.seconds, 0, 1 << 31);
         }
+        within("gateway.head_timeout_s", gateway.head_timeout_s, 1, 3_600);
+        within("gateway.keepalive_s", gateway.keepalive_s, 1, 86_400);
+        within("gateway.h2_idle_timeout_s", gateway.h2_idle_timeout_s, 1, 86_400);
+        within("gateway.upstream_idle_max", gateway.upstream_idle_max as u64, 1, 1 << 16);
+        within("gateway.hsts_s", gateway.hsts_s, 0, u64::from(u32::MAX));
         within("api.deadline_ms", raw.api.deadline_ms, 1, 3_600_000);
         let inference = &raw.inference;
         let requests_max = inference.queue_requests_max as u64;

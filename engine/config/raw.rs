@@ -1,19 +1,26 @@
 //! Owns the configuration as it is typed: one section per part of the engine, each key with its
 //! default and its documentation, from which `config/truststram.toml` is generated.
 //!
-//! Refuses to judge values; `plan` does. Bound: flat sections and one list of plugins.
-
-mod cache;
-mod limits;
-mod store;
+//! Refuses to judge values; `plan` does. Bound: flat sections and lists of plugins, routes and
+//! upstream groups.
 
 use serde::{Deserialize, Serialize};
 use truststram_policy::Kind;
 use utoipa::ToSchema;
 
+mod cache;
+mod limits;
+mod routes;
+mod store;
+mod upstreams;
+
 pub use cache::{Cache, CacheLifetime};
 pub use limits::{LimitInFlight, LimitRequests, LimitZone};
+pub use routes::{HeaderEdits, Route, RouteScheme};
 pub use store::{Store, StoreIo, StoreTier, WhenFull};
+pub use upstreams::{
+    Breaker, HealthCheck, Upstream, UpstreamPolicy, UpstreamProtocol, UpstreamServer,
+};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,13 +48,17 @@ pub struct Raw {
     pub limits: Vec<LimitZone>,
     /// Policies.
     pub plugins: Vec<Plugin>,
+    /// Where public requests go.
+    pub routes: Vec<Route>,
+    /// Groups of servers that routes lead to.
+    pub upstreams: Vec<Upstream>,
 }
 
 /// Addresses, data and life cycle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Public address. One that is not loopback needs `--insecure` until TLS is configured.
+    /// Public address without TLS. One that is not loopback needs `--insecure`.
     pub listen: String,
     /// Address of metrics and status. One that is not loopback needs `--insecure`.
     pub admin_listen: String,
@@ -99,6 +110,56 @@ pub struct Gateway {
     pub limit_status: u16,
     /// Whether limits only count what they would refuse.
     pub limit_dry_run: bool,
+    /// Seconds within which the head of a request, or a TLS handshake, must be complete.
+    pub head_timeout_s: u64,
+    /// Seconds that a connection may wait for its next request.
+    pub keepalive_s: u64,
+    /// Most requests of one HTTP/1.1 connection; 0 for no limit.
+    pub keepalive_requests: u32,
+    /// Whether HTTP/2 is understood without TLS.
+    pub h2c: bool,
+    /// Seconds that an HTTP/2 connection may have no request.
+    pub h2_idle_timeout_s: u64,
+    /// Most idle connections to upstream servers that each network thread keeps.
+    pub upstream_idle_max: usize,
+    /// Addresses and networks of proxies that are believed when they say whom they speak for, such
+    /// as `["10.0.0.0/8"]`. Changed by a reload.
+    pub trusted_proxies: Vec<String>,
+    /// Where they say it: "x-forwarded-for", "x-real-ip" or "forwarded". Changed by a reload.
+    pub real_ip_header: String,
+    /// A second public address, spoken to by TLS; empty for none. It may be other than loopback.
+    pub tls_listen: String,
+    /// Certificates, chosen by the names in them, the first one for all other names:
+    /// `[{ chain = "a.pem", key = "a.key", ocsp = "a.der" }]`, `ocsp` if there is one. Changed by a
+    /// reload.
+    #[schema(value_type = Vec<Object>)]
+    pub certificates: Vec<Certificate>,
+    /// Oldest version of TLS: "1.2" or "1.3". Changed by a reload.
+    pub tls_min: String,
+    /// Whether TLS sessions are resumed by tickets. Changed by a reload.
+    pub tls_tickets: bool,
+    /// PEM file of the authorities of clients; then each client needs a certificate of theirs.
+    /// Empty: none does. Changed by a reload.
+    pub tls_client_ca: String,
+    /// Seconds for which browsers that came by TLS are to come by it again; 0 does not say. Changed
+    /// by a reload.
+    pub hsts_s: u64,
+    /// Whether public answers have `X-Frame-Options` and `X-Content-Type-Options`. Changed by a
+    /// reload.
+    pub security_headers: bool,
+}
+
+/// A certificate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// PEM file of the certificate and those that lead to its root.
+    pub chain: String,
+    /// PEM file of its private key.
+    pub key: String,
+    /// DER file of an OCSP answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<String>,
 }
 
 impl Default for Gateway {
@@ -113,6 +174,21 @@ impl Default for Gateway {
             limit_in_flight: Vec::new(),
             limit_status: 429,
             limit_dry_run: false,
+            head_timeout_s: 60,
+            keepalive_s: 65,
+            keepalive_requests: 0,
+            h2c: false,
+            h2_idle_timeout_s: 75,
+            upstream_idle_max: 128,
+            trusted_proxies: Vec::new(),
+            real_ip_header: "x-forwarded-for".to_owned(),
+            tls_listen: String::new(),
+            certificates: Vec::new(),
+            tls_min: "1.2".to_owned(),
+            tls_tickets: true,
+            tls_client_ca: String::new(),
+            hsts_s: 31_536_000,
+            security_headers: true,
         }
     }
 }

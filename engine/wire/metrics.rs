@@ -18,6 +18,8 @@ use truststram_proxy::{STATUS_CLASSES, ZoneStats};
 use super::operate::Parts;
 use super::plugin_status::{Figures, TrialFigures};
 
+mod gateway;
+
 type Labels = [(&'static str, String)];
 type NoLabels = [(&'static str, &'static str); 0];
 
@@ -40,6 +42,8 @@ impl Collector for Engine {
         self.gateway(&mut page)?;
         self.limits(&mut page)?;
         self.cache(&mut page)?;
+        gateway::routes(self.0.reconfigure.live(), &mut page)?;
+        gateway::upstreams(self.0.reconfigure.live(), self.0.clock.monotonic_us(), &mut page)?;
         self.inference(&mut page)?;
         self.plugin(&mut page)?;
         self.store(&mut page)?;
@@ -61,6 +65,11 @@ impl Engine {
         page.gauges("truststram_connections_open", "Connections open now", open)?;
         let failed = each(&|stats| stats.accept_failures.get());
         page.counters("truststram_accept_failures", "Failed accepts", failed)?;
+        let failed = each(&|stats| stats.handshake_failures.get());
+        page.counters("truststram_handshake_failures", "Failed TLS handshakes", failed)?;
+        let late = each(&|stats| stats.heads_late.get());
+        let help = "Connections ended because a head did not come in time";
+        page.counters("truststram_heads_late", help, late)?;
         let broken = each(&|stats| stats.broken.get());
         page.counters("truststram_requests_broken", "Answers that could not be sent", broken)?;
         let by_class = listeners.iter().flat_map(|(name, stats)| {

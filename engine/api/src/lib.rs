@@ -44,4 +44,4 @@ mod timestamp;
 mod versions;
 
 pub use problem::{FieldError, Problem};
-pub use router::{Ports, admin_router, public_router, reject, streams, too_many};
+pub use router::{Ports, admin_router, public_router, reject, streams};

@@ -1,62 +1,55 @@
 //! Owns the passage of a request through the limits of its listener.
 //!
-//! Refuses to wait and to write; the caller does. Bound: one decision for each request.
+//! Refuses to wait and to answer; the caller does. Bound: one decision for each request.
 
-use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, Uri};
-use pingora_proxy::Session;
+use std::net::IpAddr;
 
+use http::HeaderValue;
+use pingora_http::RequestHeader;
+
+use crate::head;
 use crate::limit::{InFlight, LimitHeaders, Limits, Outcome, Subject};
-
-/// Makes the answer to a request that a limit refuses.
-pub(crate) type TooMany = fn(&Uri, StatusCode) -> Response<Body>;
 
 /// What requests of one listener must pass.
 pub(crate) struct Gate {
     limits: Limits,
     policy: Option<HeaderValue>,
-    status: StatusCode,
-    too_many: TooMany,
+    /// The status of those that are refused.
+    pub(crate) status: u16,
 }
 
 /// Whether a request goes on.
 pub(crate) enum Passage {
-    Open { headers: LimitHeaders, in_flight: InFlight, wait_ms: u64 },
-    Closed { headers: LimitHeaders, response: Response<Body> },
+    Open { in_flight: InFlight, wait_ms: u64 },
+    Closed,
 }
 
 impl Gate {
     /// A gate, unless there is nothing to ask.
-    pub(crate) fn new(limits: &Limits, status: u16, too_many: TooMany) -> Option<Self> {
+    pub(crate) fn new(limits: &Limits, status: u16) -> Option<Self> {
         let policy = LimitHeaders::policy(limits);
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
-        (!limits.is_empty()).then(|| Self { limits: limits.clone(), policy, status, too_many })
+        (!limits.is_empty()).then(|| Self { limits: limits.clone(), policy, status })
     }
 
-    pub(crate) fn pass(&self, session: &Session, now_ms: u64) -> Passage {
-        let head = session.req_header();
-        let client = session.client_addr().and_then(|address| address.as_inet());
-        let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-        let subject = Subject {
-            client: client.map(|inet| inet.ip()),
-            headers: &head.headers,
-            host: head.uri.authority().map(|host| host.as_str()).or(host).unwrap_or_default(),
-            path: head.uri.path(),
-        };
+    /// Decides about a request of `client`, and what its answer says of that.
+    pub(crate) fn pass(
+        &self,
+        request: &RequestHeader,
+        client: Option<IpAddr>,
+        now_ms: u64,
+    ) -> (LimitHeaders, Passage) {
+        let (host, path) = (head::authority(request), request.uri.path());
+        let subject = Subject { client, headers: &request.headers, host, path };
         let verdict = self.limits.by_rate(&subject, now_ms);
         let headers = LimitHeaders::of(&self.limits, self.policy.clone(), &verdict);
-        let closed = |headers| {
-            let response = (self.too_many)(&head.uri, self.status);
-            Passage::Closed { headers, response }
-        };
         let wait_ms = match verdict.outcome {
-            Outcome::Rejected(_) if !self.limits.is_dry_run => return closed(headers),
+            Outcome::Rejected(_) if !self.limits.is_dry_run => return (headers, Passage::Closed),
             Outcome::Delayed(wait_ms) if !self.limits.is_dry_run => wait_ms,
             _ => 0,
         };
         match self.limits.enter(&subject) {
-            Some(in_flight) => Passage::Open { headers, in_flight, wait_ms },
-            None => closed(LimitHeaders::in_flight()),
+            Some(in_flight) => (headers, Passage::Open { in_flight, wait_ms }),
+            None => (LimitHeaders::in_flight(), Passage::Closed),
         }
     }
 }

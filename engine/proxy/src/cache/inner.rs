@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use pingora_core::Result;
 use pingora_core::apps::ServerApp;
+use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
     TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
@@ -28,6 +29,8 @@ pub(crate) struct Inner<P> {
     pub(crate) proxy: Arc<P>,
     /// As whom it is asked.
     pub(crate) client: Option<SocketAddr>,
+    /// And by which encryption.
+    pub(crate) ssl: Option<Arc<SslDigest>>,
 }
 
 #[async_trait]
@@ -35,13 +38,13 @@ impl<P: ServerApp + Send + Sync + 'static> Origin for Inner<P> {
     async fn connect(&self) -> Result<Stream> {
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         let proxy = self.proxy.clone();
-        let pipe = Pipe::new(theirs, self.client);
+        let pipe = Pipe::new(theirs, self.client, self.ssl.clone());
         tokio::spawn(async move {
             // The request that waits for the answer knows of a drain; this one follows it.
             let (_running, stop) = watch::channel(false);
             proxy.process_new(Box::new(pipe), &stop).await;
         });
-        Ok(Box::new(Pipe::new(ours, None)))
+        Ok(Box::new(Pipe::new(ours, None, None)))
     }
 }
 
@@ -50,14 +53,15 @@ impl<P: ServerApp + Send + Sync + 'static> Origin for Inner<P> {
 struct Pipe {
     stream: DuplexStream,
     socket: Arc<SocketDigest>,
+    ssl: Option<Arc<SslDigest>>,
 }
 
 impl Pipe {
-    fn new(stream: DuplexStream, client: Option<SocketAddr>) -> Self {
+    fn new(stream: DuplexStream, client: Option<SocketAddr>, ssl: Option<Arc<SslDigest>>) -> Self {
         let socket = SocketDigest::from_raw_fd(NO_DESCRIPTOR);
         // A fresh digest has no address yet, so this cannot fail.
         let _ = socket.peer_addr.set(client.map(Into::into));
-        Self { stream, socket: Arc::new(socket) }
+        Self { stream, socket: Arc::new(socket), ssl }
     }
 }
 
@@ -105,7 +109,11 @@ impl UniqueID for Pipe {
     }
 }
 
-impl Ssl for Pipe {}
+impl Ssl for Pipe {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.ssl.clone()
+    }
+}
 
 #[async_trait]
 impl Peek for Pipe {}

@@ -14,6 +14,8 @@ use quick_cache::sync::Cache;
 use super::stored::Stored;
 
 const VARIANTS_MAX: usize = 32;
+/// What keys begin with.
+const SCHEMES: [&str; 2] = ["http://", "https://"];
 /// A guess of the size of an entry; it sizes the table.
 const ENTRY_BYTES: usize = 8 << 10;
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
@@ -100,8 +102,13 @@ impl Memory {
             !matches
         };
         match purge {
-            Purge::Key(key) => return usize::from(self.remove(key)),
-            Purge::Prefix(prefix) => self.cache.retain(|key, _| is_kept(key.starts_with(prefix))),
+            Purge::Key(place) => {
+                let keys = SCHEMES.map(|scheme| format!("{scheme}{place}"));
+                return keys.iter().filter(|key| self.remove(key)).count();
+            }
+            Purge::Prefix(prefix) => {
+                self.cache.retain(|key, _| is_kept(place_of(key).starts_with(prefix)));
+            }
             Purge::Tag(tag) => self.cache.retain(|_, variants| is_kept(is_tagged(variants, tag))),
             Purge::All => self.cache.retain(|_, _| is_kept(true)),
         }
@@ -115,6 +122,11 @@ impl Memory {
     pub(crate) fn bytes(&self) -> u64 {
         self.cache.weight()
     }
+}
+
+/// The key without its scheme.
+fn place_of(key: &str) -> &str {
+    key.split_once("://").map_or(key, |(_, place)| place)
 }
 
 fn is_tagged(variants: &Variants, tag: &str) -> bool {
@@ -176,9 +188,9 @@ mod tests {
         let memory = Memory::new(1 << 20);
         let (none, tags) = (HeaderMap::new(), [(CACHE_TAG, "red, blue")]);
         let fill = || {
-            memory.put("h/a", &none, stored(&none, &[], 1));
-            memory.put("h/a/b", &none, stored(&none, &tags, 1));
-            memory.put("i/a", &none, stored(&none, &[(SURROGATE_KEY, "blue green")], 1));
+            memory.put("http://h/a", &none, stored(&none, &[], 1));
+            memory.put("https://h/a/b", &none, stored(&none, &tags, 1));
+            memory.put("http://i/a", &none, stored(&none, &[(SURROGATE_KEY, "blue green")], 1));
         };
         for (purge, removed) in [
             (Purge::Key("h/a"), 1),

@@ -91,7 +91,7 @@ impl Cache {
     pub(crate) fn passed(&self, head: &RequestHeader, status: StatusCode, headers: &HeaderMap) {
         let (host, path) = (host_of(head), path_of(head));
         for key in invalidate::keys(&head.method, &host, path, status, headers) {
-            self.stats.invalidated.add(u64::from(self.memory.remove(&key)));
+            self.stats.invalidated.add(self.memory.purge(Purge::Key(&key)) as u64);
         }
     }
 
@@ -100,10 +100,11 @@ impl Cache {
     pub(crate) async fn serve(
         self: &Arc<Self>,
         session: &mut Session,
+        scheme: &str,
         origin: Arc<dyn Origin>,
         finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
     ) -> Result<()> {
-        let asked = Asked::of(session.req_header())?;
+        let asked = Asked::of(scheme, session.req_header())?;
         let directives = Directives::of_request(&asked.head.headers);
         let mut handling = Handling::default();
         let mut leader = None;
@@ -457,9 +458,9 @@ fn path_of(head: &RequestHeader) -> &str {
 
 impl Asked {
     /// The request in the form of HTTP/1.1.
-    fn of(head: &RequestHeader) -> Result<Self> {
+    fn of(scheme: &str, head: &RequestHeader) -> Result<Self> {
         let host = host_of(head);
-        let key = invalidate::key_of(&host, path_of(head));
+        let key = format!("{scheme}://{}", invalidate::key_of(&host, path_of(head))).into();
         let mut asked = RequestHeader::build(head.method.clone(), path_of(head).as_bytes(), None)?;
         for (name, value) in &policy::end_to_end(&head.headers) {
             asked.append_header(name.clone(), value.clone())?;

@@ -5,9 +5,10 @@
 
 use std::fmt::Write;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 
 use super::limiter::{Limits, Outcome, Verdict};
+use crate::route::edit::Headers;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
@@ -58,15 +59,15 @@ impl LimitHeaders {
     }
 
     /// Adds them to an answer.
-    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+    pub(crate) fn write(&self, headers: &mut impl Headers) {
         if let Some(policy) = &self.policy {
-            headers.insert(POLICY, policy.clone());
+            headers.set(&POLICY, policy.clone());
         }
         if let Some(state) = &self.state {
-            headers.insert(STATE, state.clone());
+            headers.set(&STATE, state.clone());
         }
         if let Some(seconds) = self.retry_after_s {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            headers.set(&header::RETRY_AFTER, HeaderValue::from(seconds));
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderMap;
@@ -24,6 +25,8 @@ use crate::cache::date;
 use crate::cache::fetch::Origin;
 use crate::cache::{Cache, CacheOptions};
 use crate::connection::Connection;
+use crate::head_timer::HeadLimits;
+use crate::stats::GatewayStats;
 
 /// What the origin does with a request.
 #[derive(Clone, Debug)]
@@ -128,8 +131,14 @@ struct Tcp(SocketAddr);
 impl Origin for Tcp {
     async fn connect(&self) -> Result<Stream> {
         let stream = TcpStream::connect(self.0).await.or_err(ErrorType::ConnectError, "origin")?;
-        Ok(Box::new(Connection::new(stream, self.0)))
+        Ok(Box::new(connection(stream, self.0)))
     }
+}
+
+fn connection(stream: TcpStream, peer: SocketAddr) -> Connection {
+    let long = Duration::from_secs(60);
+    let limits = HeadLimits { head: long, idle: long };
+    Connection::new(stream, peer, limits, Arc::new(GatewayStats::new()))
 }
 
 struct App {
@@ -147,7 +156,7 @@ impl ProxyHttp for App {
         let takes = Cache::takes(session.req_header());
         if takes {
             let origin = Arc::new(Tcp(self.origin));
-            self.cache.serve(session, origin, &|_: &mut HeaderMap| {}).await?;
+            self.cache.serve(session, "http", origin, &|_: &mut HeaderMap| {}).await?;
         }
         Ok(takes)
     }
@@ -208,7 +217,7 @@ async fn serve_proxy(listener: TcpListener, app: App) {
     while let Ok((stream, peer)) = listener.accept().await {
         let (proxy, closing) = (proxy.clone(), closing.clone());
         tokio::spawn(async move {
-            proxy.process_new(Box::new(Connection::new(stream, peer)), &closing).await;
+            proxy.process_new(Box::new(connection(stream, peer)), &closing).await;
         });
     }
 }
