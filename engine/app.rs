@@ -21,10 +21,10 @@ use truststram_machine::{
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
 use truststram_policy::{Host, HostOptions, PolicyError};
-use truststram_proxy::{Bound, Gateway, GatewayOptions, Listener, ProxyError};
+use truststram_proxy::{Bound, Cache, Gateway, GatewayOptions, Limits, Listener, Live, ProxyError};
 use truststram_store::{Store, StoreError};
 
-use crate::config::Plan;
+use crate::config::{Plan, Problems, Raw};
 use crate::registry::{RegistryError, Versions, incoming};
 use crate::threads::Threads;
 use crate::wire::batcher::PluginBatcher;
@@ -34,6 +34,7 @@ use crate::wire::infer::{EngineInfer, Predictions};
 use crate::wire::operate::{Operator, Parts};
 use crate::wire::policies::OpenPolicies;
 use crate::wire::questions::Questions;
+use crate::wire::reconfigure::{Read, Reconfigure};
 use crate::wire::records::StoreRecords;
 use crate::wire::reload::Reloads;
 use crate::wire::replies::Replies;
@@ -107,6 +108,16 @@ impl Started {
     }
 }
 
+/// The bound addresses.
+pub struct Addresses {
+    /// For everybody.
+    pub public: Bound,
+    /// For everybody, with TLS.
+    pub tls: Option<Bound>,
+    /// For operators.
+    pub admin: Bound,
+}
+
 /// The running process.
 pub struct App {
     parts: Arc<Parts>,
@@ -114,6 +125,7 @@ pub struct App {
     decisions: Option<Arc<Decisions>>,
     gateway: Gateway,
     addresses: [SocketAddr; 2],
+    tls_address: Option<SocketAddr>,
     drain: Duration,
     _lock: DirLock,
 }
@@ -125,12 +137,14 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// Loads all registered models and serves on the two bound addresses.
+    /// Loads all registered models and serves on the bound addresses. `raw` is the configuration
+    /// that `plan` was made from, `read` reads it again.
     pub fn start(
         plan: &Plan,
+        raw: &Raw,
+        read: Read,
         started: Started,
-        public: Bound,
-        admin: Bound,
+        bound: Addresses,
     ) -> Result<Self, StartError> {
         let Started { lock, store, clock } = started;
         let mode = if plan.io_uring { RingMode::Auto } else { RingMode::Off };
@@ -170,6 +184,8 @@ impl App {
         };
         infer.reloads.begin(versions.clone(), threads.models.clone());
         let decisions = policies.decisions().cloned();
+        let live = live(plan)?;
+        let cache = plan.cache.clone().map(|options| Arc::new(Cache::new(options, clock.clone())));
         let parts = Arc::new(Parts {
             clock,
             host: HostFacts::of_host(),
@@ -183,17 +199,35 @@ impl App {
             dropped,
             access_log,
             draining: AtomicBool::new(false),
+            reconfigure: Arc::new(Reconfigure::new(read, raw.clone(), live.clone())),
+            limits: plan.limits.clone(),
+            cache: cache.clone(),
+            reconfigurer: threads.reconfigurer.clone(),
             listeners: OnceLock::new(),
         });
         let ports = ports(plan, infer, versions, policies, &parts, &threads);
-        let addresses = [public.address(), admin.address()];
+        let addresses = [bound.public.address(), bound.admin.address()];
+        let tls_address = bound.tls.as_ref().map(Bound::address);
         let options = gateway_options(plan, &parts, replies);
-        let gateway = Gateway::start(listeners(plan, public, admin, ports), options)?;
-        let named = ["public", "admin"].into_iter().zip(gateway.stats().iter().cloned());
+        let gateway = Gateway::start(listeners(plan, bound, ports, &live, cache), options)?;
+        let named = ["public", "admin", "tls"].into_iter().zip(gateway.stats().iter().cloned());
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
         let drain = plan.drain;
-        Ok(Self { parts, threads, decisions, gateway, addresses, drain, _lock: lock })
+        Ok(Self { parts, threads, decisions, gateway, addresses, tls_address, drain, _lock: lock })
+    }
+
+    /// The public address with TLS, if there is one.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
+    }
+
+    /// Reads the configuration again and takes over what needs no restart, all of it or nothing.
+    ///
+    /// # Errors
+    /// Everything that is wrong, or that needs a restart.
+    pub fn reload(&self) -> Result<(), Problems> {
+        self.parts.reconfigure.run()
     }
 
     /// The public address, with the port that was really bound.
@@ -360,23 +394,48 @@ fn open_access_log(plan: &Plan, mode: RingMode) -> Result<Option<Arc<LogFile>>, 
     Ok(Some(Arc::new(log)))
 }
 
-fn listeners(plan: &Plan, public: Bound, admin: Bound, ports: Ports) -> Vec<Listener> {
-    vec![
-        Listener {
-            bound: public,
-            router: truststram_api::public_router(ports.clone()),
-            body_bytes_max: plan.gateway.body_bytes_max,
-            streams: truststram_api::streams,
-            is_logged: true,
-        },
-        Listener {
-            bound: admin,
-            router: truststram_api::admin_router(ports),
-            body_bytes_max: ADMIN_BODY_BYTES_MAX,
-            streams: |_, _| false,
-            is_logged: false,
-        },
-    ]
+/// The gateway's first table.
+fn live(plan: &Plan) -> Result<Arc<Live>, AppError> {
+    let made = Live::new(&plan.table, plan.network_cores.len());
+    // The plan has checked it, so that what is wrong now became so since: the first says enough.
+    made.map_err(|mut faults| ProxyError::Table(faults.swap_remove(0)).into())
+}
+
+fn listeners(
+    plan: &Plan,
+    bound: Addresses,
+    ports: Ports,
+    live: &Arc<Live>,
+    cache: Option<Arc<Cache>>,
+) -> Vec<Listener> {
+    let router = truststram_api::public_router(ports.clone());
+    let public = |bound, is_tls| Listener {
+        bound,
+        router: router.clone(),
+        body_bytes_max: plan.gateway.body_bytes_max,
+        streams: truststram_api::streams,
+        is_logged: true,
+        live: Some(live.clone()),
+        is_tls,
+        limits: plan.limits.public.clone(),
+        limit_status: plan.gateway.limit_status,
+        cache: cache.clone(),
+    };
+    let admin = Listener {
+        bound: bound.admin,
+        router: truststram_api::admin_router(ports),
+        body_bytes_max: ADMIN_BODY_BYTES_MAX,
+        streams: |_, _| false,
+        is_logged: false,
+        live: None,
+        is_tls: false,
+        limits: Limits::default(),
+        limit_status: plan.gateway.limit_status,
+        cache: None,
+    };
+    let mut all = vec![public(bound.public, false), admin];
+    all.extend(bound.tls.map(|tls| public(tls, true)));
+    all
 }
 
 fn gateway_options(
@@ -388,7 +447,16 @@ fn gateway_options(
         cores: plan.network_cores.clone(),
         read_timeout: Duration::from_secs(plan.gateway.read_timeout_s),
         write_timeout: Duration::from_secs(plan.gateway.write_timeout_s),
-        reject: truststram_api::reject,
+        head_timeout: Duration::from_secs(plan.gateway.head_timeout_s),
+        keepalive: Duration::from_secs(plan.gateway.keepalive_s),
+        keepalive_requests: Some(plan.gateway.keepalive_requests).filter(|&count| count > 0),
+        h2c: plan.gateway.h2c,
+        h2_idle_timeout: Duration::from_secs(plan.gateway.h2_idle_timeout_s),
+        upstream_idle_max: plan.gateway.upstream_idle_max,
+        reject: |uri, refusal| {
+            let detail = refusal.detail.clone();
+            truststram_api::reject(uri, refusal.status, refusal.name, refusal.title, detail)
+        },
         access_log: parts.access_log.clone(),
         on_thread_start: Arc::new(move |index| replies.adopt_thread(index)),
         clock: parts.clock.clone(),

@@ -77,7 +77,7 @@ enum Command {
 }
 
 /// Where configuration comes from.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 struct ConfigArguments {
     /// Configuration file; `conf.d/*.toml` beside it is read too. Without it the defaults hold.
     #[arg(long, value_name = "FILE")]

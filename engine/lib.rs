@@ -12,4 +12,4 @@ mod registry;
 mod threads;
 mod wire;
 
-pub use app::{App, AppError, StartError, Started};
+pub use app::{Addresses, App, AppError, StartError, Started};

@@ -25,6 +25,9 @@ const APPENDS_MAX: usize = 8;
 /// Checks and other work on the whole store that may wait for each other.
 const MAINTENANCE_MAX: usize = 8;
 
+/// Reloads of the configuration that may wait for each other.
+const RELOADS_MAX: usize = 2;
+
 /// Threads for what would hold up a network thread, one for each kind of work.
 pub struct Threads {
     /// Answers queries.
@@ -43,6 +46,8 @@ pub struct Threads {
     pub texts: Arc<Background>,
     /// Compares vectors.
     pub similarities: Arc<Background>,
+    /// Reads the configuration again.
+    pub reconfigurer: Arc<Background>,
     /// Keeps the store in order.
     pub upkeep: UpkeepThread,
 }
@@ -60,6 +65,7 @@ impl Threads {
             models: start("model-loader", "model", CHANGES_MAX)?,
             texts: start("text-tokens", "text", TEXTS_MAX)?,
             similarities: start("similarity", "similarity", SIMILARITIES_MAX)?,
+            reconfigurer: start("config-reload", "reload", RELOADS_MAX)?,
             upkeep: UpkeepThread::start(store.clone(), plan.maintenance())?,
         })
     }
@@ -74,6 +80,7 @@ impl Threads {
             &self.similarities,
             &self.maintenance,
             &self.appender,
+            &self.reconfigurer,
         ];
         // Each is ended whatever became of the one before; the first error is reported.
         bringers.map(|thread| thread.close()).into_iter().collect()

@@ -42,9 +42,16 @@ pub(super) fn located(arguments: &ConfigArguments) -> Result<Located, Problems> 
 
 /// The plan that the arguments lead to, with where its values came from.
 pub(super) fn planned(arguments: &ConfigArguments) -> Result<(Plan, Located), Failure> {
-    let wrong = |problems: Problems| Failure::Usage(problems.into());
-    let located = located(arguments).map_err(wrong)?;
-    let plan = plan::resolve(&located, arguments.insecure, Topology::of_host()?).map_err(wrong)?;
+    resolved(arguments, Topology::of_host()?).map_err(|problems| Failure::Usage(problems.into()))
+}
+
+/// The same for a machine that is known.
+pub(super) fn resolved(
+    arguments: &ConfigArguments,
+    topology: Topology,
+) -> Result<(Plan, Located), Problems> {
+    let located = located(arguments)?;
+    let plan = plan::resolve(&located, arguments.insecure, topology)?;
     Ok((plan, located))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Refuses to know how anything is served. Bound: the drain by `server.drain_s`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow};
@@ -11,12 +12,12 @@ use truststram_base::Kind;
 use truststram_machine::{
     MachineError, Priority, Signal, Signals, Thread, ThreadSpec, limit_library_threads,
 };
-use truststram_proxy::{Bound, bind};
+use truststram_proxy::bind;
 
 use super::{Example, Failure, ServeArguments, config, output};
 use crate::config::read::Located;
 use crate::config::{Plan, Problems};
-use crate::{App, AppError, StartError, Started, example};
+use crate::{Addresses, App, AppError, StartError, Started, example};
 
 pub(super) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure> {
     limit_library_threads()?;
@@ -29,23 +30,27 @@ pub(super) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure>
         }
         _ => data_dir_problem(&located, error),
     })?;
-    let (public, admin) = bind_both(&plan, &located)?;
+    let bound = bind_all(&plan, &located)?;
     if let Some(Example::Digits) = arguments.example {
         train_digits(&plan, &started)?;
     }
-    let app = App::start(&plan, started, public, admin).map_err(|error| match error {
-        StartError::Plugin(error) => {
-            let mut problems = Problems::default();
-            problems.add("plugins[0]", located.place("plugins[0]"), error.to_string());
-            Failure::Usage(problems.into())
-        }
-        StartError::Other(error) => Failure::Failed(error.into()),
-    })?;
+    let (again, topology) = (arguments.config.clone(), plan.topology.clone());
+    let read = Arc::new(move || config::resolved(&again, topology.clone()));
+    let app =
+        App::start(&plan, &located.raw, read, started, bound).map_err(|error| match error {
+            StartError::Plugin(error) => {
+                let mut problems = Problems::default();
+                problems.add("plugins[0]", located.place("plugins[0]"), error.to_string());
+                Failure::Usage(problems.into())
+            }
+            StartError::Other(error) => Failure::Failed(error.into()),
+        })?;
     announce(&app, json)?;
     let first = loop {
         match signals.wait()? {
             Signal::User1 => app.reopen_logs(),
-            Signal::Hangup => tracing::info!("nothing to reload: configuration is read at start"),
+            // What is wrong is in the log; the process goes on as it was.
+            Signal::Hangup => drop(app.reload()),
             stop @ (Signal::Terminate | Signal::Interrupt) => break stop,
         }
     };
@@ -86,16 +91,18 @@ fn data_dir_problem(located: &Located, error: AppError) -> Failure {
     Failure::Usage(problems.into())
 }
 
-/// Binds both addresses, so that one in use is reported together with the other.
-fn bind_both(plan: &Plan, located: &Located) -> Result<(Bound, Bound), Failure> {
+/// Binds all addresses, so that one in use is reported together with the others.
+fn bind_all(plan: &Plan, located: &Located) -> Result<Addresses, Failure> {
     let mut problems = Problems::default();
     let mut attempt = |key: &str, address| {
         bind(address).map_err(|error| problems.add(key, located.place(key), error.to_string())).ok()
     };
     let public = attempt("server.listen", plan.listen);
     let admin = attempt("server.admin_listen", plan.admin_listen);
-    match (public, admin) {
-        (Some(public), Some(admin)) => Ok((public, admin)),
+    let tls = plan.tls_listen.map(|address| attempt("gateway.tls_listen", address));
+    match (public, admin, tls) {
+        (Some(public), Some(admin), None) => Ok(Addresses { public, tls: None, admin }),
+        (Some(public), Some(admin), Some(tls @ Some(_))) => Ok(Addresses { public, tls, admin }),
         _ => Err(Failure::Usage(problems.into())),
     }
 }
@@ -124,13 +131,20 @@ fn train_digits(plan: &Plan, started: &Started) -> Result<(), Failure> {
 fn announce(app: &App, json: bool) -> Result<(), Failure> {
     let (public, admin) = (app.public_address(), app.admin_address());
     if json {
-        return output::json(&json!({
+        let mut facts = json!({
             "listen": public.to_string(),
             "admin_listen": admin.to_string(),
             "process_id": std::process::id(),
-        }));
+        });
+        if let Some(tls) = app.tls_address() {
+            facts["tls_listen"] = tls.to_string().into();
+        }
+        return output::json(&facts);
     }
     output::remark(&format!("serving on http://{public} (try http://{public}/docs)"));
+    if let Some(tls) = app.tls_address() {
+        output::remark(&format!("serving by TLS on https://{tls}"));
+    }
     output::remark(&format!("metrics and status on http://{admin}/metrics and /admin/v1/status"));
     Ok(())
 }
@@ -138,12 +152,12 @@ fn announce(app: &App, json: bool) -> Result<(), Failure> {
 /// Waits for a second signal while the first one's drain runs.
 struct SecondSignal {
     thread: Thread<()>,
-    over: std::sync::Arc<AtomicBool>,
+    over: Arc<AtomicBool>,
 }
 
 impl SecondSignal {
     fn watch(signals: Signals, cut: impl Fn() + Send + 'static) -> Result<Self, MachineError> {
-        let over = std::sync::Arc::new(AtomicBool::new(false));
+        let over = Arc::new(AtomicBool::new(false));
         let seen_over = over.clone();
         let spec = ThreadSpec {
             name: "signals".to_owned(),

@@ -25,6 +25,7 @@ pub fn default_file() -> String {
     let mut text = HEAD.to_owned();
     section(&mut text, "server", &default.server);
     section(&mut text, "gateway", &default.gateway);
+    section(&mut text, "cache", &default.cache);
     section(&mut text, "api", &default.api);
     section(&mut text, "inference", &default.inference);
     section(&mut text, "store", &default.store);
@@ -32,6 +33,8 @@ pub fn default_file() -> String {
     section(&mut text, "log", &default.log);
     section(&mut text, "policy", &default.policy);
     plugin(&mut text, &raw::default_batcher());
+    example(&mut text, "upstreams", &example_upstream());
+    example(&mut text, "routes", &example_route());
     text
 }
 
@@ -54,6 +57,57 @@ fn plugin(text: &mut String, plugin: &raw::Plugin) {
     comment(text, "\n", "Policies. Without this list the built-in batcher is used, as here.");
     let _ = writeln!(text, "[[plugins]]");
     keys(text, &schema, plugin);
+}
+
+/// Every key of a group.
+fn example_upstream() -> raw::Upstream {
+    let server = raw::UpstreamServer {
+        address: "10.0.1.10:8080".to_owned(),
+        ..raw::UpstreamServer::default()
+    };
+    raw::Upstream {
+        name: "backend".to_owned(),
+        servers: vec![server],
+        check: Some(raw::HealthCheck {
+            path: Some("/health".to_owned()),
+            ..raw::HealthCheck::default()
+        }),
+        breaker: Some(raw::Breaker::default()),
+        tls_name: Some("backend.example.com".to_owned()),
+        host: Some("backend.example.com".to_owned()),
+        ..raw::Upstream::default()
+    }
+}
+
+/// Every key of a route, those that exclude each other too.
+fn example_route() -> raw::Route {
+    let text = |text: &str| Some(text.to_owned());
+    raw::Route {
+        name: "api".to_owned(),
+        path: text("/api"),
+        path_exact: text("/health"),
+        path_regex: text("^/v[0-9]+/"),
+        scheme: Some(raw::RouteScheme::Https),
+        upstream: text("backend"),
+        redirect: text("https://$host$request_uri"),
+        status: Some(404),
+        body: text("nothing is here"),
+        replace_prefix: text("/v2"),
+        rewrite_regex: text("^/u/([0-9]+)$"),
+        rewrite_to: text("/users/$1"),
+        ..raw::Route::default()
+    }
+}
+
+/// An entry of a list that is empty by default: all of it a comment.
+fn example<T: Serialize + PartialSchema>(text: &mut String, name: &str, values: &T) {
+    let schema = serde_json::to_value(T::schema()).unwrap_or_default();
+    comment(text, "\n", schema["description"].as_str().unwrap_or_default());
+    let mut entry = format!("[[{name}]]\n");
+    keys(&mut entry, &schema, values);
+    for line in entry.lines() {
+        let _ = writeln!(text, "#{}{line}", if line.starts_with('#') { " " } else { "" });
+    }
 }
 
 fn keys<T: Serialize>(text: &mut String, schema: &serde_json::Value, values: &T) {

@@ -11,6 +11,6 @@ pub mod problem;
 pub mod raw;
 pub mod read;
 
-pub use plan::Plan;
+pub use plan::{LimitPlan, Plan};
 pub use problem::{Problem, Problems};
 pub use raw::Raw;

@@ -4,6 +4,8 @@
 //! Refuses to change anything besides creating the data directory. Every problem is reported, not
 //! only the first. Bound: one value per key.
 
+mod zones;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,11 +16,15 @@ use truststram_manifest::ManifestError;
 use truststram_policy::{
     PluginLimits, PluginSource, PluginSpec, PolicyError, PublicKey, check_manifest,
 };
+use truststram_proxy::{CacheOptions, TableSpec};
 use truststram_store::{IoMode, MaintenanceOptions, StoreOptions, Tier};
 
 use super::problem::Problems;
 use super::raw::{self, IoUring, LogFormat, PluginKind, WhenFull};
 use super::read::Located;
+pub use zones::LimitPlan;
+
+mod table;
 
 /// What the process does, without doubt.
 #[derive(Clone, Debug)]
@@ -27,6 +33,10 @@ pub struct Plan {
     pub listen: SocketAddr,
     /// Operators' address.
     pub admin_listen: SocketAddr,
+    /// Public address with TLS, if there is one.
+    pub tls_listen: Option<SocketAddr>,
+    /// What a reload exchanges.
+    pub table: TableSpec,
     /// Where everything that must survive lives.
     pub data_dir: PathBuf,
     /// How long open requests get to finish.
@@ -39,6 +49,10 @@ pub struct Plan {
     pub topology: Topology,
     /// Limits of the public side.
     pub gateway: raw::Gateway,
+    /// How often and how many at a time public requests may come.
+    pub limits: LimitPlan,
+    /// How answers are kept, if any are.
+    pub cache: Option<CacheOptions>,
     /// The HTTP interface.
     pub api: raw::Api,
     /// The inference core.
@@ -83,23 +97,35 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     if listen == admin_listen && listen.port() != 0 {
         check.fail("server.admin_listen", "is the same address as server.listen");
     }
+    // What TLS protects may be reached from anywhere.
+    let tls_listen = Some(&raw.gateway.tls_listen).filter(|text| !text.is_empty());
+    let tls_listen = tls_listen.map(|text| check.address("gateway.tls_listen", text, true));
+    if tls_listen.is_some_and(|tls| tls.port() != 0 && [listen, admin_listen].contains(&tls)) {
+        check.fail("gateway.tls_listen", "is the address of another listener");
+    }
+    let table = check.table(raw);
     let (network_cores, inference_cores) = check.cores(raw, &topology);
     check.limits(raw);
     check.log_level(&raw.log.level);
     check.tiers(&raw.store.tiers);
     let (batcher, other_plugins) = check.plugins(&raw.plugins);
+    let limits = check.limit_plan(raw);
     let trusted_keys = check.keys(&raw.policy);
     let data_dir = PathBuf::from(&raw.server.data_dir);
     check.data_dir(&data_dir);
     let plan = Plan {
         listen,
         admin_listen,
+        tls_listen,
+        table,
         data_dir,
         drain: Duration::from_secs(raw.server.drain_s),
         network_cores,
         inference_cores,
         topology,
         gateway: raw.gateway.clone(),
+        limits,
+        cache: cache_options(&raw.cache),
         api: raw.api.clone(),
         inference: raw.inference.clone(),
         store: raw.store.clone(),
@@ -155,6 +181,22 @@ pub fn store_options(section: &raw::Store) -> StoreOptions {
         tiers: section.tiers.iter().map(tier_of).collect(),
         ..StoreOptions::default()
     }
+}
+
+fn cache_options(section: &raw::Cache) -> Option<CacheOptions> {
+    let lifetimes = section.lifetimes.iter();
+    let options = CacheOptions {
+        bytes_max: section.memory_mib.saturating_mul(1 << 20),
+        object_bytes_max: section.object_kib_max.saturating_mul(1 << 10),
+        lifetimes_s: lifetimes.map(|one| (one.status, one.seconds)).collect(),
+        stale_while_revalidate_s: section.stale_while_revalidate_s,
+        stale_if_error_s: section.stale_if_error_s,
+        is_locked: section.lock,
+        lock_timeout: Duration::from_secs(section.lock_timeout_s),
+        lock_age: Duration::from_secs(section.lock_timeout_s),
+        ..CacheOptions::default()
+    };
+    (section.memory_mib > 0).then_some(options)
 }
 
 fn tier_of(tier: &raw::StoreTier) -> Tier {
@@ -238,6 +280,21 @@ impl Check<'_> {
         within("gateway.write_timeout_s", gateway.write_timeout_s, 1, 3_600);
         let lines_max = gateway.access_log_lines_max as u64;
         within("gateway.access_log_lines_max", lines_max, 1, 1 << 24);
+        let cache = &raw.cache;
+        within("cache.memory_mib", cache.memory_mib as u64, 0, 1 << 20);
+        within("cache.object_kib_max", cache.object_kib_max as u64, 1, 1 << 20);
+        within("cache.stale_while_revalidate_s", cache.stale_while_revalidate_s, 0, 1 << 31);
+        within("cache.stale_if_error_s", cache.stale_if_error_s, 0, 1 << 31);
+        within("cache.lock_timeout_s", cache.lock_timeout_s, 1, 3_600);
+        for lifetime in &cache.lifetimes {
+            within("cache.lifetimes", lifetime.status.into(), 200, 599);
+            within("cache.lifetimes", lifetime.seconds, 0, 1 << 31);
+        }
+        within("gateway.head_timeout_s", gateway.head_timeout_s, 1, 3_600);
+        within("gateway.keepalive_s", gateway.keepalive_s, 1, 86_400);
+        within("gateway.h2_idle_timeout_s", gateway.h2_idle_timeout_s, 1, 86_400);
+        within("gateway.upstream_idle_max", gateway.upstream_idle_max as u64, 1, 1 << 16);
+        within("gateway.hsts_s", gateway.hsts_s, 0, u64::from(u32::MAX));
         within("api.deadline_ms", raw.api.deadline_ms, 1, 3_600_000);
         let inference = &raw.inference;
         let requests_max = inference.queue_requests_max as u64;

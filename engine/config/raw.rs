@@ -1,11 +1,26 @@
 //! Owns the configuration as it is typed: one section per part of the engine, each key with its
 //! default and its documentation, from which `config/truststram.toml` is generated.
 //!
-//! Refuses to judge values; `plan` does. Bound: flat sections and one list of plugins.
+//! Refuses to judge values; `plan` does. Bound: flat sections and lists of plugins, routes and
+//! upstream groups.
 
 use serde::{Deserialize, Serialize};
 use truststram_policy::Kind;
 use utoipa::ToSchema;
+
+mod cache;
+mod limits;
+mod routes;
+mod store;
+mod upstreams;
+
+pub use cache::{Cache, CacheLifetime};
+pub use limits::{LimitInFlight, LimitRequests, LimitZone};
+pub use routes::{HeaderEdits, Route, RouteScheme};
+pub use store::{Store, StoreIo, StoreTier, WhenFull};
+pub use upstreams::{
+    Breaker, HealthCheck, Upstream, UpstreamPolicy, UpstreamProtocol, UpstreamServer,
+};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +30,8 @@ pub struct Raw {
     pub server: Server,
     /// The public side of the network.
     pub gateway: Gateway,
+    /// The cache of answers.
+    pub cache: Cache,
     /// The HTTP interface.
     pub api: Api,
     /// The inference core.
@@ -27,15 +44,21 @@ pub struct Raw {
     pub log: Log,
     /// Who may bring policies, and what is kept of their decisions.
     pub policy: Policy,
+    /// What limits count requests by.
+    pub limits: Vec<LimitZone>,
     /// Policies.
     pub plugins: Vec<Plugin>,
+    /// Where public requests go.
+    pub routes: Vec<Route>,
+    /// Groups of servers that routes lead to.
+    pub upstreams: Vec<Upstream>,
 }
 
 /// Addresses, data and life cycle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Public address. One that is not loopback needs `--insecure` until TLS is configured.
+    /// Public address without TLS. One that is not loopback needs `--insecure`.
     pub listen: String,
     /// Address of metrics and status. One that is not loopback needs `--insecure`.
     pub admin_listen: String,
@@ -74,6 +97,69 @@ pub struct Gateway {
     pub access_log: String,
     /// Access log lines that may wait to be written; more are dropped and counted.
     pub access_log_lines_max: usize,
+    /// Zones that limit how often public requests come, asked in this order, such as
+    /// `[{ zone = "api", burst = 200, nodelay = true }]`. A zone is
+    /// `[[limits]]` with `name = "api"`, `key = "ip"`, `rate = "100r/s"`, `memory_mib = 10`.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_requests: Vec<LimitRequests>,
+    /// Zones that limit how many public requests are under way at a time, such as
+    /// `[{ zone = "addr", at_most = 50 }]`; their `[[limits]]` have no rate.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_in_flight: Vec<LimitInFlight>,
+    /// The status of requests that a limit refuses: 429 or 503.
+    pub limit_status: u16,
+    /// Whether limits only count what they would refuse.
+    pub limit_dry_run: bool,
+    /// Seconds within which the head of a request, or a TLS handshake, must be complete.
+    pub head_timeout_s: u64,
+    /// Seconds that a connection may wait for its next request.
+    pub keepalive_s: u64,
+    /// Most requests of one HTTP/1.1 connection; 0 for no limit.
+    pub keepalive_requests: u32,
+    /// Whether HTTP/2 is understood without TLS.
+    pub h2c: bool,
+    /// Seconds that an HTTP/2 connection may have no request.
+    pub h2_idle_timeout_s: u64,
+    /// Most idle connections to upstream servers that each network thread keeps.
+    pub upstream_idle_max: usize,
+    /// Addresses and networks of proxies that are believed when they say whom they speak for, such
+    /// as `["10.0.0.0/8"]`. Changed by a reload.
+    pub trusted_proxies: Vec<String>,
+    /// Where they say it: "x-forwarded-for", "x-real-ip" or "forwarded". Changed by a reload.
+    pub real_ip_header: String,
+    /// A second public address, spoken to by TLS; empty for none. It may be other than loopback.
+    pub tls_listen: String,
+    /// Certificates, chosen by the names in them, the first one for all other names:
+    /// `[{ chain = "a.pem", key = "a.key", ocsp = "a.der" }]`, `ocsp` if there is one. Changed by a
+    /// reload.
+    #[schema(value_type = Vec<Object>)]
+    pub certificates: Vec<Certificate>,
+    /// Oldest version of TLS: "1.2" or "1.3". Changed by a reload.
+    pub tls_min: String,
+    /// Whether TLS sessions are resumed by tickets. Changed by a reload.
+    pub tls_tickets: bool,
+    /// PEM file of the authorities of clients; then each client needs a certificate of theirs.
+    /// Empty: none does. Changed by a reload.
+    pub tls_client_ca: String,
+    /// Seconds for which browsers that came by TLS are to come by it again; 0 does not say. Changed
+    /// by a reload.
+    pub hsts_s: u64,
+    /// Whether public answers have `X-Frame-Options` and `X-Content-Type-Options`. Changed by a
+    /// reload.
+    pub security_headers: bool,
+}
+
+/// A certificate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// PEM file of the certificate and those that lead to its root.
+    pub chain: String,
+    /// PEM file of its private key.
+    pub key: String,
+    /// DER file of an OCSP answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<String>,
 }
 
 impl Default for Gateway {
@@ -84,6 +170,25 @@ impl Default for Gateway {
             write_timeout_s: 60,
             access_log: String::new(),
             access_log_lines_max: 65_536,
+            limit_requests: Vec::new(),
+            limit_in_flight: Vec::new(),
+            limit_status: 429,
+            limit_dry_run: false,
+            head_timeout_s: 60,
+            keepalive_s: 65,
+            keepalive_requests: 0,
+            h2c: false,
+            h2_idle_timeout_s: 75,
+            upstream_idle_max: 128,
+            trusted_proxies: Vec::new(),
+            real_ip_header: "x-forwarded-for".to_owned(),
+            tls_listen: String::new(),
+            certificates: Vec::new(),
+            tls_min: "1.2".to_owned(),
+            tls_tickets: true,
+            tls_client_ca: String::new(),
+            hsts_s: 31_536_000,
+            security_headers: true,
         }
     }
 }
@@ -141,106 +246,6 @@ impl Inference {
     /// Memory of all loaded versions together, if it has a limit.
     pub fn memory_bytes_max(&self) -> Option<u64> {
         (self.memory_mib > 0).then(|| self.memory_mib.saturating_mul(1 << 20))
-    }
-}
-
-/// What happens to a prediction whose record finds the store's queue full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum WhenFull {
-    /// It is answered 503.
-    Reject,
-    /// It is answered, and its record is dropped and counted.
-    Drop,
-}
-
-/// How month files are reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum StoreIo {
-    /// As a short measurement at start says.
-    Auto,
-    /// Through the page cache.
-    File,
-    /// Through io_uring.
-    Uring,
-}
-
-/// A directory for months of a certain age.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StoreTier {
-    /// Days after the end of a month.
-    pub after_days: u32,
-    /// Where its file is moved.
-    pub directory: String,
-}
-
-/// The store.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Store {
-    /// Records that may wait to be written.
-    pub queue_rows_max: usize,
-    /// Most records of one commit.
-    pub group_rows_max: usize,
-    /// Microseconds that records gather before they are committed, unless somebody waits for
-    /// them: the most that a power loss can take of what was answered without `durable=true`,
-    /// besides the commit under way.
-    pub group_wait_us: u64,
-    /// Memory for pages of the newest month's file, in MiB.
-    pub cache_mib: usize,
-    /// Memory for unpacked records of all months, in MiB.
-    pub segment_cache_mib: usize,
-    /// Most MiB of each of the two log files. When one is full, its records are moved into the
-    /// month files at once.
-    pub log_mib: u64,
-    /// Most records of each log file; they are in memory too.
-    pub log_rows_max: usize,
-    /// How month files are reached: "file" through the page cache, "uring" through io_uring and
-    /// past the page cache, "auto" as a short measurement at start says.
-    #[schema(value_type = String)]
-    pub io: StoreIo,
-    /// Days that records are kept after the end of their month; 0 keeps them for ever.
-    pub keep_days: u32,
-    /// Directories for older months, often on other disks:
-    /// `[{ after_days = 60, directory = "/mnt/cold" }]`. A month is moved so many days after its
-    /// end.
-    #[schema(value_type = Vec<Object>)]
-    pub tiers: Vec<StoreTier>,
-    /// Hours between two readings of all records in the background, which find damage before
-    /// somebody needs them; 0 never reads.
-    pub scrub_every_h: u32,
-    /// Most MiB that such a reading takes in a second.
-    pub scrub_mib_per_s: u32,
-    /// A query that takes longer is logged with its plan, in milliseconds.
-    pub slow_query_ms: u64,
-    /// "reject" answers 503 when the queue is full; "drop" answers and drops the record.
-    #[schema(value_type = String)]
-    pub when_full: WhenFull,
-    /// Queries that may wait to be read; more are answered 503.
-    pub read_queue_max: usize,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            queue_rows_max: 65_536,
-            group_rows_max: 4_096,
-            group_wait_us: 20_000,
-            cache_mib: 64,
-            segment_cache_mib: 32,
-            log_mib: 16,
-            log_rows_max: 65_536,
-            io: StoreIo::File,
-            keep_days: 0,
-            tiers: Vec::new(),
-            scrub_every_h: 168,
-            scrub_mib_per_s: 20,
-            slow_query_ms: 1_000,
-            when_full: WhenFull::Reject,
-            read_queue_max: 256,
-        }
     }
 }
 

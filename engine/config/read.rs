@@ -1,8 +1,8 @@
 //! Owns reading the file and its `conf.d`: TOML to [`Raw`], with every unknown key and every bad
 //! value reported at once, each with its key path, file and line.
 //!
-//! Refuses to judge values beyond their type. Later files win key by key; `[[plugins]]` of a
-//! later file replace those of earlier ones. Bound: files of `FILE_BYTES_MAX`.
+//! Refuses to judge values beyond their type. Later files win key by key; a list such as
+//! `[[plugins]]` of a later file replaces that of earlier ones. Bound: files of `FILE_BYTES_MAX`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::problem::{Place, Problems};
-use super::raw::{Plugin, Raw};
+use super::raw::Raw;
 
 /// Largest configuration file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -29,9 +29,17 @@ pub struct Located {
 impl Located {
     /// Where the value of `key` came from; a key of a section falls back to the section.
     pub fn place(&self, key: &str) -> Place {
-        let section = key.rsplit_once('.').map_or("", |(section, _)| section);
-        let found = self.places.get(key).or_else(|| self.places.get(section));
-        found.cloned().unwrap_or(Place::Default)
+        let mut known = key;
+        loop {
+            if let Some(place) = self.places.get(known) {
+                return place.clone();
+            }
+            // `a.b[2].c` stands in `a.b[2]`, that in `a.b`, that in `a`.
+            match known.rfind(['.', '[']) {
+                Some(end) => known = &known[..end],
+                None => return Place::Default,
+            }
+        }
     }
 
     /// Notes that `key` was given by a flag.
@@ -153,35 +161,53 @@ fn merge(
 
 fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
     let from = &mut merged;
-    let mut raw = Raw {
+    let raw = Raw {
         server: section("server", from, located, problems),
         gateway: section("gateway", from, located, problems),
+        cache: section("cache", from, located, problems),
         api: section("api", from, located, problems),
         inference: section("inference", from, located, problems),
         store: section("store", from, located, problems),
         machine: section("machine", from, located, problems),
         log: section("log", from, located, problems),
         policy: section("policy", from, located, problems),
-        plugins: Vec::new(),
+        limits: list("limits", from, located, problems),
+        plugins: list("plugins", from, located, problems),
+        routes: list("routes", from, located, problems),
+        upstreams: list("upstreams", from, located, problems),
     };
-    match merged.remove("plugins") {
-        None => {}
-        Some(Value::Array(items)) => {
-            for (index, item) in items.into_iter().enumerate() {
-                let path = format!("plugins[{index}]");
-                match item.try_into::<Plugin>() {
-                    Ok(plugin) => raw.plugins.push(plugin),
-                    Err(error) => problems.add(&path, located.place(&path), error.message()),
-                }
-            }
-        }
-        Some(_) => problems.add("plugins", located.place("plugins"), "must be [[plugins]]"),
-    }
     for name in merged.keys() {
-        let known = "server, gateway, api, inference, store, machine, log, policy, [[plugins]]";
+        let known = "server, gateway, cache, api, inference, store, machine, log, policy, \
+                     [[limits]], [[plugins]], [[routes]], [[upstreams]]";
         problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
     }
     raw
+}
+
+/// Takes a list of tables out and reads it entry by entry.
+fn list<T: DeserializeOwned>(
+    name: &str,
+    from: &mut Table,
+    located: &Located,
+    problems: &mut Problems,
+) -> Vec<T> {
+    let items = match from.remove(name) {
+        None => return Vec::new(),
+        Some(Value::Array(items)) => items,
+        Some(_) => {
+            problems.add(name, located.place(name), format!("must be [[{name}]]"));
+            return Vec::new();
+        }
+    };
+    let mut read = Vec::new();
+    for (index, item) in items.into_iter().enumerate() {
+        let path = format!("{name}[{index}]");
+        match item.try_into::<T>() {
+            Ok(one) => read.push(one),
+            Err(error) => problems.add(&path, located.place(&path), error.message()),
+        }
+    }
+    read
 }
 
 /// Takes a flat section out and reads it key by key, so that one bad key does not hide the next.

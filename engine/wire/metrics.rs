@@ -13,10 +13,12 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 use truststram_base::HistogramSnapshot;
 use truststram_policy::PluginStats;
-use truststram_proxy::STATUS_CLASSES;
+use truststram_proxy::{STATUS_CLASSES, ZoneStats};
 
 use super::operate::Parts;
 use super::plugin_status::{Figures, TrialFigures};
+
+mod gateway;
 
 type Labels = [(&'static str, String)];
 type NoLabels = [(&'static str, &'static str); 0];
@@ -38,6 +40,10 @@ impl Collector for Engine {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let mut page = Page(encoder);
         self.gateway(&mut page)?;
+        self.limits(&mut page)?;
+        self.cache(&mut page)?;
+        gateway::routes(self.0.reconfigure.live(), &mut page)?;
+        gateway::upstreams(self.0.reconfigure.live(), self.0.clock.monotonic_us(), &mut page)?;
         self.inference(&mut page)?;
         self.plugin(&mut page)?;
         self.store(&mut page)?;
@@ -59,6 +65,11 @@ impl Engine {
         page.gauges("truststram_connections_open", "Connections open now", open)?;
         let failed = each(&|stats| stats.accept_failures.get());
         page.counters("truststram_accept_failures", "Failed accepts", failed)?;
+        let failed = each(&|stats| stats.handshake_failures.get());
+        page.counters("truststram_handshake_failures", "Failed TLS handshakes", failed)?;
+        let late = each(&|stats| stats.heads_late.get());
+        let help = "Connections ended because a head did not come in time";
+        page.counters("truststram_heads_late", help, late)?;
         let broken = each(&|stats| stats.broken.get());
         page.counters("truststram_requests_broken", "Answers that could not be sent", broken)?;
         let by_class = listeners.iter().flat_map(|(name, stats)| {
@@ -75,6 +86,69 @@ impl Engine {
             .map(|(name, stats)| (labels("listener", name), stats.duration_us.snapshot()));
         let help = "Time from a request's head to the end of its answer";
         page.histograms("truststram_request_seconds", help, 1e-6, times.collect())
+    }
+
+    fn limits(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let limits = &self.0.limits;
+        let rates = limits.rate_zones.iter();
+        let rates = rates.map(|zone| (zone.name(), zone.stats(), zone.key_count()));
+        let in_flight = limits.in_flight_zones.iter();
+        let in_flight = in_flight.map(|zone| (zone.name(), zone.stats(), zone.key_count()));
+        let zones: Vec<_> = rates.chain(in_flight).collect();
+        let each = |value: &dyn Fn(&ZoneStats, usize) -> u64| -> Vec<_> {
+            let row =
+                |&(name, stats, keys): &(&str, _, _)| (labels("zone", name), value(stats, keys));
+            zones.iter().map(row).collect()
+        };
+        let outcomes = zones.iter().flat_map(|&(name, stats, _)| {
+            let outcomes = [
+                ("passed", &stats.passed),
+                ("delayed", &stats.delayed),
+                ("rejected", &stats.rejected),
+                ("delayed_dry_run", &stats.delayed_dry_run),
+                ("rejected_dry_run", &stats.rejected_dry_run),
+            ];
+            outcomes.map(|(outcome, count)| {
+                (vec![("zone", name.to_owned()), ("outcome", outcome.to_owned())], count.get())
+            })
+        });
+        let outcomes = outcomes.collect();
+        page.counters("truststram_limit_requests", "Requests asked of a limit", outcomes)?;
+        let keys = each(&|_, keys| keys as u64);
+        page.gauges("truststram_limit_keys", "Keys that a limit knows", keys)?;
+        let full = each(&|stats, _| stats.full.get());
+        page.counters("truststram_limit_full", "Keys without room in a limit's zone", full)
+    }
+
+    fn cache(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let Some(cache) = &self.0.cache else { return Ok(()) };
+        let stats = cache.stats();
+        let outcomes = [
+            ("hit", &stats.hits),
+            ("stale", &stats.stale),
+            ("forwarded", &stats.forwarded),
+            ("failed", &stats.failed),
+        ];
+        let row = |(outcome, count): (&str, &truststram_base::Counter)| {
+            (labels("outcome", outcome), count.get())
+        };
+        let outcomes = outcomes.into_iter().map(row).collect();
+        page.counters("truststram_cache_requests", "Requests by what the cache did", outcomes)?;
+        let events = [
+            ("collapsed", &stats.collapsed),
+            ("validated", &stats.validated),
+            ("stored", &stats.stored),
+            ("invalidated", &stats.invalidated),
+        ];
+        let row = |(event, count): (&str, &truststram_base::Counter)| {
+            (labels("event", event), count.get())
+        };
+        let events = events.into_iter().map(row).collect();
+        page.counters("truststram_cache_events", "What happened in the cache", events)?;
+        let (keys, bytes) = cache.size();
+        let keys = vec![(Vec::new(), keys as u64)];
+        page.gauges("truststram_cache_keys", "Keys that have answers", keys)?;
+        page.gauges("truststram_cache_bytes", "Memory of answers", vec![(Vec::new(), bytes)])
     }
 
     fn inference(&self, page: &mut Page<'_>) -> Result<(), Error> {

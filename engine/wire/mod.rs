@@ -17,6 +17,7 @@ pub mod operate;
 pub mod plugin_status;
 pub mod policies;
 pub mod questions;
+pub mod reconfigure;
 pub mod records;
 pub mod reload;
 pub mod replies;

@@ -7,17 +7,22 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
-use truststram_api::ports::Operate;
+use truststram_api::ports::{Operate, ReloadFailure};
 use truststram_base::{Clock, Counter};
 use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
 use truststram_model::{Engine, ModelInfo, ModelState};
 use truststram_policy::Host;
-use truststram_proxy::GatewayStats;
+use truststram_proxy::{Cache, GatewayStats};
 use truststram_store::Store;
 
+use crate::config::LimitPlan;
+
+use super::background::Background;
 use super::binding::Bound;
 use super::metrics;
+use super::reconfigure::Reconfigure;
 use super::sink::Ticket;
 
 /// The parts of the running process that are described.
@@ -44,8 +49,16 @@ pub struct Parts {
     pub dropped: Arc<Counter>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<LogFile>>,
+    /// Zones of limits.
+    pub limits: LimitPlan,
+    /// The cache of answers, if there is one.
+    pub cache: Option<Arc<Cache>>,
     /// Set when the drain begins.
     pub draining: AtomicBool,
+    /// Reloads the configuration, on its own thread.
+    pub reconfigure: Arc<Reconfigure>,
+    /// That thread.
+    pub reconfigurer: Arc<Background>,
     /// Counts per listener, once it listens.
     pub listeners: OnceLock<Vec<(&'static str, Arc<GatewayStats>)>>,
 }
@@ -90,7 +103,10 @@ impl Operate for Operator {
             "uptime_s": parts.clock.monotonic_us() / 1_000_000,
             "draining": parts.draining.load(Ordering::Relaxed),
             "machine": machine(parts),
-            "network": { "cores": parts.network_cores },
+            "network": {
+                "cores": parts.network_cores,
+                "reloads": parts.reconfigure.live().reloads(),
+            },
             "inference": inference(parts),
             "models": models(parts),
             "plugins": parts.plugins.iter().map(|plugin| plugin.status()).collect::<Vec<_>>(),
@@ -111,6 +127,20 @@ impl Operate for Operator {
 
     fn metrics(&self) -> String {
         metrics::render(&self.0)
+    }
+
+    fn reload(&self) -> BoxFuture<'static, Result<(), ReloadFailure>> {
+        let reconfigure = self.0.reconfigure.clone();
+        let done = self.0.reconfigurer.run(move || reconfigure.run());
+        done.map(|ended| match ended {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(problems)) => {
+                let faults = problems.0.into_iter().map(|one| (one.key, one.message));
+                Err(ReloadFailure::Faults(faults.collect()))
+            }
+            Err(failure) => Err(ReloadFailure::Busy(failure)),
+        })
+        .boxed()
     }
 }
 

@@ -333,4 +333,15 @@ pub trait Operate: Send + Sync {
     fn status(&self) -> Value;
     /// All metrics in the Prometheus text format.
     fn metrics(&self) -> String;
+    /// Reads the configuration again and takes over what needs no restart: all of it, or nothing.
+    fn reload(&self) -> BoxFuture<'static, Result<(), ReloadFailure>>;
+}
+
+/// Why the configuration was not taken over.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReloadFailure {
+    /// Keys, and what is wrong with each.
+    Faults(Vec<(String, String)>),
+    /// It was not read at all.
+    Busy(Failure),
 }

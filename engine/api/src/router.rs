@@ -99,6 +99,7 @@ pub fn admin_router(ports: Ports) -> Router {
     Router::new()
         .route("/metrics", get(admin::metrics))
         .route("/admin/v1/status", get(admin::status))
+        .route("/admin/v1/config/reload", post(admin::reload))
         .route("/admin/v1/store", get(store::show))
         .route("/admin/v1/store/{action}", post(store::run))
         .route("/admin/v1/plugins", get(policies::list))
@@ -134,14 +135,17 @@ pub fn streams(method: &Method, path: &str) -> bool {
     matches!(parts[..], [_, "versions"] | [_, "versions", _])
 }
 
-/// The answer to a request that the gateway refuses before it reaches a router; `limit` is in
-/// bytes.
-pub fn reject(uri: &Uri, kind: Kind, limit: usize) -> Response<Body> {
-    let detail = match kind {
-        Kind::TooLarge => format!("the body is larger than the limit of {limit} bytes"),
-        _ => "the request is refused".to_owned(),
-    };
-    refused(uri, Problem::new(kind, detail))
+/// The answer to a request that the gateway refuses before it reaches a router, in the terms of a
+/// problem document and in the form that errors have at its place.
+pub fn reject(
+    uri: &Uri,
+    status: u16,
+    name: &str,
+    title: &'static str,
+    detail: String,
+) -> Response<Body> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    refused(uri, Problem::of_status(status, name, title, detail))
 }
 
 /// Reads the query string into `T`.

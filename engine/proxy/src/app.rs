@@ -1,27 +1,41 @@
-//! Owns what Pingora asks per request: answer it from the router, count it, log it.
+//! Owns what Pingora asks per request: begin, route, answer or pass on, count, log.
 //!
-//! Refuses to know threads and sockets. Upstream groups arrive with the gateway's routes; until
-//! then every request is answered here. Bound: one context per request.
+//! Refuses to know threads and sockets, and to decide: routes, servers and retries are decided in
+//! modules of their own. Bound: one context per request.
 
-use std::cell::Cell;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use http::{HeaderValue, Method};
+use bytes::Bytes;
+use http::Method;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
-use pingora_proxy::{ProxyHttp, Session};
-use serde_json::json;
-use truststram_base::{Clock, Kind, RequestId};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use truststram_base::Clock;
 use truststram_machine::LogFile;
 
-use crate::exchange::{self, RequestBody};
+use crate::answering::Step;
+use crate::cache::Cache;
+use crate::connection::turn_of;
+use crate::context::RequestContext;
 use crate::gateway::Rejection;
+use crate::head_timer::Turn;
+use crate::limiting::Gate;
+use crate::live::Live;
+use crate::proxying::status_of;
+use crate::refusal::Refusal;
 use crate::stats::GatewayStats;
+
+/// A cache and what it asks for what it lacks.
+pub(crate) struct Cached {
+    pub(crate) cache: Arc<Cache>,
+    /// The same gateway without limits, log and cache.
+    pub(crate) behind: Arc<HttpProxy<App>>,
+}
 
 pub(crate) struct App {
     pub(crate) router: Router,
@@ -33,43 +47,19 @@ pub(crate) struct App {
     pub(crate) reject: Rejection,
     pub(crate) access_log: Option<Arc<LogFile>>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Routes and what they lead to; without, the router answers all.
+    pub(crate) live: Option<Arc<Live>>,
+    /// The index of the network thread.
+    pub(crate) thread: usize,
+    pub(crate) gate: Option<Arc<Gate>>,
+    pub(crate) cached: Option<Cached>,
+    /// Whether it answers a cache, in front of which requests are counted.
+    pub(crate) is_behind: bool,
 }
 
-pub(crate) struct RequestContext {
-    started: Instant,
-    id: RequestId,
-}
-
-thread_local! {
-    /// The next request id of this thread: a random number to begin with, then a step of an odd
-    /// constant, so that ids of one thread never repeat and those of two threads practically
-    /// never meet.
-    static NEXT_ID: Cell<u128> = Cell::new(random_u128());
-}
-
-fn random_u128() -> u128 {
-    use std::hash::{BuildHasher, RandomState};
-    let half = || u128::from(RandomState::new().hash_one(0u8));
-    half() << 64 | half()
-}
-
-fn next_id() -> RequestId {
-    NEXT_ID.with(|next| {
-        let id = next.get();
-        next.set(id.wrapping_add(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
-        RequestId(id)
-    })
-}
-
-/// Marks an error as the client's doing, so that a body cut short is not answered as our failure.
-fn of_client(mut error: Box<Error>) -> Box<Error> {
-    error.as_down();
-    error
-}
-
-fn header_of(id: RequestId) -> HeaderValue {
-    // Hexadecimal digits are always a legal header value.
-    HeaderValue::from_bytes(&id.to_hex()).unwrap_or(HeaderValue::from_static(""))
+/// The turn of the connection that the request came by.
+fn turn(session: &Session) -> Option<&Arc<Turn>> {
+    turn_of(session.digest()?.proxy_digest.as_ref()?)
 }
 
 #[async_trait]
@@ -77,7 +67,7 @@ impl ProxyHttp for App {
     type CTX = RequestContext;
 
     fn new_ctx(&self) -> RequestContext {
-        RequestContext { started: Instant::now(), id: next_id() }
+        RequestContext::new()
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
@@ -87,38 +77,153 @@ impl ProxyHttp for App {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<bool> {
+        if let Some(turn) = turn(session) {
+            turn.begin(session.is_http2());
+        }
         session.set_read_timeout(Some(self.read_timeout));
         session.set_write_timeout(Some(self.write_timeout));
-        let mut extensions = http::Extensions::new();
-        extensions.insert(ctx.id);
-        let head = session.req_header();
-        let response = if (self.streams)(&head.method, head.uri.path()) {
-            let answered = exchange::call_streaming(&self.router, session, extensions).await;
-            answered.map_err(of_client)?
-        } else {
-            let body = exchange::read_body(session, self.body_bytes_max).await;
-            match body.map_err(of_client)? {
-                RequestBody::Whole(body) => {
-                    exchange::call(&self.router, session, body, extensions).await
-                }
-                RequestBody::TooLarge => {
-                    // The rest of the body is not read, so the connection cannot be used again.
-                    session.set_keepalive(None);
-                    let uri = &session.req_header().uri;
-                    (self.reject)(uri, Kind::TooLarge, self.body_bytes_max)
-                }
-            }
+        // From here on the client and the path are what everything else may rely on.
+        let step = match self.begin(session, ctx) {
+            Ok(()) => match self.admit(session, ctx).await {
+                Ok(()) => self.route(session, ctx),
+                Err(refusal) => Err(refusal),
+            },
+            Err(refusal) => Err(refusal),
         };
-        exchange::answer(session, response, header_of(ctx.id)).await.map_err(of_client)?;
-        Ok(true)
+        match step.unwrap_or_else(|refusal| Step::Answer(self.refused(session, &refusal))) {
+            Step::Upstream => Ok(false),
+            Step::Cached => self.answer_cached(session, ctx).await.map(|()| true),
+            Step::Local => self.answer_locally(session, ctx).await.map(|()| true),
+            Step::Answer(response) => {
+                if !session.is_body_empty() {
+                    // A body that nobody wants is not read to its end.
+                    session.set_keepalive(None);
+                }
+                self.send(session, response, ctx).await.map(|()| true)
+            }
+        }
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        let Some(proxying) = &mut ctx.proxying else { return Ok(()) };
+        proxying.body(body.as_ref().map_or(0, Bytes::len))
     }
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
-        _ctx: &mut RequestContext,
+        session: &mut Session,
+        ctx: &mut RequestContext,
     ) -> Result<Box<HttpPeer>> {
-        Error::e_explain(ErrorType::ConnectProxyFailure, "no route names an upstream")
+        match &mut ctx.proxying {
+            Some(proxying) => proxying.next(session, self.thread, self.clock.monotonic_us()),
+            None => Error::e_explain(ErrorType::ConnectProxyFailure, "no route names an upstream"),
+        }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        head: &mut RequestHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        self.prepare_request(session, head, ctx)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        if let Some(proxying) = &mut ctx.proxying {
+            proxying.in_time()?;
+            if !head.status.is_informational() || head.status.as_u16() == 101 {
+                proxying.answered(head.status.as_u16(), self.clock.monotonic_us());
+            }
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        self.prepare_response(session, head, ctx);
+        if let Some(cached) = &self.cached {
+            cached.cache.passed(session.req_header(), head.status, &head.headers);
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut RequestContext,
+    ) -> Result<Option<Duration>> {
+        if let Some(proxying) = &ctx.proxying
+            && !session.was_upgraded()
+        {
+            proxying.in_time()?;
+        }
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut RequestContext,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        match &mut ctx.proxying {
+            Some(proxying) => proxying.not_connected(error, self.clock.monotonic_us()),
+            None => error,
+        }
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut RequestContext,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let now_us = self.clock.monotonic_us();
+        match &mut ctx.proxying {
+            Some(proxying) => proxying.broke_off(error, session, client_reused, now_us),
+            None => error,
+        }
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut RequestContext,
+    ) -> FailToProxy {
+        let status = status_of(error);
+        if status != 0 && session.response_written().is_none() {
+            session.set_keepalive(None);
+            let refusal = match (status, &ctx.proxying) {
+                (413, Some(proxying)) => Refusal::too_large(proxying.body_bytes_max()),
+                _ => Refusal::of_status(status),
+            };
+            let response = self.refused(session, &refusal);
+            // A client that is gone is counted where the request is logged.
+            let _ = self.send(session, response, ctx).await;
+        }
+        FailToProxy { error_code: status, can_reuse_downstream: false }
     }
 
     async fn logging(
@@ -131,12 +236,22 @@ impl ProxyHttp for App {
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         if status != 0 {
             self.stats.answered(status, duration_us);
+            if let Some(route) = ctx.route().filter(|_| !self.is_behind) {
+                route.stats.answered(status, duration_us);
+            }
         }
         if error.is_some() {
             self.stats.broken.add(1);
         }
-        if let Some(log) = &self.access_log {
-            log.append(self.access_line(session, status, duration_us, ctx.id));
+        let is_logged = ctx.route().is_none_or(|route| route.is_logged);
+        if let Some(log) = self.access_log.as_ref().filter(|_| is_logged) {
+            log.append(self.access_line(session, status, duration_us, ctx));
+        }
+        if let Some(proxying) = &mut ctx.proxying {
+            proxying.finish(error, self.clock.monotonic_us());
+        }
+        if let Some(turn) = turn(session) {
+            turn.end();
         }
     }
 
@@ -149,29 +264,15 @@ impl ProxyHttp for App {
         // A client that goes away is counted in `broken`; a line each would let clients fill disks.
         true
     }
-}
 
-impl App {
-    fn access_line(
+    fn suppress_proxy_warn_log(
         &self,
-        session: &Session,
-        status: u16,
-        duration_us: u64,
-        id: RequestId,
-    ) -> String {
-        let head = session.req_header();
-        let remote: Option<IpAddr> =
-            session.client_addr().and_then(|address| address.as_inet()).map(|inet| inet.ip());
-        json!({
-            "timestamp_us": self.clock.utc_us(),
-            "remote": remote,
-            "method": head.method.as_str(),
-            "path": head.uri.path(),
-            "status": status,
-            "body_bytes_sent": session.body_bytes_sent(),
-            "duration_us": duration_us,
-            "request_id": id.to_string(),
-        })
-        .to_string()
+        _session: &Session,
+        _ctx: &RequestContext,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        // Counted per group and per server.
+        true
     }
 }

@@ -3,8 +3,10 @@
 //! Refuses to know HTTP. Pingora's own stream type can be buffered only by its own listeners, and
 //! those start their own threads; this one is accepted on a thread that we pinned.
 //! Bound: a write buffer of [`WRITE_BUFFER_BYTES`], which joins a response's head and body in one
-//! `send`; reads go straight into Pingora's buffer.
+//! `send`; reads go straight into Pingora's buffer. The time for a head by its limits.
 
+use std::any::Any;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -18,10 +20,17 @@ use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
 };
+use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::head_timer::{HeadLimits, HeadTimer, Turn};
+use crate::stats::GatewayStats;
+
 const WRITE_BUFFER_BYTES: usize = 2048;
+
+/// How a connection of HTTP/2 begins (RFC 9113 section 3.4).
+const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -29,21 +38,70 @@ pub(crate) struct Connection {
     socket: Arc<SocketDigest>,
     proxy: Option<Arc<ProxyDigest>>,
     accepted: SystemTime,
+    timer: HeadTimer,
+    /// What was read to see which protocol it is; given out first.
+    peeked: Vec<u8>,
+    stats: Arc<GatewayStats>,
+}
+
+/// The turn of the connection that `digest` came from.
+pub(crate) fn turn_of(digest: &ProxyDigest) -> Option<&Arc<Turn>> {
+    digest.user_data.as_ref()?.downcast_ref()
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
+    pub(crate) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        limits: HeadLimits,
+        stats: Arc<GatewayStats>,
+    ) -> Self {
         // Responses leave in one write, so waiting for more (Nagle) only adds latency. A socket
         // that refuses the option works without it.
         let _ = stream.set_nodelay(true);
         let socket = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // A fresh digest has no address yet, so this cannot fail.
         let _ = socket.peer_addr.set(Some(peer.into()));
+        let timer = HeadTimer::new(limits);
+        // The one thing that is handed from a connection to its requests.
+        let turn: Box<dyn Any + Send + Sync> = Box::new(timer.turn().clone());
+        let empty = ResponseHeader::build(200, Some(0)).map(Box::new);
+        let proxy = empty.map(|empty| Arc::new(ProxyDigest::new(empty, Some(turn)))).ok();
         Self {
             stream: BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream),
             socket: Arc::new(socket),
-            proxy: None,
+            proxy,
             accepted: SystemTime::now(),
+            timer,
+            peeked: Vec::new(),
+            stats,
+        }
+    }
+
+    /// Reads; a connection whose time is over is at its end.
+    fn poll_in_time(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(self.stream.get_mut()).poll_read(context, buffer);
+        match read {
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => {
+                if self.timer.is_late() {
+                    buffer.set_filled(before);
+                    self.stats.heads_late.add(1);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => match self.timer.poll_over(context) {
+                Poll::Ready(in_head) => {
+                    self.stats.heads_late.add(in_head.into());
+                    Poll::Ready(Ok(()))
+                }
+                Poll::Pending => Poll::Pending,
+            },
+            ended => ended,
         }
     }
 }
@@ -54,7 +112,13 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(self.stream.get_mut()).poll_read(context, buffer)
+        if self.peeked.is_empty() {
+            return self.poll_in_time(context, buffer);
+        }
+        let count = self.peeked.len().min(buffer.remaining());
+        buffer.put_slice(&self.peeked[..count]);
+        self.peeked.drain(..count);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -105,7 +169,24 @@ impl UniqueID for Connection {
 impl Ssl for Connection {}
 
 #[async_trait]
-impl Peek for Connection {}
+impl Peek for Connection {
+    /// Reads as long as what comes may still be the preface of HTTP/2, at most `wanted`.
+    async fn try_peek(&mut self, wanted: &mut [u8]) -> io::Result<bool> {
+        while self.peeked.len() < wanted.len() && H2_PREFACE.starts_with(&self.peeked) {
+            let mut bytes = [0; H2_PREFACE.len()];
+            let room = (wanted.len() - self.peeked.len()).min(bytes.len());
+            let mut buffer = ReadBuf::new(&mut bytes[..room]);
+            poll_fn(|context| self.poll_in_time(context, &mut buffer)).await?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+            self.peeked.extend_from_slice(buffer.filled());
+        }
+        let count = self.peeked.len().min(wanted.len());
+        wanted[..count].copy_from_slice(&self.peeked[..count]);
+        Ok(true)
+    }
+}
 
 impl GetTimingDigest for Connection {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use truststram_base::Kind;
 use truststram_machine::MachineError;
 
+use crate::route::spec::Fault;
+
 /// Why the gateway could not start or stop.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
@@ -24,6 +26,9 @@ pub enum ProxyError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// The first table has a fault.
+    #[error("{}: {}", .0.key, .0.message)]
+    Table(Fault),
     /// A network thread could not start or ended badly.
     #[error("network thread: {0}")]
     Thread(#[from] MachineError),
@@ -37,7 +42,7 @@ impl ProxyError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::InUse { .. } => Kind::Conflict,
-            Self::Bind { .. } => Kind::Invalid,
+            Self::Bind { .. } | Self::Table(_) => Kind::Invalid,
             Self::Thread(error) => error.kind(),
             Self::EventLoop(_) => Kind::Internal,
         }

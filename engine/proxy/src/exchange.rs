@@ -58,7 +58,7 @@ async fn go_on(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-fn declared_length(session: &Session) -> Option<u64> {
+pub(crate) fn declared_length(session: &Session) -> Option<u64> {
     let value = session.req_header().headers.get(header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
 }

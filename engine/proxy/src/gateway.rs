@@ -12,22 +12,29 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use http::{Method, Response, Uri};
-use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
+use pingora_core::listeners::tls::Acceptor;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::sync::watch;
-use truststram_base::{Clock, Kind};
+use truststram_base::Clock;
 use truststram_machine::{LogFile, Priority, Thread, ThreadSpec};
 
-use crate::app::App;
+use crate::app::{App, Cached};
 use crate::bind::Bound;
+use crate::cache::Cache;
 use crate::connection::Connection;
 use crate::error::ProxyError;
+use crate::head_timer::HeadLimits;
+use crate::limit::Limits;
+use crate::limiting::Gate;
+use crate::live::Live;
+use crate::refusal::Refusal;
 use crate::stats::GatewayStats;
+use crate::upstream::upkeep;
 
-/// Makes the answer to a request that the gateway itself refuses; the number is the limit that
-/// was exceeded.
-pub(crate) type Rejection = fn(&Uri, Kind, usize) -> Response<Body>;
+/// Makes the answer to a request that the gateway itself refuses.
+pub(crate) type Rejection = fn(&Uri, &Refusal) -> Response<Body>;
 
 /// Runs on each network thread, inside its event loop, before the first connection; gets the
 /// thread's index.
@@ -46,6 +53,16 @@ pub struct Listener {
     pub streams: fn(&Method, &str) -> bool,
     /// Whether requests are written to the access log.
     pub is_logged: bool,
+    /// Routes and what they lead to; without, `router` answers all.
+    pub live: Option<Arc<Live>>,
+    /// Whether it is spoken to by TLS, with the certificates of `live`.
+    pub is_tls: bool,
+    /// How often and how many at a time requests may come.
+    pub limits: Limits,
+    /// The status of requests that a limit refuses.
+    pub limit_status: u16,
+    /// Where upstream answers are kept to be used again.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// How the gateway runs.
@@ -56,8 +73,20 @@ pub struct GatewayOptions {
     pub read_timeout: Duration,
     /// How long a write of an answer may stall.
     pub write_timeout: Duration,
+    /// How long the head of a request may take, and a TLS handshake.
+    pub head_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub keepalive: Duration,
+    /// Most requests of one connection, HTTP/1.1.
+    pub keepalive_requests: Option<u32>,
+    /// Whether HTTP/2 is understood without TLS.
+    pub h2c: bool,
+    /// How long a connection of HTTP/2 may have no request.
+    pub h2_idle_timeout: Duration,
+    /// Most idle connections to upstream servers that a network thread keeps per listener.
+    pub upstream_idle_max: usize,
     /// Makes the answer to a request that the gateway itself refuses.
-    pub reject: fn(&Uri, Kind, usize) -> Response<Body>,
+    pub reject: fn(&Uri, &Refusal) -> Response<Body>,
     /// Where requests are logged, if anywhere.
     pub access_log: Option<Arc<LogFile>>,
     /// Runs first on each network thread.
@@ -77,11 +106,12 @@ pub struct Drained {
 pub struct Gateway {
     stop: watch::Sender<Stop>,
     threads: Vec<Thread<Result<usize, ProxyError>>>,
+    upkeep: Vec<Thread<Result<(), ProxyError>>>,
     stats: Vec<Arc<GatewayStats>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub(crate) enum Stop {
     Serve,
     /// Take no more connections and end idle ones; give the others this long.
     Drain(Duration),
@@ -93,16 +123,26 @@ impl Gateway {
     pub fn start(listeners: Vec<Listener>, options: GatewayOptions) -> Result<Self, ProxyError> {
         let (stop, stopped) = watch::channel(Stop::Serve);
         let stats: Vec<_> = listeners.iter().map(|_| Arc::new(GatewayStats::new())).collect();
-        let mut gateway = Self { stop, threads: Vec::new(), stats };
+        let mut gateway = Self { stop, threads: Vec::new(), upkeep: Vec::new(), stats };
+        for live in distinct(&listeners) {
+            gateway.upkeep.extend(upkeep::start(live, &options.clock, &stopped)?);
+        }
         for (index, &core) in options.cores.iter().enumerate() {
             let mut ends = Vec::new();
             for (listener, stats) in listeners.iter().zip(&gateway.stats) {
-                let app = make_app(listener, &options, stats.clone());
-                ends.push(Endpoint {
-                    socket: listener.bound.duplicate()?,
-                    proxy: Arc::new(http_proxy(&Arc::new(ServerConf::default()), app)),
-                    stats: stats.clone(),
+                let mut app = make_app(listener, &options, stats.clone(), index);
+                app.gate = Gate::new(&listener.limits, listener.limit_status).map(Arc::new);
+                app.cached = listener.cache.as_ref().map(|cache| Cached {
+                    cache: cache.clone(),
+                    behind: Arc::new(behind_cache(listener, &options, index)),
                 });
+                let site = Site {
+                    proxy: Arc::new(make_proxy(app, &options)),
+                    stats: stats.clone(),
+                    limits: HeadLimits { head: options.head_timeout, idle: options.keepalive },
+                    certificates: listener.live.clone().filter(|_| listener.is_tls),
+                };
+                ends.push(Endpoint { socket: listener.bound.duplicate()?, site });
             }
             let spec = ThreadSpec {
                 name: format!("net-{index}"),
@@ -144,11 +184,45 @@ impl Gateway {
         for thread in self.threads {
             connections_cut += thread.join()??;
         }
+        for thread in self.upkeep {
+            thread.join()??;
+        }
         Ok(Drained { connections_cut })
     }
 }
 
-fn make_app(listener: &Listener, options: &GatewayOptions, stats: Arc<GatewayStats>) -> App {
+/// The tables of `listeners`, each once.
+fn distinct(listeners: &[Listener]) -> Vec<&Arc<Live>> {
+    let mut found: Vec<&Arc<Live>> = Vec::new();
+    for live in listeners.iter().filter_map(|listener| listener.live.as_ref()) {
+        if !found.iter().any(|known| Arc::ptr_eq(known, live)) {
+            found.push(live);
+        }
+    }
+    found
+}
+
+fn make_proxy(app: App, options: &GatewayOptions) -> HttpProxy<App> {
+    let conf = ServerConf {
+        upstream_keepalive_pool_size: options.upstream_idle_max,
+        threads: 1,
+        ..ServerConf::default()
+    };
+    let mut proxy = http_proxy(&Arc::new(conf), app);
+    let mut server = HttpServerOptions::default();
+    server.h2c = options.h2c;
+    server.h2_idle_timeout = Some(options.h2_idle_timeout);
+    server.keepalive_request_limit = options.keepalive_requests;
+    proxy.server_options = Some(server);
+    proxy
+}
+
+fn make_app(
+    listener: &Listener,
+    options: &GatewayOptions,
+    stats: Arc<GatewayStats>,
+    thread: usize,
+) -> App {
     App {
         router: listener.router.clone(),
         stats,
@@ -159,13 +233,34 @@ fn make_app(listener: &Listener, options: &GatewayOptions, stats: Arc<GatewaySta
         reject: options.reject,
         access_log: options.access_log.clone().filter(|_| listener.is_logged),
         clock: options.clock.clone(),
+        live: listener.live.clone(),
+        thread,
+        gate: None,
+        cached: None,
+        is_behind: false,
     }
+}
+
+/// What the cache of a listener asks: the listener without limits, log and cache, and with figures
+/// of its own.
+fn behind_cache(listener: &Listener, options: &GatewayOptions, thread: usize) -> HttpProxy<App> {
+    let mut app = make_app(listener, options, Arc::new(GatewayStats::new()), thread);
+    (app.access_log, app.is_behind) = (None, true);
+    make_proxy(app, options)
 }
 
 struct Endpoint {
     socket: TcpListener,
+    site: Site,
+}
+
+/// What is served there.
+struct Site {
     proxy: Arc<HttpProxy<App>>,
     stats: Arc<GatewayStats>,
+    limits: HeadLimits,
+    /// Whose certificates are shown, where TLS is spoken.
+    certificates: Option<Arc<Live>>,
 }
 
 fn run_thread(
@@ -200,25 +295,20 @@ async fn serve_endpoint(
     end: Endpoint,
     mut stop: watch::Receiver<Stop>,
 ) -> Result<usize, ProxyError> {
-    let listener = tokio::net::TcpListener::from_std(end.socket).map_err(ProxyError::EventLoop)?;
+    let Endpoint { socket, site } = end;
+    let listener = tokio::net::TcpListener::from_std(socket).map_err(ProxyError::EventLoop)?;
     // Every connection holds a receiver, so that the sender knows when the last one is gone.
     let (closing, closing_seen) = watch::channel(false);
     let limit = loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    end.stats.connections_accepted.add(1);
-                    let connection = Connection::new(stream, peer);
-                    let (proxy, stats) = (end.proxy.clone(), end.stats.clone());
-                    let closing = closing_seen.clone();
-                    tokio::spawn(async move {
-                        stats.connections_open.raise(1);
-                        let _counted = OpenConnection(&stats);
-                        proxy.process_new(Box::new(connection), &closing).await;
-                    });
+                    site.stats.connections_accepted.add(1);
+                    let connection = Connection::new(stream, peer, site.limits, site.stats.clone());
+                    tokio::spawn(serve(&site, connection, closing_seen.clone()));
                 }
                 Err(error) => {
-                    end.stats.accept_failures.add(1);
+                    site.stats.accept_failures.add(1);
                     tracing::warn!(%error, "cannot accept a connection");
                     // Without descriptors `accept` fails at once, again and again: let
                     // connections end before the next try.
@@ -235,13 +325,44 @@ async fn serve_endpoint(
     drop(listener);
     closing.send_replace(true);
     drop(closing_seen);
-    end.proxy.http_cleanup().await;
+    site.proxy.http_cleanup().await;
     tokio::select! {
         () = closing.closed() => {}
         () = tokio::time::sleep(limit) => {}
         _ = stop.wait_for(|stop| *stop == Stop::Cut) => {}
     }
     Ok(closing.receiver_count())
+}
+
+/// Serves one connection to its end.
+fn serve(
+    site: &Site,
+    connection: Connection,
+    closing: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + use<> {
+    let (proxy, stats) = (site.proxy.clone(), site.stats.clone());
+    // Certificates are those of the moment in which it was accepted.
+    let certificates = site.certificates.as_ref().map(|live| live.table().tls().cloned());
+    async move {
+        stats.connections_open.raise(1);
+        let _counted = OpenConnection(&stats);
+        let Some(config) = certificates else {
+            proxy.process_new(Box::new(connection), &closing).await;
+            return;
+        };
+        let shaken = match config {
+            Some(config) => {
+                Acceptor::from_server_config(config).tls_handshake(connection).await.ok()
+            }
+            None => None,
+        };
+        match shaken {
+            Some(stream) => {
+                proxy.process_new(Box::new(stream), &closing).await;
+            }
+            None => stats.handshake_failures.add(1),
+        }
+    }
 }
 
 struct OpenConnection<'a>(&'a GatewayStats);

@@ -1,18 +1,49 @@
 //! Floor 3: the gateway on Pingora.
 //!
-//! Owns listeners, connections, network threads, body limits, the access log and the drain.
+//! Owns listeners, connections, network threads, TLS, routes, upstream groups, limits, the cache,
+//! the access log and the drain.
 //! Refuses to know what a model or a prediction is: it calls an axum `Router` in process.
 //! Bound: one thread per network core; bodies by `body_bytes_max`; the drain by its time limit.
 
+mod admitting;
+mod answering;
 mod app;
 mod bind;
+mod cache;
 mod connection;
+mod context;
 mod error;
 mod exchange;
+mod forwarded;
 mod gateway;
+mod head;
+mod head_timer;
+mod limit;
+mod limiting;
+mod live;
+mod proxying;
+mod refusal;
+mod route;
 mod stats;
+mod tls;
+mod upstream;
 
 pub use bind::{Bound, bind};
+pub use cache::{Cache, CacheOptions, CacheStats, Purge};
 pub use error::ProxyError;
+pub use forwarded::RealIp;
 pub use gateway::{Drained, Gateway, GatewayOptions, Listener, ThreadStart};
-pub use stats::{GatewayStats, STATUS_CLASSES};
+pub use limit::{
+    InFlightUse, InFlightZone, Key, Limits, Rate, RateUse, RateZone, USES_MAX, ZoneStats,
+};
+pub use live::{Live, ServerFigures, TableSpec, check};
+pub use refusal::Refusal;
+pub use route::spec::{
+    ActionSpec, EditSpec, Fault, PathSpec, RewriteSpec, RouteSpec, Scheme, Timeouts,
+};
+pub use stats::{GatewayStats, RouteStats, STATUS_CLASSES};
+pub use tls::{CertificateSpec, TlsSpec};
+pub use upstream::group::{GroupStats, ServerStats};
+pub use upstream::spec::{
+    BreakerSpec, CheckSpec, GroupSpec, HashKey, Policy, Protocol, ServerSpec,
+};

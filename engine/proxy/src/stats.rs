@@ -1,7 +1,7 @@
-//! Owns what the gateway counts: connections, requests by status class, bytes and time.
+//! Owns what the gateway counts: connections, requests by status class and route, and time.
 //!
 //! Refuses to know exposition formats. Bound: a fixed set of atomics, shared by all network
-//! threads of one listener.
+//! threads of one listener; and one of each route.
 
 use truststram_base::{Counter, Gauge, Histogram};
 
@@ -9,7 +9,7 @@ use truststram_base::{Counter, Gauge, Histogram};
 pub const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Upper bounds of the request time buckets, in microseconds.
-const DURATION_BOUNDS_US: &[u64] = &[
+pub(crate) const DURATION_BOUNDS_US: &[u64] = &[
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000, 10_000_000,
 ];
@@ -23,6 +23,10 @@ pub struct GatewayStats {
     pub connections_open: Gauge,
     /// Times that `accept` failed, for example for want of descriptors.
     pub accept_failures: Counter,
+    /// Connections whose TLS handshake failed.
+    pub handshake_failures: Counter,
+    /// Connections ended because a request's head did not arrive in time.
+    pub heads_late: Counter,
     /// Answered requests by status class, in the order of [`STATUS_CLASSES`].
     pub requests: [Counter; 5],
     /// Requests whose answer could not be sent whole.
@@ -37,6 +41,8 @@ impl GatewayStats {
             connections_accepted: Counter::new(),
             connections_open: Gauge::new(),
             accept_failures: Counter::new(),
+            handshake_failures: Counter::new(),
+            heads_late: Counter::new(),
             requests: [const { Counter::new() }; 5],
             broken: Counter::new(),
             duration_us: Histogram::new(DURATION_BOUNDS_US),
@@ -44,8 +50,34 @@ impl GatewayStats {
     }
 
     pub(crate) fn answered(&self, status: u16, duration_us: u64) {
-        let class = usize::from(status / 100).clamp(1, 5) - 1;
-        self.requests[class].add(1);
+        self.requests[class_of(status)].add(1);
+        self.duration_us.observe(duration_us);
+    }
+}
+
+fn class_of(status: u16) -> usize {
+    usize::from(status / 100).clamp(1, 5) - 1
+}
+
+/// Counts of one route.
+#[derive(Debug)]
+pub struct RouteStats {
+    /// Answered requests by status class, in the order of [`STATUS_CLASSES`].
+    pub requests: [Counter; 5],
+    /// From the request's head being read to its answer being written, microseconds.
+    pub duration_us: Histogram,
+}
+
+impl RouteStats {
+    pub(crate) const fn new() -> Self {
+        Self {
+            requests: [const { Counter::new() }; 5],
+            duration_us: Histogram::new(DURATION_BOUNDS_US),
+        }
+    }
+
+    pub(crate) fn answered(&self, status: u16, duration_us: u64) {
+        self.requests[class_of(status)].add(1);
         self.duration_us.observe(duration_us);
     }
 }

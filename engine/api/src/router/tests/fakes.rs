@@ -221,4 +221,11 @@ impl Operate for Fake {
     fn metrics(&self) -> String {
         String::new()
     }
+
+    fn reload(&self) -> BoxFuture<'static, Result<(), ReloadFailure>> {
+        Box::pin(std::future::ready(Err(ReloadFailure::Faults(vec![(
+            "routes[0].upstream".to_owned(),
+            "no [[upstreams]] is named `a`".to_owned(),
+        )]))))
+    }
 }

@@ -234,7 +234,13 @@ fn artifacts_alone_are_streamed() {
 #[test]
 fn what_the_gateway_refuses_has_the_form_of_its_place() {
     let check = |path: &'static str, media: &str| {
-        let response = reject(&Uri::from_static(path), Kind::TooLarge, 10);
+        let response = reject(
+            &Uri::from_static(path),
+            413,
+            "too-large",
+            "Body too large",
+            "the body is larger than the limit of 10 bytes".to_owned(),
+        );
         assert_eq!(response.status(), 413);
         assert_eq!(response.headers()[header::CONTENT_TYPE], media, "{path}");
     };

@@ -1,0 +1,61 @@
+//! Owns what stands before the routes and before upstream: limits and the cache.
+//!
+//! Refuses to decide; `limiting` and `cache` do. Bound: one request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use pingora_core::Result;
+use pingora_proxy::Session;
+
+use crate::app::App;
+use crate::cache::Inner;
+use crate::context::RequestContext;
+use crate::head;
+use crate::limiting::Passage;
+use crate::refusal::Refusal;
+
+impl App {
+    /// Asks the limits, and waits where they say so.
+    pub(crate) async fn admit(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<(), Refusal> {
+        let Some(gate) = &self.gate else { return Ok(()) };
+        let now_ms = self.clock.monotonic_us() / 1_000;
+        let (headers, passage) = gate.pass(session.req_header(), ctx.client, now_ms);
+        ctx.limited = headers;
+        match passage {
+            Passage::Open { in_flight, wait_ms } => {
+                ctx.in_flight = Some(in_flight);
+                if wait_ms > 0 {
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                }
+                Ok(())
+            }
+            Passage::Closed => Err(Refusal::too_many(gate.status)),
+        }
+    }
+
+    /// Has the cache answer; what it lacks comes by the same route.
+    pub(crate) async fn answer_cached(
+        &self,
+        session: &mut Session,
+        ctx: &RequestContext,
+    ) -> Result<()> {
+        let Some(cached) = &self.cached else { return Ok(()) };
+        let origin = Inner {
+            proxy: cached.behind.clone(),
+            client: session.client_addr().and_then(|address| address.as_inet()).copied(),
+            ssl: session.digest().and_then(|digest| digest.ssl_digest.clone()),
+        };
+        let finish = |headers: &mut HeaderMap| {
+            ctx.limited.write(headers);
+            headers.insert("x-request-id", ctx.id_header());
+        };
+        let scheme = head::scheme(session).name();
+        cached.cache.serve(session, scheme, Arc::new(origin), &finish).await
+    }
+}

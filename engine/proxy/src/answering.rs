@@ -1,0 +1,345 @@
+//! Owns what is done with one request: which route takes it, what it is answered with here, and
+//! what is changed of it and of its answer on the way through.
+//!
+//! Refuses to choose servers. Bound: one request.
+
+use axum::body::Body;
+use http::header::{self, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+use serde_json::json;
+
+use crate::app::App;
+use crate::cache::Cache;
+use crate::context::RequestContext;
+use crate::exchange::{self, RequestBody};
+use crate::forwarded::{self, Origin};
+use crate::head;
+use crate::proxying::Proxying;
+use crate::refusal::Refusal;
+use crate::route::compile::Action;
+use crate::route::edit::{Facts, Headers};
+use crate::route::path::normalise;
+use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is done with a request.
+pub(crate) enum Step {
+    Local,
+    Upstream,
+    /// The cache answers, and asks upstream for what it lacks.
+    Cached,
+    Answer(Response<Body>),
+}
+
+/// Marks an error as the client's doing, so that a body cut short is not answered as our failure.
+fn of_client(mut error: Box<Error>) -> Box<Error> {
+    error.as_down();
+    error
+}
+
+/// What variables stand for; `$uri` is the path that was asked for.
+fn facts(session: &Session, ctx: &RequestContext) -> Facts {
+    let request = session.req_header();
+    let mut buffer = [0; HOST_BYTES_MAX];
+    Facts {
+        host: host_of(head::authority(request), &mut buffer).to_owned(),
+        scheme: head::scheme(session).name(),
+        client: ctx.client,
+        path: ctx.asked_path.clone().unwrap_or_else(|| request.uri.path().to_owned()),
+        query: request.uri.query().map(str::to_owned),
+        id: ctx.id,
+    }
+}
+
+impl App {
+    /// Takes the table that the request goes by, brings its path into the one form, and finds out
+    /// whose it is.
+    pub(crate) fn begin(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<(), Refusal> {
+        ctx.table = self.live.as_ref().map(|live| live.table());
+        head::normalise_target(session.req_header_mut())?;
+        let peer = head::peer(session);
+        ctx.client = match &ctx.table {
+            Some(table) => peer.map(|peer| {
+                let headers = &session.req_header().headers;
+                forwarded::client(headers, peer, &table.trusted, table.real_ip)
+            }),
+            None => peer,
+        };
+        Ok(())
+    }
+
+    /// Finds the route and what it does.
+    pub(crate) fn route(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<Step, Refusal> {
+        let Some(table) = ctx.table.clone().filter(|table| !table.routes.is_empty()) else {
+            return Ok(Step::Local);
+        };
+        let request = session.req_header();
+        let mut buffer = [0; HOST_BYTES_MAX];
+        let asked = Asked {
+            host: host_of(head::authority(request), &mut buffer),
+            path: request.uri.path(),
+            method: &request.method,
+            headers: &request.headers,
+            scheme: head::scheme(session),
+        };
+        let place = match table.routes.find(&asked) {
+            Found::Route(place) => place,
+            Found::Nothing => return Err(Refusal::no_route()),
+            Found::WrongMethod => {
+                let allowed = table.routes.allowed(&asked);
+                let mut response = self.refused(session, &Refusal::wrong_method());
+                if let Ok(allowed) = HeaderValue::try_from(allowed) {
+                    response.headers_mut().insert(ALLOW, allowed);
+                }
+                return Ok(Step::Answer(response));
+            }
+        };
+        ctx.route = Some(place);
+        let Some(route) = table.routes.get(place) else { return Err(Refusal::no_route()) };
+        let path = match route.rewrite.apply(request.uri.path()) {
+            None => None,
+            Some(path) => {
+                let form = normalise(&request.method, &path);
+                Some(form.map_err(|bad| Refusal::malformed(bad.to_string()))?.unwrap_or(path))
+            }
+        };
+        match &route.action {
+            Action::Redirect(status, to) => {
+                Ok(Step::Answer(redirect(*status, &to.fill(&facts(session, ctx)))))
+            }
+            Action::Answer(status, body) => Ok(Step::Answer(fixed(*status, body))),
+            Action::Local => {
+                let edits = &route.request_edits;
+                let known = (!edits.is_empty()).then(|| facts(session, ctx));
+                if let Some(path) = path {
+                    ctx.asked_path = Some(request.uri.path().to_owned());
+                    head::set_path(session.req_header_mut(), &path)?;
+                }
+                if let Some(known) = known {
+                    edits.apply(session.req_header_mut(), &known);
+                }
+                Ok(Step::Local)
+            }
+            Action::Upstream(_)
+                if route.is_cached && self.cached.is_some() && Cache::takes(request) =>
+            {
+                Ok(Step::Cached)
+            }
+            Action::Upstream(group) => {
+                let limit = route.body_bytes_max.unwrap_or(self.body_bytes_max);
+                if exchange::declared_length(session).is_some_and(|bytes| bytes > limit as u64) {
+                    return Err(Refusal::too_large(limit));
+                }
+                if !group.admits(self.clock.monotonic_us()) {
+                    return Err(Refusal::broken(group.name()));
+                }
+                let mut proxying = Proxying::new(group.clone(), route.timeouts, ctx.started, limit);
+                proxying.take_key(session, ctx.client);
+                proxying.path = path;
+                ctx.proxying = Some(proxying);
+                Ok(Step::Upstream)
+            }
+        }
+    }
+
+    /// Has the router answer.
+    pub(crate) async fn answer_locally(
+        &self,
+        session: &mut Session,
+        ctx: &RequestContext,
+    ) -> Result<()> {
+        let mut extensions = http::Extensions::new();
+        extensions.insert(ctx.id);
+        let request = session.req_header();
+        let response = if (self.streams)(&request.method, request.uri.path()) {
+            let answered = exchange::call_streaming(&self.router, session, extensions).await;
+            answered.map_err(of_client)?
+        } else {
+            let limit = ctx.route().and_then(|route| route.body_bytes_max);
+            let limit = limit.unwrap_or(self.body_bytes_max);
+            let body = exchange::read_body(session, limit).await;
+            match body.map_err(of_client)? {
+                RequestBody::Whole(body) => {
+                    exchange::call(&self.router, session, body, extensions).await
+                }
+                RequestBody::TooLarge => {
+                    // The rest of the body is not read, so the connection cannot be used again.
+                    session.set_keepalive(None);
+                    self.refused(session, &Refusal::too_large(limit))
+                }
+            }
+        };
+        self.send(session, response, ctx).await
+    }
+
+    pub(crate) fn refused(&self, session: &Session, refusal: &Refusal) -> Response<Body> {
+        (self.reject)(&session.req_header().uri, refusal)
+    }
+
+    /// Sends an answer of ours.
+    pub(crate) async fn send(
+        &self,
+        session: &mut Session,
+        mut response: Response<Body>,
+        ctx: &RequestContext,
+    ) -> Result<()> {
+        self.dress(session, response.headers_mut(), ctx);
+        ctx.limited.write(response.headers_mut());
+        exchange::answer(session, response, ctx.id_header()).await.map_err(of_client)
+    }
+
+    /// Adds what every answer of this table has, then what the route changes.
+    fn dress(&self, session: &Session, headers: &mut impl Headers, ctx: &RequestContext) {
+        let Some(table) = &ctx.table else { return };
+        if table.security_headers {
+            headers.set(&header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+            headers.set(&header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        if let Some(hsts) = &table.hsts
+            && head::scheme(session) == crate::route::spec::Scheme::Https
+        {
+            headers.set(&header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+        if let Some(route) = ctx.route()
+            && !route.response_edits.is_empty()
+        {
+            route.response_edits.apply(headers, &facts(session, ctx));
+        }
+    }
+
+    /// Makes of the client's head what the server gets.
+    pub(crate) fn prepare_request(
+        &self,
+        session: &Session,
+        request: &mut RequestHeader,
+        ctx: &RequestContext,
+    ) -> Result<()> {
+        let (Some(proxying), Some(table)) = (&ctx.proxying, &ctx.table) else { return Ok(()) };
+        let refused = |refusal: Refusal| {
+            Error::explain(ErrorType::HTTPStatus(refusal.status), refusal.detail)
+        };
+        if let Some(path) = &proxying.path {
+            head::set_path(request, path).map_err(refused)?;
+        }
+        let host = head::authority_header(session.req_header());
+        if let Some(peer) = head::peer(session) {
+            let origin = Origin {
+                peer,
+                client: ctx.client.unwrap_or(peer),
+                is_trusted: table.trusted.contains(peer),
+                scheme: head::scheme(session).name(),
+                host: &host,
+            };
+            forwarded::tell(request, &origin);
+        }
+        if let Some(host) = &proxying.group.spec.host {
+            // The authority of the target would win over the header.
+            let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+            let target = target.to_owned();
+            request.set_raw_path(target.as_bytes())?;
+            request.insert_header(HOST, host.as_str())?;
+        }
+        request.insert_header(X_REQUEST_ID, ctx.id_header())?;
+        if let Some(route) = ctx.route()
+            && !route.request_edits.is_empty()
+        {
+            route.request_edits.apply(request, &facts(session, ctx));
+        }
+        Ok(())
+    }
+
+    /// Makes of the server's head what the client gets.
+    pub(crate) fn prepare_response(
+        &self,
+        session: &Session,
+        response: &mut ResponseHeader,
+        ctx: &RequestContext,
+    ) {
+        if response.status.is_informational() {
+            return;
+        }
+        remove_hop_by_hop(response);
+        // A name and a value that are both legal.
+        let _ = response.insert_header(X_REQUEST_ID, ctx.id_header());
+        self.dress(session, response, ctx);
+        ctx.limited.write(response);
+    }
+
+    pub(crate) fn access_line(
+        &self,
+        session: &Session,
+        status: u16,
+        duration_us: u64,
+        ctx: &RequestContext,
+    ) -> String {
+        let request = session.req_header();
+        let mut line = json!({
+            "timestamp_us": self.clock.utc_us(),
+            "remote": ctx.client,
+            "method": request.method.as_str(),
+            "path": ctx.asked_path.as_deref().unwrap_or_else(|| request.uri.path()),
+            "status": status,
+            "body_bytes_sent": session.body_bytes_sent(),
+            "duration_us": duration_us,
+            "request_id": ctx.id.to_string(),
+        });
+        if let Some(route) = ctx.route() {
+            line["route"] = route.name.as_str().into();
+        }
+        if let Some(proxying) = &ctx.proxying {
+            line["upstream"] = proxying.address().into();
+        }
+        line.to_string()
+    }
+}
+
+/// Removes what is meant for the connection to the server alone (RFC 9110 section 7.6.1); framing
+/// is Pingora's.
+fn remove_hop_by_hop(response: &mut ResponseHeader) {
+    let nominated: Vec<HeaderName> = response
+        .headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect();
+    for name in nominated.iter().filter(|name| !matches!(**name, header::TRANSFER_ENCODING)) {
+        response.remove_header(name);
+    }
+    response.remove_header(&header::CONNECTION);
+    for name in ["keep-alive", "proxy-connection", "upgrade"] {
+        response.remove_header(name);
+    }
+}
+
+fn redirect(status: u16, to: &str) -> Response<Body> {
+    let mut response = fixed(status, "");
+    if let Ok(to) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(LOCATION, to);
+    }
+    response
+}
+
+fn fixed(status: u16, body: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_owned()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let headers = response.headers_mut();
+    if body.is_empty() {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+    } else {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    }
+    response
+}

@@ -1,0 +1,81 @@
+//! Owns one exchange with the origin: a request without a body, and the response as it arrives.
+//!
+//! Refuses to know where the origin is; an [`Origin`] connects. Bound: one response, chunk by
+//! chunk.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use pingora_core::Result;
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::v1::client::HttpSession;
+use pingora_http::RequestHeader;
+
+/// Where responses come from. The upstream side of the gateway is one, a scripted server of the
+/// tests another.
+#[async_trait]
+pub(crate) trait Origin: Send + Sync {
+    /// A connection for one request of HTTP/1.1.
+    async fn connect(&self) -> Result<Stream>;
+}
+
+/// A response whose body is still to be read.
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    session: HttpSession,
+}
+
+/// Sends `head` and waits for the final response's head.
+pub(crate) async fn ask(
+    origin: &dyn Origin,
+    head: RequestHeader,
+    read_timeout: Duration,
+) -> Result<Response> {
+    let answered = async {
+        let mut session = HttpSession::new(origin.connect().await?);
+        session.read_timeout = Some(read_timeout);
+        session.write_request_header(Box::new(head)).await?;
+        session.finish_body().await?;
+        loop {
+            session.read_response().await?;
+            let Some(head) = session.resp_header() else { continue };
+            if !head.status.is_informational() {
+                let (status, headers) = (head.status, head.headers.clone());
+                return Ok(Response { status, headers, session });
+            }
+        }
+    };
+    answered.await.map_err(of_origin)
+}
+
+fn of_origin(mut error: Box<pingora_core::Error>) -> Box<pingora_core::Error> {
+    error.as_up();
+    error
+}
+
+impl Response {
+    /// The next part of the body; `None` at its end.
+    async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        self.session.read_body_bytes().await.map_err(of_origin)
+    }
+
+    /// The next part of the body, of a response that has one.
+    pub(crate) async fn next_of(&mut self, has_body: bool) -> Result<Option<Bytes>> {
+        if has_body { self.chunk().await } else { Ok(None) }
+    }
+
+    /// The whole body, unless it is larger than `bytes_max`.
+    pub(crate) async fn whole(&mut self, bytes_max: usize) -> Result<Option<Bytes>> {
+        let mut body = bytes::BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > bytes_max {
+                return Ok(None);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Some(body.freeze()))
+    }
+}

@@ -1,0 +1,229 @@
+//! Owns the stored responses in memory, by key and variant.
+//!
+//! Refuses to judge them. Bound: the configured bytes; what is asked for once makes room before
+//! what is asked for again, so that a scan does not empty the cache (quick_cache's CLOCK-Pro).
+//! At most [`VARIANTS_MAX`] variants of one key.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{HeaderMap, HeaderName};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::stored::Stored;
+
+const VARIANTS_MAX: usize = 32;
+/// What keys begin with.
+const SCHEMES: [&str; 2] = ["http://", "https://"];
+/// A guess of the size of an entry; it sizes the table.
+const ENTRY_BYTES: usize = 8 << 10;
+const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+
+/// The responses of one key, the newest first.
+type Variants = Arc<Vec<Arc<Stored>>>;
+
+#[derive(Clone, Debug)]
+struct ByBytes;
+
+impl Weighter<Box<str>, Variants> for ByBytes {
+    fn weight(&self, key: &Box<str>, variants: &Variants) -> u64 {
+        let bytes: usize = variants.iter().map(|stored| stored.bytes()).sum();
+        (key.len() + 64 + bytes) as u64
+    }
+}
+
+/// What was found for a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    Nothing,
+    /// Other variants.
+    NoVariant,
+    Stored(Arc<Stored>),
+}
+
+/// The memory tier.
+pub(crate) struct Memory {
+    cache: Cache<Box<str>, Variants, ByBytes>,
+}
+
+/// What is removed at an operator's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purge<'a> {
+    /// One host and path, with its query: `example.org/a?b`.
+    Key(&'a str),
+    /// Everything that begins like this.
+    Prefix(&'a str),
+    /// Everything whose `Cache-Tag` or `Surrogate-Key` has this word.
+    Tag(&'a str),
+    /// Everything.
+    All,
+}
+
+impl Memory {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let count = (bytes_max / ENTRY_BYTES).max(64);
+        Self { cache: Cache::with_weighter(count, bytes_max as u64, ByBytes) }
+    }
+
+    /// The response stored for `key` that `request` would get.
+    pub(crate) fn find(&self, key: &str, request: &HeaderMap) -> Found {
+        let Some(variants) = self.cache.get(key) else { return Found::Nothing };
+        match variants.iter().find(|stored| stored.variant.matches(request)) {
+            Some(stored) => Found::Stored(stored.clone()),
+            None => Found::NoVariant,
+        }
+    }
+
+    /// Stores a response in the place of those that `request` would get.
+    pub(crate) fn put(&self, key: &str, request: &HeaderMap, stored: Arc<Stored>) {
+        let mut variants = vec![stored];
+        // Two threads that put at the same time may lose one of the two, which is asked for again.
+        if let Some(known) = self.cache.get(key) {
+            let others = known.iter().filter(|other| !other.variant.matches(request));
+            // A response without `Vary` stands for all requests from now on.
+            let others = others.filter(|_| !variants[0].variant.is_empty()).cloned();
+            let others: Vec<_> = others.take(VARIANTS_MAX - 1).collect();
+            variants.extend(others);
+        }
+        self.cache.insert(key.into(), Arc::new(variants));
+    }
+
+    pub(crate) fn remove(&self, key: &str) -> bool {
+        self.cache.remove(key).is_some()
+    }
+
+    /// Removes what `purge` names; returns how many keys that were.
+    pub(crate) fn purge(&self, purge: Purge<'_>) -> usize {
+        let removed = AtomicUsize::new(0);
+        let is_kept = |matches: bool| {
+            removed.fetch_add(usize::from(matches), Ordering::Relaxed);
+            !matches
+        };
+        match purge {
+            Purge::Key(place) => {
+                let keys = SCHEMES.map(|scheme| format!("{scheme}{place}"));
+                return keys.iter().filter(|key| self.remove(key)).count();
+            }
+            Purge::Prefix(prefix) => {
+                self.cache.retain(|key, _| is_kept(place_of(key).starts_with(prefix)));
+            }
+            Purge::Tag(tag) => self.cache.retain(|_, variants| is_kept(is_tagged(variants, tag))),
+            Purge::All => self.cache.retain(|_, _| is_kept(true)),
+        }
+        removed.into_inner()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.cache.len()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+}
+
+/// The key without its scheme.
+fn place_of(key: &str) -> &str {
+    key.split_once("://").map_or(key, |(_, place)| place)
+}
+
+fn is_tagged(variants: &Variants, tag: &str) -> bool {
+    let separators = |byte: &u8| matches!(byte, b' ' | b',' | b'\t');
+    variants.iter().any(|stored| {
+        [CACHE_TAG, SURROGATE_KEY].iter().any(|name| {
+            let mut lines = stored.headers.get_all(name).iter();
+            lines.any(|line| line.as_bytes().split(separators).any(|word| word == tag.as_bytes()))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http::{StatusCode, header};
+
+    use crate::cache::freshness::Now;
+    use crate::cache::policy::Terms;
+    use crate::cache::vary::Variant;
+
+    fn stored(request: &HeaderMap, lines: &[(HeaderName, &str)], body_bytes: usize) -> Arc<Stored> {
+        let headers: HeaderMap =
+            lines.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+        let variant = Variant::of(request, &headers);
+        let terms = Terms {
+            lifetime_s: 10,
+            no_cache: false,
+            must_revalidate: false,
+            stale_while_revalidate_s: None,
+            stale_if_error_s: None,
+        };
+        let parts = (StatusCode::OK, headers, Bytes::from(vec![0; body_bytes]));
+        Arc::new(Stored::new(parts, variant, terms, Now::default(), Now::default()))
+    }
+
+    fn language(language: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ACCEPT_LANGUAGE, language.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_key_has_a_response_for_each_variant() {
+        let memory = Memory::new(1 << 20);
+        let vary = [(header::VARY, "accept-language")];
+        for name in ["en", "de"] {
+            memory.put("a/", &language(name), stored(&language(name), &vary, name.len()));
+        }
+        let found = |name: &str| memory.find("a/", &language(name));
+        assert!(matches!(found("en"), Found::Stored(_)));
+        assert!(matches!(found("fr"), Found::NoVariant));
+        assert!(matches!(memory.find("b/", &HeaderMap::new()), Found::Nothing));
+        memory.put("a/", &language("fr"), stored(&language("fr"), &[], 1));
+        assert!(matches!(found("de"), Found::Stored(one) if one.variant.is_empty()));
+    }
+
+    #[test]
+    fn purges_by_key_prefix_and_tag() {
+        let memory = Memory::new(1 << 20);
+        let (none, tags) = (HeaderMap::new(), [(CACHE_TAG, "red, blue")]);
+        let fill = || {
+            memory.put("http://h/a", &none, stored(&none, &[], 1));
+            memory.put("https://h/a/b", &none, stored(&none, &tags, 1));
+            memory.put("http://i/a", &none, stored(&none, &[(SURROGATE_KEY, "blue green")], 1));
+        };
+        for (purge, removed) in [
+            (Purge::Key("h/a"), 1),
+            (Purge::Key("h/x"), 0),
+            (Purge::Prefix("h/"), 2),
+            (Purge::Tag("blue"), 2),
+            (Purge::Tag("bl"), 0),
+            (Purge::All, 3),
+        ] {
+            fill();
+            assert_eq!((memory.len(), memory.purge(purge)), (3, removed), "{purge:?}");
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_bounded_and_a_scan_leaves_what_is_asked_for() {
+        let memory = Memory::new(4 << 20);
+        let none = HeaderMap::new();
+        for _ in 0..4 {
+            for index in 0..50 {
+                let key = format!("hot/{index}");
+                if matches!(memory.find(&key, &none), Found::Nothing) {
+                    memory.put(&key, &none, stored(&none, &[], 8 << 10));
+                }
+            }
+        }
+        for index in 0..5_000 {
+            memory.put(&format!("scan/{index}"), &none, stored(&none, &[], 8 << 10));
+        }
+        assert!(memory.bytes() <= 4 << 20);
+        let is_kept =
+            |index| matches!(memory.find(&format!("hot/{index}"), &none), Found::Stored(_));
+        let kept = (0..50).filter(|index| is_kept(*index)).count();
+        assert!(kept >= 40, "{kept} of 50 are left");
+    }
+}

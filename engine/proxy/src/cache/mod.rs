@@ -1,0 +1,30 @@
+//! Owns the shared cache of proxied responses: RFC 9111, with RFC 5861 (stale responses), RFC 9211
+//! (`Cache-Status`) and RFC 9213 (`CDN-Cache-Control`).
+//!
+//! Refuses to know routes and upstream groups: what it lacks it asks an [`Origin`] for. Bound: the
+//! configured bytes of memory, and of one response.
+
+mod conditional;
+mod date;
+mod dictionary;
+mod directives;
+mod fetch;
+mod flight;
+mod freshness;
+mod inner;
+mod invalidate;
+mod memory;
+mod options;
+mod policy;
+mod serve;
+mod status;
+mod stored;
+mod vary;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use inner::Inner;
+pub use memory::Purge;
+pub use options::{CacheOptions, CacheStats};
+pub use serve::Cache;

@@ -1,0 +1,513 @@
+//! Owns the way of one request through the cache: found and fresh, validated, fetched, waited for.
+//!
+//! Refuses to judge; the modules beside it do. Bound: one response of at most `object_bytes_max`
+//! captured while it is passed on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use pingora_core::{Error, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+use truststram_base::Clock;
+
+use super::directives::Directives;
+use super::fetch::{self, Origin, Response};
+use super::flight::{self, Flights, Leader, Role};
+use super::freshness::Now;
+use super::memory::{Found, Memory, Purge};
+use super::options::{CacheOptions, CacheStats};
+use super::status::{Forward, Handling};
+use super::stored::{Stored, Use};
+use super::vary::Variant;
+use super::{conditional, date, invalidate, policy};
+
+/// A shared cache.
+pub struct Cache {
+    options: CacheOptions,
+    memory: Memory,
+    flights: Arc<Flights>,
+    stats: CacheStats,
+    clock: Arc<dyn Clock>,
+}
+
+/// A request as it is asked of the origin.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    head: RequestHeader,
+    key: Box<str>,
+}
+
+/// What became of a fetch.
+enum Fetched {
+    /// The stored response holds, with the origin's word for it.
+    Validated(Arc<Stored>),
+    /// The stored one answers in place of an error.
+    Excused(Option<StatusCode>),
+    New(Box<Response>),
+}
+
+impl Cache {
+    /// An empty cache.
+    pub fn new(options: CacheOptions, clock: Arc<dyn Clock>) -> Self {
+        let memory = Memory::new(options.bytes_max);
+        let flights = Arc::new(Flights::new(options.lock_age));
+        Self { options, memory, flights, stats: CacheStats::default(), clock }
+    }
+
+    /// What it counts.
+    pub fn stats(&self) -> &CacheStats {
+        &self.stats
+    }
+
+    /// Keys and bytes that are stored.
+    pub fn size(&self) -> (usize, u64) {
+        (self.memory.len(), self.memory.bytes())
+    }
+
+    /// Removes what `purge` names; returns how many keys that were.
+    pub fn purge(&self, purge: Purge<'_>) -> usize {
+        self.memory.purge(purge)
+    }
+
+    fn now(&self) -> Now {
+        let utc_s = self.clock.utc_us().div_euclid(1_000_000);
+        Now { utc_s, monotonic_ms: self.clock.monotonic_us() / 1_000 }
+    }
+
+    /// Whether a request goes through the cache; others go past it.
+    pub(crate) fn takes(head: &RequestHeader) -> bool {
+        let has = |name: header::HeaderName| head.headers.contains_key(name);
+        let length = head.headers.get(header::CONTENT_LENGTH);
+        let is_empty = length.is_none_or(|length| length.as_bytes() == b"0");
+        matches!(head.method, Method::GET | Method::HEAD)
+            && is_empty
+            && !has(header::TRANSFER_ENCODING)
+            && !has(header::UPGRADE)
+    }
+
+    /// Makes invalid what a request that went past the cache has changed.
+    pub(crate) fn passed(&self, head: &RequestHeader, status: StatusCode, headers: &HeaderMap) {
+        let (host, path) = (host_of(head), path_of(head));
+        for key in invalidate::keys(&head.method, &host, path, status, headers) {
+            self.stats.invalidated.add(self.memory.purge(Purge::Key(&key)) as u64);
+        }
+    }
+
+    /// Answers a request that [`Cache::takes`] took. `finish` adds what the gateway says in every
+    /// answer.
+    pub(crate) async fn serve(
+        self: &Arc<Self>,
+        session: &mut Session,
+        scheme: &str,
+        origin: Arc<dyn Origin>,
+        finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
+    ) -> Result<()> {
+        let asked = Asked::of(scheme, session.req_header())?;
+        let directives = Directives::of_request(&asked.head.headers);
+        let mut handling = Handling::default();
+        let mut leader = None;
+        let (stored, forward) = loop {
+            let found = self.memory.find(&asked.key, &asked.head.headers);
+            let (stored, forward) = match found {
+                Found::Nothing => (None, Forward::UriMiss),
+                Found::NoVariant => (None, Forward::VaryMiss),
+                Found::Stored(stored) => match stored.usable(&directives, self.now()) {
+                    Use::Validate { for_client: true } => (Some(stored), Forward::Request),
+                    Use::Validate { for_client: false } => (Some(stored), Forward::Stale),
+                    usable => {
+                        let counter =
+                            if usable == Use::Fresh { &self.stats.hits } else { &self.stats.stale };
+                        counter.add(1);
+                        self.stats.collapsed.add(u64::from(handling.collapsed));
+                        if usable == (Use::Stale { refresh: true }) {
+                            self.refresh(&asked, stored.clone(), origin);
+                        }
+                        return self.answer(session, &stored, handling, finish).await;
+                    }
+                },
+            };
+            if directives.only_if_cached {
+                return answer_missing(session, finish).await;
+            }
+            let is_alone = !self.options.is_locked
+                || forward == Forward::Request
+                || directives.no_store
+                || asked.is_particular();
+            if is_alone || leader.is_some() || handling.collapsed {
+                break (stored, forward);
+            }
+            match self.flights.join(&asked.key, self.now().monotonic_ms) {
+                // Whoever led before may have ended since the look-up: look once more.
+                Role::Leader(leading) => leader = Some(leading),
+                Role::Follower(over) => {
+                    handling.collapsed = true;
+                    if !flight::wait(over, self.options.lock_timeout).await {
+                        break (stored, forward);
+                    }
+                }
+            }
+        };
+        self.stats.forwarded.add(1);
+        handling = Handling { forward: Some(forward), ..Handling::default() };
+        let asked_at = self.now();
+        match self.fetch(&asked, &directives, stored.as_ref(), &*origin, asked_at).await? {
+            Fetched::Validated(stored) => {
+                drop(leader);
+                handling.forward_status = Some(StatusCode::NOT_MODIFIED);
+                handling.stored = true;
+                self.answer(session, &stored, handling, finish).await
+            }
+            Fetched::Excused(status) => {
+                drop(leader);
+                self.stats.stale.add(1);
+                handling.forward_status = status;
+                match stored {
+                    Some(stored) => self.answer(session, &stored, handling, finish).await,
+                    None => Ok(()),
+                }
+            }
+            Fetched::New(response) => {
+                self.pass_on(session, &asked, response, asked_at, (handling, leader), finish).await
+            }
+        }
+    }
+
+    /// Asks the origin, with the validators of `stored` if there is one.
+    async fn fetch(
+        &self,
+        asked: &Asked,
+        directives: &Directives,
+        stored: Option<&Arc<Stored>>,
+        origin: &dyn Origin,
+        asked_at: Now,
+    ) -> Result<Fetched> {
+        let (head, validates) = asked.conditional(stored);
+        let answered = fetch::ask(origin, head, self.options.read_timeout).await;
+        let now = self.now();
+        let excuses = || {
+            let operator_s = self.options.stale_if_error_s;
+            stored.is_some_and(|stored| stored.serves_for_error(directives, operator_s, now))
+        };
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(error) => {
+                self.stats.failed.add(1);
+                return if excuses() { Ok(Fetched::Excused(None)) } else { Err(error) };
+            }
+        };
+        let status = response.status;
+        if matches!(status.as_u16(), 500 | 502 | 503 | 504) && excuses() {
+            return Ok(Fetched::Excused(Some(status)));
+        }
+        if !response.headers.contains_key(header::DATE) {
+            // Writing a date gives a legal value.
+            let date = HeaderValue::try_from(date::write(now.utc_s));
+            response.headers.extend(date.ok().map(|date| (header::DATE, date)));
+        }
+        match stored.filter(|_| validates && status == StatusCode::NOT_MODIFIED) {
+            Some(stored) => {
+                self.stats.validated.add(1);
+                let newer = self.update(asked, stored, &response.headers, asked_at, now);
+                Ok(Fetched::Validated(newer))
+            }
+            None => Ok(Fetched::New(Box::new(response))),
+        }
+    }
+
+    /// The stored response with the headers of a 304.
+    fn update(
+        &self,
+        asked: &Asked,
+        stored: &Stored,
+        newer: &HeaderMap,
+        asked_at: Now,
+        now: Now,
+    ) -> Arc<Stored> {
+        let headers = policy::updated_headers(&stored.headers, newer);
+        // What may no longer be stored still answers this request.
+        match self.to_store(asked, (stored.status, &headers), stored.body.clone(), asked_at, now) {
+            Some(updated) => {
+                let updated = Arc::new(updated);
+                self.memory.put(&asked.key, &asked.head.headers, updated.clone());
+                updated
+            }
+            None => {
+                self.memory.remove(&asked.key);
+                let parts = (stored.status, headers, stored.body.clone());
+                let (variant, terms) = (stored.variant.clone(), stored.terms.clone());
+                Arc::new(Stored::new(parts, variant, terms, asked_at, now))
+            }
+        }
+    }
+
+    /// What is stored of a response to `asked`, if it may be.
+    fn to_store(
+        &self,
+        asked: &Asked,
+        (status, headers): (StatusCode, &HeaderMap),
+        body: Bytes,
+        asked_at: Now,
+        now: Now,
+    ) -> Option<Stored> {
+        let request = &asked.head.headers;
+        let lifetime = |status| self.options.lifetime_s(status);
+        let terms = policy::terms(&asked.head.method, request, status, headers, lifetime, now).ok();
+        let mut terms = terms.filter(|_| body.len() <= self.options.object_bytes_max)?;
+        terms.stale_while_revalidate_s =
+            terms.stale_while_revalidate_s.or(self.options.refreshes_within_s());
+        let variant = Variant::of(request, headers);
+        let parts = (status, policy::stored_headers(headers), body);
+        Some(Stored::new(parts, variant, terms, asked_at, now))
+    }
+
+    /// Passes a response on to the client, and stores it if it may be.
+    async fn pass_on(
+        &self,
+        session: &mut Session,
+        asked: &Asked,
+        mut response: Box<Response>,
+        asked_at: Now,
+        (mut handling, leader): (Handling, Option<Leader>),
+        finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
+    ) -> Result<()> {
+        let (now, status) = (self.now(), response.status);
+        let from_origin = std::mem::take(&mut response.headers);
+        let length = from_origin.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let fits = length.is_none_or(|length| length <= self.options.object_bytes_max);
+        let parts = (status, &from_origin);
+        let mut to_store =
+            self.to_store(asked, parts, Bytes::new(), asked_at, now).filter(|_| fits);
+        if to_store.is_none()
+            && asked.head.method == Method::GET
+            && !status.is_server_error()
+            && status != StatusCode::NOT_MODIFIED
+            && status != StatusCode::PARTIAL_CONTENT
+        {
+            // What was stored is not what the origin says now.
+            self.memory.remove(&asked.key);
+        }
+        // Without something to store nobody needs to wait.
+        let leader = leader.filter(|_| to_store.is_some());
+        let has_body = asked.head.method != Method::HEAD && !matches!(status.as_u16(), 204 | 304);
+        handling.stored = to_store.is_some();
+        let mut headers = policy::end_to_end(&from_origin);
+        handling.write(&mut headers);
+        finish(&mut headers);
+        let mut sent = write_head(session, status, headers, has_body).await;
+        let mut captured = bytes::BytesMut::new();
+        while let Some(chunk) = response.next_of(has_body).await? {
+            if to_store.is_some() {
+                if captured.len() + chunk.len() > self.options.object_bytes_max {
+                    to_store = None;
+                } else {
+                    captured.extend_from_slice(&chunk);
+                }
+            }
+            if sent.is_ok() {
+                sent = write_body(session, chunk, false).await;
+            }
+            // A client that went away does not keep the response from others.
+            if sent.is_err() && to_store.is_none() {
+                return sent;
+            }
+        }
+        if let Some(mut stored) = to_store {
+            stored.body = captured.freeze();
+            self.stats.stored.add(1);
+            self.memory.put(&asked.key, &asked.head.headers, Arc::new(stored));
+        }
+        drop(leader);
+        sent?;
+        write_body(session, Bytes::new(), true).await
+    }
+
+    /// Validates a stale response behind the answer that it has given.
+    fn refresh(self: &Arc<Self>, asked: &Asked, stored: Arc<Stored>, origin: Arc<dyn Origin>) {
+        let Role::Leader(leader) = self.flights.join(&asked.key, self.now().monotonic_ms) else {
+            return;
+        };
+        let (cache, mut asked) = (self.clone(), asked.clone());
+        asked.head.set_method(Method::GET);
+        for name in [header::RANGE, header::IF_RANGE] {
+            asked.head.remove_header(&name);
+        }
+        tokio::spawn(async move {
+            let _leader = leader;
+            cache.stats.forwarded.add(1);
+            let (asked_at, none) = (cache.now(), Directives::default());
+            let fetched = cache.fetch(&asked, &none, Some(&stored), &*origin, asked_at).await;
+            // Without an answer the response stays as stale as it is.
+            let Ok(Fetched::New(mut response)) = fetched else { return };
+            let bytes_max = cache.options.object_bytes_max;
+            let Ok(Some(body)) = response.whole(bytes_max).await else { return };
+            let parts = (response.status, &response.headers);
+            match cache.to_store(&asked, parts, body, asked_at, cache.now()) {
+                Some(newer) => {
+                    cache.stats.stored.add(1);
+                    cache.memory.put(&asked.key, &asked.head.headers, Arc::new(newer));
+                }
+                None if response.status.is_server_error() => {}
+                None => {
+                    cache.memory.remove(&asked.key);
+                }
+            }
+        });
+    }
+
+    /// Answers with a stored response: whole, in part, or that the client has it.
+    async fn answer(
+        &self,
+        session: &mut Session,
+        stored: &Stored,
+        mut handling: Handling,
+        finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
+    ) -> Result<()> {
+        let now = self.now();
+        let (request, method) =
+            (session.req_header().headers.clone(), session.req_header().method.clone());
+        let (mut status, mut body) = (stored.status, stored.body.clone());
+        let mut headers = stored.headers.clone();
+        let is_success = status.is_success();
+        if is_success && conditional::is_not_modified(&request, &stored.headers, now.utc_s) {
+            status = StatusCode::NOT_MODIFIED;
+            headers = conditional::not_modified(&stored.headers);
+            body = Bytes::new();
+        } else {
+            let length = body.len();
+            let part =
+                conditional::part(&method, &request, status, &stored.headers, length, now.utc_s);
+            if let Some(range) = conditional::content_range(part, length) {
+                headers.insert(header::CONTENT_RANGE, range);
+            }
+            match part {
+                conditional::Part::Whole => {}
+                conditional::Part::Range(from, to) => {
+                    status = StatusCode::PARTIAL_CONTENT;
+                    body = body.slice(from..to);
+                }
+                conditional::Part::Unsatisfiable => {
+                    status = StatusCode::RANGE_NOT_SATISFIABLE;
+                    body = Bytes::new();
+                }
+            }
+            if status != StatusCode::NO_CONTENT {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            }
+        }
+        policy::remove_targeted(&mut headers);
+        headers.insert(header::AGE, HeaderValue::from(stored.age_ms(now) / 1_000));
+        handling.time_to_live_s = Some(stored.time_to_live_s(now));
+        handling.write(&mut headers);
+        finish(&mut headers);
+        let has_body = method != Method::HEAD && !body.is_empty();
+        write_head(session, status, headers, has_body).await?;
+        write_body(session, if has_body { body } else { Bytes::new() }, true).await
+    }
+}
+
+/// `only-if-cached`, and it is not.
+async fn answer_missing(
+    session: &mut Session,
+    finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
+) -> Result<()> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+    finish(&mut headers);
+    write_head(session, StatusCode::GATEWAY_TIMEOUT, headers, false).await?;
+    write_body(session, Bytes::new(), true).await
+}
+
+fn of_client(mut error: Box<Error>) -> Box<Error> {
+    error.as_down();
+    error
+}
+
+async fn write_head(
+    session: &mut Session,
+    status: StatusCode,
+    headers: HeaderMap,
+    has_body: bool,
+) -> Result<()> {
+    let mut response = http::Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    let mut head = ResponseHeader::from(response.into_parts().0);
+    let is_11 = session.req_header().version == http::Version::HTTP_11;
+    if has_body && is_11 && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    session.as_downstream_mut().write_response_header(Box::new(head)).await.map_err(of_client)
+}
+
+async fn write_body(session: &mut Session, body: Bytes, is_end: bool) -> Result<()> {
+    session.as_downstream_mut().write_response_body(body, is_end).await.map_err(of_client)
+}
+
+fn host_of(head: &RequestHeader) -> String {
+    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    authority.or(host).unwrap_or_default().to_owned()
+}
+
+fn path_of(head: &RequestHeader) -> &str {
+    head.uri.path_and_query().map_or("/", |path| path.as_str())
+}
+
+impl Asked {
+    /// The request in the form of HTTP/1.1.
+    fn of(scheme: &str, head: &RequestHeader) -> Result<Self> {
+        let host = host_of(head);
+        let key = format!("{scheme}://{}", invalidate::key_of(&host, path_of(head))).into();
+        let mut asked = RequestHeader::build(head.method.clone(), path_of(head).as_bytes(), None)?;
+        for (name, value) in &policy::end_to_end(&head.headers) {
+            asked.append_header(name.clone(), value.clone())?;
+        }
+        asked.insert_header(header::HOST, host)?;
+        Ok(Self { head: asked, key })
+    }
+
+    /// Whether its answer may be another one than that of others: in part, or under a condition.
+    fn is_particular(&self) -> bool {
+        let names = [
+            header::RANGE,
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+            header::IF_MATCH,
+            header::IF_UNMODIFIED_SINCE,
+        ];
+        self.head.method == Method::HEAD
+            || names.iter().any(|name| self.head.headers.contains_key(name))
+    }
+
+    /// The request with the validators of what is stored, and whether it has any of these.
+    fn conditional(&self, stored: Option<&Arc<Stored>>) -> (RequestHeader, bool) {
+        let mut head = self.head.clone();
+        let Some(stored) = stored.filter(|_| head.method == Method::GET) else {
+            return (head, false);
+        };
+        let validators = [
+            (header::ETAG, header::IF_NONE_MATCH),
+            (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE),
+        ];
+        let found: Vec<_> = validators
+            .into_iter()
+            .filter_map(|(name, condition)| Some((condition, stored.headers.get(name)?.clone())))
+            .collect();
+        if found.is_empty() {
+            return (head, false);
+        }
+        for name in
+            [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE]
+        {
+            head.remove_header(&name);
+        }
+        for (name, value) in found {
+            // A legal value stays one.
+            let _ = head.insert_header(name, value);
+        }
+        (head, true)
+    }
+}

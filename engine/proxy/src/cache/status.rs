@@ -1,0 +1,66 @@
+//! Owns `Cache-Status` (RFC 9211): how a request was answered.
+//!
+//! Refuses to decide. Bound: one member in each answer.
+
+use std::fmt::Write;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Why a request went on to the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forward {
+    UriMiss,
+    VaryMiss,
+    /// The client's directives asked for it.
+    Request,
+    Stale,
+}
+
+impl Forward {
+    fn name(self) -> &'static str {
+        match self {
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// How an answer came to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Handling {
+    /// Why the request was forwarded; none: the answer is a stored one.
+    pub(crate) forward: Option<Forward>,
+    /// What the origin said, where that is not the status of the answer.
+    pub(crate) forward_status: Option<StatusCode>,
+    pub(crate) time_to_live_s: Option<i64>,
+    pub(crate) stored: bool,
+    pub(crate) collapsed: bool,
+}
+
+impl Handling {
+    /// Adds the member of this cache to those of caches before it.
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+        let mut text = "truststram".to_owned();
+        // Writing to a `String` cannot fail.
+        let _ = match self.forward {
+            None => write!(text, "; hit"),
+            Some(forward) => write!(text, "; fwd={}", forward.name()),
+        };
+        if let Some(status) = self.forward_status {
+            let _ = write!(text, "; fwd-status={}", status.as_u16());
+        }
+        if let Some(seconds) = self.time_to_live_s {
+            let _ = write!(text, "; ttl={seconds}");
+        }
+        for (holds, name) in [(self.stored, "; stored"), (self.collapsed, "; collapsed")] {
+            text.push_str(if holds { name } else { "" });
+        }
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.append(CACHE_STATUS, value);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Owns who the client is where proxies stand before us, and what an upstream server is told of it:
+//! `X-Real-IP`, `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239).
+//!
+//! Refuses to believe a header of a peer that is not trusted: its own are replaced, those of a
+//! trusted proxy are continued. Bound: what a head may hold.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderValue};
+use pingora_http::RequestHeader;
+
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+const X_FORWARDED_HOST: &str = "x-forwarded-host";
+const X_REAL_IP: &str = "x-real-ip";
+const FORWARDED: &str = "forwarded";
+
+/// Where a trusted proxy says whom it speaks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RealIp {
+    /// `X-Forwarded-For`: the last address that is not a trusted proxy's.
+    #[default]
+    XForwardedFor,
+    /// `X-Real-IP`.
+    XRealIp,
+    /// `Forwarded`: the last address that is not a trusted proxy's.
+    Forwarded,
+}
+
+/// Addresses and networks.
+#[derive(Debug, Default)]
+pub(crate) struct Networks(Vec<(IpAddr, u8)>);
+
+impl Networks {
+    pub(crate) fn parse(texts: &[String]) -> Result<Self, String> {
+        let parsed = texts.iter().map(|text| {
+            let (address, length) = match text.split_once('/') {
+                Some((address, length)) => (address, length.parse().ok()),
+                None => (text.as_str(), Some(128)),
+            };
+            let address = address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+            let most = if matches!(address, Some(IpAddr::V4(_))) { 32 } else { 128 };
+            match (address, length) {
+                (Some(address), Some(128)) => Ok((address, most)),
+                (Some(address), Some(length)) if length <= most => Ok((address, length)),
+                _ => {
+                    Err(format!("`{text}` is neither an address nor a network such as 10.0.0.0/8"))
+                }
+            }
+        });
+        parsed.collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|&(network, length)| match (network, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let differ = u32::from(network) ^ u32::from(address);
+                differ.leading_zeros() >= u32::from(length)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differ = u128::from(network) ^ u128::from(address);
+                differ.leading_zeros() >= u32::from(length)
+            }
+            _ => false,
+        })
+    }
+}
+
+/// The client of a request that came from `peer`.
+pub(crate) fn client(
+    headers: &HeaderMap,
+    peer: IpAddr,
+    trusted: &Networks,
+    source: RealIp,
+) -> IpAddr {
+    let peer = peer.to_canonical();
+    if !trusted.contains(peer) {
+        return peer;
+    }
+    let name = match source {
+        RealIp::XForwardedFor => X_FORWARDED_FOR,
+        RealIp::XRealIp => X_REAL_IP,
+        RealIp::Forwarded => FORWARDED,
+    };
+    let mut client = peer;
+    for value in headers.get_all(name).iter().rev() {
+        for entry in value.to_str().unwrap_or_default().rsplit(',') {
+            let text = match source {
+                RealIp::Forwarded => for_of(entry),
+                RealIp::XForwardedFor | RealIp::XRealIp => Some(entry),
+            };
+            // What cannot be read hides all before it.
+            let Some(address) = text.and_then(address) else { return client };
+            client = address;
+            if !trusted.contains(client) {
+                return client;
+            }
+        }
+    }
+    client
+}
+
+/// The value of `for` in one element of `Forwarded`.
+fn for_of(element: &str) -> Option<&str> {
+    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
+    Some(value.trim_matches('"'))
+}
+
+/// An address with or without port and brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_canonical());
+    }
+    if let Some(bracketed) = text.strip_prefix('[') {
+        return bracketed.split(']').next()?.parse().ok();
+    }
+    let (address, port) = text.rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    address.parse().ok()
+}
+
+/// What an upstream server is told.
+pub(crate) struct Origin<'a> {
+    pub(crate) peer: IpAddr,
+    pub(crate) client: IpAddr,
+    /// Whether the peer's own words are passed on.
+    pub(crate) is_trusted: bool,
+    pub(crate) scheme: &'static str,
+    /// The `Host` of the client.
+    pub(crate) host: &'a HeaderValue,
+}
+
+/// Tells it.
+pub(crate) fn tell(head: &mut RequestHeader, origin: &Origin<'_>) {
+    let peer = origin.peer.to_canonical();
+    let earlier = |head: &RequestHeader, name: &str| {
+        let values = head.headers.get_all(name).iter().filter(|_| origin.is_trusted);
+        let texts: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+        texts.join(", ")
+    };
+    let mut chain = earlier(head, X_FORWARDED_FOR);
+    let mut elements = earlier(head, FORWARDED);
+    for list in [&mut chain, &mut elements] {
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+    }
+    // Writing to a `String` cannot fail.
+    let _ = write!(chain, "{peer}");
+    let _ = match peer {
+        IpAddr::V4(address) => write!(elements, "for={address}"),
+        IpAddr::V6(address) => write!(elements, "for=\"[{address}]\""),
+    };
+    let host = origin.host.to_str().unwrap_or_default();
+    let is_plain = !host.is_empty() && !host.contains(['"', '\\']);
+    if is_plain {
+        let _ = write!(elements, ";host=\"{host}\"");
+    }
+    let _ = write!(elements, ";proto={}", origin.scheme);
+    let mut set = |name: &'static str, value: String| {
+        // Made of what headers held already.
+        let _ = head.insert_header(name, value);
+    };
+    set(X_FORWARDED_FOR, chain);
+    set(FORWARDED, elements);
+    set(X_REAL_IP, origin.client.to_string());
+    if !origin.is_trusted || !head.headers.contains_key(X_FORWARDED_PROTO) {
+        let _ = head.insert_header(X_FORWARDED_PROTO, origin.scheme);
+    }
+    if !origin.is_trusted || !head.headers.contains_key(X_FORWARDED_HOST) {
+        let _ = head.insert_header(X_FORWARDED_HOST, origin.host.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks(texts: &[&str]) -> Networks {
+        let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
+        Networks::parse(&texts).unwrap()
+    }
+
+    #[test]
+    fn networks_contain_addresses() {
+        let some = networks(&["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::1"]);
+        let check = |address: &str, expected| {
+            assert_eq!(some.contains(address.parse().unwrap()), expected, "{address}");
+        };
+        check("10.255.0.1", true);
+        check("11.0.0.1", false);
+        check("192.0.2.7", true);
+        check("192.0.2.8", false);
+        check("::ffff:10.1.1.1", true);
+        check("2001:db8:1::", true);
+        check("2001:db9::", false);
+        check("::1", true);
+        assert!(networks(&["0.0.0.0/0"]).contains("8.8.8.8".parse().unwrap()));
+        for bad in ["10.0.0.0/33", "x", "10.0.0.0/", "::1/129"] {
+            assert!(Networks::parse(&[bad.to_owned()]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_the_last_that_is_not_trusted() {
+        let trusted = networks(&["10.0.0.0/8"]);
+        let check = |source, name: &'static str, values: &[&str], peer: &str, expected: &str| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(name, HeaderValue::from_str(value).unwrap());
+            }
+            let found = client(&headers, peer.parse().unwrap(), &trusted, source);
+            assert_eq!(found.to_string(), expected, "{values:?} from {peer}");
+        };
+        let xff = |values: &[&str], peer: &str, expected: &str| {
+            check(RealIp::XForwardedFor, X_FORWARDED_FOR, values, peer, expected);
+        };
+        xff(&["1.1.1.1"], "8.8.8.8", "8.8.8.8");
+        xff(&["1.1.1.1"], "10.0.0.1", "1.1.1.1");
+        xff(&["6.6.6.6, 1.1.1.1, 10.0.0.2"], "10.0.0.1", "1.1.1.1");
+        xff(&["6.6.6.6", "1.1.1.1:99"], "10.0.0.1", "1.1.1.1");
+        xff(&["6.6.6.6, unknown, 10.0.0.3"], "10.0.0.1", "10.0.0.3");
+        xff(&[], "10.0.0.1", "10.0.0.1");
+        xff(&["[2001:db8::1]:5"], "10.0.0.1", "2001:db8::1");
+        check(RealIp::XRealIp, X_REAL_IP, &["1.1.1.1"], "10.0.0.1", "1.1.1.1");
+        let forwarded = ["for=6.6.6.6, proto=http;for=\"[2001:db8::1]:80\";host=a, for=10.0.0.9"];
+        check(RealIp::Forwarded, FORWARDED, &forwarded, "10.0.0.1", "2001:db8::1");
+    }
+
+    #[test]
+    fn a_server_is_told_of_the_client() {
+        let host = HeaderValue::from_static("a.test");
+        let told = |is_trusted| {
+            let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+            head.insert_header(X_FORWARDED_FOR, "1.1.1.1").unwrap();
+            head.insert_header(FORWARDED, "for=1.1.1.1").unwrap();
+            head.insert_header(X_FORWARDED_PROTO, "https").unwrap();
+            let peer = "10.0.0.1".parse().unwrap();
+            let client = "1.1.1.1".parse().unwrap();
+            tell(&mut head, &Origin { peer, client, is_trusted, scheme: "http", host: &host });
+            let names =
+                [X_FORWARDED_FOR, FORWARDED, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_REAL_IP];
+            names.map(|name| head.headers[name].to_str().unwrap().to_owned())
+        };
+        let element = "for=10.0.0.1;host=\"a.test\";proto=http";
+        assert_eq!(told(false), ["10.0.0.1", element, "http", "a.test", "1.1.1.1"]);
+        let both = format!("for=1.1.1.1, {element}");
+        assert_eq!(told(true), ["1.1.1.1, 10.0.0.1", &both, "https", "a.test", "1.1.1.1"]);
+    }
+}

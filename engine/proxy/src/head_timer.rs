@@ -1,0 +1,126 @@
+//! Owns how long a connection may wait for a request's head: Pingora limits each read, so that a
+//! client that sends a byte now and then would stay for ever.
+//!
+//! Refuses to know HTTP: it is told when a request begins and ends. Bound: one timer per
+//! connection, armed only where a read has to wait.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+/// How long a connection may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadLimits {
+    /// For the rest of a head that has begun, and for the first one.
+    pub(crate) head: Duration,
+    /// For the next request.
+    pub(crate) idle: Duration,
+}
+
+/// What a connection is at: an even number while it waits for a head, an odd one while a request is
+/// answered, [`MANY`] where requests overlap.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(AtomicU32);
+
+const MANY: u32 = u32::MAX;
+
+impl Turn {
+    /// The head is here.
+    pub(crate) fn begin(&self, requests_overlap: bool) {
+        if requests_overlap {
+            self.0.store(MANY, Ordering::Relaxed);
+        } else {
+            self.0.fetch_or(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The request is answered.
+    pub(crate) fn end(&self) {
+        let now = self.0.load(Ordering::Relaxed);
+        if now != MANY && now & 1 == 1 {
+            self.0.store(now.wrapping_add(1) & (MANY - 1), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The timer of one connection.
+#[derive(Debug)]
+pub(crate) struct HeadTimer {
+    turn: Arc<Turn>,
+    seen: u32,
+    limits: HeadLimits,
+    in_head: bool,
+    deadline: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl HeadTimer {
+    pub(crate) fn new(limits: HeadLimits) -> Self {
+        Self { turn: Arc::default(), seen: 0, limits, in_head: false, deadline: None, sleep: None }
+    }
+
+    pub(crate) fn turn(&self) -> &Arc<Turn> {
+        &self.turn
+    }
+
+    /// Whether a head is waited for; begins anew where it is the next one.
+    fn waits(&mut self) -> bool {
+        let now = self.turn.0.load(Ordering::Relaxed);
+        if now & 1 == 1 {
+            return false;
+        }
+        if now != self.seen {
+            self.seen = now;
+            self.in_head = false;
+            self.deadline = None;
+        }
+        true
+    }
+
+    /// Notes that bytes were read; whether their time was over already.
+    pub(crate) fn is_late(&mut self) -> bool {
+        if !self.waits() {
+            return false;
+        }
+        if !self.in_head {
+            // Most heads come in one read, which asks no clock. The first one's time runs since the
+            // connection was accepted.
+            self.in_head = true;
+            if self.seen != 0 {
+                self.deadline = None;
+            }
+            return false;
+        }
+        let now = Instant::now();
+        now >= *self.deadline.get_or_insert(now + self.limits.head)
+    }
+
+    /// Ends when the connection has waited long enough; with whether a head had begun.
+    pub(crate) fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        if !self.waits() {
+            return Poll::Pending;
+        }
+        let is_first = self.seen == 0;
+        let limit = if self.in_head || is_first { self.limits.head } else { self.limits.idle };
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + limit);
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        loop {
+            // A timer that was set for an earlier time goes off and is set anew: most connections
+            // never get there, and arming it for each request would cost more.
+            if sleep.deadline() > deadline {
+                sleep.as_mut().reset(deadline);
+            }
+            match sleep.as_mut().poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) if sleep.deadline() >= deadline => {
+                    return Poll::Ready(self.in_head);
+                }
+                Poll::Ready(()) => sleep.as_mut().reset(deadline),
+            }
+        }
+    }
+}

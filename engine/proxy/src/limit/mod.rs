@@ -1,0 +1,25 @@
+//! Owns the limits on how often and how many at a time: what nginx calls `limit_req` and
+//! `limit_conn`, with its decisions.
+//!
+//! Refuses to know sockets and to read a clock: time is given, in milliseconds. Bound: each zone
+//! by its bytes; the keys that were used the longest ago make room.
+
+mod answer;
+mod bucket;
+mod in_flight;
+mod key;
+mod limiter;
+mod table;
+mod zone;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use answer::LimitHeaders;
+pub use bucket::Rate;
+pub(crate) use in_flight::InFlight;
+pub use key::Key;
+pub(crate) use key::Subject;
+pub(crate) use limiter::Outcome;
+pub use limiter::{InFlightUse, Limits, RateUse, USES_MAX};
+pub use zone::{InFlightZone, RateZone, ZoneStats};

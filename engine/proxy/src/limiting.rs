@@ -1,0 +1,55 @@
+//! Owns the passage of a request through the limits of its listener.
+//!
+//! Refuses to wait and to answer; the caller does. Bound: one decision for each request.
+
+use std::net::IpAddr;
+
+use http::HeaderValue;
+use pingora_http::RequestHeader;
+
+use crate::head;
+use crate::limit::{InFlight, LimitHeaders, Limits, Outcome, Subject};
+
+/// What requests of one listener must pass.
+pub(crate) struct Gate {
+    limits: Limits,
+    policy: Option<HeaderValue>,
+    /// The status of those that are refused.
+    pub(crate) status: u16,
+}
+
+/// Whether a request goes on.
+pub(crate) enum Passage {
+    Open { in_flight: InFlight, wait_ms: u64 },
+    Closed,
+}
+
+impl Gate {
+    /// A gate, unless there is nothing to ask.
+    pub(crate) fn new(limits: &Limits, status: u16) -> Option<Self> {
+        let policy = LimitHeaders::policy(limits);
+        (!limits.is_empty()).then(|| Self { limits: limits.clone(), policy, status })
+    }
+
+    /// Decides about a request of `client`, and what its answer says of that.
+    pub(crate) fn pass(
+        &self,
+        request: &RequestHeader,
+        client: Option<IpAddr>,
+        now_ms: u64,
+    ) -> (LimitHeaders, Passage) {
+        let (host, path) = (head::authority(request), request.uri.path());
+        let subject = Subject { client, headers: &request.headers, host, path };
+        let verdict = self.limits.by_rate(&subject, now_ms);
+        let headers = LimitHeaders::of(&self.limits, self.policy.clone(), &verdict);
+        let wait_ms = match verdict.outcome {
+            Outcome::Rejected(_) if !self.limits.is_dry_run => return (headers, Passage::Closed),
+            Outcome::Delayed(wait_ms) if !self.limits.is_dry_run => wait_ms,
+            _ => 0,
+        };
+        match self.limits.enter(&subject) {
+            Some(in_flight) => (headers, Passage::Open { in_flight, wait_ms }),
+            None => (LimitHeaders::in_flight(), Passage::Closed),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Owns what a reload exchanges: routes, upstream groups, certificates, trusted proxies. All of it
+//! is one table; a request keeps the one that it began with.
+//!
+//! Refuses a table with a fault: then nothing changes. Bound: tables live as long as requests that
+//! use them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use rustls::ServerConfig;
+use tokio::sync::watch;
+
+use crate::forwarded::{Networks, RealIp};
+use crate::route::spec::{Fault, RouteSpec};
+use crate::route::table::Routes;
+use crate::stats::RouteStats;
+use crate::tls::{self, Tickets, TlsSpec};
+use crate::upstream::group::{Group, GroupStats, ServerStats};
+use crate::upstream::spec::GroupSpec;
+use crate::upstream::upkeep::look_up;
+
+/// What a table is made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableSpec {
+    /// Routes; without any, all requests are answered by the router.
+    pub routes: Vec<RouteSpec>,
+    /// Upstream groups.
+    pub upstreams: Vec<GroupSpec>,
+    /// Addresses and networks of proxies that are believed.
+    pub trusted_proxies: Vec<String>,
+    /// Where they say whom they speak for.
+    pub real_ip: RealIp,
+    /// How TLS is spoken, where it is.
+    pub tls: Option<TlsSpec>,
+    /// Whether answers say that they are not to be framed and not to be sniffed.
+    pub security_headers: bool,
+    /// Seconds for which clients that came by TLS are to come by it again; 0 says nothing.
+    pub hsts_s: u64,
+}
+
+/// The compiled table.
+pub(crate) struct Table {
+    pub(crate) routes: Routes,
+    groups: Vec<Arc<Group>>,
+    pub(crate) trusted: Networks,
+    pub(crate) real_ip: RealIp,
+    tls: Option<Arc<ServerConfig>>,
+    pub(crate) security_headers: bool,
+    pub(crate) hsts: Option<HeaderValue>,
+}
+
+impl Table {
+    pub(crate) fn groups(&self) -> &[Arc<Group>] {
+        &self.groups
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Arc<ServerConfig>> {
+        self.tls.as_ref()
+    }
+
+    fn compile(
+        spec: &TableSpec,
+        threads: usize,
+        tickets: Option<&Tickets>,
+        before: Option<&Self>,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut groups: Vec<Arc<Group>> = Vec::new();
+        for (index, group) in spec.upstreams.iter().enumerate() {
+            let key = format!("upstreams[{index}]");
+            if groups.iter().any(|earlier| earlier.name() == group.name) {
+                faults.push(Fault::new(format!("{key}.name"), "is taken already"));
+            }
+            let known = before.into_iter().flat_map(Self::groups);
+            let mut known = known.filter(|known| known.name() == group.name);
+            let known = known.next().map(Arc::as_ref);
+            groups.push(Group::compile(group, &key, threads, known, &mut faults));
+        }
+        let stats = |name: &str| {
+            let known = before.into_iter().flat_map(|before| before.routes.all());
+            let mut known = known.filter(|known| known.name == name);
+            known.next().map_or_else(|| Arc::new(RouteStats::new()), |known| known.stats.clone())
+        };
+        let routes = Routes::compile(&spec.routes, &groups, stats, &mut faults);
+        let trusted = Networks::parse(&spec.trusted_proxies).unwrap_or_else(|message| {
+            faults.push(Fault::new("gateway.trusted_proxies", message));
+            Networks::default()
+        });
+        let tls = spec.tls.as_ref().and_then(|tls| tls::compile(tls, tickets, &mut faults));
+        let hsts = format!("max-age={}; includeSubDomains", spec.hsts_s);
+        let hsts = HeaderValue::try_from(hsts).ok().filter(|_| spec.hsts_s > 0);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self {
+            routes,
+            groups,
+            trusted,
+            real_ip: spec.real_ip,
+            tls,
+            security_headers: spec.security_headers,
+            hsts,
+        })
+    }
+}
+
+/// The table that new requests use.
+pub struct Live {
+    table: ArcSwap<Table>,
+    threads: usize,
+    tickets: Tickets,
+    changed: watch::Sender<u64>,
+    replacing: Mutex<()>,
+}
+
+/// What is counted of one server of a group.
+pub struct ServerFigures<'a> {
+    /// Its address.
+    pub address: &'a str,
+    /// Whether it may be asked now.
+    pub is_up: bool,
+    /// Its counts.
+    pub stats: &'a ServerStats,
+}
+
+/// Everything that is wrong with `spec`; files of certificates are read for it.
+pub fn check(spec: &TableSpec) -> Vec<Fault> {
+    Table::compile(spec, 1, None, None).err().unwrap_or_default()
+}
+
+impl Live {
+    /// Compiles the first table, for so many network threads. Names of servers are looked up.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `spec`.
+    pub fn new(spec: &TableSpec, threads: usize) -> Result<Arc<Self>, Vec<Fault>> {
+        let tickets = tls::tickets().map_err(|why| vec![Fault::new("gateway.tls", why)])?;
+        let table = Table::compile(spec, threads, Some(&tickets), None)?;
+        look_up_new(&table);
+        Ok(Arc::new(Self {
+            table: ArcSwap::from_pointee(table),
+            threads,
+            tickets,
+            changed: watch::Sender::new(0),
+            replacing: Mutex::new(()),
+        }))
+    }
+
+    /// Exchanges the table for new requests; those under way end with the one that they began with.
+    /// Waits for the resolver, so that it is not for network threads.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `spec`; the table is then as it was.
+    pub fn replace(&self, spec: &TableSpec) -> Result<(), Vec<Fault>> {
+        let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.table.load_full();
+        let table = Table::compile(spec, self.threads, Some(&self.tickets), Some(&before))?;
+        look_up_new(&table);
+        self.table.store(Arc::new(table));
+        self.changed.send_modify(|turn| *turn += 1);
+        Ok(())
+    }
+
+    /// How often the table was exchanged.
+    pub fn reloads(&self) -> u64 {
+        *self.changed.borrow()
+    }
+
+    /// Calls `see` with the name and counts of each route.
+    pub fn each_route(&self, mut see: impl FnMut(&str, &RouteStats)) {
+        for route in self.table.load().routes.all() {
+            see(&route.name, &route.stats);
+        }
+    }
+
+    /// Calls `see` with the name and counts of each group, whether its breaker is closed, and its
+    /// servers; `now_us` is monotonic.
+    pub fn each_upstream(
+        &self,
+        now_us: u64,
+        mut see: impl FnMut(&str, &GroupStats, bool, &[ServerFigures<'_>]),
+    ) {
+        for group in self.table.load().groups() {
+            let servers: Vec<ServerFigures<'_>> = group
+                .servers
+                .iter()
+                .map(|server| ServerFigures {
+                    address: &server.spec.address,
+                    is_up: server.may_be_asked(now_us),
+                    stats: &server.state.stats,
+                })
+                .collect();
+            see(group.name(), &group.stats, group.is_closed(), &servers);
+        }
+    }
+
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}
+
+fn look_up_new(table: &Table) {
+    let servers = table.groups.iter().flat_map(|group| &group.servers);
+    servers.filter(|server| server.is_named && !server.is_known()).for_each(look_up);
+}

@@ -1,0 +1,262 @@
+//! Owns the way of one request upstream, attempt by attempt: which server, how it is spoken to,
+//! whether a failure is tried again, and what becomes known of the server.
+//!
+//! Refuses to try again what a server may have begun, unless the method is idempotent and nothing
+//! of an answer is out. Bound: `retries` further attempts, within the group's budget.
+
+use std::time::{Duration, Instant};
+
+use pingora_core::protocols::ALPN;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorSource, ErrorType, Result, RetryType};
+use pingora_proxy::Session;
+
+use crate::route::spec::Timeouts;
+use crate::upstream::breaker::Ended;
+use crate::upstream::group::{Ask, Group, Lease};
+use crate::upstream::ring::hash;
+use crate::upstream::rotation::Servers;
+use crate::upstream::spec::{HashKey, Policy, Protocol};
+use crate::upstream::websocket::ForUpgrade;
+
+/// Requests at once on one connection of HTTP/2.
+const STREAMS_MAX: usize = 128;
+
+/// One request's way upstream.
+pub(crate) struct Proxying {
+    pub(crate) group: std::sync::Arc<Group>,
+    timeouts: Timeouts,
+    deadline: Option<Instant>,
+    key: u64,
+    tried: Servers,
+    attempts: u32,
+    lease: Option<Lease>,
+    /// The status that the server gave.
+    status: u16,
+    /// The path that is forwarded, where it is another than was asked for.
+    pub(crate) path: Option<String>,
+    /// The body's bytes so far, and their limit.
+    body_bytes: usize,
+    body_bytes_max: usize,
+}
+
+impl Proxying {
+    pub(crate) fn new(
+        group: std::sync::Arc<Group>,
+        timeouts: Timeouts,
+        started: Instant,
+        body_bytes_max: usize,
+    ) -> Self {
+        Self {
+            group,
+            timeouts,
+            deadline: timeouts.total.map(|total| started + total),
+            key: 0,
+            tried: 0,
+            attempts: 0,
+            lease: None,
+            status: 0,
+            path: None,
+            body_bytes: 0,
+            body_bytes_max,
+        }
+    }
+
+    /// Takes the key of consistent hashing from the request, where the group hashes.
+    pub(crate) fn take_key(&mut self, session: &Session, client: Option<std::net::IpAddr>) {
+        let head = session.req_header();
+        self.key = match &self.group.spec.policy {
+            Policy::Hash(HashKey::Ip) => match client {
+                Some(std::net::IpAddr::V4(address)) => hash(&address.octets()),
+                Some(std::net::IpAddr::V6(address)) => hash(&address.octets()),
+                None => 0,
+            },
+            Policy::Hash(HashKey::Path) => hash(head.uri.path().as_bytes()),
+            Policy::Hash(HashKey::Header(name)) => {
+                head.headers.get(name).map_or(0, |value| hash(value.as_bytes()))
+            }
+            _ => 0,
+        };
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Fails once the time for all of it is over.
+    pub(crate) fn in_time(&self) -> Result<()> {
+        if self.left() == Some(Duration::ZERO) {
+            return Error::e_explain(ErrorType::HTTPStatus(504), "the total time is over");
+        }
+        Ok(())
+    }
+
+    /// Counts a part of the request's body.
+    pub(crate) fn body(&mut self, bytes: usize) -> Result<()> {
+        self.body_bytes = self.body_bytes.saturating_add(bytes);
+        if self.body_bytes > self.body_bytes_max {
+            let error = Error::explain(ErrorType::HTTPStatus(413), "the body is too large");
+            return Err(error.into_down());
+        }
+        self.in_time()
+    }
+
+    pub(crate) fn body_bytes_max(&self) -> usize {
+        self.body_bytes_max
+    }
+
+    /// The server of the next attempt.
+    pub(crate) fn next(
+        &mut self,
+        session: &Session,
+        thread: usize,
+        now_us: u64,
+    ) -> Result<Box<HttpPeer>> {
+        self.in_time()?;
+        self.lease = None;
+        let ask = Ask { thread, now_us, key: self.key, tried: self.tried };
+        let place = self.group.pick(&ask);
+        let server = place.and_then(|place| Some((place, self.group.servers.get(place)?)));
+        let found = server.and_then(|(place, server)| Some((place, server.address()?)));
+        let Some((place, address)) = found else {
+            self.group.stats.without_server.add(1);
+            return Error::e_explain(ErrorType::HTTPStatus(502), "no server can be asked");
+        };
+        self.attempts += 1;
+        self.tried |= 1 << place;
+        self.lease = Some(self.group.lease(place, &ask));
+        Ok(Box::new(self.peer(session, address)))
+    }
+
+    fn peer(&self, session: &Session, address: std::net::SocketAddr) -> HttpPeer {
+        let spec = &self.group.spec;
+        let is_upgrade = session.is_upgrade_req();
+        let mut peer = match &spec.protocol {
+            Protocol::Http | Protocol::H2c => HttpPeer::new(address, false, String::new()),
+            Protocol::Tls { name, .. } => HttpPeer::new(address, true, name.clone()),
+        };
+        // Connections of one group are not used for another.
+        peer.group_key = hash(spec.name.as_bytes()) ^ u64::from(is_upgrade);
+        let within = |limit: Duration| Some(self.left().map_or(limit, |left| left.min(limit)));
+        let options = &mut peer.options;
+        options.connection_timeout = within(self.timeouts.connect);
+        options.total_connection_timeout = within(self.timeouts.connect);
+        options.read_timeout = within(self.timeouts.read);
+        options.write_timeout = within(self.timeouts.send);
+        options.idle_timeout = Some(spec.keepalive);
+        options.max_h2_streams = STREAMS_MAX;
+        match &spec.protocol {
+            Protocol::Http if is_upgrade => {
+                options.custom_l4 = Some(ForUpgrade::connector(self.timeouts.connect));
+            }
+            Protocol::Http => {}
+            Protocol::H2c => options.set_http_version(2, 2),
+            Protocol::Tls { verify, .. } => {
+                options.alpn = if is_upgrade { ALPN::H1 } else { ALPN::H2H1 };
+                options.verify_cert = *verify;
+                options.verify_hostname = *verify;
+            }
+        }
+        peer
+    }
+
+    /// The answer's head is here.
+    pub(crate) fn answered(&mut self, status: u16, now_us: u64) {
+        self.status = status;
+        if let Some(lease) = &self.lease {
+            lease.answered(now_us);
+        }
+    }
+
+    /// The server that has the request, or had it last.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.lease.as_ref().map(|lease| lease.server().spec.address.as_str())
+    }
+
+    /// There is no connection: nothing was sent, so that any request may be tried again.
+    pub(crate) fn not_connected(&mut self, mut error: Box<Error>, now_us: u64) -> Box<Error> {
+        self.failed(now_us);
+        error.set_retry(self.may_retry(now_us));
+        error
+    }
+
+    /// The connection broke off.
+    pub(crate) fn broke_off(
+        &mut self,
+        mut error: Box<Error>,
+        session: &Session,
+        was_reused: bool,
+        now_us: u64,
+    ) -> Box<Error> {
+        if *error.esource() != ErrorSource::Upstream {
+            error.set_retry(false);
+            return error;
+        }
+        // A server may end an idle connection just when it is used again; that is no failure.
+        let is_stale = was_reused && matches!(error.retry, RetryType::ReusedOnly);
+        if is_stale {
+            if let Some(lease) = self.lease.take() {
+                self.tried &= !(1 << lease.place);
+            }
+        } else {
+            self.failed(now_us);
+        }
+        let head = session.req_header();
+        let is_safe = head.method.is_idempotent()
+            && session.response_written().is_none()
+            && !session.as_ref().retry_buffer_truncated();
+        error.set_retry(is_safe && self.may_retry(now_us));
+        error
+    }
+
+    fn failed(&mut self, now_us: u64) {
+        if let Some(lease) = self.lease.take() {
+            lease.failed(now_us);
+        }
+    }
+
+    fn may_retry(&self, now_us: u64) -> bool {
+        self.attempts <= self.group.spec.retries
+            && self.in_time().is_ok()
+            && self.group.candidates(now_us, self.tried) != 0
+            && self.group.may_retry()
+    }
+
+    /// The request is over, well or with `error`.
+    pub(crate) fn finish(&mut self, error: Option<&Error>, now_us: u64) {
+        let of_upstream = error.is_some_and(|error| *error.esource() == ErrorSource::Upstream);
+        let answered = self.status != 0;
+        if let Some(lease) = self.lease.take()
+            && answered
+            && !of_upstream
+        {
+            lease.succeeded(now_us);
+        }
+        let how = match (error, answered) {
+            _ if of_upstream || self.status >= 500 => Ended::Badly,
+            (Some(error), false) if matches!(error.etype(), ErrorType::HTTPStatus(500..)) => {
+                Ended::Badly
+            }
+            (None, _) | (Some(_), true) => Ended::Well,
+            (Some(_), false) => Ended::Unknown,
+        };
+        self.group.ended(how, now_us);
+    }
+}
+
+/// The status that a failure is answered with; 0 where nobody is left to read it.
+pub(crate) fn status_of(error: &Error) -> u16 {
+    use ErrorType::{
+        ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout,
+        TLSHandshakeTimedout, WriteError, WriteTimedout,
+    };
+    match (error.esource(), error.etype()) {
+        (_, HTTPStatus(status)) => *status,
+        (ErrorSource::Upstream, ConnectTimedout | TLSHandshakeTimedout) => 504,
+        (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => 504,
+        (ErrorSource::Upstream, _) => 502,
+        (ErrorSource::Downstream, WriteError | ReadError | ConnectionClosed) => 0,
+        (ErrorSource::Downstream, _) => 400,
+        _ => 500,
+    }
+}

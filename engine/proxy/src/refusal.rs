@@ -1,0 +1,68 @@
+//! Owns what the gateway itself answers instead of what was asked for.
+//!
+//! Refuses to know the form of such answers: `GatewayOptions::reject` writes them. Bound: one
+//! sentence.
+
+/// Why a request is refused, in the terms of RFC 9457.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status.
+    pub status: u16,
+    /// A stable name of the kind of problem.
+    pub name: &'static str,
+    /// The kind of problem in words.
+    pub title: &'static str,
+    /// What happened this time.
+    pub detail: String,
+}
+
+impl Refusal {
+    fn new(status: u16, name: &'static str, title: &'static str, detail: String) -> Self {
+        Self { status, name, title, detail }
+    }
+
+    pub(crate) fn malformed(detail: String) -> Self {
+        Self::new(400, "malformed", "Malformed request", detail)
+    }
+
+    pub(crate) fn no_route() -> Self {
+        Self::new(404, "not-found", "Not found", "no route leads there".to_owned())
+    }
+
+    pub(crate) fn wrong_method() -> Self {
+        let detail = "no route there takes this method".to_owned();
+        Self::new(405, "method", "Method not allowed", detail)
+    }
+
+    pub(crate) fn too_large(limit: usize) -> Self {
+        let detail = format!("the body is larger than the limit of {limit} bytes");
+        Self::new(413, "too-large", "Body too large", detail)
+    }
+
+    /// A limit was reached.
+    pub(crate) fn too_many(status: u16) -> Self {
+        let detail = "more requests came than are allowed; Retry-After says when to try again";
+        Self::new(status, "too-many-requests", "Too many requests", detail.to_owned())
+    }
+
+    pub(crate) fn broken(group: &str) -> Self {
+        let detail = format!("too many requests to `{group}` failed; it is tried again shortly");
+        Self::new(503, "unavailable", "Unavailable", detail)
+    }
+
+    /// What an attempt ended with that was the last one.
+    pub(crate) fn of_status(status: u16) -> Self {
+        match status {
+            400 => Self::malformed("the request cannot be passed on".to_owned()),
+            502 => {
+                let detail = "no upstream server gave an answer".to_owned();
+                Self::new(502, "bad-gateway", "Bad gateway", detail)
+            }
+            504 => {
+                let detail = "no upstream server answered in time".to_owned();
+                Self::new(504, "deadline", "Deadline passed", detail)
+            }
+            _ => Self::new(status, "internal", "Internal error", "the request failed".to_owned()),
+        }
+    }
+}

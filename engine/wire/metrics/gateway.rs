@@ -1,0 +1,77 @@
+//! Owns the metrics of routes and of upstream servers.
+//!
+//! Refuses to count; the gateway does. Bound: one row per route and per server.
+
+use std::fmt::Error;
+
+use truststram_proxy::{Live, STATUS_CLASSES};
+
+use super::{Page, Rows, labels};
+
+/// Counts per route.
+pub(super) fn routes(live: &Live, page: &mut Page<'_>) -> Result<(), Error> {
+    let reloads = vec![(Vec::new(), live.reloads())];
+    page.counters("truststram_config_reloads", "Reloads of the configuration", reloads)?;
+    let (mut requests, mut times) = (Vec::new(), Vec::new());
+    live.each_route(|name, stats| {
+        for (class, count) in STATUS_CLASSES.iter().zip(&stats.requests) {
+            let labels = vec![("route", name.to_owned()), ("status", (*class).to_owned())];
+            requests.push((labels, count.get()));
+        }
+        times.push((labels("route", name), stats.duration_us.snapshot()));
+    });
+    page.counters("truststram_route_requests", "Requests answered, by route", requests)?;
+    let help = "Time from a request's head to the end of its answer, by route";
+    page.histograms("truststram_route_seconds", help, 1e-6, times)
+}
+
+/// Counts per upstream group and per server of it.
+pub(super) fn upstreams(live: &Live, now_us: u64, page: &mut Page<'_>) -> Result<(), Error> {
+    let mut of_groups: [Rows<u64>; 5] = Default::default();
+    let mut of_servers: [Rows<u64>; 4] = Default::default();
+    let mut times = Vec::new();
+    live.each_upstream(now_us, |name, stats, is_closed, servers| {
+        let counts = [
+            stats.retries.get(),
+            stats.retries_refused.get(),
+            stats.without_server.get(),
+            stats.broken.get(),
+            u64::from(!is_closed),
+        ];
+        for (rows, count) in of_groups.iter_mut().zip(counts) {
+            rows.push((labels("upstream", name), count));
+        }
+        for server in servers {
+            let labels =
+                || vec![("upstream", name.to_owned()), ("server", server.address.to_owned())];
+            let stats = server.stats;
+            let counts = [
+                stats.requests.get(),
+                stats.failures.get(),
+                stats.open.get(),
+                u64::from(server.is_up),
+            ];
+            for (rows, count) in of_servers.iter_mut().zip(counts) {
+                rows.push((labels(), count));
+            }
+            times.push((labels(), stats.latency_us.snapshot()));
+        }
+    });
+    let [retries, refused, without_server, broken, open] = of_groups;
+    page.counters("truststram_upstream_retries", "Further attempts at requests", retries)?;
+    let help = "Further attempts that the budget did not allow";
+    page.counters("truststram_upstream_retries_refused", help, refused)?;
+    let help = "Attempts for which no server could be asked";
+    page.counters("truststram_upstream_without_server", help, without_server)?;
+    let help = "Requests that an open breaker refused";
+    page.counters("truststram_upstream_broken", help, broken)?;
+    let help = "1 while the breaker of the group is not closed";
+    page.gauges("truststram_upstream_breaker_open", help, open)?;
+    let [requests, failures, open, up] = of_servers;
+    page.counters("truststram_upstream_requests", "Requests sent to a server", requests)?;
+    page.counters("truststram_upstream_failures", "Attempts that a server failed", failures)?;
+    page.gauges("truststram_upstream_open", "Requests at a server now", open)?;
+    page.gauges("truststram_upstream_up", "1 while a server may be asked", up)?;
+    let help = "Time until a server's answer began";
+    page.histograms("truststram_upstream_seconds", help, 1e-6, times)
+}
