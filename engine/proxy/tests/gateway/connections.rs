@@ -81,8 +81,9 @@ async fn a_certificate_is_chosen_by_name() {
     stream.write_all(get("/").as_bytes()).await.unwrap();
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
-    assert_eq!(rig.gateway.stats()[1].handshake_failures.get(), 1);
+    let stats = rig.gateway.stats()[1].clone();
     rig.stop();
+    assert_eq!(stats.handshake_failures.get(), 1);
 }
 
 #[tokio::test]
