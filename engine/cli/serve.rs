@@ -66,8 +66,10 @@ pub(super) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure>
 }
 
 fn start_log(plan: &Plan) {
-    // The filter was checked with the configuration.
-    let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(&plan.log_level);
+    // The filter was checked with the configuration. Pingora writes a line for each client that
+    // goes away in the middle of a request; those are counted, and a line each would fill disks.
+    let filter = format!("pingora_proxy=off,{}", plan.log_level);
+    let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if plan.log_json {
         log.json().init();

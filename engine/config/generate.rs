@@ -106,7 +106,8 @@ fn example<T: Serialize + PartialSchema>(text: &mut String, name: &str, values: 
     let mut entry = format!("[[{name}]]\n");
     keys(&mut entry, &schema, values);
     for line in entry.lines() {
-        let _ = writeln!(text, "#{}{line}", if line.starts_with('#') { " " } else { "" });
+        // What is a comment already stays one.
+        let _ = writeln!(text, "{}{line}", if line.starts_with('#') { "" } else { "#" });
     }
 }
 

@@ -159,6 +159,12 @@ impl Server {
         send(|agent| agent.get(format!("{}{path}", self.admin)).call())
     }
 
+    /// Posts to operators' paths.
+    pub fn admin_post(&self, path: &str, body: &Value) -> Answer {
+        let (url, body) = (format!("{}{path}", self.admin), body.to_string());
+        send(|agent| agent.post(&url).header("content-type", "application/json").send(&body))
+    }
+
     /// Puts a component in the place of the plugin `name`, or fails to.
     pub fn install(&self, name: &str, query: &str, component: &[u8]) -> Answer {
         let url = format!("{}/admin/v1/plugins/{name}{query}", self.admin);

@@ -133,7 +133,8 @@ pub struct Upstream {
     #[schema(value_type = Option<Object>)]
     pub check: Option<HealthCheck>,
     /// When the group as a whole is left alone and answered for by 503:
-    /// `{ failure_percent = 50, requests_min = 20, window_ms = 10000, open_ms = 5000, probes = 3 }`.
+    /// `{ failure_percent = 50, requests_min = 20, window_ms = 10000, open_ms = 5000,
+    /// probes = 3 }`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub breaker: Option<Breaker>,

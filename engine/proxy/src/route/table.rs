@@ -283,5 +283,4 @@ pub(crate) fn host_of<'a>(authority: &str, buffer: &'a mut [u8; HOST_BYTES_MAX])
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;

@@ -410,5 +410,4 @@ impl Drop for Lease {
 }
 
 #[cfg(test)]
-#[path = "group_tests.rs"]
-pub(crate) mod tests;
+mod tests;

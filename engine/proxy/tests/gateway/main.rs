@@ -2,6 +2,7 @@
 
 mod before;
 mod connections;
+mod http2;
 mod reloads;
 mod rig;
 mod routes;

@@ -129,8 +129,8 @@ async fn serve(mut stream: TcpStream, name: &'static str, manner: Manner) {
             Manner::Echo => {
                 let said = format!("{name}\n{head}{body}");
                 format!(
-                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nkeep-alive: timeout=9\r\nx-gone: 1\r\n\
-                     connection: x-gone\r\n\r\n{said}",
+                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nkeep-alive: timeout=9\r\n\
+                     x-gone: 1\r\nconnection: x-gone\r\n\r\n{said}",
                     said.len()
                 )
             }

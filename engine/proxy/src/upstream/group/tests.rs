@@ -3,7 +3,7 @@
 use super::*;
 use crate::upstream::spec::{BreakerSpec, HashKey};
 
-pub(crate) fn server(address: &str) -> ServerSpec {
+fn server(address: &str) -> ServerSpec {
     ServerSpec {
         address: address.to_owned(),
         weight: 1,
@@ -14,7 +14,7 @@ pub(crate) fn server(address: &str) -> ServerSpec {
     }
 }
 
-pub(crate) fn group(policy: Policy, servers: Vec<ServerSpec>) -> GroupSpec {
+fn group_of(policy: Policy, servers: Vec<ServerSpec>) -> GroupSpec {
     GroupSpec {
         name: "g".to_owned(),
         servers,
@@ -32,7 +32,7 @@ pub(crate) fn group(policy: Policy, servers: Vec<ServerSpec>) -> GroupSpec {
 
 fn three(policy: Policy) -> GroupSpec {
     let servers = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(server);
-    group(policy, servers.to_vec())
+    group_of(policy, servers.to_vec())
 }
 
 fn compiled(spec: &GroupSpec) -> Arc<Group> {
@@ -77,7 +77,7 @@ fn backups_are_asked_when_no_other_may_be() {
     let all_tried = Ask { tried: 0b101, ..ask(0) };
     assert_eq!(group.pick(&all_tried), None);
     // A single server is asked whatever it did.
-    let single = compiled(&self::group(Policy::RoundRobin, vec![server("127.0.0.1:1")]));
+    let single = compiled(&group_of(Policy::RoundRobin, vec![server("127.0.0.1:1")]));
     single.lease(0, &ask(1)).failed(1);
     assert_eq!(single.pick(&ask(2)), Some(0));
 }
@@ -102,7 +102,7 @@ fn least_conn_counts_open_requests_by_weight() {
 #[test]
 fn ewma_prefers_the_faster_of_two() {
     let group =
-        compiled(&self::group(Policy::Ewma, vec![server("127.0.0.1:1"), server("127.0.0.1:2")]));
+        compiled(&group_of(Policy::Ewma, vec![server("127.0.0.1:1"), server("127.0.0.1:2")]));
     group.lease(0, &ask(0)).answered(50_000);
     group.lease(1, &ask(0)).answered(1_000);
     for _ in 0..20 {
@@ -152,7 +152,8 @@ fn a_reload_keeps_what_is_known() {
 
 #[test]
 fn each_fault_is_named() {
-    let mut spec = group(Policy::Random, vec![server("nowhere"), server("a:80"), server("a:80")]);
+    let servers = vec![server("nowhere"), server("a:80"), server("a:80")];
+    let mut spec = group_of(Policy::Random, servers);
     spec.servers[1].weight = 0;
     spec.host = Some("a\nb".to_owned());
     let mut faults = Vec::new();
