@@ -6,6 +6,7 @@
 //! federation that goes on where it stood. Refuses to know clocks, disks and plugins, which it is
 //! given. Bound: the limits of [`RoundSettings`]; tasks of the last rounds are remembered.
 
+mod encoded;
 mod federation;
 mod folder;
 mod native;
@@ -15,6 +16,7 @@ mod records;
 mod settings;
 mod upload;
 
+pub use encoded::{of_records, to_record};
 pub use federation::Federation;
 pub use folder::Folder;
 pub use native::NativePolicy;

@@ -179,6 +179,14 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: EntryProblem,
     },
+    /// A record of a federation is longer than any should be.
+    #[error("a record of a federation has {bytes} bytes, the limit is {bytes_max}")]
+    RecordTooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// The data set does not exist.
     #[error("data set {name} does not exist; list the data sets to see which do")]
     DatasetUnknown {
@@ -279,6 +287,7 @@ impl StoreError {
             Self::ModelEncoding { .. } | Self::ModelRefused { .. } | Self::DatasetRow { .. } => {
                 Kind::Invalid
             }
+            Self::RecordTooLarge { .. } => Kind::TooLarge,
             Self::DatasetEncoding { .. } => Kind::Internal,
             Self::Cursor { .. } => Kind::Malformed,
             Self::NotCommitted(failure) => failure.kind(),

@@ -4,6 +4,7 @@
 //! ```text
 //! models     (id, version)                        -> envelope(postcard ModelEntry)
 //! active     id                                   -> envelope(version u32)
+//! federation name                                 -> envelope(bytes)
 //! serving    id                                   -> envelope(postcard ModelServing)
 //! m_*        (group, position, id, version)       -> see index.rs
 //! ```
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use truststram_base::{ModelEntry, ModelId, ModelVersion};
 
+use self::federation::FEDERATION;
 use self::rows::{ACTIVE, MODELS};
 use self::serving::SERVING;
 use crate::database_file::DatabaseFile;
@@ -28,6 +30,7 @@ use crate::options::OLD_FILE_CACHE_BYTES;
 use crate::stop::{self, Stop};
 
 pub mod check;
+mod federation;
 mod index;
 pub mod list;
 mod rows;
@@ -210,6 +213,7 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(MODELS)?;
     transaction.open_table(ACTIVE)?;
     transaction.open_table(SERVING)?;
+    transaction.open_table(FEDERATION)?;
     for index in index::Index::ALL {
         transaction.open_table(index.table())?;
     }

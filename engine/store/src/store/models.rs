@@ -95,6 +95,25 @@ impl Store {
         self.registry.remove(id, version)
     }
 
+    /// Every record of a federation whose name begins so, by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if one is damaged.
+    pub fn federation_records(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.registry.federation(prefix)
+    }
+
+    /// Puts records of a federation, or removes those without bytes; all or none, and synced.
+    ///
+    /// # Errors
+    /// [`StoreError::RecordTooLarge`].
+    pub fn change_federation(
+        &self,
+        changes: &[(String, Option<Vec<u8>>)],
+    ) -> Result<(), StoreError> {
+        self.registry.change_federation(changes)
+    }
+
     /// Compares the registered models with all their indexes, both ways.
     pub fn verify_models(&self) -> Result<Vec<Disagreement>, StoreError> {
         self.registry.verify()
