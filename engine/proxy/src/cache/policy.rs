@@ -43,7 +43,8 @@ fn directives_of(headers: &HeaderMap) -> (Directives, bool) {
 fn is_understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
-        200 | 203 | 204 | 300..=303 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 428 | 429 | 431 | 451
+        200 | 203 | 204 | 300..=303 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 428 | 429 | 431
+            | 451
             | 500..=505 | 511
     )
 }

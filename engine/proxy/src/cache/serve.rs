@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use pingora_core::{Error, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_core::Result;
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use truststram_base::Clock;
 
+use super::asked::{Asked, host_of, path_of};
 use super::directives::Directives;
 use super::fetch::{self, Origin, Response};
 use super::flight::{self, Flights, Leader, Role};
@@ -21,6 +22,7 @@ use super::options::{CacheOptions, CacheStats};
 use super::status::{Forward, Handling};
 use super::stored::{Stored, Use};
 use super::vary::Variant;
+use super::write::{answer_missing, write_body, write_head};
 use super::{conditional, date, invalidate, policy};
 
 /// A shared cache.
@@ -30,13 +32,6 @@ pub struct Cache {
     flights: Arc<Flights>,
     stats: CacheStats,
     clock: Arc<dyn Clock>,
-}
-
-/// A request as it is asked of the origin.
-#[derive(Clone)]
-pub(crate) struct Asked {
-    head: RequestHeader,
-    key: Box<str>,
 }
 
 /// What became of a fetch.
@@ -405,109 +400,5 @@ impl Cache {
         let has_body = method != Method::HEAD && !body.is_empty();
         write_head(session, status, headers, has_body).await?;
         write_body(session, if has_body { body } else { Bytes::new() }, true).await
-    }
-}
-
-/// `only-if-cached`, and it is not.
-async fn answer_missing(
-    session: &mut Session,
-    finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
-) -> Result<()> {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
-    finish(&mut headers);
-    write_head(session, StatusCode::GATEWAY_TIMEOUT, headers, false).await?;
-    write_body(session, Bytes::new(), true).await
-}
-
-fn of_client(mut error: Box<Error>) -> Box<Error> {
-    error.as_down();
-    error
-}
-
-async fn write_head(
-    session: &mut Session,
-    status: StatusCode,
-    headers: HeaderMap,
-    has_body: bool,
-) -> Result<()> {
-    let mut response = http::Response::new(());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    let mut head = ResponseHeader::from(response.into_parts().0);
-    let is_11 = session.req_header().version == http::Version::HTTP_11;
-    if has_body && is_11 && !head.headers.contains_key(header::CONTENT_LENGTH) {
-        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-    }
-    session.as_downstream_mut().write_response_header(Box::new(head)).await.map_err(of_client)
-}
-
-async fn write_body(session: &mut Session, body: Bytes, is_end: bool) -> Result<()> {
-    session.as_downstream_mut().write_response_body(body, is_end).await.map_err(of_client)
-}
-
-fn host_of(head: &RequestHeader) -> String {
-    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = head.uri.authority().map(|authority| authority.as_str());
-    authority.or(host).unwrap_or_default().to_owned()
-}
-
-fn path_of(head: &RequestHeader) -> &str {
-    head.uri.path_and_query().map_or("/", |path| path.as_str())
-}
-
-impl Asked {
-    /// The request in the form of HTTP/1.1.
-    fn of(scheme: &str, head: &RequestHeader) -> Result<Self> {
-        let host = host_of(head);
-        let key = format!("{scheme}://{}", invalidate::key_of(&host, path_of(head))).into();
-        let mut asked = RequestHeader::build(head.method.clone(), path_of(head).as_bytes(), None)?;
-        for (name, value) in &policy::end_to_end(&head.headers) {
-            asked.append_header(name.clone(), value.clone())?;
-        }
-        asked.insert_header(header::HOST, host)?;
-        Ok(Self { head: asked, key })
-    }
-
-    /// Whether its answer may be another one than that of others: in part, or under a condition.
-    fn is_particular(&self) -> bool {
-        let names = [
-            header::RANGE,
-            header::IF_NONE_MATCH,
-            header::IF_MODIFIED_SINCE,
-            header::IF_MATCH,
-            header::IF_UNMODIFIED_SINCE,
-        ];
-        self.head.method == Method::HEAD
-            || names.iter().any(|name| self.head.headers.contains_key(name))
-    }
-
-    /// The request with the validators of what is stored, and whether it has any of these.
-    fn conditional(&self, stored: Option<&Arc<Stored>>) -> (RequestHeader, bool) {
-        let mut head = self.head.clone();
-        let Some(stored) = stored.filter(|_| head.method == Method::GET) else {
-            return (head, false);
-        };
-        let validators = [
-            (header::ETAG, header::IF_NONE_MATCH),
-            (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE),
-        ];
-        let found: Vec<_> = validators
-            .into_iter()
-            .filter_map(|(name, condition)| Some((condition, stored.headers.get(name)?.clone())))
-            .collect();
-        if found.is_empty() {
-            return (head, false);
-        }
-        for name in
-            [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE]
-        {
-            head.remove_header(&name);
-        }
-        for (name, value) in found {
-            // A legal value stays one.
-            let _ = head.insert_header(name, value);
-        }
-        (head, true)
     }
 }

@@ -84,7 +84,7 @@ impl Key {
         let mut has_any = false;
         for (index, part) in self.0.iter().enumerate() {
             if index > 0 {
-                // Header values, hosts and paths hold no zero byte, and addresses know their length.
+                // Header values, hosts and paths hold no zero byte; addresses know their length.
                 key.push(0);
             }
             let before = key.len();

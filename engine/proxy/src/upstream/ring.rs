@@ -60,7 +60,7 @@ mod tests {
             assert!(after == before || before == 1);
         }
         for (count, expected) in counts.into_iter().zip([1_000, 1_000, 2_000]) {
-            assert!((count - expected as i32).abs() < 350, "{counts:?}");
+            assert!((count - expected).abs() < 350, "{counts:?}");
         }
         assert_eq!(ring.find(0, 0), None);
     }

@@ -133,7 +133,7 @@ mod tests {
             counts[rotation.by_chance(0b111, |place| weights[place]).unwrap()] += 1;
         }
         for (count, expected) in counts.into_iter().zip([1_000, 2_000, 3_000]) {
-            assert!((count - expected as i32).abs() < 200, "{counts:?}");
+            assert!((count - expected).abs() < 200, "{counts:?}");
         }
         assert!((0..100).all(|_| rotation.random(7) < 7));
     }
