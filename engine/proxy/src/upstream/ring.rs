@@ -59,7 +59,7 @@ mod tests {
             let after = ring.find(key, 0b101).unwrap();
             assert!(after == before || before == 1);
         }
-        for (count, expected) in counts.into_iter().zip([1_000, 1_000, 2_000]) {
+        for (count, expected) in counts.into_iter().zip([1_000_i32, 1_000, 2_000]) {
             assert!((count - expected).abs() < 350, "{counts:?}");
         }
         assert_eq!(ring.find(0, 0), None);
