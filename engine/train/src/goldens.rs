@@ -1,4 +1,6 @@
-//! Optimisers, the schedule and the losses against PyTorch; see tests/golden/make_training.py.
+//! Owns the comparison of optimisers, the schedule and the losses with PyTorch.
+//!
+//! Refuses to make the answers: tests/golden/make_training.py does. Bound: a few steps each.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

@@ -151,7 +151,8 @@ mod tests {
         assert_eq!(csv.labels, [1, 0, 1]);
         assert_eq!(csv.features, [1.0, 2.5, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(read("a.csv", "1,2.5,10\n3,4,2\n5,6,10\n", true).unwrap(), csv);
-        let lines = "{\"features\":[1,2.5],\"label\":\"10\"}\n{\"features\":[3,4],\"label\":\"2\"}\n\
+        let lines = "{\"features\":[1,2.5],\"label\":\"10\"}\n\
+                     {\"features\":[3,4],\"label\":\"2\"}\n\
                      {\"features\":[5,6],\"label\":\"10\"}\n";
         assert_eq!(read("a.jsonl", lines, true).unwrap(), csv);
         let numbers = read("a.csv", "1,2,-0.5\n3,4,7\n", false).unwrap();

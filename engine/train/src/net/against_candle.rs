@@ -1,5 +1,7 @@
-//! Gradients against those of candle's autograd, a second opinion on the passes. Pools are left
-//! out: candle 0.11.1 divides the gradient of a square's largest value by the values in it.
+//! Owns the comparison of gradients with those of candle's autograd, a second opinion on the passes.
+//!
+//! Refuses pools: candle 0.11.1 divides the gradient of a square's largest value by the values in
+//! it. Bound: batches of a dozen rows.
 
 use candle_core::{Device, Result, Tensor, Var};
 use candle_nn::loss::cross_entropy;
