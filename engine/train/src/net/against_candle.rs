@@ -1,4 +1,4 @@
-//! Owns the comparison of gradients with those of candle's autograd, a second opinion on the passes.
+//! Owns the comparison of gradients with those of candle's autograd, a second opinion on them.
 //!
 //! Refuses pools: candle 0.11.1 divides the gradient of a square's largest value by the values in
 //! it. Bound: batches of a dozen rows.
