@@ -5,8 +5,8 @@
 //!          time in microseconds UTC LF nonce in hexadecimal
 //! ```
 //!
-//! Ed25519 (RFC 8032). Refuses to know HTTP and who may do what. Bound: [`NONCES_MAX`] requests
-//! within [`WINDOW_US`]; beyond that one is refused rather than an old one forgotten.
+//! Ed25519 (RFC 8032). Refuses to know HTTP and who may do what. Bound: `NONCES_MAX` requests
+//! within `WINDOW_US`; beyond that one is refused rather than an old one forgotten.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
