@@ -4,6 +4,7 @@
 //! Refuses to change anything besides creating the data directory. Every problem is reported, not
 //! only the first. Bound: one value per key.
 
+mod table;
 mod zones;
 
 use std::net::SocketAddr;
@@ -23,8 +24,6 @@ use super::problem::Problems;
 use super::raw::{self, IoUring, LogFormat, PluginKind, WhenFull};
 use super::read::Located;
 pub use zones::LimitPlan;
-
-mod table;
 
 /// What the process does, without doubt.
 #[derive(Clone, Debug)]

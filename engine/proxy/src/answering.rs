@@ -36,7 +36,7 @@ pub(crate) enum Step {
 }
 
 /// Marks an error as the client's doing, so that a body cut short is not answered as our failure.
-fn of_client(mut error: Box<Error>) -> Box<Error> {
+pub(crate) fn of_client(mut error: Box<Error>) -> Box<Error> {
     error.as_down();
     error
 }
@@ -308,14 +308,8 @@ impl App {
 /// Removes what is meant for the connection to the server alone (RFC 9110 section 7.6.1); framing
 /// is Pingora's.
 fn remove_hop_by_hop(response: &mut ResponseHeader) {
-    let nominated: Vec<HeaderName> = response
-        .headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    for name in nominated.iter().filter(|name| !matches!(**name, header::TRANSFER_ENCODING)) {
+    let named = head::named_by_connection(&response.headers);
+    for name in named.iter().filter(|name| !matches!(**name, header::TRANSFER_ENCODING)) {
         response.remove_header(name);
     }
     response.remove_header(&header::CONNECTION);

@@ -4,12 +4,21 @@
 
 use std::sync::Arc;
 
-use http::{Method, header};
+use http::{HeaderName, Method, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 
 use super::stored::Stored;
 use super::{invalidate, policy};
+use crate::head;
+
+/// What may make the answer to one request another one than that to others.
+pub(super) const CONDITIONS: [HeaderName; 4] = [
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_MATCH,
+    header::IF_UNMODIFIED_SINCE,
+];
 
 /// A request as it is asked of the origin.
 #[derive(Clone)]
@@ -20,11 +29,12 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// The request in the form of HTTP/1.1.
-    pub(super) fn of(scheme: &str, head: &RequestHeader) -> Result<Self> {
-        let host = host_of(head);
-        let key = format!("{scheme}://{}", invalidate::key_of(&host, path_of(head))).into();
-        let mut asked = RequestHeader::build(head.method.clone(), path_of(head).as_bytes(), None)?;
-        for (name, value) in &policy::end_to_end(&head.headers) {
+    pub(super) fn of(scheme: &str, request: &RequestHeader) -> Result<Self> {
+        let host = head::authority(request);
+        let key = format!("{scheme}://{}", invalidate::key_of(host, path_of(request))).into();
+        let mut asked =
+            RequestHeader::build(request.method.clone(), path_of(request).as_bytes(), None)?;
+        for (name, value) in &policy::end_to_end(&request.headers) {
             asked.append_header(name.clone(), value.clone())?;
         }
         asked.insert_header(header::HOST, host)?;
@@ -33,15 +43,8 @@ impl Asked {
 
     /// Whether its answer may be another one than that of others: in part, or under a condition.
     pub(super) fn is_particular(&self) -> bool {
-        let names = [
-            header::RANGE,
-            header::IF_NONE_MATCH,
-            header::IF_MODIFIED_SINCE,
-            header::IF_MATCH,
-            header::IF_UNMODIFIED_SINCE,
-        ];
-        self.head.method == Method::HEAD
-            || names.iter().any(|name| self.head.headers.contains_key(name))
+        let mut names = CONDITIONS.iter().chain(&[header::RANGE]);
+        self.head.method == Method::HEAD || names.any(|name| self.head.headers.contains_key(name))
     }
 
     /// The request with the validators of what is stored, and whether it has any of these.
@@ -72,12 +75,6 @@ impl Asked {
         }
         (head, true)
     }
-}
-
-pub(super) fn host_of(head: &RequestHeader) -> String {
-    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = head.uri.authority().map(|authority| authority.as_str());
-    authority.or(host).unwrap_or_default().to_owned()
 }
 
 pub(super) fn path_of(head: &RequestHeader) -> &str {

@@ -4,9 +4,11 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use pingora_core::{Error, Result};
+use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+
+use crate::answering::of_client;
 
 /// `only-if-cached`, and it is not.
 pub(super) async fn answer_missing(
@@ -18,11 +20,6 @@ pub(super) async fn answer_missing(
     finish(&mut headers);
     write_head(session, StatusCode::GATEWAY_TIMEOUT, headers, false).await?;
     write_body(session, Bytes::new(), true).await
-}
-
-fn of_client(mut error: Box<Error>) -> Box<Error> {
-    error.as_down();
-    error
 }
 
 pub(super) async fn write_head(

@@ -46,6 +46,30 @@ async fn limits_refuse_and_say_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_host_is_one_key_however_it_is_written() {
+    for key in ["host", "header:Host"] {
+        let key = key.parse().unwrap();
+        let zone = Arc::new(RateZone::new("host", key, "1r/s".parse().unwrap(), 1 << 20));
+        let rates = vec![RateUse { zone: zone.clone(), burst: 0, undelayed: Some(0) }];
+        let limits = Limits { rates, in_flight: Vec::new(), is_dry_run: false };
+        let mut options = options();
+        options.clock = Arc::new(ManualClock::at(1));
+        let with = With { limits, cache: None };
+        let rig = Rig::start_behind(&table(Vec::new(), Vec::new()), options, &with);
+        let statuses = ["a.test", "a.test:1", "a.test.", "A.Test", "b.test"].map(async |host| {
+            let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+            ask(rig.plain, &head).await.status
+        });
+        let mut found = Vec::new();
+        for status in statuses {
+            found.push(status.await);
+        }
+        assert_eq!(found, [200, 429, 429, 429, 200]);
+        rig.stop();
+    }
+}
+
+#[tokio::test]
 async fn a_dry_run_only_counts() {
     let zone = rate_zone();
     let rates = vec![RateUse { zone: zone.clone(), burst: 0, undelayed: Some(0) }];
