@@ -4,7 +4,7 @@
 //! Refuses to choose servers. Bound: one request.
 
 use axum::body::Body;
-use http::header::{self, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
+use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -330,9 +330,7 @@ fn fixed(status: u16, body: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_owned()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     let headers = response.headers_mut();
-    if body.is_empty() {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
-    } else {
+    if !body.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     }
     response

@@ -10,7 +10,7 @@ use regex::Regex;
 
 use super::edit::{Edits, Rewrite, Template};
 use super::path;
-use super::spec::{ActionSpec, Fault, PathSpec, RewriteSpec, RouteSpec, Scheme, Timeouts};
+use super::spec::{ActionSpec, Fault, PathSpec, RewriteSpec, RouteSpec, Scheme, Timeouts, is_name};
 use crate::stats::RouteStats;
 use crate::upstream::group::Group;
 
@@ -72,7 +72,7 @@ pub(crate) fn compile(
     found: &mut Vec<Fault>,
 ) -> Option<Route> {
     let mut faults = Faults { key, found };
-    if spec.name.is_empty() || spec.name.len() > 64 || spec.name.chars().any(char::is_control) {
+    if !is_name(&spec.name) {
         faults.add(".name", "must be 1 to 64 characters");
     }
     if spec.is_cached && !spec.headers.is_empty() {
