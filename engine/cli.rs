@@ -12,6 +12,7 @@ mod plugin;
 mod predict;
 mod progress;
 mod serve;
+mod signals;
 mod train;
 
 use std::path::PathBuf;

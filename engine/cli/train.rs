@@ -11,11 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use truststram_base::Kind;
-use truststram_machine::{
-    MachineError, Signal, Signals, Thread, ThreadSpec, Topology, limit_library_threads, spawn,
-};
+use truststram_machine::{Signals, Topology, limit_library_threads, replace_file};
 use truststram_train::{Checkpoints, Go, JobSpec, Outcome, Step, TrainError, read_rows, train};
 
+use super::signals::Watch;
 use super::{Failure, output, progress};
 
 #[derive(Debug, clap::Args)]
@@ -29,13 +28,15 @@ pub(super) struct TrainArguments {
 
 pub(super) fn run(arguments: &TrainArguments, as_json: bool) -> Result<(), Failure> {
     limit_library_threads()?;
-    let stop = Stop::watch()?;
-    let made = make(arguments, as_json, &stop);
-    stop.end()?;
+    let is_stopped = Arc::<AtomicBool>::default();
+    let stopped = Arc::clone(&is_stopped);
+    let watch = Watch::start(Signals::block()?, move || stopped.store(true, Ordering::Release))?;
+    let made = make(arguments, as_json, &is_stopped);
+    watch.end()?;
     made
 }
 
-fn make(arguments: &TrainArguments, as_json: bool, stop: &Stop) -> Result<(), Failure> {
+fn make(arguments: &TrainArguments, as_json: bool, is_stopped: &AtomicBool) -> Result<(), Failure> {
     let place = arguments.spec.display();
     let text =
         fs::read_to_string(&arguments.spec).with_context(|| format!("cannot read {place}"))?;
@@ -62,7 +63,7 @@ fn make(arguments: &TrainArguments, as_json: bool, stop: &Stop) -> Result<(), Fa
             let held_out = step.held_out_loss.map_or(String::new(), |loss| format!(" ({loss:.4})"));
             bar.set_message(format!("epoch {} loss {:.4}{held_out}", step.epoch, step.loss));
         }
-        if stop.is_wanted() { Go::Stop } else { Go::On }
+        if is_stopped.load(Ordering::Acquire) { Go::Stop } else { Go::On }
     };
     let outcome = train(&split, &job.train, &cores, checkpoints.as_ref(), &mut note);
     bar.finish_and_clear();
@@ -76,7 +77,11 @@ fn make(arguments: &TrainArguments, as_json: bool, stop: &Stop) -> Result<(), Fa
     };
     let path = folder.join(&job.output);
     let bytes = outcome.model.to_bytes().map_err(anyhow::Error::from)?;
-    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    replace_file(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some(files) = &checkpoints {
+        // Not before the model is kept: until then a kill goes on from here.
+        files.remove().map_err(failed)?;
+    }
     print(&outcome, &path, as_json)
 }
 
@@ -110,42 +115,4 @@ fn print(outcome: &Outcome, path: &Path, as_json: bool) -> Result<(), Failure> {
         rows.extend(value.map(|value| vec![name.to_owned(), format!("{value:.4}")]));
     }
     output::text(&output::table(&["trained", ""], &rows))
-}
-
-/// Waits for the signals that end a training.
-struct Stop {
-    thread: Thread<()>,
-    is_wanted: Arc<AtomicBool>,
-    is_over: Arc<AtomicBool>,
-}
-
-impl Stop {
-    fn watch() -> Result<Self, MachineError> {
-        let signals = Signals::block()?;
-        let (is_wanted, is_over) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let (wanted, over) = (Arc::clone(&is_wanted), Arc::clone(&is_over));
-        let spec = ThreadSpec { name: "signals".to_owned(), ..ThreadSpec::default() };
-        let thread = spawn(spec, move |_placement| {
-            while let Ok(signal) = signals.wait() {
-                if over.load(Ordering::Acquire) {
-                    return;
-                }
-                if matches!(signal, Signal::Terminate | Signal::Interrupt) {
-                    wanted.store(true, Ordering::Release);
-                }
-            }
-        })?;
-        Ok(Self { thread, is_wanted, is_over })
-    }
-
-    fn is_wanted(&self) -> bool {
-        self.is_wanted.load(Ordering::Acquire)
-    }
-
-    /// Ends the wait by a signal of our own.
-    fn end(self) -> Result<(), MachineError> {
-        self.is_over.store(true, Ordering::Release);
-        Signal::User1.send_to_self()?;
-        self.thread.join()
-    }
 }

@@ -10,12 +10,13 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use truststram_base::limits::MODEL_FILE_BYTES_MAX;
+use truststram_machine::replace_file;
 
 use crate::data::Split;
 use crate::error::TrainError;
@@ -118,21 +119,7 @@ pub(crate) fn write(
     }
     let bytes = safetensors::serialize(tensors, Some(HashMap::from([(KEY.to_owned(), text)])))
         .map_err(|error| damaged(path, &error.to_string()))?;
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    let whole = File::create(&temporary)
-        .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
-    whole.map_err(|source| io("write", &temporary, source))?;
-    fs::rename(&temporary, path).map_err(|source| io("rename the file to", path, source))?;
-    sync_folder(path)
-}
-
-fn sync_folder(path: &Path) -> Result<(), TrainError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|source| io("make durable the folder", folder, source))
+    replace_file(path, &bytes).map_err(|source| io("write", path, source))
 }
 
 /// Removes the file of a training that is done.

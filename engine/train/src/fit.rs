@@ -61,6 +61,16 @@ pub struct Checkpoints {
     pub every_steps: u64,
 }
 
+impl Checkpoints {
+    /// Removes the file, once the model is kept.
+    ///
+    /// # Errors
+    /// [`TrainError::File`].
+    pub fn remove(&self) -> Result<(), TrainError> {
+        checkpoint::remove(&self.path)
+    }
+}
+
 /// What came out.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -94,7 +104,7 @@ struct Rows<'a> {
 
 /// Trains on `split.train` and tests with `split.held_out` on `cores`. `note` is told after every
 /// step; when it says so, the training ends without a model. With `checkpoints` it goes on from
-/// the file if there is one, and removes it in the end.
+/// the file if there is one; [`Checkpoints::remove`] it when the model is kept.
 ///
 /// # Errors
 /// [`TrainError`] says what does not fit, or that the loss is no number any more.
@@ -124,9 +134,12 @@ pub fn train(
         seed: spec.seed,
     };
     let mut stepper = Stepper::new(&spec.net, (data.feature_count, outputs), options, cores)?;
-    let fingerprint = checkpoint::fingerprint(spec, split, cores.len().max(1))?;
-    let state = match checkpoints {
-        Some(files) => checkpoint::read(&files.path, &fingerprint, &mut stepper)?,
+    let files = match checkpoints {
+        Some(files) => Some((files, checkpoint::fingerprint(spec, split, cores.len().max(1))?)),
+        None => None,
+    };
+    let state = match &files {
+        Some((files, print)) => checkpoint::read(&files.path, print, &mut stepper)?,
         None => None,
     };
     let mut fit = Fit {
@@ -140,8 +153,8 @@ pub fn train(
         classes: Vec::new(),
         numbers: Vec::new(),
     };
-    let write = |fit: &Fit<'_>| match checkpoints {
-        Some(files) => checkpoint::write(&files.path, &fingerprint, &fit.state, &fit.stepper),
+    let write = |fit: &Fit<'_>| match &files {
+        Some((files, print)) => checkpoint::write(&files.path, print, &fit.state, &fit.stepper),
         None => Ok(()),
     };
     while !fit.is_done() {
@@ -161,9 +174,6 @@ pub fn train(
     }
     let model = export(&fit.stepper, spec.loss, data, preprocessing)?;
     let held_out = evaluate(&model, &split.held_out, cores)?;
-    if let Some(files) = checkpoints {
-        checkpoint::remove(&files.path)?;
-    }
     Ok(Some(Outcome { model, held_out, train_loss, steps }))
 }
 
@@ -247,9 +257,6 @@ impl Fit<'_> {
         let mut start = first;
         while start < last {
             let end = last.min(start + spec.batch_size);
-            if start > first {
-                self.stepper.keep();
-            }
             self.gather(start, end);
             let dropping = Random::of(seed, &[DROPPING, number, start as u64]).next();
             let targets = match spec.loss.is_of_classes() {
@@ -270,6 +277,9 @@ impl Fit<'_> {
             true => Some(self.end_epoch(loss)),
             false => None,
         };
+        if held_out_loss.is_some_and(|loss| !loss.is_finite()) {
+            return Err(TrainError::Diverged { epoch: self.state.epoch });
+        }
         let (epoch, epochs) = (self.state.epoch, spec.epochs);
         Ok(Step { epoch, epochs, step: number + 1, steps, loss, held_out_loss, rate: pace.rate })
     }

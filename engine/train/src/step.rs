@@ -7,7 +7,7 @@
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use truststram_machine::compute_pool;
-use truststram_model::kernels::{Isa, add_to, dot};
+use truststram_model::kernels::{Isa, add_weighted_rows, dot};
 
 use crate::error::TrainError;
 use crate::loss::{Loss, Sums, Targets};
@@ -122,6 +122,11 @@ impl Stepper {
 
     /// Adds the gradients of a batch to those of the step.
     pub fn accumulate(&mut self, batch: Batch<'_>, dropping_seed: u64) {
+        if self.parts > 0 {
+            // The sum so far; the pass writes over every gradient.
+            self.total.resize(self.weights.len(), 0.0);
+            std::mem::swap(&mut self.total, &mut self.workers[0].pass.gradients);
+        }
         let count = self.workers.len().min(batch.rows / WORKER_ROWS_MIN).max(1);
         let share = batch.rows.div_ceil(count).next_multiple_of(8);
         let (net, loss, weights) = (&self.net, &self.loss, &self.weights);
@@ -162,10 +167,10 @@ impl Stepper {
         let add = |index: usize, sum: &mut [f32]| {
             let range = index * part..index * part + sum.len();
             if let Some(total) = total {
-                add_to(isa, sum, &total[range.clone()]);
+                add_weighted_rows(isa, &[&total[range.clone()]], &[1.0], sum);
             }
             for other in others.iter() {
-                add_to(isa, sum, &other.pass.gradients[range.clone()]);
+                add_weighted_rows(isa, &[&other.pass.gradients[range.clone()]], &[1.0], sum);
             }
         };
         match &self.pool {
@@ -175,11 +180,6 @@ impl Stepper {
             _ if total.is_some() => add(0, sum),
             _ => {}
         }
-    }
-
-    /// Keeps the sum so far, as more parts of the step follow.
-    pub fn keep(&mut self) {
-        self.total.clone_from(&self.workers[0].pass.gradients);
     }
 
     /// Ends the step: changes the weights by the mean gradient and returns the mean loss.

@@ -47,6 +47,7 @@ fn training(folder: &Path) -> Result<(), Box<dyn Error>> {
     })?;
     let outcome = outcome.ok_or("the test has gone")?;
     fs::write(folder.join("model"), outcome.model.to_bytes()?)?;
+    files.remove()?;
     Ok(())
 }
 

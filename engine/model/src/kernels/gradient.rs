@@ -57,34 +57,3 @@ pub fn gradient_rows(isa: Isa, gradients: &mut [f32], outputs: Option<&[f32]>, s
         dispatch(isa, Rows { gradients, outputs, sums });
     }
 }
-
-struct AddTo<'a> {
-    to: &'a mut [f32],
-    from: &'a [f32],
-}
-
-impl Kernel for AddTo<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(self) {
-        let count = self.to.len().min(self.from.len());
-        let (to, from) = (self.to.as_mut_ptr(), self.from.as_ptr());
-        let mut index = 0;
-        while index < count {
-            let part = COUNT.min(count - index);
-            // SAFETY: `index + part` is at most `count`, which both have.
-            unsafe {
-                let sum = L::load_part(to.add(index), part, 0.0);
-                let sum = sum.add(L::load_part(from.add(index), part, 0.0));
-                sum.store_part(to.add(index), part);
-            }
-            index += COUNT;
-        }
-    }
-}
-
-/// Adds to each value of `to` that of `from`, as many as both have.
-pub fn add_to(isa: Isa, to: &mut [f32], from: &[f32]) {
-    dispatch(isa, AddTo { to, from });
-}

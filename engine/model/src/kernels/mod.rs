@@ -31,7 +31,7 @@ pub use activation::{Activation, activate};
 pub use attention::{Attention, attention_f32};
 pub use columns::{add_squared_distances, add_weighted_rows, exchange_rows, mean_of_rows};
 pub use gemm::{Gemm, gemm_f32, gemm_layer_f32};
-pub use gradient::{add_to, gradient_rows};
+pub use gradient::gradient_rows;
 pub use isa::Isa;
 pub use linear::{
     Input, Int8Scratch, Layer, PackedBf16, PackedF32, PackedI8, Weights, linear_bf16, linear_f32,

@@ -288,7 +288,7 @@ fn steps_of_optimisers_are_the_same_everywhere() {
             adamw(isa, step, &mut weights, &gradients, moments);
         }
         momentum(isa, plain, &mut weights, &gradients, &mut speed);
-        add_to(isa, &mut weights, &gradients);
+        add_weighted_rows(isa, &[&gradients], &[1.0], &mut weights);
         [weights, first, second, top, speed].concat()
     });
 }

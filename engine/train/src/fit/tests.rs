@@ -122,7 +122,35 @@ fn a_training_that_goes_on_ends_with_the_same_bits() {
     };
     assert!(parts > 3, "{parts}");
     assert!(whole == ended);
+    // It stays until the model is kept: who is killed before that ends the same once more.
+    let again = train(&split, &spec, &[], Some(&files), &mut |_| Go::On).unwrap().unwrap();
+    assert!(whole == again.model.to_bytes().unwrap());
+    files.remove().unwrap();
     assert!(!files.path.exists());
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_no_model() {
+    // The loss of the only step is that of the weights before it.
+    let optimiser = OptimiserSpec::Sgd {
+        learning_rate: 1e38,
+        momentum: 0.0,
+        weight_decay: 0.0,
+        nesterov: false,
+    };
+    let stop = Some(EarlyStop { patience: 1, gain_min: 0.0 });
+    for early_stop in [None, stop] {
+        let spec = TrainSpec {
+            epochs: 1,
+            batch_size: 1_000,
+            loss: Loss::Mse,
+            optimiser,
+            early_stop,
+            ..TrainSpec::default()
+        };
+        let error = train(&line(false), &spec, &[], None, &mut |_| Go::On).unwrap_err();
+        assert!(matches!(error, TrainError::Diverged { epoch: 1 }), "{error}");
+    }
 }
 
 #[test]

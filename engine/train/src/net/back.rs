@@ -3,7 +3,7 @@
 //! Refuses to know activations and biases: they are done before. Bound: scratch for the packed
 //! matrices; patches of one part of the images.
 
-use truststram_model::kernels::{Alone, Gemm, Isa, add_to, gemm_f32};
+use truststram_model::kernels::{Alone, Gemm, Isa, add_weighted_rows, gemm_f32};
 
 use super::conv::{Buffers, Shape};
 
@@ -91,7 +91,7 @@ impl<'a> Back<'a> {
             let part = Back { gradients, input: patches, weight: self.weight };
             let sizes = [rows, patch, channels];
             part.dense(isa, sizes, &mut buffers.sums, None, &mut buffers.scratch);
-            add_to(isa, of_weight, &buffers.sums);
+            add_weighted_rows(isa, &[&buffers.sums], &[1.0], of_weight);
             let Some(of_images) = of_images.as_deref_mut() else { continue };
             let part = Back { gradients, input: &[], weight: self.weight };
             gemm_f32(isa, &Alone, part.product(sizes, patches), &mut buffers.scratch);

@@ -168,9 +168,6 @@ fn trained(spec: &NetSpec, inputs: usize, cores: &[u32], parts: usize) -> Vec<f3
             let features = &features[part * rows * inputs..][..rows * inputs];
             let batch = Batch { features, targets: Targets::Classes(labels), rows };
             stepper.accumulate(batch, step);
-            if part + 1 < parts {
-                stepper.keep();
-            }
         }
         stepper.finish(Pace { rate: 0.1, momentum: None });
     }
