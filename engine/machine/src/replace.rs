@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes `bytes` so that `path` holds the old ones or all of the new ones, whatever happens
-/// meanwhile, and the new ones durably once this returns. A left-over temporary file is overwritten.
+/// meanwhile, and the new ones durably once this returns. A left-over temporary file is
+/// overwritten.
 ///
 /// # Errors
 /// What the kernel said.

@@ -1,7 +1,8 @@
 //! Owns TLS: certificates read and checked once, chosen by the name that a client asks for.
 //!
 //! Refuses to know HTTP and files that change: a reload reads all anew. Keys of session tickets are
-//! kept across reloads, unless clients show certificates, and change every six hours. Bound: what the configuration names.
+//! kept across reloads, unless clients show certificates, and change every six hours. Bound: what
+//! the configuration names.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
