@@ -58,7 +58,7 @@ pub(crate) struct App {
 }
 
 /// The turn of the connection that the request came by.
-fn turn(session: &Session) -> Option<&Arc<Turn>> {
+pub(crate) fn turn(session: &Session) -> Option<&Arc<Turn>> {
     turn_of(session.digest()?.proxy_digest.as_ref()?)
 }
 

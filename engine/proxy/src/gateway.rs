@@ -32,6 +32,7 @@ use crate::live::Live;
 use crate::refusal::Refusal;
 use crate::stats::GatewayStats;
 use crate::upstream::upkeep;
+use crate::watched::Watched;
 
 /// Makes the answer to a request that the gateway itself refuses.
 pub(crate) type Rejection = fn(&Uri, &Refusal) -> Response<Body>;
@@ -336,14 +337,14 @@ fn serve(
     connection: Connection,
     closing: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + use<> {
-    let (proxy, stats) = (site.proxy.clone(), site.stats.clone());
+    let (proxy, stats, turn) = (site.proxy.clone(), site.stats.clone(), connection.turn().clone());
     // Certificates are those of the moment in which it was accepted.
     let certificates = site.certificates.as_ref().map(|live| live.table().tls().cloned());
     async move {
         stats.connections_open.raise(1);
         let _counted = OpenConnection(&stats);
         let Some(config) = certificates else {
-            proxy.process_new(Box::new(connection), &closing).await;
+            proxy.process_new(Box::new(Watched::new(connection, turn)), &closing).await;
             return;
         };
         let shaken = match config {
@@ -354,7 +355,7 @@ fn serve(
         };
         match shaken {
             Some(stream) => {
-                proxy.process_new(Box::new(stream), &closing).await;
+                proxy.process_new(Box::new(Watched::new(stream, turn)), &closing).await;
             }
             None => stats.handshake_failures.add(1),
         }

@@ -25,8 +25,10 @@ mod proxying;
 mod refusal;
 mod route;
 mod stats;
+mod strict;
 mod tls;
 mod upstream;
+mod watched;
 
 pub use bind::{Bound, bind};
 pub use cache::{Cache, CacheOptions, CacheStats, Purge};

@@ -4,6 +4,7 @@
 mod before;
 mod connections;
 mod http2;
+mod malformed;
 mod reloads;
 mod rig;
 mod routes;
