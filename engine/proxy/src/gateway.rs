@@ -25,7 +25,7 @@ use crate::bind::Bound;
 use crate::cache::Cache;
 use crate::connection::Connection;
 use crate::error::ProxyError;
-use crate::head_timer::HeadLimits;
+use crate::head_timer::{HeadLimits, Turn};
 use crate::limit::Limits;
 use crate::limiting::Gate;
 use crate::live::Live;
@@ -33,6 +33,9 @@ use crate::refusal::Refusal;
 use crate::stats::GatewayStats;
 use crate::upstream::upkeep;
 use crate::watched::Watched;
+
+/// How long a drain waits for connections that have asked nothing yet.
+const FRESH_GRACE: Duration = Duration::from_secs(1);
 
 /// Makes the answer to a request that the gateway itself refuses.
 pub(crate) type Rejection = fn(&Uri, &Refusal) -> Response<Body>;
@@ -320,15 +323,29 @@ async fn serve_endpoint(
         }
     };
     drop(listener);
+    // Who was just accepted has not been heard yet, and might not be able to ask again.
+    let grace = limit.min(FRESH_GRACE);
+    tokio::select! {
+        () = all_asked(&site.stats) => {}
+        () = tokio::time::sleep(grace) => {}
+        _ = stop.wait_for(|stop| *stop == Stop::Cut) => {}
+    }
     closing.send_replace(true);
     drop(closing_seen);
     site.proxy.http_cleanup().await;
     tokio::select! {
         () = closing.closed() => {}
-        () = tokio::time::sleep(limit) => {}
+        () = tokio::time::sleep(limit.saturating_sub(grace)) => {}
         _ = stop.wait_for(|stop| *stop == Stop::Cut) => {}
     }
     Ok(closing.receiver_count())
+}
+
+/// Ends when no connection is left that has asked nothing.
+async fn all_asked(stats: &GatewayStats) {
+    while stats.connections_fresh.get() > 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Serves one connection to its end.
@@ -341,8 +358,7 @@ fn serve(
     // Certificates are those of the moment in which it was accepted.
     let certificates = site.certificates.as_ref().map(|live| live.table().tls().cloned());
     async move {
-        stats.connections_open.raise(1);
-        let _counted = OpenConnection(&stats);
+        let _counted = OpenConnection::new(&stats, &turn);
         let Some(config) = certificates else {
             proxy.process_new(Box::new(Watched::new(connection, turn)), &closing).await;
             return;
@@ -362,10 +378,24 @@ fn serve(
     }
 }
 
-struct OpenConnection<'a>(&'a GatewayStats);
+struct OpenConnection<'a> {
+    stats: &'a GatewayStats,
+    turn: Arc<Turn>,
+}
+
+impl<'a> OpenConnection<'a> {
+    fn new(stats: &'a GatewayStats, turn: &Arc<Turn>) -> Self {
+        stats.connections_open.raise(1);
+        stats.connections_fresh.raise(1);
+        Self { stats, turn: turn.clone() }
+    }
+}
 
 impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
-        self.0.connections_open.lower(1);
+        self.stats.connections_open.lower(1);
+        if self.turn.is_fresh() {
+            self.stats.connections_fresh.lower(1);
+        }
     }
 }

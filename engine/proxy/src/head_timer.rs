@@ -33,13 +33,15 @@ pub(crate) struct Turn {
 const MANY: u32 = u32::MAX;
 
 impl Turn {
-    /// The head is here.
-    pub(crate) fn begin(&self, requests_overlap: bool) {
-        if requests_overlap {
-            self.place.store(MANY, Ordering::Relaxed);
-        } else {
-            self.place.fetch_or(1, Ordering::Relaxed);
-        }
+    /// The head is here; whether it is the first one.
+    pub(crate) fn begin(&self, requests_overlap: bool) -> bool {
+        let bits = if requests_overlap { MANY } else { 1 };
+        self.place.fetch_or(bits, Ordering::Relaxed) == 0
+    }
+
+    /// Whether nothing was asked yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.place.load(Ordering::Relaxed) == 0
     }
 
     /// Which head is waited for, if one is.
