@@ -14,15 +14,27 @@ pub struct Refusal {
     pub title: &'static str,
     /// What happened this time.
     pub detail: String,
+    /// What `WWW-Authenticate` says.
+    pub challenge: Option<String>,
 }
 
 impl Refusal {
     fn new(status: u16, name: &'static str, title: &'static str, detail: String) -> Self {
-        Self { status, name, title, detail }
+        Self { status, name, title, detail, challenge: None }
     }
 
     pub(crate) fn malformed(detail: String) -> Self {
         Self::new(400, "malformed", "Malformed request", detail)
+    }
+
+    /// It is not known who the request is from.
+    pub(crate) fn denied(detail: String) -> Self {
+        Self::new(401, "denied", "Not let in", detail)
+    }
+
+    /// It is known, and they may not do this.
+    pub(crate) fn forbidden(detail: String) -> Self {
+        Self::new(403, "forbidden", "Forbidden", detail)
     }
 
     pub(crate) fn no_route() -> Self {
