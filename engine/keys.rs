@@ -34,8 +34,11 @@ pub enum KeyError {
         source: serde_json::Error,
     },
     /// No key has this id.
-    #[error("no key has the id `{0}`; `truststram key list` shows them")]
-    Unknown(String),
+    #[error("no key has the id `{id}`; `truststram key list` shows them")]
+    Unknown {
+        /// The id.
+        id: String,
+    },
     /// There are too many.
     #[error("there are {KEYS_MAX} keys already; revoke some")]
     TooMany,
@@ -52,8 +55,11 @@ pub enum KeyError {
     #[error("scopes: {0}")]
     Scope(#[from] UnknownScope),
     /// A role is unknown.
-    #[error("role: `{0}` is no role; known: viewer, operator, admin")]
-    Role(String),
+    #[error("role: `{name}` is no role; known: viewer, operator, admin")]
+    Role {
+        /// The name.
+        name: String,
+    },
     /// It could do nothing.
     #[error("the key could do nothing: give it a scope, or a role")]
     Nothing,
@@ -68,13 +74,13 @@ impl KeyError {
         match self {
             Self::Store(error) => error.kind(),
             Self::Record { .. } => Kind::Corrupt,
-            Self::Unknown(_) => Kind::NotFound,
+            Self::Unknown { .. } => Kind::NotFound,
             Self::TooMany => Kind::Conflict,
             Self::Random => Kind::Internal,
             Self::Name
             | Self::User(_)
             | Self::Scope(_)
-            | Self::Role(_)
+            | Self::Role { .. }
             | Self::Nothing
             | Self::Time(_) => Kind::Invalid,
         }
@@ -152,7 +158,7 @@ fn create(store: &Store, key: &NewKey, now_us: i64) -> Result<Changed, KeyError>
     let user = UserId::new(key.user.as_deref().unwrap_or(&key.name))?;
     let scopes = Scopes::named(key.scopes.iter().map(String::as_str))?;
     if let Some(role) = key.role.as_deref().filter(|role| Role::named(role).is_none()) {
-        return Err(KeyError::Role(role.to_owned()));
+        return Err(KeyError::Role { name: role.to_owned() });
     }
     if scopes.is_empty() && key.role.is_none() {
         return Err(KeyError::Nothing);
@@ -211,7 +217,7 @@ fn keep(store: &Store, made: &FreshKey, stored: Stored) -> Result<Changed, KeyEr
 }
 
 fn find(store: &Store, id: &str) -> Result<Stored, KeyError> {
-    let unknown = || KeyError::Unknown(id.to_owned());
+    let unknown = || KeyError::Unknown { id: id.to_owned() };
     let found = all(store)?.into_iter().find(|(known, _)| known == id);
     found.map(|(_, stored)| stored).ok_or_else(unknown)
 }
