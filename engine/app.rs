@@ -18,10 +18,11 @@ use truststram_machine::{DirLock, HostFacts, MachineError, Priority, Ring, RingM
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
 use truststram_policy::{Host, HostOptions, PolicyError};
-use truststram_proxy::{Bound, Cache, Gateway, ProxyError};
+use truststram_proxy::{Authority, Bound, Cache, Gateway, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::{Plan, Problems, Raw};
+use crate::keys::{self, KeyError};
 use crate::listening::{gateway_options, listeners, live, open_access_log};
 use crate::registry::{RegistryError, Versions, incoming};
 use crate::threads::Threads;
@@ -29,6 +30,7 @@ use crate::wire::batcher::PluginBatcher;
 use crate::wire::datasets::StoreDatasets;
 use crate::wire::decisions::Decisions;
 use crate::wire::infer::{EngineInfer, Predictions};
+use crate::wire::keys::StoredKeys;
 use crate::wire::operate::{Operator, Parts};
 use crate::wire::policies::OpenPolicies;
 use crate::wire::questions::Questions;
@@ -52,6 +54,9 @@ pub enum AppError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The API keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The inference engine.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -179,7 +184,7 @@ impl App {
         };
         infer.reloads.begin(versions.clone(), threads.models.clone());
         let decisions = policies.decisions().cloned();
-        let live = live(plan)?;
+        let (live, authority) = (live(plan)?, authority(plan, &store)?);
         let cache = plan.cache.clone().map(|options| Arc::new(Cache::new(options, clock.clone())));
         let parts = Arc::new(Parts {
             clock,
@@ -197,6 +202,7 @@ impl App {
             reconfigure: Arc::new(Reconfigure::new(read, raw.clone(), live.clone())),
             limits: plan.limits.clone(),
             cache: cache.clone(),
+            authority: authority.clone(),
             reconfigurer: threads.reconfigurer.clone(),
             listeners: OnceLock::new(),
         });
@@ -204,7 +210,8 @@ impl App {
         let addresses = [bound.public.address(), bound.admin.address()];
         let tls_address = bound.tls.as_ref().map(Bound::address);
         let options = gateway_options(plan, &parts, replies);
-        let gateway = Gateway::start(listeners(plan, bound, ports, &live, cache), options)?;
+        let gateway =
+            Gateway::start(listeners(plan, bound, ports, &live, cache, &authority), options)?;
         let named = ["public", "admin", "tls"].into_iter().zip(gateway.stats().iter().cloned());
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
@@ -273,6 +280,13 @@ impl App {
     }
 }
 
+/// What judges credentials, with the keys of the store.
+fn authority(plan: &Plan, store: &Store) -> Result<Arc<Authority>, KeyError> {
+    let authority = Authority::new(plan.auth.failure_rate, plan.auth.failure_burst);
+    authority.keys().replace(keys::load(store)?);
+    Ok(Arc::new(authority))
+}
+
 /// The registered versions, loaded.
 fn versions(
     plan: &Plan,
@@ -321,6 +335,12 @@ fn ports(
         thread: threads.maintenance.clone(),
         reader: reader.clone(),
     };
+    let keys = StoredKeys {
+        store: store.clone(),
+        authority: parts.authority.clone(),
+        thread: threads.keys.clone(),
+        clock: clock.clone(),
+    };
     let policies = policies.serve(threads.loader.clone(), reader.clone(), store.clone());
     let infer = Arc::new(infer);
     let records: Arc<dyn Records> =
@@ -348,6 +368,7 @@ fn ports(
         datasets: Arc::new(datasets),
         store: Arc::new(operations),
         operate: Arc::new(Operator(parts.clone())),
+        keys: Arc::new(keys),
         policies: Arc::new(policies),
         server_timing: plan.api.server_timing,
     }

@@ -6,6 +6,7 @@
 mod client;
 mod config;
 mod db;
+mod key;
 mod model;
 mod output;
 mod plugin;
@@ -70,6 +71,12 @@ enum Command {
     /// Look at the models of a running server, import them and put them to use.
     #[command(subcommand)]
     Model(model::ModelCommand),
+    /// Make, list and revoke API keys.
+    ///
+    /// A command takes the data directory where no process has it, also before a server's first
+    /// start; otherwise it asks that server.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Make, check and install policies.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -190,6 +197,7 @@ pub fn run() -> ExitCode {
         Command::Predict(arguments) => predict::run(&arguments, json),
         Command::Train(arguments) => train::run(&arguments, json),
         Command::Model(command) => model::run(&command, json),
+        Command::Key(command) => key::run(&command, json),
         Command::Plugin(command) => plugin::run(&command, json),
         Command::Db(command) => db::run(&command, json),
         Command::Completions { shell } => {

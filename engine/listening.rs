@@ -8,7 +8,9 @@ use std::time::Duration;
 use truststram_api::Ports;
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
 use truststram_machine::{LogFile, RingMode, probe};
-use truststram_proxy::{Cache, GatewayOptions, Limits, Listener, Live, ProxyError};
+use truststram_proxy::{
+    Authority, Cache, GatewayOptions, Guard, Limits, Listener, Live, ProxyError,
+};
 
 use crate::app::{Addresses, AppError};
 use crate::config::Plan;
@@ -44,6 +46,7 @@ pub(crate) fn listeners(
     ports: Ports,
     live: &Arc<Live>,
     cache: Option<Arc<Cache>>,
+    authority: &Arc<Authority>,
 ) -> Vec<Listener> {
     let router = truststram_api::public_router(ports.clone());
     let public = |bound, is_tls| Listener {
@@ -57,6 +60,11 @@ pub(crate) fn listeners(
         limits: plan.limits.public.clone(),
         limit_status: plan.gateway.limit_status,
         cache: cache.clone(),
+        guard: Some(Guard {
+            authority: authority.clone(),
+            access: truststram_api::public_access,
+            is_required: false,
+        }),
     };
     let admin = Listener {
         bound: bound.admin,
@@ -69,6 +77,11 @@ pub(crate) fn listeners(
         limits: Limits::default(),
         limit_status: plan.gateway.limit_status,
         cache: None,
+        guard: Some(Guard {
+            authority: authority.clone(),
+            access: truststram_api::admin_access,
+            is_required: plan.auth.is_admin_required,
+        }),
     };
     let mut all = vec![public(bound.public, false), admin];
     all.extend(bound.tls.map(|tls| public(tls, true)));

@@ -27,6 +27,8 @@ const MAINTENANCE_MAX: usize = 8;
 
 /// Reloads of the configuration that may wait for each other.
 const RELOADS_MAX: usize = 2;
+/// Changes of API keys that may wait for each other.
+const KEYS_MAX: usize = 64;
 
 /// Threads for what would hold up a network thread, one for each kind of work.
 pub struct Threads {
@@ -46,6 +48,8 @@ pub struct Threads {
     pub texts: Arc<Background>,
     /// Compares vectors.
     pub similarities: Arc<Background>,
+    /// Changes API keys.
+    pub keys: Arc<Background>,
     /// Reads the configuration again.
     pub reconfigurer: Arc<Background>,
     /// Keeps the store in order.
@@ -65,6 +69,7 @@ impl Threads {
             models: start("model-loader", "model", CHANGES_MAX)?,
             texts: start("text-tokens", "text", TEXTS_MAX)?,
             similarities: start("similarity", "similarity", SIMILARITIES_MAX)?,
+            keys: start("api-keys", "key", KEYS_MAX)?,
             reconfigurer: start("config-reload", "reload", RELOADS_MAX)?,
             upkeep: UpkeepThread::start(store.clone(), plan.maintenance())?,
         })
@@ -81,6 +86,7 @@ impl Threads {
             &self.maintenance,
             &self.appender,
             &self.reconfigurer,
+            &self.keys,
         ];
         // Each is ended whatever became of the one before; the first error is reported.
         bringers.map(|thread| thread.close()).into_iter().collect()

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod auth;
 mod cache;
 mod gateway;
 mod limits;
@@ -15,6 +16,7 @@ mod routes;
 mod store;
 mod upstreams;
 
+pub use auth::{Auth, AuthMode};
 pub use cache::{Cache, CacheLifetime};
 pub use gateway::{Certificate, Gateway};
 pub use limits::{LimitInFlight, LimitRequests, LimitZone};
@@ -33,6 +35,8 @@ pub struct Raw {
     pub server: Server,
     /// The public side of the network.
     pub gateway: Gateway,
+    /// Who is let in.
+    pub auth: Auth,
     /// The cache of answers.
     pub cache: Cache,
     /// The HTTP interface.

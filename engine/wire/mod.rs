@@ -12,6 +12,7 @@ pub mod convert;
 pub mod datasets;
 pub mod decisions;
 pub mod infer;
+pub mod keys;
 pub mod metrics;
 pub mod operate;
 pub mod plugin_status;

@@ -14,7 +14,7 @@ use truststram_base::{Clock, Counter};
 use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
 use truststram_model::{Engine, ModelInfo, ModelState};
 use truststram_policy::Host;
-use truststram_proxy::{Cache, GatewayStats};
+use truststram_proxy::{Authority, Cache, GatewayStats};
 use truststram_store::Store;
 
 use crate::config::LimitPlan;
@@ -53,6 +53,8 @@ pub struct Parts {
     pub limits: LimitPlan,
     /// The cache of answers, if there is one.
     pub cache: Option<Arc<Cache>>,
+    /// What judges credentials.
+    pub authority: Arc<Authority>,
     /// Set when the drain begins.
     pub draining: AtomicBool,
     /// Reloads the configuration, on its own thread.

@@ -15,16 +15,18 @@ use crate::config::{Plan, Problems, Raw};
 /// Reads the configuration as it was read at the start.
 pub type Read = Arc<dyn Fn() -> Result<(Plan, Located), Problems> + Send + Sync>;
 
-/// Keys of the section `gateway` that a reload exchanges; so are all routes and upstream groups.
-const EXCHANGED: [&str; 8] = [
-    "trusted_proxies",
-    "real_ip_header",
-    "certificates",
-    "tls_min",
-    "tls_tickets",
-    "tls_client_ca",
-    "hsts_s",
-    "security_headers",
+/// Keys that a reload exchanges; so are all routes and upstream groups.
+const EXCHANGED: [&str; 10] = [
+    "gateway.trusted_proxies",
+    "gateway.real_ip_header",
+    "gateway.certificates",
+    "gateway.tls_min",
+    "gateway.tls_tickets",
+    "gateway.tls_client_ca",
+    "gateway.hsts_s",
+    "gateway.security_headers",
+    "auth.mode",
+    "auth.open",
 ];
 const EXCHANGED_LISTS: [&str; 2] = ["routes", "upstreams"];
 
@@ -91,9 +93,8 @@ fn restart_keys(before: &Raw, after: &Raw) -> Vec<String> {
         match new {
             Value::Object(values) => {
                 let differ = values.iter().filter(|(key, value)| old[*key] != **value);
-                let is_fixed = |key: &str| section != "gateway" || !EXCHANGED.contains(&key);
-                let fixed = differ.filter(|(key, _)| is_fixed(key));
-                keys.extend(fixed.map(|(key, _)| format!("{section}.{key}")));
+                let names = differ.map(|(key, _)| format!("{section}.{key}"));
+                keys.extend(names.filter(|name| !EXCHANGED.contains(&name.as_str())));
             }
             _ => keys.push(section.clone()),
         }
@@ -111,6 +112,7 @@ mod tests {
         let mut after = before.clone();
         after.routes.push(crate::config::raw::Route::default());
         after.gateway.hsts_s = 5;
+        after.auth.open.push("/v2".to_owned());
         assert_eq!(restart_keys(&before, &after), Vec::<String>::new());
         after.gateway.keepalive_s = 5;
         after.server.listen = "127.0.0.1:1".to_owned();

@@ -272,6 +272,17 @@ fn send(
     try_send(ask).unwrap()
 }
 
+/// Asks with these headers, and a body of JSON if there is one.
+pub fn ask_with(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.header("content-type", "application/json");
+    let body = body.map(Value::to_string).unwrap_or_default();
+    send(|agent| agent.run(request.body(body).unwrap()))
+}
+
 /// As the others, for servers that are being killed.
 pub fn try_post(url: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
     try_send(|agent| agent.post(url).header("content-type", "application/json").send(body))

@@ -11,6 +11,7 @@ use serde_json::Value;
 use truststram_base::{Kind, ModelId, ModelVersion, RequestId, UserId};
 
 mod datasets;
+mod keys;
 mod records;
 mod registry;
 mod serving;
@@ -20,6 +21,7 @@ mod tensors;
 pub use datasets::{
     Appended, Dataset, DatasetFailure, DatasetRow, DatasetRows, Datasets, NewRow, RowReader,
 };
+pub use keys::{KeyChange, Keys, NewKey, OVERLAP_S};
 pub use records::{
     Explained, ListedModel, ModelsPage, ModelsPlan, ModelsQuery, Page, PageFailure, Performance,
     PredictionsQuery, Records, Statistic, Statistics, StatisticsQuery, StoredAnswer,

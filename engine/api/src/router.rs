@@ -8,18 +8,18 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Query};
 use axum::response::IntoResponse;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use http::{Method, Response, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use truststram_base::Kind;
 
 use crate::ports::{
-    Datasets, Infer, Models, Operate, Policies, Records, Registry, StoreOperations, Tensors,
+    Datasets, Infer, Keys, Models, Operate, Policies, Records, Registry, StoreOperations, Tensors,
 };
 use crate::problem::Problem;
 use crate::versions::{self, upload};
 use crate::{
-    admin, batch, datasets, embeddings, models, oip, pages, performance, policies, predict,
+    admin, batch, datasets, embeddings, keys, models, oip, pages, performance, policies, predict,
     predictions, similarity, store,
 };
 
@@ -42,6 +42,8 @@ pub struct Ports {
     pub store: Arc<dyn StoreOperations>,
     /// Describes the process.
     pub operate: Arc<dyn Operate>,
+    /// Lists, makes and revokes API keys.
+    pub keys: Arc<dyn Keys>,
     /// Lists and exchanges plugins.
     pub policies: Arc<dyn Policies>,
     /// Whether predictions carry `Server-Timing`.
@@ -117,6 +119,9 @@ pub fn admin_router(ports: Ports) -> Router {
             post(policies::ask).layer(DefaultBodyLimit::disable()),
         )
         .route("/admin/v1/plugins/{name}/decisions", get(policies::decisions))
+        .route("/admin/v1/keys", get(keys::list).post(keys::create))
+        .route("/admin/v1/keys/{id}", delete(keys::revoke))
+        .route("/admin/v1/keys/{id}/rotate", post(keys::rotate))
         .route("/livez", get(pages::livez))
         .route("/readyz", get(pages::readyz))
         .fallback(no_route)

@@ -12,7 +12,7 @@ use truststram_proxy::{
     TlsSpec,
 };
 
-use super::Check;
+use super::{Check, auth};
 use crate::config::raw;
 
 /// Longest time that may be configured, in milliseconds: a day.
@@ -40,6 +40,7 @@ impl Check<'_> {
             tls: self.tls(gateway),
             security_headers: gateway.security_headers,
             hsts_s: gateway.hsts_s,
+            auth: auth::spec(&raw.auth),
         };
         for fault in truststram_proxy::check(&table) {
             self.fail(&fault.key, fault.message);
@@ -122,6 +123,7 @@ impl Check<'_> {
             body_bytes_max: (route.body_bytes_max > 0).then_some(route.body_bytes_max),
             is_logged: route.access_log,
             is_cached: route.cache,
+            auth: auth::of_route(route),
         }
     }
 

@@ -51,7 +51,8 @@ pub struct Gateway {
     pub trusted_proxies: Vec<String>,
     /// Where they say it: "x-forwarded-for", "x-real-ip" or "forwarded". Changed by a reload.
     pub real_ip_header: String,
-    /// A second public address, spoken to by TLS; empty for none. It may be other than loopback.
+    /// A second public address, spoken to by TLS; empty for none. One that is not loopback needs
+    /// `auth.mode = "required"`, `tls_client_ca` or `--insecure`.
     pub tls_listen: String,
     /// Certificates, chosen by the names in them, the first one for all other names:
     /// `[{ chain = "a.pem", key = "a.key", ocsp = "a.der" }]`, `ocsp` if there is one. Changed by a

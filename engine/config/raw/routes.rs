@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::auth::AuthMode;
+
 /// The scheme by which a client came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -111,6 +113,14 @@ pub struct Route {
     pub access_log: bool,
     /// Whether upstream answers are kept in the cache of `[cache]`.
     pub cache: bool,
+    /// "required" or "off": whether requests need a key; without it `auth.mode` decides, and
+    /// redirects and fixed answers need none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub auth: Option<AuthMode>,
+    /// Whether a server gets the key of a request that needed one. It is told the user in
+    /// `X-Authenticated-User` either way, which nobody else can set.
+    pub forward_credentials: bool,
 }
 
 impl Default for Route {
@@ -142,6 +152,8 @@ impl Default for Route {
             body_bytes_max: 0,
             access_log: true,
             cache: false,
+            auth: None,
+            forward_credentials: false,
         }
     }
 }

@@ -25,7 +25,8 @@ impl App {
     ) -> Result<(), Refusal> {
         let Some(gate) = &self.gate else { return Ok(()) };
         let now_ms = self.clock.monotonic_us() / 1_000;
-        let (headers, passage) = gate.pass(session.req_header(), ctx.client, now_ms);
+        let identity = ctx.identity.as_ref().ok().and_then(Option::as_deref);
+        let (headers, passage) = gate.pass(session.req_header(), ctx.client, identity, now_ms);
         ctx.limited = headers;
         match passage {
             Passage::Open { in_flight, wait_ms } => {

@@ -3,8 +3,10 @@
 //!
 //! Refuses to choose servers. Bound: one request.
 
+use std::sync::Arc;
+
 use axum::body::Body;
-use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION};
+use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -19,11 +21,12 @@ use crate::forwarded::{self, Origin};
 use crate::head;
 use crate::proxying::Proxying;
 use crate::refusal::Refusal;
-use crate::route::compile::Action;
+use crate::route::compile::{Action, Route};
 use crate::route::edit::{Facts, Headers};
 use crate::route::path::normalise;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
 use crate::strict;
+use crate::upstream::group::Group;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -103,7 +106,8 @@ impl App {
         ctx: &mut RequestContext,
     ) -> Result<Step, Refusal> {
         let Some(table) = ctx.table.clone().filter(|table| !table.routes.is_empty()) else {
-            return Ok(Step::Local);
+            let path = session.req_header().uri.path();
+            return self.let_in(session, ctx, None, path).map(|()| Step::Local);
         };
         let request = session.req_header();
         let mut buffer = [0; HOST_BYTES_MAX];
@@ -135,6 +139,7 @@ impl App {
                 Some(form.map_err(|bad| Refusal::malformed(bad.to_string()))?.unwrap_or(path))
             }
         };
+        self.let_in(session, ctx, Some(route), path.as_deref().unwrap_or(request.uri.path()))?;
         match &route.action {
             Action::Redirect(status, to) => {
                 Ok(Step::Answer(redirect(*status, &to.fill(&facts(session, ctx)))))
@@ -158,20 +163,32 @@ impl App {
                 Ok(Step::Cached)
             }
             Action::Upstream(group) => {
-                let limit = route.body_bytes_max.unwrap_or(self.body_bytes_max);
-                if exchange::declared_length(session).is_some_and(|bytes| bytes > limit as u64) {
-                    return Err(Refusal::too_large(limit));
-                }
-                if !group.admits(self.clock.monotonic_us()) {
-                    return Err(Refusal::broken(group.name()));
-                }
-                let mut proxying = Proxying::new(group.clone(), route.timeouts, ctx.started, limit);
-                proxying.take_key(session, ctx.client);
-                proxying.path = path;
-                ctx.proxying = Some(proxying);
+                ctx.proxying = Some(self.way_to(group, session, ctx, route, path)?);
                 Ok(Step::Upstream)
             }
         }
+    }
+
+    /// The way to a server of `group`, if the group takes the request.
+    fn way_to(
+        &self,
+        group: &Arc<Group>,
+        session: &Session,
+        ctx: &RequestContext,
+        route: &Route,
+        path: Option<String>,
+    ) -> Result<Proxying, Refusal> {
+        let limit = route.body_bytes_max.unwrap_or(self.body_bytes_max);
+        if exchange::declared_length(session).is_some_and(|bytes| bytes > limit as u64) {
+            return Err(Refusal::too_large(limit));
+        }
+        if !group.admits(self.clock.monotonic_us()) {
+            return Err(Refusal::broken(group.name()));
+        }
+        let mut proxying = Proxying::new(group.clone(), route.timeouts, ctx.started, limit);
+        proxying.take_key(session, ctx.client);
+        proxying.path = path;
+        Ok(proxying)
     }
 
     /// Has the router answer.
@@ -182,6 +199,9 @@ impl App {
     ) -> Result<()> {
         let mut extensions = http::Extensions::new();
         extensions.insert(ctx.id);
+        if let Ok(Some(identity)) = &ctx.identity {
+            extensions.insert(identity.clone());
+        }
         let request = session.req_header();
         let response = if (self.streams)(&request.method, request.uri.path()) {
             let answered = exchange::call_streaming(&self.router, session, extensions).await;
@@ -205,7 +225,12 @@ impl App {
     }
 
     pub(crate) fn refused(&self, session: &Session, refusal: &Refusal) -> Response<Body> {
-        (self.reject)(&session.req_header().uri, refusal)
+        let mut response = (self.reject)(&session.req_header().uri, refusal);
+        let challenge = refusal.challenge.as_deref().map(HeaderValue::from_str);
+        if let Some(Ok(challenge)) = challenge {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 
     /// Sends an answer of ours.
@@ -272,6 +297,7 @@ impl App {
             request.insert_header(HOST, host.as_str())?;
         }
         request.insert_header(X_REQUEST_ID, ctx.id_header())?;
+        self.tell_identity(request, ctx)?;
         if let Some(route) = ctx.route()
             && !route.request_edits.is_empty()
         {
@@ -317,6 +343,12 @@ impl App {
         });
         if let Some(route) = ctx.route() {
             line["route"] = route.name.as_str().into();
+        }
+        if let (true, Ok(Some(identity))) = (ctx.is_let_in, &ctx.identity) {
+            line["user"] = identity.user.as_str().into();
+            if let Some(key) = &identity.key {
+                line["key"] = (**key).into();
+            }
         }
         if let Some(proxying) = &ctx.proxying {
             line["upstream"] = proxying.address().into();

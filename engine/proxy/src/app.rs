@@ -19,6 +19,7 @@ use truststram_base::Clock;
 use truststram_machine::LogFile;
 
 use crate::answering::Step;
+use crate::auth::Guard;
 use crate::cache::Cache;
 use crate::connection::turn_of;
 use crate::context::RequestContext;
@@ -53,6 +54,7 @@ pub(crate) struct App {
     pub(crate) thread: usize,
     pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) cached: Option<Cached>,
+    pub(crate) guard: Option<Guard>,
     /// Whether it answers a cache, in front of which requests are counted.
     pub(crate) is_behind: bool,
 }
@@ -84,10 +86,13 @@ impl ProxyHttp for App {
         session.set_write_timeout(Some(self.write_timeout));
         // From here on the client and the path are what everything else may rely on.
         let step = match self.begin(session, ctx) {
-            Ok(()) => match self.admit(session, ctx).await {
-                Ok(()) => self.route(session, ctx),
-                Err(refusal) => Err(refusal),
-            },
+            Ok(()) => {
+                self.identify(session, ctx);
+                match self.admit(session, ctx).await {
+                    Ok(()) => self.route(session, ctx),
+                    Err(refusal) => Err(refusal),
+                }
+            }
             Err(refusal) => Err(refusal),
         };
         match step.unwrap_or_else(|refusal| Step::Answer(self.refused(session, &refusal))) {

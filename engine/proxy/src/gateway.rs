@@ -21,6 +21,7 @@ use truststram_base::Clock;
 use truststram_machine::{LogFile, Priority, Thread, ThreadSpec};
 
 use crate::app::{App, Cached};
+use crate::auth::Guard;
 use crate::bind::Bound;
 use crate::cache::Cache;
 use crate::connection::Connection;
@@ -67,6 +68,8 @@ pub struct Listener {
     pub limit_status: u16,
     /// Where upstream answers are kept to be used again.
     pub cache: Option<Arc<Cache>>,
+    /// What is asked of those who come, if anything may be.
+    pub guard: Option<Guard>,
 }
 
 /// How the gateway runs.
@@ -241,6 +244,7 @@ fn make_app(
         thread,
         gate: None,
         cached: None,
+        guard: listener.guard.clone(),
         is_behind: false,
     }
 }

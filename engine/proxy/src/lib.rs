@@ -1,13 +1,15 @@
 //! Floor 3: the gateway on Pingora.
 //!
-//! Owns listeners, connections, network threads, TLS, routes, upstream groups, limits, the cache,
-//! the access log and the drain.
+//! Owns listeners, connections, network threads, TLS, who a request is from, routes, upstream
+//! groups, limits, the cache, the access log and the drain.
 //! Refuses to know what a model or a prediction is: it calls an axum `Router` in process.
 //! Bound: one thread per network core; bodies by `body_bytes_max`; the drain by its time limit.
 
 mod admitting;
 mod answering;
 mod app;
+mod auth;
+mod authorising;
 mod bind;
 mod cache;
 mod connection;
@@ -30,6 +32,9 @@ mod tls;
 mod upstream;
 mod watched;
 
+pub use auth::{
+    AuthSpec, AuthStats, Authority, FreshKey, Guard, KeyRecord, KeySecret, Keys, RouteAuth, fresh,
+};
 pub use bind::{Bound, bind};
 pub use cache::{Cache, CacheOptions, CacheStats, Purge};
 pub use error::ProxyError;

@@ -11,7 +11,9 @@ use http::HeaderValue;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
+use crate::auth::{AuthRules, AuthSpec};
 use crate::forwarded::{Networks, RealIp};
+use crate::route::compile::Route;
 use crate::route::spec::{Fault, RouteSpec};
 use crate::route::table::Routes;
 use crate::stats::RouteStats;
@@ -37,6 +39,8 @@ pub struct TableSpec {
     pub security_headers: bool,
     /// Seconds for which clients that came by TLS are to come by it again; 0 says nothing.
     pub hsts_s: u64,
+    /// Whom the public side lets in.
+    pub auth: AuthSpec,
 }
 
 /// The compiled table.
@@ -48,6 +52,9 @@ pub(crate) struct Table {
     tls: Option<Arc<ServerConfig>>,
     pub(crate) security_headers: bool,
     pub(crate) hsts: Option<HeaderValue>,
+    pub(crate) auth: AuthRules,
+    /// Whether it has anybody asked who they are.
+    pub(crate) asks_anybody: bool,
 }
 
 impl Table {
@@ -83,6 +90,13 @@ impl Table {
             known.next().map_or_else(|| Arc::new(RouteStats::new()), |known| known.stats.clone())
         };
         let routes = Routes::compile(&spec.routes, &groups, stats, &mut faults);
+        for (index, route) in spec.routes.iter().enumerate().filter(|(_, route)| route.is_cached) {
+            if route.auth.is_required.unwrap_or(spec.auth.is_required) {
+                // What one is answered, another would be.
+                let why = "cannot go with authentication; give the route `auth = \"off\"`";
+                faults.push(Fault::new(format!("routes[{index}].cache"), why));
+            }
+        }
         let trusted = Networks::parse(&spec.trusted_proxies).unwrap_or_else(|message| {
             faults.push(Fault::new("gateway.trusted_proxies", message));
             Networks::default()
@@ -90,6 +104,9 @@ impl Table {
         let tls = spec.tls.as_ref().and_then(|tls| tls::compile(tls, tickets, &mut faults));
         let hsts = format!("max-age={}; includeSubDomains", spec.hsts_s);
         let hsts = HeaderValue::try_from(hsts).ok().filter(|_| spec.hsts_s > 0);
+        let auth = AuthRules::compile(&spec.auth, &mut faults);
+        let of_routes = |route: &Route| route.auth.is_required == Some(true);
+        let asks_anybody = auth.is_required || routes.all().iter().any(of_routes);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -101,6 +118,8 @@ impl Table {
             tls,
             security_headers: spec.security_headers,
             hsts,
+            auth,
+            asks_anybody,
         })
     }
 }

@@ -14,11 +14,13 @@ pub struct Refusal {
     pub title: &'static str,
     /// What happened this time.
     pub detail: String,
+    /// What `WWW-Authenticate` says.
+    pub challenge: Option<String>,
 }
 
 impl Refusal {
     fn new(status: u16, name: &'static str, title: &'static str, detail: String) -> Self {
-        Self { status, name, title, detail }
+        Self { status, name, title, detail, challenge: None }
     }
 
     pub(crate) fn malformed(detail: String) -> Self {
@@ -37,6 +39,16 @@ impl Refusal {
 
     pub(crate) fn not_implemented(detail: &str) -> Self {
         Self::new(501, "not-implemented", "Not implemented", detail.to_owned())
+    }
+
+    /// It is not known who the request is from.
+    pub(crate) fn denied(detail: String) -> Self {
+        Self::new(401, "denied", "Not let in", detail)
+    }
+
+    /// It is known, and they may not do this.
+    pub(crate) fn forbidden(detail: String) -> Self {
+        Self::new(403, "forbidden", "Forbidden", detail)
     }
 
     pub(crate) fn no_route() -> Self {

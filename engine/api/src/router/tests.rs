@@ -40,6 +40,7 @@ impl Routes {
             datasets: fake.clone(),
             store: fake.clone(),
             operate: fake.clone(),
+            keys: fake.clone(),
             policies: fake.clone(),
             server_timing: false,
         };

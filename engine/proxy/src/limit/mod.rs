@@ -22,4 +22,5 @@ pub use key::Key;
 pub(crate) use key::Subject;
 pub(crate) use limiter::Outcome;
 pub use limiter::{InFlightUse, Limits, RateUse, USES_MAX};
+pub(crate) use zone::Looked;
 pub use zone::{InFlightZone, RateZone, ZoneStats};

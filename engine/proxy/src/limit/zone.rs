@@ -100,7 +100,8 @@ impl RateZone {
         self.buckets.len()
     }
 
-    pub(crate) fn key(&self) -> &Key {
+    /// What it counts by.
+    pub fn key(&self) -> &Key {
         &self.key
     }
 
@@ -191,7 +192,8 @@ impl InFlightZone {
         self.counts.len()
     }
 
-    pub(crate) fn key(&self) -> &Key {
+    /// What it counts by.
+    pub fn key(&self) -> &Key {
         &self.key
     }
 

@@ -11,6 +11,7 @@ use regex::Regex;
 use super::edit::{Edits, Rewrite, Template};
 use super::path;
 use super::spec::{ActionSpec, Fault, PathSpec, RewriteSpec, RouteSpec, Scheme, Timeouts, is_name};
+use crate::auth::RouteAuth;
 use crate::stats::RouteStats;
 use crate::upstream::group::Group;
 
@@ -44,6 +45,7 @@ pub(crate) struct Route {
     pub(crate) body_bytes_max: Option<usize>,
     pub(crate) is_logged: bool,
     pub(crate) is_cached: bool,
+    pub(crate) auth: RouteAuth,
     pub(crate) stats: Arc<RouteStats>,
 }
 
@@ -112,6 +114,7 @@ pub(crate) fn compile(
         body_bytes_max: spec.body_bytes_max,
         is_logged: spec.is_logged,
         is_cached: spec.is_cached,
+        auth: spec.auth,
         stats,
     })
 }

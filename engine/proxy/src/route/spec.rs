@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::auth::RouteAuth;
+
 /// A value of the configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -139,4 +141,6 @@ pub struct RouteSpec {
     pub is_logged: bool,
     /// Whether upstream answers are kept, where the listener has a cache.
     pub is_cached: bool,
+    /// Whether a request must say who it is from.
+    pub auth: RouteAuth,
 }

@@ -28,7 +28,7 @@ async fn limits_refuse_and_say_when_to_come_back() {
     let rig = Rig::start_behind(
         &table(routes, vec![group("g", &[upstream])]),
         options,
-        &With { limits, cache: None },
+        &With { limits, ..With::default() },
     );
     let first = ask(rig.plain, &get("/up")).await;
     assert_eq!((first.status, first.header("ratelimit")), (200, Some("\"api\";r=1;t=0")));
@@ -54,7 +54,7 @@ async fn a_host_is_one_key_however_it_is_written() {
         let limits = Limits { rates, in_flight: Vec::new(), is_dry_run: false };
         let mut options = options();
         options.clock = Arc::new(ManualClock::at(1));
-        let with = With { limits, cache: None };
+        let with = With { limits, ..With::default() };
         let rig = Rig::start_behind(&table(Vec::new(), Vec::new()), options, &with);
         let statuses = ["a.test", "a.test:1", "a.test.", "A.Test", "b.test"].map(async |host| {
             let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
@@ -76,8 +76,11 @@ async fn a_dry_run_only_counts() {
     let limits = Limits { rates, in_flight: Vec::new(), is_dry_run: true };
     let mut options = options();
     options.clock = Arc::new(ManualClock::at(1));
-    let rig =
-        Rig::start_behind(&table(Vec::new(), Vec::new()), options, &With { limits, cache: None });
+    let rig = Rig::start_behind(
+        &table(Vec::new(), Vec::new()),
+        options,
+        &With { limits, ..With::default() },
+    );
     for _ in 0..3 {
         let answer = ask(rig.plain, &get("/")).await;
         assert_eq!((answer.status, answer.header("retry-after")), (200, None));
@@ -96,7 +99,7 @@ async fn upstream_answers_are_used_again_where_the_route_says_so() {
     let upstream = server("one", Manner::Echo).await;
     let kept = RouteSpec { is_cached: true, ..route("kept", "/kept", to("g")) };
     let routes = vec![kept, route("all", "/", to("g"))];
-    let with = With { limits: Limits::default(), cache: Some(cache.clone()) };
+    let with = With { cache: Some(cache.clone()), ..With::default() };
     let spec = table(routes, vec![group("g", &[upstream])]);
     let spec = TableSpec { security_headers: true, ..spec };
     let rig = Rig::start_behind(&spec, options, &with);

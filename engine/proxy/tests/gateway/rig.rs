@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
 use truststram_proxy::{
-    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Limits, Listener,
-    Live, PathSpec, Policy, Protocol, RewriteSpec, RouteSpec, ServerSpec, TableSpec, Timeouts,
-    bind,
+    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard, Limits,
+    Listener, Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RouteSpec, ServerSpec,
+    TableSpec, Timeouts, bind,
 };
 
 /// A gateway that serves without TLS and, where the table has certificates, with it.
@@ -32,6 +32,7 @@ pub struct Rig {
 pub struct With {
     pub limits: Limits,
     pub cache: Option<Arc<Cache>>,
+    pub guard: Option<Guard>,
 }
 
 pub fn options() -> GatewayOptions {
@@ -84,6 +85,7 @@ impl Rig {
             limits: with.limits.clone(),
             limit_status: 429,
             cache: with.cache.clone(),
+            guard: with.guard.clone(),
         };
         let listeners = vec![listener(false), listener(true)];
         let [plain, tls] = [0, 1].map(|index: usize| listeners[index].bound.address());
@@ -235,6 +237,7 @@ pub fn route(name: &str, path: &str, action: ActionSpec) -> RouteSpec {
         body_bytes_max: None,
         is_logged: true,
         is_cached: false,
+        auth: RouteAuth::default(),
     }
 }
 

@@ -187,6 +187,17 @@ impl StoreOperations for Fake {
     }
 }
 
+impl Keys for Fake {
+    fn list(&self) -> Answered<Value, StoreFailure> {
+        done(Ok(json!({ "keys": [] })))
+    }
+
+    fn change(&self, change: KeyChange) -> Answered<Value, StoreFailure> {
+        self.note(&change);
+        done(Ok(json!({ "id": "0123" })))
+    }
+}
+
 impl Policies for Fake {
     fn list(&self) -> Vec<Value> {
         Vec::new()
