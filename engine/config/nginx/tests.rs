@@ -120,7 +120,7 @@ fn included_files_are_read_in_the_order_of_their_names() {
 #[test]
 fn nothing_is_dropped_silently() {
     let converted = converted(
-        "user a;\nevents { x y; }\nfoo bar;\nhttp {\n sendfile on;\n gzip on;\n}\nstream { a b; }\n",
+        "user a;\nevents { x y; }\nfoo bar;\nhttp {\nsendfile on;\ngzip on;\n}\nstream { a b; }\n",
     );
     assert_eq!(
         lines(&converted),
@@ -156,7 +156,8 @@ fn groups_are_converted() {
 #[test]
 fn servers_become_hosts_and_schemes() {
     let all = in_http(
-        "server { listen 80; server_name a.test; location / {return 301 https://$host$request_uri;} }
+        "server { listen 80; server_name a.test;
+         location / {return 301 https://$host$request_uri;} }
          server { listen 443 ssl http2; server_name a.test .b.test; ssl_certificate a.pem;
          ssl_certificate_key a.key; ssl_protocols TLSv1.3; ssl_session_tickets off; ssl_ciphers x;
          location / { return 200 'hi'; } }
@@ -177,7 +178,7 @@ fn servers_become_hosts_and_schemes() {
     assert!(tls.hosts.is_empty(), "the first server of an address takes all other hosts");
     assert_eq!(
         lines(&all),
-        ["2 listen", "4 ssl_ciphers", "6 server_name", "6 server", "7 listen", "7 server"]
+        ["2 listen", "5 ssl_ciphers", "7 server_name", "7 server", "8 listen", "8 server"]
     );
 }
 

@@ -53,7 +53,5 @@ fn strip_all(entries: &mut [Value], default: &Table, kept: &[&str]) {
 }
 
 fn strip(values: &mut Table, default: &Table, kept: &[&str]) {
-    values.retain(|key, value| {
-        kept.iter().any(|name| *name == key) || default.get(key) != Some(value)
-    });
+    values.retain(|key, value| kept.contains(&key) || default.get(key) != Some(value));
 }
