@@ -13,6 +13,8 @@ mod plugin;
 mod predict;
 mod progress;
 mod serve;
+mod signals;
+mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +64,11 @@ enum Command {
     /// Reads rows of features from a file or standard input: CSV (one row a line), or JSON (a list
     /// of numbers, or a list of such lists). Prints a table, or JSON with `--json`.
     Predict(predict::PredictArguments),
+    /// Train a model on a file of rows, as a description in TOML says.
+    ///
+    /// Ctrl-C ends it after the step that runs; where the description names a checkpoint, the same
+    /// command goes on from there, also after a kill, and ends with the same model.
+    Train(train::TrainArguments),
     /// Look at the models of a running server, import them and put them to use.
     #[command(subcommand)]
     Model(model::ModelCommand),
@@ -162,6 +169,7 @@ pub fn run() -> ExitCode {
         Command::PrintConfig { config, default } => config::print(&config, default, json),
         Command::ImportNginx(arguments) => import_nginx::run(&arguments, json),
         Command::Predict(arguments) => predict::run(&arguments, json),
+        Command::Train(arguments) => train::run(&arguments, json),
         Command::Model(command) => model::run(&command, json),
         Command::Plugin(command) => plugin::run(&command, json),
         Command::Db(command) => db::run(&command, json),

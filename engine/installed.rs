@@ -5,11 +5,12 @@
 //! record or the new one. Bound: the present component, the one before it and the one on trial for
 //! each name.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use truststram_machine::replace_file;
 use truststram_policy::Stage;
 
 /// A component that can be in use.
@@ -118,12 +119,7 @@ impl Shelf {
 /// Writes a file that is whole whenever it is there, even after a loss of power.
 fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    File::open(folder)?.sync_all()
+    replace_file(path, bytes)
 }
 
 #[cfg(test)]

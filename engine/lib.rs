@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod example;
 mod installed;
+mod listening;
 mod registry;
 mod threads;
 mod wire;

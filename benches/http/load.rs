@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Sender, channel};
 
 /// Largest answer that is read.
 const ANSWER_BYTES: usize = 1 << 16;
@@ -76,7 +77,7 @@ struct Shared {
     ends: Instant,
     latencies_us: Vec<u32>,
     refused: u64,
-    failed: Option<UnboundedSender<String>>,
+    failed: Option<Sender<String>>,
 }
 
 impl Shared {
@@ -121,7 +122,7 @@ impl Shared {
     fn fail(&mut self, text: String) {
         if let Some(failed) = self.failed.take() {
             // The run has ended already when nobody listens.
-            let _ = failed.send(text);
+            let _ = failed.try_send(text);
         }
     }
 }
@@ -233,7 +234,7 @@ async fn drive(arguments: &Arguments, shared: Rc<RefCell<Shared>>) -> Result<(),
                 }
                 wait_for_idle(&shared, limit).await?;
                 if round == 0 {
-                    println!("open");
+                    writeln!(std::io::stdout(), "open").map_err(|error| error.to_string())?;
                     // Nothing else is to be done meanwhile.
                     let mut line = String::new();
                     std::io::stdin().read_line(&mut line).map_err(|error| error.to_string())?;
@@ -284,7 +285,7 @@ async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> 
     }
     let begins = Instant::now();
     let counts_from = begins + Duration::from_secs_f64(arguments.warm_up);
-    let (failed, mut failure) = unbounded_channel();
+    let (failed, mut failure) = channel(1);
     let shared = Rc::new(RefCell::new(Shared {
         requests: bodies.lines().map(request).collect(),
         next: 0,
@@ -327,14 +328,12 @@ fn main() -> ExitCode {
     let ran = runtime
         .map_err(Into::into)
         .and_then(|runtime| tokio::task::LocalSet::new().block_on(&runtime, run(arguments)));
-    match ran {
-        Ok(figures) => {
-            println!("{figures}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            println!("{}", json!({ "error": error.to_string() }));
-            ExitCode::FAILURE
-        }
+    let (figures, code) = match ran {
+        Ok(figures) => (figures, ExitCode::SUCCESS),
+        Err(error) => (json!({ "error": error.to_string() }), ExitCode::FAILURE),
+    };
+    match writeln!(std::io::stdout(), "{figures}") {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
     }
 }

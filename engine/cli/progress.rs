@@ -14,6 +14,11 @@ pub(super) fn rows(label: &'static str, total: u64) -> ProgressBar {
     styled(total, label, "{prefix} {bar:30} {human_pos}/{human_len} rows  {eta} left")
 }
 
+/// A bar over `total` steps.
+pub(super) fn steps(label: &'static str, total: u64) -> ProgressBar {
+    styled(total, label, "{prefix} {bar:30} {human_pos}/{human_len} steps  {eta} left  {msg}")
+}
+
 /// Work whose end is not known before.
 pub(super) fn endless(label: &'static str) -> ProgressBar {
     styled(0, label, "{prefix} {spinner} {elapsed}  {msg}")

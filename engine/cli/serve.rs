@@ -3,17 +3,15 @@
 //! Refuses to know how anything is served. Bound: the drain by `server.drain_s`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use truststram_base::Kind;
-use truststram_machine::{
-    MachineError, Priority, Signal, Signals, Thread, ThreadSpec, limit_library_threads,
-};
+use truststram_machine::{MachineError, Signal, Signals, limit_library_threads};
 use truststram_proxy::bind;
 
+use super::signals::Watch;
 use super::{Example, Failure, ServeArguments, config, output};
 use crate::config::read::Located;
 use crate::config::{Plan, Problems};
@@ -55,7 +53,8 @@ pub(super) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure>
         }
     };
     tracing::info!(signal = ?first, "draining; a second signal cuts open connections");
-    let watch = SecondSignal::watch(signals, app.cutter())?;
+    // A second signal while the first one's drain runs.
+    let watch = Watch::start(signals, app.cutter())?;
     let stopped = app.stop();
     watch.end()?;
     match stopped? {
@@ -149,40 +148,4 @@ fn announce(app: &App, json: bool) -> Result<(), Failure> {
     }
     output::remark(&format!("metrics and status on http://{admin}/metrics and /admin/v1/status"));
     Ok(())
-}
-
-/// Waits for a second signal while the first one's drain runs.
-struct SecondSignal {
-    thread: Thread<()>,
-    over: Arc<AtomicBool>,
-}
-
-impl SecondSignal {
-    fn watch(signals: Signals, cut: impl Fn() + Send + 'static) -> Result<Self, MachineError> {
-        let over = Arc::new(AtomicBool::new(false));
-        let seen_over = over.clone();
-        let spec = ThreadSpec {
-            name: "signals".to_owned(),
-            priority: Priority::Normal,
-            ..ThreadSpec::default()
-        };
-        let thread = truststram_machine::spawn(spec, move |_placement| {
-            while let Ok(signal) = signals.wait() {
-                if seen_over.load(Ordering::Acquire) {
-                    return;
-                }
-                if matches!(signal, Signal::Terminate | Signal::Interrupt) {
-                    cut();
-                }
-            }
-        })?;
-        Ok(Self { thread, over })
-    }
-
-    /// Ends the wait by a signal of our own.
-    fn end(self) -> Result<(), MachineError> {
-        self.over.store(true, Ordering::Release);
-        Signal::User1.send_to_self()?;
-        self.thread.join()
-    }
 }

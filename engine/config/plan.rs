@@ -4,6 +4,9 @@
 //! Refuses to change anything besides creating the data directory. Every problem is reported, not
 //! only the first. Bound: one value per key.
 
+mod bounds;
+mod plugins;
+mod table;
 mod zones;
 
 use std::net::SocketAddr;
@@ -12,19 +15,15 @@ use std::time::Duration;
 
 use truststram_base::limits;
 use truststram_machine::{CpuSet, Topology};
-use truststram_manifest::ManifestError;
-use truststram_policy::{
-    PluginLimits, PluginSource, PluginSpec, PolicyError, PublicKey, check_manifest,
-};
+use truststram_policy::PublicKey;
 use truststram_proxy::{CacheOptions, TableSpec};
 use truststram_store::{IoMode, MaintenanceOptions, StoreOptions, Tier};
 
 use super::problem::Problems;
-use super::raw::{self, IoUring, LogFormat, PluginKind, WhenFull};
+use super::raw::{self, IoUring, LogFormat, WhenFull};
 use super::read::Located;
+pub use plugins::PluginPlan;
 pub use zones::LimitPlan;
-
-mod table;
 
 /// What the process does, without doubt.
 #[derive(Clone, Debug)]
@@ -77,17 +76,6 @@ pub struct Plan {
     pub log_json: bool,
 }
 
-/// A plugin to load.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PluginPlan {
-    /// What it decides.
-    pub kind: PluginKind,
-    /// Its component, settings and limits.
-    pub spec: PluginSpec,
-    /// What decides when it fails.
-    pub on_failure: raw::OnFailure,
-}
-
 /// Turns what was typed into a plan. `insecure` allows addresses that are not loopback.
 pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<Plan, Problems> {
     let mut check = Check { located, problems: Problems::default() };
@@ -105,12 +93,12 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     }
     let table = check.table(raw);
     let (network_cores, inference_cores) = check.cores(raw, &topology);
-    check.limits(raw);
+    check.bounds(raw);
     check.log_level(&raw.log.level);
     check.tiers(&raw.store.tiers);
     let (batcher, other_plugins) = check.plugins(&raw.plugins);
     let limits = check.limit_plan(raw);
-    let trusted_keys = check.keys(&raw.policy);
+    let trusted_keys = check.trusted_keys(&raw.policy);
     let data_dir = PathBuf::from(&raw.server.data_dir);
     check.data_dir(&data_dir);
     let plan = Plan {
@@ -266,57 +254,6 @@ impl Check<'_> {
         Some(cores)
     }
 
-    fn limits(&mut self, raw: &raw::Raw) {
-        let mut within = |key: &str, value: u64, least: u64, most: u64| {
-            if !(least..=most).contains(&value) {
-                self.fail(key, format!("must be {least} to {most}, found {value}"));
-            }
-        };
-        within("server.drain_s", raw.server.drain_s, 0, 3_600);
-        let gateway = &raw.gateway;
-        let body_bytes_max = limits::BODY_BYTES_MAX as u64;
-        within("gateway.body_bytes_max", gateway.body_bytes_max as u64, 1, body_bytes_max);
-        within("gateway.read_timeout_s", gateway.read_timeout_s, 1, 3_600);
-        within("gateway.write_timeout_s", gateway.write_timeout_s, 1, 3_600);
-        let lines_max = gateway.access_log_lines_max as u64;
-        within("gateway.access_log_lines_max", lines_max, 1, 1 << 24);
-        let cache = &raw.cache;
-        within("cache.memory_mib", cache.memory_mib as u64, 0, 1 << 20);
-        within("cache.object_kib_max", cache.object_kib_max as u64, 1, 1 << 20);
-        within("cache.stale_while_revalidate_s", cache.stale_while_revalidate_s, 0, 1 << 31);
-        within("cache.stale_if_error_s", cache.stale_if_error_s, 0, 1 << 31);
-        within("cache.lock_timeout_s", cache.lock_timeout_s, 1, 3_600);
-        for lifetime in &cache.lifetimes {
-            within("cache.lifetimes", lifetime.status.into(), 200, 599);
-            within("cache.lifetimes", lifetime.seconds, 0, 1 << 31);
-        }
-        within("gateway.head_timeout_s", gateway.head_timeout_s, 1, 3_600);
-        within("gateway.keepalive_s", gateway.keepalive_s, 1, 86_400);
-        within("gateway.h2_idle_timeout_s", gateway.h2_idle_timeout_s, 1, 86_400);
-        within("gateway.upstream_idle_max", gateway.upstream_idle_max as u64, 1, 1 << 16);
-        within("gateway.hsts_s", gateway.hsts_s, 0, u64::from(u32::MAX));
-        within("api.deadline_ms", raw.api.deadline_ms, 1, 3_600_000);
-        let inference = &raw.inference;
-        let requests_max = inference.queue_requests_max as u64;
-        within("inference.queue_requests_max", requests_max, 1, 1 << 20);
-        within("inference.batch_max", u64::from(inference.batch_max), 1, 4_096);
-        within("inference.batch_target_us", inference.batch_target_us.into(), 1, 10_000_000);
-        within("inference.loaded_max", inference.loaded_max as u64, 1, 4_096);
-        let store = &raw.store;
-        within("store.queue_rows_max", store.queue_rows_max as u64, 1, 1 << 24);
-        within("store.group_rows_max", store.group_rows_max as u64, 1, 1 << 20);
-        within("store.group_wait_us", store.group_wait_us, 0, 10_000_000);
-        within("store.cache_mib", store.cache_mib as u64, 1, 1 << 20);
-        within("store.segment_cache_mib", store.segment_cache_mib as u64, 1, 1 << 20);
-        within("store.log_mib", store.log_mib, 8, 1 << 12);
-        within("store.log_rows_max", store.log_rows_max as u64, 1_000, 1 << 22);
-        within("store.keep_days", store.keep_days.into(), 0, 365_000);
-        within("store.scrub_every_h", store.scrub_every_h.into(), 0, 100_000);
-        within("store.scrub_mib_per_s", store.scrub_mib_per_s.into(), 1, 1 << 20);
-        within("store.slow_query_ms", store.slow_query_ms, 0, 3_600_000);
-        within("store.read_queue_max", store.read_queue_max as u64, 1, 1 << 16);
-    }
-
     fn tiers(&mut self, tiers: &[raw::StoreTier]) {
         for (index, tier) in tiers.iter().enumerate() {
             let is_taken = |other: &raw::StoreTier| {
@@ -334,99 +271,6 @@ impl Check<'_> {
         if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(level) {
             self.fail("log.level", format!("`{level}` is not a filter: {error}"));
         }
-    }
-
-    /// The batcher, which there always is, and the others.
-    fn plugins(&mut self, plugins: &[raw::Plugin]) -> (PluginPlan, Vec<PluginPlan>) {
-        let mut others: Vec<PluginPlan> = Vec::new();
-        let mut batcher = None;
-        for (index, plugin) in plugins.iter().enumerate() {
-            let planned = self.plugin(index, plugin);
-            let is_named = |known: &PluginPlan| known.spec.name == plugin.name;
-            if batcher.iter().chain(&others).any(is_named) {
-                let name = &plugin.name;
-                self.fail(&format!("plugins[{index}].name"), format!("`{name}` is taken already"));
-            }
-            match plugin.kind {
-                PluginKind::Batcher if batcher.is_some() => self.fail(
-                    &format!("plugins[{index}]"),
-                    "is a second batcher; one decides for all models",
-                ),
-                PluginKind::Batcher => batcher = Some(planned),
-                _ => others.push(planned),
-            }
-        }
-        let batcher = batcher.unwrap_or_else(|| {
-            let default = self.plugin(0, &raw::default_batcher());
-            if others.iter().any(|other| other.spec.name == default.spec.name) {
-                self.fail("plugins", "the name `batcher` is that of the built-in batcher");
-            }
-            default
-        });
-        (batcher, others)
-    }
-
-    fn plugin(&mut self, index: usize, plugin: &raw::Plugin) -> PluginPlan {
-        let key = |part: &str| format!("plugins[{index}]{part}");
-        let (part, source) = match (&plugin.path, plugin.builtin.as_deref()) {
-            (Some(path), None) => (".path", PluginSource::File(PathBuf::from(path))),
-            (None, Some(name)) => (".builtin", PluginSource::Builtin(name.to_owned())),
-            _ => {
-                self.fail(&key(""), "must have either `path` or `builtin`");
-                ("", PluginSource::Builtin(String::new()))
-            }
-        };
-        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if !(1..=64).contains(&plugin.name.len()) || !plugin.name.bytes().all(is_word) {
-            self.fail(&key(".name"), "must be 1 to 64 letters, digits, `-` or `_`");
-        }
-        let limits = &plugin.limits;
-        if !(1..=1_024).contains(&limits.memory_mib) {
-            self.fail(&key(".limits"), "memory_mib must be 1 to 1024");
-        }
-        if !(1..=1_000_000).contains(&limits.deadline_us) {
-            self.fail(&key(".limits"), "deadline_us must be 1 to 1000000");
-        }
-        let spec = PluginSpec {
-            name: plugin.name.clone(),
-            source,
-            settings_json: serde_json::to_string(&plugin.settings).unwrap_or_default(),
-            limits: PluginLimits {
-                memory_bytes: (limits.memory_mib as usize) << 20,
-                deadline_us: u64::from(limits.deadline_us),
-            },
-        };
-        if !part.is_empty()
-            && let Err(error) = check_manifest(plugin.kind.name(), &spec)
-        {
-            let is_of_settings = matches!(
-                error,
-                PolicyError::Settings { .. }
-                    | PolicyError::Manifest {
-                        source: ManifestError::UnknownSetting { .. } | ManifestError::Value { .. },
-                        ..
-                    }
-            );
-            self.fail(&key(if is_of_settings { ".settings" } else { part }), error.to_string());
-        }
-        PluginPlan { kind: plugin.kind, spec, on_failure: plugin.on_failure }
-    }
-
-    fn keys(&mut self, policy: &raw::Policy) -> Vec<PublicKey> {
-        let mut keys = Vec::new();
-        for text in &policy.trusted_keys {
-            match PublicKey::parse(text) {
-                Some(key) => keys.push(key),
-                None => self.fail(
-                    "policy.trusted_keys",
-                    format!("`{text}` is no Ed25519 public key of 64 hexadecimal digits"),
-                ),
-            }
-        }
-        if policy.require_signed && keys.is_empty() {
-            self.fail("policy.require_signed", "needs a key in policy.trusted_keys");
-        }
-        keys
     }
 
     fn data_dir(&mut self, path: &Path) {

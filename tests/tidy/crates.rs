@@ -34,7 +34,6 @@ pub const FENCES: &[Fence] = &[
     fence("redb", &["truststram-store"]),
     fence("candle-core", &["truststram-train"]),
     fence("candle-nn", &["truststram-train"]),
-    fence("gemm", &["truststram-train"]),
     fence("wasmtime", &["truststram-policy"]),
     fence("pingora*", &["truststram-proxy"]),
     // The proxy calls the router of `api` in process, as a service: it names the type, no route.

@@ -105,8 +105,8 @@ pub enum FederateError {
         /// Who caused it.
         kind: Kind,
     },
-    /// The update's bytes cannot be read back.
-    #[error("cannot read the update: {0}")]
+    /// The file system failed.
+    #[error("cannot read or write a file of the federation: {0}")]
     Io(Arc<std::io::Error>),
 }
 

@@ -5,8 +5,8 @@
 //!          time in microseconds UTC LF nonce in hexadecimal
 //! ```
 //!
-//! Ed25519 (RFC 8032). Refuses to know HTTP and who may do what. Bound: [`NONCES_MAX`] requests
-//! within [`WINDOW_US`]; beyond that one is refused rather than an old one forgotten.
+//! Ed25519 (RFC 8032). Refuses to know HTTP and who may do what. Bound: `NONCES_MAX` requests
+//! within `WINDOW_US`; beyond that one is refused rather than an old one forgotten.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -19,6 +19,9 @@ use crate::error::FederateError;
 pub const PUBLIC_KEY_BYTES: usize = 32;
 /// How far a client's clock may be from the server's, microseconds.
 const WINDOW_US: i64 = 300_000_000;
+/// How far it may be ahead. What was signed so far ahead may have been seen before a restart, so
+/// that nothing is let in for as long after one.
+const AHEAD_US: i64 = 10_000_000;
 const NONCES_MAX: usize = 1_000_000;
 
 /// What a request says of its sender.
@@ -70,9 +73,10 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Opens the gate. What was signed before now is refused: it may have been let in before.
+    /// Opens the gate. What may have been signed before now is refused: it may have been let in
+    /// before.
     pub fn new(now_us: i64) -> Self {
-        Self { since_us: now_us, seen: BTreeSet::new() }
+        Self { since_us: now_us.saturating_add(AHEAD_US), seen: BTreeSet::new() }
     }
 
     /// Lets a request in once, if it is signed with the key.
@@ -89,8 +93,8 @@ impl Gate {
         let denied = |reason| Err(FederateError::Denied { reason });
         let Proof { client, signed_us, nonce, signature } = *proof;
         let oldest = now_us.saturating_sub(WINDOW_US).max(self.since_us);
-        if signed_us < oldest || signed_us > now_us.saturating_add(WINDOW_US) {
-            return denied("it was signed too long ago, or the clocks differ by over 300 s");
+        if signed_us < oldest || signed_us > now_us.saturating_add(AHEAD_US) {
+            return denied("it was signed too long ago, over 300 s, or the clocks differ by 10 s");
         }
         let text = signed_text(request, client, signed_us, &nonce);
         let key = UnparsedPublicKey::new(&ED25519, public_key);
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn what_is_forgotten_is_too_old_to_be_let_in() {
         let key = pair().public_key().as_ref().to_vec();
-        let mut gate = Gate::new(NOW);
+        let mut gate = Gate::new(NOW - AHEAD_US);
         let mut admit = |now_us: i64, signed_us: i64, nonce: u8| {
             let signature = sign(&REQUEST, 5, signed_us, [nonce; 16]);
             let proof = Proof { client: 5, signed_us, nonce: [nonce; 16], signature: &signature };
@@ -172,8 +176,23 @@ mod tests {
         admit(NOW + WINDOW_US, NOW, 2).unwrap();
         let late = NOW + WINDOW_US + 1;
         assert!(admit(late, NOW, 1).unwrap_err().contains("too long ago"));
-        assert!(admit(late, late + WINDOW_US + 1, 3).unwrap_err().contains("clocks"));
-        admit(late, late + WINDOW_US, 3).unwrap();
+        assert!(admit(late, late + AHEAD_US + 1, 3).unwrap_err().contains("clocks"));
+        admit(late, late + AHEAD_US, 3).unwrap();
         assert_eq!(gate.seen.len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_let_in_again_after_a_restart() {
+        let key = pair().public_key().as_ref().to_vec();
+        let signed_us = NOW + AHEAD_US;
+        let signature = sign(&REQUEST, 5, signed_us, [1; 16]);
+        let proof = Proof { client: 5, signed_us, nonce: [1; 16], signature: &signature };
+        Gate::new(0).admit(NOW, &key, &REQUEST, &proof).unwrap();
+        // It starts again at once, and is asked at every later second.
+        let mut gate = Gate::new(NOW + 1);
+        for second in 0..400 {
+            let now_us = NOW + 1 + second * 1_000_000;
+            gate.admit(now_us, &key, &REQUEST, &proof).unwrap_err();
+        }
     }
 }

@@ -10,12 +10,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, View};
+use truststram_machine::replace_file;
 
 use crate::container::{Container, tensor_error};
 use crate::error::ModelError;
@@ -127,22 +127,10 @@ impl ModelFile {
     /// happens meanwhile. A left-over `.tmp` file beside it is overwritten.
     ///
     /// # Errors
-    /// [`ModelError::Io`] names the step and the path.
+    /// [`ModelError::Io`] names the path.
     pub fn write(&self, path: &Path) -> Result<(), ModelError> {
         let bytes = self.to_bytes()?;
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".tmp");
-        let temporary = PathBuf::from(temporary);
-        let written = File::create(&temporary)
-            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
-        io_step("write", &temporary, written)?;
-        io_step("rename the finished file to", path, fs::rename(&temporary, path))?;
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        io_step("make durable the folder", folder, synced)
+        io_step("write", path, replace_file(path, &bytes))
     }
 }
 

@@ -4,7 +4,7 @@
 //! Refuses to choose servers. Bound: one request.
 
 use axum::body::Body;
-use http::header::{self, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
+use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -36,7 +36,7 @@ pub(crate) enum Step {
 }
 
 /// Marks an error as the client's doing, so that a body cut short is not answered as our failure.
-fn of_client(mut error: Box<Error>) -> Box<Error> {
+pub(crate) fn of_client(mut error: Box<Error>) -> Box<Error> {
     error.as_down();
     error
 }
@@ -308,14 +308,8 @@ impl App {
 /// Removes what is meant for the connection to the server alone (RFC 9110 section 7.6.1); framing
 /// is Pingora's.
 fn remove_hop_by_hop(response: &mut ResponseHeader) {
-    let nominated: Vec<HeaderName> = response
-        .headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    for name in nominated.iter().filter(|name| !matches!(**name, header::TRANSFER_ENCODING)) {
+    let named = head::named_by_connection(&response.headers);
+    for name in named.iter().filter(|name| !matches!(**name, header::TRANSFER_ENCODING)) {
         response.remove_header(name);
     }
     response.remove_header(&header::CONNECTION);
@@ -336,9 +330,7 @@ fn fixed(status: u16, body: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_owned()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     let headers = response.headers_mut();
-    if body.is_empty() {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
-    } else {
+    if !body.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     }
     response

@@ -106,11 +106,15 @@ impl ProxyHttp for App {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         _end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        if session.was_upgraded() {
+            // A tunnel is no body, and lasts as long as it lasts.
+            return Ok(());
+        }
         let Some(proxying) = &mut ctx.proxying else { return Ok(()) };
         proxying.body(body.as_ref().map_or(0, Bytes::len))
     }

@@ -36,14 +36,17 @@ impl Networks {
     pub(crate) fn parse(texts: &[String]) -> Result<Self, String> {
         let parsed = texts.iter().map(|text| {
             let (address, length) = match text.split_once('/') {
-                Some((address, length)) => (address, length.parse().ok()),
-                None => (text.as_str(), Some(128)),
+                Some((address, length)) => (address, Some(length)),
+                None => (text.as_str(), None),
             };
             let address = address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
             let most = if matches!(address, Some(IpAddr::V4(_))) { 32 } else { 128 };
+            let length = match length {
+                Some(text) => text.parse().ok().filter(|length| *length <= most),
+                None => Some(most),
+            };
             match (address, length) {
-                (Some(address), Some(128)) => Ok((address, most)),
-                (Some(address), Some(length)) if length <= most => Ok((address, length)),
+                (Some(address), Some(length)) => Ok((address, length)),
                 _ => {
                     Err(format!("`{text}` is neither an address nor a network such as 10.0.0.0/8"))
                 }
@@ -104,9 +107,14 @@ pub(crate) fn client(
 
 /// The value of `for` in one element of `Forwarded`.
 fn for_of(element: &str) -> Option<&str> {
-    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
-    Some(value.trim_matches('"'))
+    // A quote that is open here means that the list was split inside a text.
+    if element.contains('\\') || element.matches('"').count() % 2 == 1 {
+        return None;
+    }
+    let pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let mut found = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for"));
+    let (_, value) = found.next()?;
+    found.next().is_none().then(|| value.trim_matches('"'))
 }
 
 /// An address with or without port and brackets.
@@ -156,7 +164,7 @@ pub(crate) fn tell(head: &mut RequestHeader, origin: &Origin<'_>) {
         IpAddr::V6(address) => write!(elements, "for=\"[{address}]\""),
     };
     let host = origin.host.to_str().unwrap_or_default();
-    let is_plain = !host.is_empty() && !host.contains(['"', '\\']);
+    let is_plain = !host.is_empty() && !host.contains(['"', '\\', ',', ';']);
     if is_plain {
         let _ = write!(elements, ";host=\"{host}\"");
     }
@@ -200,7 +208,7 @@ mod tests {
         check("2001:db9::", false);
         check("::1", true);
         assert!(networks(&["0.0.0.0/0"]).contains("8.8.8.8".parse().unwrap()));
-        for bad in ["10.0.0.0/33", "x", "10.0.0.0/", "::1/129"] {
+        for bad in ["10.0.0.0/33", "10.0.0.0/128", "x", "10.0.0.0/", "::1/129"] {
             assert!(Networks::parse(&[bad.to_owned()]).is_err(), "{bad}");
         }
     }
@@ -229,6 +237,27 @@ mod tests {
         check(RealIp::XRealIp, X_REAL_IP, &["1.1.1.1"], "10.0.0.1", "1.1.1.1");
         let forwarded = ["for=6.6.6.6, proto=http;for=\"[2001:db8::1]:80\";host=a, for=10.0.0.9"];
         check(RealIp::Forwarded, FORWARDED, &forwarded, "10.0.0.1", "2001:db8::1");
+        // What a client put between quotes names nobody.
+        for quoted in [
+            "for=1.1.1.1;host=\"x,for=6.6.6.6;a=\";proto=http",
+            "for=1.1.1.1;host=\"x;for=6.6.6.6\"",
+            "host=\"a\\\";for=6.6.6.6;b=\";for=1.1.1.1",
+        ] {
+            check(RealIp::Forwarded, FORWARDED, &[quoted], "10.0.0.1", "10.0.0.1");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_no_host_is_not_passed_on_as_one() {
+        let peer = "10.0.0.1".parse().unwrap();
+        for host in ["x,for=6.6.6.6;a=", "x;for=6.6.6.6", "a\"b", ""] {
+            let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+            let host = HeaderValue::from_str(host).unwrap();
+            let scheme = "http";
+            let origin = Origin { peer, client: peer, is_trusted: false, scheme, host: &host };
+            tell(&mut head, &origin);
+            assert_eq!(head.headers[FORWARDED], "for=10.0.0.1;proto=http");
+        }
     }
 
     #[test]

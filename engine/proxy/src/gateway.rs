@@ -268,11 +268,7 @@ fn run_thread(
     stop: watch::Receiver<Stop>,
     on_start: impl FnOnce(),
 ) -> Result<usize, ProxyError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(ProxyError::EventLoop)?;
+    let runtime = upkeep::runtime()?;
     runtime.block_on(async {
         on_start();
         let mut loops = Vec::new();

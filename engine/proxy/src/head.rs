@@ -5,9 +5,9 @@
 
 use std::net::IpAddr;
 
-use http::header::HOST;
+use http::header::{CONNECTION, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -61,6 +61,13 @@ pub(crate) fn authority_header(head: &RequestHeader) -> HeaderValue {
         // An authority is made of bytes that a header may have.
         None => HeaderValue::from_str(authority(head)).unwrap_or(HeaderValue::from_static("")),
     }
+}
+
+/// The headers that `Connection` says are for one connection alone.
+pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(CONNECTION).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
 /// Who is at the other end of the connection.

@@ -9,6 +9,7 @@ use pingora_http::RequestHeader;
 
 use crate::head;
 use crate::limit::{InFlight, LimitHeaders, Limits, Outcome, Subject};
+use crate::route::table::{HOST_BYTES_MAX, host_of};
 
 /// What requests of one listener must pass.
 pub(crate) struct Gate {
@@ -38,7 +39,13 @@ impl Gate {
         client: Option<IpAddr>,
         now_ms: u64,
     ) -> (LimitHeaders, Passage) {
-        let (host, path) = (head::authority(request), request.uri.path());
+        let (authority, path) = (head::authority(request), request.uri.path());
+        let mut buffer = [0; HOST_BYTES_MAX];
+        // As routes see it: a port or a last dot makes no other key. One too long stays itself.
+        let host = match host_of(authority, &mut buffer) {
+            "" => authority,
+            host => host,
+        };
         let subject = Subject { client, headers: &request.headers, host, path };
         let verdict = self.limits.by_rate(&subject, now_ms);
         let headers = LimitHeaders::of(&self.limits, self.policy.clone(), &verdict);

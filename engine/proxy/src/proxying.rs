@@ -98,7 +98,7 @@ impl Proxying {
             let error = Error::explain(ErrorType::HTTPStatus(413), "the body is too large");
             return Err(error.into_down());
         }
-        self.in_time()
+        self.in_time().map_err(|error| error.into_down())
     }
 
     pub(crate) fn body_bytes_max(&self) -> usize {
@@ -123,6 +123,8 @@ impl Proxying {
             return Error::e_explain(ErrorType::HTTPStatus(502), "no server can be asked");
         };
         self.attempts += 1;
+        // An attempt sends the body from its beginning.
+        self.body_bytes = 0;
         self.tried |= 1 << place;
         self.lease = Some(self.group.lease(place, &ask));
         Ok(Box::new(self.peer(session, address)))
@@ -234,7 +236,10 @@ impl Proxying {
         }
         let how = match (error, answered) {
             _ if of_upstream || self.status >= 500 => Ended::Badly,
-            (Some(error), false) if matches!(error.etype(), ErrorType::HTTPStatus(500..)) => {
+            (Some(error), false)
+                if *error.esource() != ErrorSource::Downstream
+                    && matches!(error.etype(), ErrorType::HTTPStatus(500..)) =>
+            {
                 Ended::Badly
             }
             (None, _) | (Some(_), true) => Ended::Well,

@@ -1,7 +1,8 @@
 //! Owns TLS: certificates read and checked once, chosen by the name that a client asks for.
 //!
 //! Refuses to know HTTP and files that change: a reload reads all anew. Keys of session tickets are
-//! kept across reloads and change every six hours. Bound: what the configuration names.
+//! kept across reloads, unless clients show certificates, and change every six hours. Bound: what
+//! the configuration names.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -91,6 +92,17 @@ pub(crate) fn compile(
     if !spec.tickets {
         // rustls sends four that refer to its own memory otherwise.
         config.send_tls13_tickets = 0;
+    } else if spec.client_ca.is_some() {
+        // A resumed session shows no certificate: a ticket must not outlive the authorities that it
+        // was given under.
+        match self::tickets() {
+            Ok(own) => config.ticketer = own,
+            Err(message) => {
+                faults.push(Fault::new("gateway.tls_tickets", message));
+                return None;
+            }
+        }
+        config.send_tls13_tickets = 2;
     } else if let Some(tickets) = tickets {
         config.ticketer = tickets.clone();
         config.send_tls13_tickets = 2;

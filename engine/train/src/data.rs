@@ -7,6 +7,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 
 use crate::error::TrainError;
+use crate::loss::Loss;
 use crate::random::Random;
 
 /// The share of the digits that the example is not trained on.
@@ -24,8 +25,10 @@ const DIGIT_COUNT: u32 = 10;
 pub struct Dataset {
     /// `[rows, feature_count]`, row-major.
     pub features: Vec<f32>,
-    /// The class of each row.
+    /// The class of each row; empty where rows have numbers.
     pub labels: Vec<u32>,
+    /// The number of each row that is to be found; empty where rows have classes.
+    pub values: Vec<f32>,
     /// Features of one row.
     pub feature_count: usize,
     /// The names of the classes.
@@ -44,7 +47,7 @@ pub struct Split {
 impl Dataset {
     /// How many rows there are.
     pub fn rows(&self) -> usize {
-        self.labels.len()
+        self.labels.len().max(self.values.len())
     }
 
     /// The features of one row.
@@ -55,14 +58,15 @@ impl Dataset {
         &self.features[index * self.feature_count..][..self.feature_count]
     }
 
-    /// Holds out the given share of each class, at least one row of it, chosen by `seed`.
+    /// Holds out the given share of each class, at least one row of it, chosen by `seed`; of rows
+    /// with numbers the share of all.
     /// A share that leaves nothing to train on shows when training refuses the data.
     pub fn split(&self, held_out_share: f64, seed: u64) -> Split {
         let mut random = Random::new(seed);
         let mut is_held_out = vec![false; self.rows()];
-        for class in 0..self.classes.len() as u32 {
-            let mut members: Vec<usize> =
-                (0..self.rows()).filter(|&row| self.labels[row] == class).collect();
+        for class in 0..self.classes.len().max(1) as u32 {
+            let is_member = |row: &usize| self.labels.get(*row).is_none_or(|of| *of == class);
+            let mut members: Vec<usize> = (0..self.rows()).filter(is_member).collect();
             random.shuffle(&mut members);
             let count = (members.len() as f64 * held_out_share).round().max(1.0) as usize;
             members.iter().take(count).for_each(|&row| is_held_out[row] = true);
@@ -77,18 +81,24 @@ impl Dataset {
     fn select(&self, rows: &[usize]) -> Self {
         Self {
             features: rows.iter().flat_map(|&row| self.row(row)).copied().collect(),
-            labels: rows.iter().map(|&row| self.labels[row]).collect(),
+            labels: rows.iter().filter_map(|&row| self.labels.get(row)).copied().collect(),
+            values: rows.iter().filter_map(|&row| self.values.get(row)).copied().collect(),
             feature_count: self.feature_count,
             classes: self.classes.clone(),
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), TrainError> {
+    pub(crate) fn check(&self, loss: Loss) -> Result<(), TrainError> {
+        let (labels, values) = (self.labels.len(), self.values.len());
         let expected = self.feature_count.checked_mul(self.rows());
         let holds = [
             (self.feature_count > 0, "has no features"),
             (self.rows() > 0, "has no rows"),
-            (self.classes.len() > 1, "has less than two classes"),
+            (!loss.is_of_classes() || labels > 0, "has no classes, and the loss is one of classes"),
+            (loss.is_of_classes() || values > 0, "has no numbers, and the loss is one of numbers"),
+            (labels == 0 || values == 0, "has classes and numbers"),
+            (values > 0 || self.classes.len() > 1, "has less than two classes"),
+            (self.values.iter().all(|value| value.is_finite()), "has targets that are not finite"),
             (expected == Some(self.features.len()), "has rows of different lengths"),
             (self.features.iter().all(|value| value.is_finite()), "has values that are not finite"),
             (
@@ -103,10 +113,10 @@ impl Dataset {
 
 impl Split {
     /// Checks both parts, that they are of one kind, and that each class can be learnt.
-    pub(crate) fn check(&self) -> Result<(), TrainError> {
+    pub(crate) fn check(&self, loss: Loss) -> Result<(), TrainError> {
         let Self { train, held_out } = self;
-        train.check()?;
-        held_out.check()?;
+        train.check(loss)?;
+        held_out.check(loss)?;
         if train.feature_count != held_out.feature_count || train.classes != held_out.classes {
             return Err(TrainError::Dataset("has parts with different features or classes"));
         }
@@ -144,7 +154,7 @@ pub fn digits() -> Result<Dataset, TrainError> {
         labels.push(label);
     }
     let classes = (0..DIGIT_COUNT).map(|digit| digit.to_string()).collect();
-    Ok(Dataset { features, labels, feature_count: PIXELS, classes })
+    Ok(Dataset { features, labels, values: Vec::new(), feature_count: PIXELS, classes })
 }
 
 #[cfg(test)]
@@ -155,7 +165,7 @@ mod tests {
     fn the_digits_are_whole_and_their_split_is_stratified_and_seeded() {
         let data = digits().unwrap();
         assert_eq!((data.rows(), data.feature_count, data.classes.len()), (1_797, 64, 10));
-        data.check().unwrap();
+        data.check(Loss::CrossEntropy).unwrap();
         let split = data.split(DIGITS_HELD_OUT_SHARE, DIGITS_SEED);
         assert_eq!(split, data.split(DIGITS_HELD_OUT_SHARE, DIGITS_SEED));
         assert_ne!(split, data.split(DIGITS_HELD_OUT_SHARE, DIGITS_SEED + 1));
@@ -172,6 +182,7 @@ mod tests {
         Dataset {
             features: (0..20u8).map(f32::from).collect(),
             labels: (0..20).map(|row| row % 2).collect(),
+            values: Vec::new(),
             feature_count: 1,
             classes: ["even", "odd"].map(str::to_owned).into(),
         }
@@ -198,9 +209,9 @@ mod tests {
     fn parts_that_do_not_fit_are_refused() {
         let check = |change: &dyn Fn(&mut Split), expected: &str| {
             let mut split = numbered().split(0.3, 1);
-            split.check().unwrap();
+            split.check(Loss::CrossEntropy).unwrap();
             change(&mut split);
-            let message = split.check().unwrap_err().to_string();
+            let message = split.check(Loss::CrossEntropy).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         };
         check(&|split| split.held_out.classes.swap(0, 1), "different features or classes");
@@ -216,7 +227,7 @@ mod tests {
         let check = |change: &dyn Fn(&mut Dataset), expected: &str| {
             let mut data = good.clone();
             change(&mut data);
-            let message = data.check().unwrap_err().to_string();
+            let message = data.check(Loss::CrossEntropy).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         };
         check(&|data| data.feature_count = 0, "no features");

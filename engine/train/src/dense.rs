@@ -4,25 +4,15 @@
 //! Refuses to register what it made. On one thread the same seed gives the same bits. Bound: the
 //! epochs asked for; the evaluation's threads by the cores given.
 
-use std::sync::Arc;
+use truststram_model::ModelFile;
 
-use candle_core::{DType, Device, Tensor};
-use candle_nn::{AdamW, Optimizer, ParamsAdamW};
-use rayon::prelude::*;
-use truststram_machine::compute_pool;
-use truststram_model::artifact::graph_of_dense;
-use truststram_model::kernels::Alone;
-use truststram_model::program::{BuildOptions, Program, Session};
-use truststram_model::tensor;
-use truststram_model::{LayerWeights, ModelFile, ModelSpec, Preprocessing};
-
-use crate::data::{Dataset, Split};
+use crate::data::Split;
 use crate::error::TrainError;
-use crate::net::Net;
-use crate::random::Random;
-
-/// Rows that one evaluation task takes.
-const EVALUATION_ROWS: usize = 64;
+use crate::export::Exported;
+use crate::fit::{Go, train};
+use crate::net::NetSpec;
+use crate::optimiser::OptimiserSpec;
+use crate::spec::TrainSpec;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,169 +68,54 @@ pub struct Trained {
     pub confusion: Vec<Vec<u32>>,
 }
 
-/// Trains on `split.train` and tests with `split.held_out` on `cores`.
+/// Trains on `split.train` and tests with `split.held_out` on `cores`; the training itself runs on
+/// the first of them.
+///
+/// # Errors
+/// [`TrainError`] names the option or what is wrong with the data.
 pub fn train_dense(
     split: &Split,
     options: &TrainOptions,
     cores: &[u32],
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Trained, TrainError> {
-    check(options)?;
-    split.check()?;
-    let data = &split.train;
-    let mut sizes = vec![data.feature_count];
-    sizes.extend(&options.hidden);
-    sizes.push(data.classes.len());
-    // The description knows the limits, so it comes before the memory that the weights need.
-    let spec = describe(&sizes, data)?;
-    let mut random = Random::new(options.seed);
-    let net = Net::new(&sizes, DType::F32, &mut random)?;
-    let train_loss = fit(&net, data, &spec.preprocessing, options, &mut random, progress)?;
-    let file = export(&net, spec)?;
-    let confusion = evaluate(&file, &split.held_out, cores)?;
-    let right: u32 = confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
-    let held_out_accuracy = f64::from(right) / split.held_out.rows() as f64;
-    Ok(Trained { file, held_out_accuracy, train_loss, confusion })
-}
-
-fn check(options: &TrainOptions) -> Result<(), TrainError> {
     let wrong = |option, expected| Err(TrainError::Option { option, expected });
-    let size = |neurons: &usize| (1..=65_536).contains(neurons);
-    if options.hidden.len() > 16 || !options.hidden.iter().all(size) {
-        return wrong("hidden", "at most 16 layers of 1 to 65536 neurons");
+    if options.hidden.len() > 16 || options.hidden.contains(&0) {
+        return wrong("hidden", "at most 16 layers of at least 1 neuron");
     }
-    if options.epochs == 0 {
-        return wrong("epochs", "at least 1");
-    }
-    if options.batch_size == 0 {
-        return wrong("batch_size", "at least 1");
-    }
-    if !(options.learning_rate > 0.0 && options.learning_rate.is_finite()) {
-        return wrong("learning_rate", "a positive number");
-    }
-    if !(options.weight_decay >= 0.0 && options.weight_decay.is_finite()) {
-        return wrong("weight_decay", "a number from 0");
-    }
-    Ok(())
-}
-
-/// Mean and inverse standard deviation of each feature; a constant one is only shifted.
-fn standardise(data: &Dataset) -> Preprocessing {
-    let rows = data.rows() as f64;
-    let moment = |feature: usize, of: &dyn Fn(f64) -> f64| {
-        (0..data.rows()).map(|row| of(f64::from(data.row(row)[feature]))).sum::<f64>() / rows
+    let spec = TrainSpec {
+        seed: options.seed,
+        epochs: options.epochs,
+        batch_size: options.batch_size,
+        net: NetSpec::dense(&options.hidden),
+        optimiser: OptimiserSpec::AdamW {
+            learning_rate: options.learning_rate,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: options.weight_decay,
+            amsgrad: false,
+        },
+        ..TrainSpec::default()
     };
-    let mut preprocessing = Preprocessing { mean: Vec::new(), scale: Vec::new() };
-    for feature in 0..data.feature_count {
-        let mean = moment(feature, &|value| value);
-        let variance = moment(feature, &|value| (value - mean).powi(2));
-        let scale = if variance > 1e-12 { variance.sqrt().recip() } else { 1.0 };
-        preprocessing.mean.push(mean as f32);
-        preprocessing.scale.push(scale as f32);
-    }
-    preprocessing
-}
-
-fn fit(
-    net: &Net,
-    data: &Dataset,
-    preprocessing: &Preprocessing,
-    options: &TrainOptions,
-    random: &mut Random,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<f32, TrainError> {
-    let parameters = ParamsAdamW {
-        lr: options.learning_rate,
-        weight_decay: options.weight_decay,
-        ..ParamsAdamW::default()
+    let first = &cores[..cores.len().min(1)];
+    let outcome = train(split, &spec, first, None, &mut |step| {
+        if step.held_out_loss.is_some() {
+            let (epoch, epochs) = (step.epoch, step.epochs);
+            progress(Progress { epoch, epochs, loss: step.loss as f32 });
+        }
+        Go::On
+    })?;
+    let outcome = outcome.ok_or(TrainError::Dataset("was not trained on to the end"))?;
+    let Exported::Dense(file) = outcome.model else {
+        return wrong("hidden", "a dense network");
     };
-    let mut optimiser = AdamW::new(net.variables(), parameters)?;
-    let mut order: Vec<usize> = (0..data.rows()).collect();
-    let mut loss = f32::NAN;
-    for epoch in 1..=options.epochs {
-        random.shuffle(&mut order);
-        let mut sum = 0.0;
-        for rows in order.chunks(options.batch_size) {
-            let (input, labels) = batch(data, preprocessing, rows)?;
-            let step = net.loss(&input, &labels)?;
-            optimiser.backward_step(&step)?;
-            sum += step.to_scalar::<f32>()? * rows.len() as f32;
-        }
-        loss = sum / data.rows() as f32;
-        if !loss.is_finite() {
-            return Err(TrainError::Diverged { epoch });
-        }
-        progress(Progress { epoch, epochs: options.epochs, loss });
-    }
-    Ok(loss)
-}
-
-fn batch(
-    data: &Dataset,
-    preprocessing: &Preprocessing,
-    rows: &[usize],
-) -> Result<(Tensor, Tensor), TrainError> {
-    let Preprocessing { mean, scale } = preprocessing;
-    let values: Vec<f32> = rows
-        .iter()
-        .flat_map(|&row| {
-            let pairs = data.row(row).iter().zip(mean.iter().zip(scale));
-            pairs.map(|(value, (mean, scale))| (value - mean) * scale)
-        })
-        .collect();
-    let labels: Vec<u32> = rows.iter().map(|&row| data.labels[row]).collect();
-    let input = Tensor::from_vec(values, (rows.len(), data.feature_count), &Device::Cpu)?;
-    Ok((input, Tensor::from_vec(labels, rows.len(), &Device::Cpu)?))
-}
-
-fn describe(sizes: &[usize], data: &Dataset) -> Result<ModelSpec, TrainError> {
-    let sizes = sizes.iter().map(|&size| u32::try_from(size).unwrap_or(u32::MAX)).collect();
-    Ok(ModelSpec::dense(sizes, data.classes.clone(), standardise(data))?)
-}
-
-fn export(net: &Net, spec: ModelSpec) -> Result<ModelFile, TrainError> {
-    let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-    let mut layers = Vec::with_capacity(net.layers.len());
-    for (weight, bias) in &net.layers {
-        layers.push(LayerWeights { weight: values(weight)?, bias: values(bias)? });
-    }
-    Ok(ModelFile::new(spec, layers)?)
-}
-
-/// Asks the model as it will be served, several rows at a time, one pinned thread per core.
-fn evaluate(file: &ModelFile, data: &Dataset, cores: &[u32]) -> Result<Vec<Vec<u32>>, TrainError> {
-    let classes = data.classes.len();
-    let rows: Vec<usize> = (0..data.rows()).collect();
-    let pool = compute_pool("evaluate", cores)?;
-    let program = Program::build(&graph_of_dense(file.clone()), &BuildOptions::default())?;
-    let program = Arc::new(program);
-    let session = || Session::new(Arc::clone(&program));
-    let parts: Result<Vec<Vec<(usize, usize)>>, TrainError> = pool.install(|| {
-        rows.par_chunks(EVALUATION_ROWS)
-            .map_init(session, |session, rows| {
-                let values: Vec<f32> =
-                    rows.iter().flat_map(|&row| data.row(row)).copied().collect();
-                let dims = [rows.len(), values.len() / rows.len()];
-                // The run refuses what does not fit.
-                *session.input_mut(0) = tensor::Tensor::of(&dims, values).unwrap_or_default();
-                session.run(&Alone, None)?;
-                let probabilities = session.output(0).and_then(|output| output.values::<f32>());
-                let predicted = probabilities.unwrap_or_default().chunks_exact(classes);
-                let labels = rows.iter().map(|&row| data.labels[row] as usize);
-                Ok(labels.zip(predicted.map(most_probable)).collect())
-            })
-            .collect()
-    });
-    let mut confusion = vec![vec![0; classes]; classes];
-    for (label, predicted) in parts?.into_iter().flatten() {
-        confusion[label][predicted] += 1;
-    }
-    Ok(confusion)
-}
-
-fn most_probable(row: &[f32]) -> usize {
-    let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    best.map_or(0, |(index, _)| index)
+    Ok(Trained {
+        file: *file,
+        held_out_accuracy: outcome.held_out.accuracy.unwrap_or_default(),
+        train_loss: outcome.train_loss as f32,
+        confusion: outcome.held_out.confusion,
+    })
 }
 
 #[cfg(test)]
@@ -292,9 +167,9 @@ mod tests {
             assert!(error.to_string().contains(expected), "{error}");
         };
         check(&|options| options.hidden = vec![0], "`hidden`");
-        check(&|options| options.hidden = vec![usize::MAX], "`hidden`");
+        check(&|options| options.hidden = vec![usize::MAX], "net.layer.outputs");
         check(&|options| options.hidden = vec![1; 17], "`hidden`");
-        check(&|options| options.hidden = vec![65_536; 16], "bytes of weights");
+        check(&|options| options.hidden = vec![65_536; 16], "fewer weights");
         check(&|options| options.epochs = 0, "`epochs`");
         check(&|options| options.batch_size = 0, "`batch_size`");
         check(&|options| options.learning_rate = f64::NAN, "`learning_rate`");

@@ -2,6 +2,8 @@
 //!
 //! Refuses to know who asked for it. Bound: one enum.
 
+use std::path::PathBuf;
+
 use truststram_base::Kind;
 use truststram_machine::MachineError;
 use truststram_model::ModelError;
@@ -50,9 +52,32 @@ pub enum TrainError {
         /// The epoch, counted from 1.
         epoch: usize,
     },
-    /// candle.
-    #[error("the computation failed: {0}; this is a defect, please report it")]
-    Compute(#[from] candle_core::Error),
+    /// A checkpoint that the training cannot go on from.
+    #[error("the checkpoint {path} cannot be used: {what}; remove it to begin anew")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file.
+    #[error("cannot {action} {path}: {source}")]
+    File {
+        /// What was to be done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file of rows.
+    #[error("{path}: {what}")]
+    Rows {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        what: String,
+    },
     /// The trained model.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -65,12 +90,13 @@ impl TrainError {
     /// What the error means to its receiver.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Data { .. } | Self::Compression { .. } => Kind::Malformed,
+            Self::Data { .. } | Self::Compression { .. } | Self::Rows { .. } => Kind::Malformed,
+            Self::Checkpoint { .. } => Kind::Corrupt,
+            Self::File { .. } => Kind::Internal,
             Self::Dataset(_)
             | Self::EmptyClass { .. }
             | Self::Option { .. }
             | Self::Diverged { .. } => Kind::Invalid,
-            Self::Compute(_) => Kind::Internal,
             Self::Model(error) => error.kind(),
             Self::Machine(error) => error.kind(),
         }

@@ -1,15 +1,38 @@
 //! Floor 4: training.
 //!
-//! Owns data sets, their splits, and the training of dense classifiers on candle's autograd.
+//! Owns data sets, their splits, networks with their backward passes, losses, optimisers, and the
+//! training of those.
 //! Refuses to know where models are registered and what is served.
 //! Bound: a data set held in memory; the epochs that are asked for.
 
+mod checkpoint;
 mod data;
 mod dense;
 mod error;
+mod evaluate;
+mod export;
+mod fit;
+#[cfg(test)]
+mod goldens;
+mod loss;
 mod net;
+mod optimiser;
 mod random;
+mod rows;
+mod schedule;
+mod spec;
+mod step;
 
 pub use data::{DIGITS_HELD_OUT_SHARE, DIGITS_SEED, Dataset, Split, digits};
 pub use dense::{Progress, TrainOptions, Trained, train_dense};
 pub use error::TrainError;
+pub use evaluate::Evaluation;
+pub use export::Exported;
+pub use fit::{Checkpoints, Go, Outcome, Step, train};
+pub use loss::{Loss, Sums, Targets};
+pub use net::{LayerActivation, LayerSpec, Net, NetSpec, Pass};
+pub use optimiser::{Optimiser, OptimiserSpec};
+pub use rows::read_rows;
+pub use schedule::{Pace, Schedule};
+pub use spec::{CheckpointSpec, EarlyStop, JobSpec, TrainSpec};
+pub use step::{Batch, StepOptions, Stepper};

@@ -1,4 +1,4 @@
-//! Owns seeded random numbers: candle's own CPU generator cannot be seeded.
+//! Owns seeded random numbers.
 //!
 //! Refuses to be used for secrets. Bound: 64 bits of state.
 
@@ -11,6 +11,11 @@ impl Random {
         Self(seed)
     }
 
+    /// Of a place, such as a step or a row: the same whatever came before.
+    pub(crate) fn of(seed: u64, place: &[u64]) -> Self {
+        place.iter().fold(Self(seed), |mut random, place| Self(random.next() ^ place))
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -20,7 +25,7 @@ impl Random {
     }
 
     /// Uniform in [0, 1), with 53 random bits.
-    fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
@@ -35,6 +40,21 @@ impl Random {
         for last in (1..items.len()).rev() {
             let other = (self.next() % (last as u64 + 1)) as usize;
             items.swap(last, other);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_have_numbers_of_their_own() {
+        let first = |seed, place: &[u64]| Random::of(seed, place).next();
+        assert_eq!(first(1, &[2, 3]), first(1, &[2, 3]));
+        let others = [first(1, &[2, 3]), first(1, &[3, 2]), first(2, &[2, 3]), first(1, &[2])];
+        for (index, other) in others.iter().enumerate() {
+            assert!(!others[..index].contains(other));
         }
     }
 }

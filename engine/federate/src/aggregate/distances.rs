@@ -72,11 +72,23 @@ pub fn geometric_weights(
     weights: &[f32],
     iterations: u32,
 ) -> Vec<f32> {
-    let start: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
+    let count = weights.len();
+    // As in multi-Krum: what is farther from most than f32 can say counts for nothing.
+    let is_far =
+        |i: usize| 2 * (0..count).filter(|&j| !distances.between(i, j).is_finite()).count() > count;
+    let near = |i, j| Some(distances.between(i, j)).filter(|d| d.is_finite()).unwrap_or(0.0);
+    let kept = weights.iter().enumerate();
+    let mut start: Vec<f64> =
+        kept.map(|(i, weight)| if is_far(i) { 0.0 } else { f64::from(*weight) }).collect();
+    let total: f64 = start.iter().sum();
+    if total <= 0.0 {
+        return weights.to_vec();
+    }
+    start.iter_mut().for_each(|weight| *weight /= total);
     let mut current = start.clone();
     for _ in 0..iterations {
         let to: Vec<f64> = (0..start.len())
-            .map(|i| current.iter().enumerate().map(|(j, w)| w * distances.between(i, j)).sum())
+            .map(|i| current.iter().enumerate().map(|(j, w)| w * near(i, j)).sum())
             .collect();
         let spread: f64 = current.iter().zip(&to).map(|(w, to)| w * to).sum::<f64>() / 2.0;
         let scale = spread.max(f64::MIN_POSITIVE).sqrt();

@@ -77,10 +77,12 @@ impl ServerState {
                 }
             }
         }
-        match model.iter().find(|value| !value.is_finite()) {
+        // A moment without bound would hold the model still from then on.
+        let mut all = model.iter().chain(&self.first).chain(&self.second);
+        match all.find(|value| !value.is_finite()) {
             None => Ok(()),
             Some(value) => Err(FederateError::Aggregation {
-                field: "new model",
+                field: "new model or its moments",
                 found: format!("{value}"),
                 expected: "finite numbers".to_owned(),
             }),

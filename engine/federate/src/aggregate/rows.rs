@@ -2,6 +2,8 @@
 //!
 //! Refuses to know encodings. Bound: whoever reads brings the memory.
 
+use std::sync::Arc;
+
 use crate::error::FederateError;
 
 /// One value per parameter of a model.
@@ -38,6 +40,20 @@ impl Rows for Vec<f32> {
 
     fn borrow(&self, first: usize, count: usize) -> Option<&[f32]> {
         self.get(first..first + count)
+    }
+}
+
+impl<T: Rows + ?Sized> Rows for Arc<T> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn read(&self, first: usize, out: &mut [f32]) -> Result<(), FederateError> {
+        (**self).read(first, out)
+    }
+
+    fn borrow(&self, first: usize, count: usize) -> Option<&[f32]> {
+        (**self).borrow(first, count)
     }
 }
 

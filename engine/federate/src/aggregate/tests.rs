@@ -119,6 +119,12 @@ fn distances_and_the_point_between() {
     let weights = geometric_weights(&distances, &[1.0 / 6.0; 6], 50);
     assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-5);
     assert!(weights[5] < 0.02, "the far one counts for nothing: {weights:?}");
+    // One that is so far that its distance is no number any more.
+    updates[5].fill(1e19);
+    let distances = squared_distances(Cores::one(), &rows(&updates), &[1.0; 6]).unwrap();
+    let weights = geometric_weights(&distances, &[1.0 / 6.0; 6], 50);
+    assert_eq!(weights[5], 0.0, "{weights:?}");
+    assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-5);
     let same = [vec![1.0; 5], vec![1.0; 5]];
     let near = squared_distances(Cores::one(), &rows(&same), &[1.0; 2]).unwrap();
     assert_eq!(geometric_weights(&near, &[0.5, 0.5], 3), [0.5, 0.5]);
@@ -206,6 +212,11 @@ fn optimisers_are_those_of_the_paper() {
     let huge = [f32::MAX];
     let mut model = vec![f32::MAX];
     ServerState::default().apply(&ServerOptimizer::None, 1.0, &huge, &mut model).unwrap_err();
+    for optimizer in
+        [ServerOptimizer::Adagrad(c), ServerOptimizer::Adam(c), ServerOptimizer::Yogi(c)]
+    {
+        ServerState::default().apply(&optimizer, 0.1, &[1e30], &mut [1.0]).unwrap_err();
+    }
     let mut gradient = [1.0];
     add_proximal(&mut gradient, &[3.0], &[1.0], 0.5);
     assert_eq!(gradient, [2.0]);

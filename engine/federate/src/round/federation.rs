@@ -3,6 +3,7 @@
 //! Refuses to judge updates (`upload`) and to compute models (`publish`). Bound: one call at a
 //! time; memory changes only after the commit, so that it never says what the disk does not.
 
+use truststram_base::Kind;
 use truststram_decide::selection::{Clients, RoundRequest};
 
 use super::ports::{Files, Ledger, Policy};
@@ -18,6 +19,8 @@ const SECOND_US: i64 = 1_000_000;
 const CPU_CORES_MAX: f32 = 64.0;
 const MEMORY_GIB_MAX: f32 = 1_024.0;
 const KEY_BYTES_MAX: usize = 128;
+/// Clients of one federation.
+const CLIENTS_MAX: usize = 100_000;
 
 /// A federation that trains one model.
 #[derive(Debug)]
@@ -105,6 +108,10 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         let known = self.state.clients.values().find(|client| client.public_key == public_key);
         let client = match known {
             Some(client) => client.clone(),
+            None if self.state.clients.len() >= CLIENTS_MAX => {
+                let message = format!("the federation has {CLIENTS_MAX} clients, its limit");
+                return Err(FederateError::Port { message, kind: Kind::Overloaded });
+            }
             None => Client {
                 id: self.state.clients.last_key_value().map_or(1, |(last, _)| last + 1),
                 public_key,

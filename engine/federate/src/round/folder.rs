@@ -51,6 +51,8 @@ impl Folder {
         for folder in [&arriving, &updates, &models] {
             fs::create_dir_all(folder)?;
         }
+        // Else a loss of power may take the folders with all that is synced in them.
+        File::open(path)?.sync_all()?;
         remove(&arriving, |_| false);
         Ok(Self { arriving, updates, models })
     }

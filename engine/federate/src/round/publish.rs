@@ -3,6 +3,9 @@
 //! Refuses to show a version before it is whole: the file first, then one commit. Bound: as
 //! `aggregate`; the same updates give the same model, so that a crash costs time alone.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use truststram_decide::aggregation::{Outcome, Plan, Reducer, Updates};
 
 use super::federation::{Federation, expired};
@@ -38,11 +41,16 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
             (&mut model.values, &mut model.state),
         );
         drop(rows);
-        if let Err(error) = applied {
-            // The updates would spoil every later round as well.
-            let reason = error.to_string();
-            let left_out = tasks.into_iter().map(|task| left_out(task, &reason)).collect();
-            return self.end_round(&reason, left_out);
+        match applied {
+            Ok(()) => {}
+            // Reading has failed, not the updates: they wait until the federation is opened anew.
+            Err(error @ (FederateError::Io(_) | FederateError::Port { .. })) => return Err(error),
+            Err(error) => {
+                // The updates would spoil every later round as well.
+                let reason = error.to_string();
+                let left_out = tasks.into_iter().map(|task| left_out(task, &reason)).collect();
+                return self.end_round(&reason, left_out);
+            }
         }
         let version = job.version + 1;
         self.files.put_model(version, &model)?;
@@ -109,14 +117,22 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         })
     }
 
-    /// The updates of some tasks, each as a change of its base.
+    /// The updates of some tasks, each as a change of its base; a base is read once.
     fn rows(&self, tasks: &[Task]) -> Result<Vec<Box<dyn Rows>>, FederateError> {
+        let mut bases: BTreeMap<u64, Arc<Vec<f32>>> = BTreeMap::new();
         let row = |task: &Task| -> Result<Box<dyn Rows>, FederateError> {
             let received = self.files.update(task.id, &self.schema)?;
             if !task.update.as_ref().is_some_and(|update| update.is_weights) {
                 return Ok(Box::new(received));
             }
-            let base = self.files.model(task.base)?.values;
+            let base = match bases.get(&task.base) {
+                Some(base) => Arc::clone(base),
+                None => {
+                    let base = Arc::new(self.files.model(task.base)?.values);
+                    bases.insert(task.base, Arc::clone(&base));
+                    base
+                }
+            };
             Ok(Box::new(Difference { weights: received, base }))
         };
         tasks.iter().map(row).collect()

@@ -174,6 +174,23 @@ fn a_plan_that_cannot_be_carried_out_keeps_the_last_good_model() {
 }
 
 #[test]
+fn updates_that_cannot_be_read_now_are_not_lost() {
+    let mut machine = ten(r#"{"policy": "fedavg"}"#);
+    for task in &machine.open_tasks()[..6] {
+        machine.upload(task.client, task.id).unwrap();
+    }
+    machine.disk.0.borrow_mut().reads_fail = true;
+    let error = machine.advance().unwrap_err();
+    assert!(matches!(error, FederateError::Io(_)), "{error}");
+    machine.disk.0.borrow_mut().reads_fail = false;
+    machine.restart();
+    assert_eq!(machine.state().accepted().count(), 6);
+    machine.advance().unwrap();
+    assert_eq!(machine.state().job.version, 1);
+    machine.check();
+}
+
+#[test]
 fn weights_count_as_what_they_changed() {
     let mut machine = ten(r#"{"policy": "fedavg"}"#);
     for _ in 0..2 {

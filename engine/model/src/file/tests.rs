@@ -1,6 +1,8 @@
 //! Hostile and honest model files: what is accepted survives a round trip,
 //! what is refused is named.
 
+use std::fs;
+
 use super::*;
 use crate::spec::Preprocessing;
 use crate::testing::small_model;

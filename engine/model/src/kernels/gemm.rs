@@ -6,6 +6,7 @@
 
 use super::lanes::COUNT;
 use super::tiles::{Finish, Job, Number, PANEL, multiply, vectors};
+use super::transpose::{Transpose, transpose};
 use super::{Activation, Isa, Team};
 
 /// `out = scale · a · b`, `rows` by `columns`, summed over `depth`.
@@ -70,7 +71,19 @@ const ROWS_UNPACKED_MAX: usize = 96;
 /// Computes a product; the scratch grows to the size of `b`, and of `a` if that is transposed.
 /// Slices that are too short are a mistake of the caller: nothing is computed.
 pub fn gemm_f32(isa: Isa, team: &dyn Team, product: Gemm<'_>, scratch: &mut Vec<f32>) {
-    let fits = product.fits();
+    gemm_layer_f32(isa, team, product, None, Activation::None, scratch);
+}
+
+/// As [`gemm_f32`], then plus a bias for each column, then through an activation.
+pub fn gemm_layer_f32(
+    isa: Isa,
+    team: &dyn Team,
+    product: Gemm<'_>,
+    bias: Option<&[f32]>,
+    activation: Activation,
+    scratch: &mut Vec<f32>,
+) {
+    let fits = product.fits() && bias.is_none_or(|bias| bias.len() >= product.columns);
     debug_assert!(fits, "the slices of a product are too short");
     if !fits || product.rows == 0 || product.columns == 0 {
         return;
@@ -90,15 +103,18 @@ pub fn gemm_f32(isa: Isa, team: &dyn Team, product: Gemm<'_>, scratch: &mut Vec<
     }
     let skipped = scratch.as_ptr().align_offset(64).min(COUNT);
     let (packed_b, packed_a) = scratch[skipped..].split_at_mut(b_count);
-    pack_columns(&product, unpacked, packed_b);
+    pack_columns(isa, &product, unpacked, packed_b);
     let (a, a_stride) = match product.a_transposed {
         true => {
-            let packed_rows = packed_a[..a_count].chunks_exact_mut(depth.max(1));
-            for (row, packed) in packed_rows.enumerate() {
-                for (index, packed) in packed.iter_mut().enumerate() {
-                    *packed = product.a[index * product.a_stride + row];
-                }
-            }
+            let matrix = Transpose {
+                rows: depth,
+                columns: rows,
+                from: product.a,
+                from_stride: product.a_stride,
+                to_stride: depth,
+                padded_rows: depth,
+            };
+            transpose(isa, matrix, packed_a);
             (&*packed_a, depth)
         }
         false => (product.a, product.a_stride),
@@ -114,17 +130,19 @@ pub fn gemm_f32(isa: Isa, team: &dyn Team, product: Gemm<'_>, scratch: &mut Vec<
         panels: (0, 0),
         out: product.out.as_mut_ptr(),
         out_stride: product.out_stride,
-        finish: Finish { scale: product.scale, ..Finish::plain(None, Activation::None) },
+        finish: Finish { scale: product.scale, ..Finish::plain(bias, activation) },
     };
     if unpacked > 0 {
         multiply(isa, team, Number::F32, &job);
     }
     if unpacked < columns {
+        let bias = bias.map(|bias| &bias[unpacked..]);
         let job = Job {
             weights: packed_b.as_ptr().cast(),
             matrix_stride: None,
             columns: columns - unpacked,
             out: job.out.wrapping_add(unpacked),
+            finish: Finish { scale: product.scale, ..Finish::plain(bias, activation) },
             ..job
         };
         multiply(isa, team, Number::F32, &job);
@@ -132,7 +150,7 @@ pub fn gemm_f32(isa: Isa, team: &dyn Team, product: Gemm<'_>, scratch: &mut Vec<
 }
 
 /// Packs the right matrix from the column `first` on as [`super::tiles::Panels`] lies.
-fn pack_columns(product: &Gemm<'_>, first: usize, packed: &mut [f32]) {
+fn pack_columns(isa: Isa, product: &Gemm<'_>, first: usize, packed: &mut [f32]) {
     let Gemm { columns, depth, b, b_stride, .. } = *product;
     let padded = first + vectors(columns - first) * COUNT;
     let (mut packed, mut first) = (packed, first);
@@ -142,17 +160,15 @@ fn pack_columns(product: &Gemm<'_>, first: usize, packed: &mut [f32]) {
         let (panel, others) = packed.split_at_mut(width * depth);
         packed = others;
         if product.b_transposed {
-            for column in 0..count {
-                let start = (first + column) * b_stride;
-                for (index, value) in b[start..start + depth].iter().enumerate() {
-                    panel[index * width + column] = *value;
-                }
-            }
-            if count < width {
-                for row in panel.chunks_exact_mut(width) {
-                    row[count..].fill(0.0);
-                }
-            }
+            let matrix = Transpose {
+                rows: count,
+                columns: depth,
+                from: &b[first * b_stride..],
+                from_stride: b_stride,
+                to_stride: width,
+                padded_rows: width,
+            };
+            transpose(isa, matrix, panel);
         } else {
             for (index, row) in panel.chunks_exact_mut(width).enumerate() {
                 let start = index * b_stride + first;

@@ -9,6 +9,7 @@ mod activation;
 mod attention;
 mod columns;
 mod gemm;
+mod gradient;
 mod isa;
 mod lanes;
 mod linear;
@@ -22,12 +23,15 @@ mod team_of_threads;
 #[cfg(test)]
 mod tests;
 mod tiles;
+mod transpose;
 pub mod trees;
+mod update;
 
 pub use activation::{Activation, activate};
 pub use attention::{Attention, attention_f32};
 pub use columns::{add_squared_distances, add_weighted_rows, exchange_rows, mean_of_rows};
-pub use gemm::{Gemm, gemm_f32};
+pub use gemm::{Gemm, gemm_f32, gemm_layer_f32};
+pub use gradient::gradient_rows;
 pub use isa::Isa;
 pub use linear::{
     Input, Int8Scratch, Layer, PackedBf16, PackedF32, PackedI8, Weights, linear_bf16, linear_f32,
@@ -39,3 +43,5 @@ pub use slices::{erf, exp, log, scale_shift, sigmoid, tanh};
 pub use statistics::{Statistics, standardize};
 pub use team::{Alone, Team};
 pub use team_of_threads::{Seats, TeamOfThreads};
+pub use transpose::{Transpose, transpose};
+pub use update::{AdamW, Moments, Momentum, adamw, momentum};

@@ -236,3 +236,78 @@ fn features_are_scaled_by_column() {
         assert_eq!(*found, (x[index] - mean[index % 21]) * scale[index % 21]);
     }
 }
+
+#[test]
+fn transposed_twice_is_the_same_and_padding_is_zero() {
+    for (rows, columns, padded_rows) in [(1, 1, 1), (16, 16, 16), (48, 33, 48), (5, 70, 16)] {
+        let from = numbers(11, rows * (columns + 3), 1.0);
+        let to_stride = padded_rows + 2;
+        let found = same_on_all(|isa| {
+            let mut to = vec![7.0; columns * to_stride];
+            let from_stride = columns + 3;
+            let from = &from;
+            transpose(
+                isa,
+                Transpose { rows, columns, from, from_stride, to_stride, padded_rows },
+                &mut to,
+            );
+            to
+        });
+        for (index, value) in found.iter().enumerate() {
+            let (column, row) = (index / to_stride, index % to_stride);
+            let expected = match row {
+                row if row < rows => from[row * (columns + 3) + column],
+                row if row < padded_rows => 0.0,
+                _ => 7.0,
+            };
+            assert_eq!(*value, expected, "{rows} x {columns}: {column}, {row}");
+        }
+    }
+}
+
+#[test]
+fn steps_of_optimisers_are_the_same_everywhere() {
+    let step = AdamW {
+        factor: 0.5,
+        decay: 0.99,
+        first_share: 0.1,
+        second_kept: 0.999,
+        second_share: 0.001,
+        step: 0.02,
+        correction: 1.5,
+        epsilon: 1e-8,
+    };
+    let plain = Momentum { factor: 2.0, decay: 0.1, kept: 0.9, rate: 0.1, is_nesterov: true };
+    let gradients = numbers(21, 1_003, 1.0);
+    same_on_all(|isa| {
+        let mut weights = numbers(22, 1_003, 1.0);
+        let (mut first, mut second) = (numbers(23, 1_003, 1.0), vec![0.5; 1_003]);
+        let (mut top, mut speed) = (vec![0.4; 1_003], numbers(24, 1_003, 1.0));
+        for largest in [None, Some(&mut top[..])] {
+            let moments = Moments { first: &mut first, second: &mut second, largest };
+            adamw(isa, step, &mut weights, &gradients, moments);
+        }
+        momentum(isa, plain, &mut weights, &gradients, &mut speed);
+        add_weighted_rows(isa, &[&gradients], &[1.0], &mut weights);
+        [weights, first, second, top, speed].concat()
+    });
+}
+
+#[test]
+fn gradients_pass_a_relu_where_it_let_values_pass() {
+    let outputs = numbers(31, 7 * 37, 1.0).iter().map(|x| x.max(0.0)).collect::<Vec<_>>();
+    let given = numbers(32, 7 * 37, 1.0);
+    let found = same_on_all(|isa| {
+        let (mut gradients, mut sums) = (given.clone(), vec![9.0; 37]);
+        gradient_rows(isa, &mut gradients, Some(&outputs), &mut sums);
+        gradients.extend(sums);
+        gradients
+    });
+    let mut sums = vec![0.0; 37];
+    for (index, (given, output)) in given.iter().zip(&outputs).enumerate() {
+        let expected = if *output > 0.0 { *given } else { 0.0 };
+        assert_eq!(found[index], expected);
+        sums[index % 37] += expected;
+    }
+    assert_eq!(&found[7 * 37..], sums);
+}

@@ -40,9 +40,8 @@ fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// The headers of a 304 for a stored response.
-pub(crate) fn not_modified(stored: &HeaderMap) -> HeaderMap {
-    let mut headers = stored.clone();
+/// Makes of the headers of a stored response those of a 304.
+pub(crate) fn not_modified(headers: &mut HeaderMap) {
     for name in [
         header::CONTENT_LENGTH,
         header::CONTENT_TYPE,
@@ -52,7 +51,6 @@ pub(crate) fn not_modified(stored: &HeaderMap) -> HeaderMap {
     ] {
         headers.remove(name);
     }
-    headers
 }
 
 /// What part of a body is asked for.

@@ -5,7 +5,6 @@
 //! its limit is no longer waited for.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,9 +20,7 @@ pub(crate) struct Flights {
 #[derive(Clone, Debug)]
 struct Flight {
     began_ms: u64,
-    /// Tells flights of one key apart.
-    number: u64,
-    /// Closed when the fetch is over.
+    /// Closed when the fetch is over; tells flights of one key apart.
     over: watch::Receiver<()>,
 }
 
@@ -40,8 +37,7 @@ pub(crate) enum Role {
 pub(crate) struct Leader {
     flights: Arc<Flights>,
     key: Box<str>,
-    number: u64,
-    _over: watch::Sender<()>,
+    over: watch::Sender<()>,
 }
 
 impl Flights {
@@ -58,19 +54,14 @@ impl Flights {
     /// Joins the fetch of `key`, or begins it.
     pub(crate) fn join(self: &Arc<Self>, key: &str, now_ms: u64) -> Role {
         let mut open = self.lock();
-        let number = match open.entry(key.into()) {
-            Entry::Occupied(entry) => {
-                let flight = entry.get();
-                if now_ms.saturating_sub(flight.began_ms) <= self.age_ms_max {
-                    return Role::Follower(flight.over.clone());
-                }
-                flight.number + 1
-            }
-            Entry::Vacant(_) => 0,
-        };
+        if let Some(flight) = open.get(key)
+            && now_ms.saturating_sub(flight.began_ms) <= self.age_ms_max
+        {
+            return Role::Follower(flight.over.clone());
+        }
         let (sender, over) = watch::channel(());
-        open.insert(key.into(), Flight { began_ms: now_ms, number, over });
-        Role::Leader(Leader { flights: self.clone(), key: key.into(), number, _over: sender })
+        open.insert(key.into(), Flight { began_ms: now_ms, over });
+        Role::Leader(Leader { flights: self.clone(), key: key.into(), over: sender })
     }
 
     /// How many fetches are under way.
@@ -89,7 +80,10 @@ pub(crate) async fn wait(mut over: watch::Receiver<()>, limit: Duration) -> bool
 impl Drop for Leader {
     fn drop(&mut self) {
         let mut open = self.flights.lock();
-        if open.get(&self.key).is_some_and(|flight| flight.number == self.number) {
+        if open
+            .get(&self.key)
+            .is_some_and(|flight| flight.over.same_channel(&self.over.subscribe()))
+        {
             open.remove(&self.key);
         }
     }
@@ -110,7 +104,15 @@ mod tests {
         drop(first);
         assert!(over.has_changed().is_err(), "the first is over");
         assert!(matches!(flights.join("a", 5_002), Role::Follower(_)));
+        // A third one, once the second is over, is not the first's to end.
+        let Role::Leader(late) = flights.join("a", 10_002) else { panic!("too old again") };
         drop(second);
+        let Role::Leader(third) = flights.join("a", 15_003) else { panic!("too old again") };
+        drop(third);
+        let Role::Leader(fourth) = flights.join("a", 15_003) else { panic!("nobody leads") };
+        drop(late);
+        assert!(matches!(flights.join("a", 15_004), Role::Follower(_)));
+        drop(fourth);
         assert_eq!(flights.len(), 0);
     }
 }

@@ -4,6 +4,7 @@
 //! Refuses to know routes and upstream groups: what it lacks it asks an [`Origin`] for. Bound: the
 //! configured bytes of memory, and of one response.
 
+mod asked;
 mod conditional;
 mod date;
 mod dictionary;
@@ -20,6 +21,7 @@ mod serve;
 mod status;
 mod stored;
 mod vary;
+mod write;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 use super::directives::{CDN_CACHE_CONTROL, Directives, Scope};
 use super::freshness::{self, Lifetime, Now};
+use crate::head::named_by_connection;
 
 /// What a stored response says of its reuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,13 @@ pub(crate) enum Unstorable {
     Useless,
 }
 
+impl Unstorable {
+    /// Whether the response forbids it, so that what was stored before no longer holds.
+    pub(crate) fn is_of_response(self) -> bool {
+        matches!(self, Self::Response | Self::Useless)
+    }
+}
+
 /// The directives of a response, and whether they are targeted at caches like this one.
 fn directives_of(headers: &HeaderMap) -> (Directives, bool) {
     match Directives::targeted(headers) {
@@ -43,7 +51,8 @@ fn directives_of(headers: &HeaderMap) -> (Directives, bool) {
 fn is_understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
-        200 | 203 | 204 | 300..=303 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 428 | 429 | 431 | 451
+        200 | 203 | 204 | 300..=303 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 428 | 429 | 431
+            | 451
             | 500..=505 | 511
     )
 }
@@ -63,14 +72,14 @@ pub(crate) fn terms(
     if *method != Method::GET {
         return Err(Unstorable::Method);
     }
-    // Parts are not put together here, and 304 belongs to a response that is stored already.
-    if status.is_informational() || matches!(status.as_u16(), 206 | 304) {
+    // Parts are not put together here; the others answer a condition or a range of one request.
+    if status.is_informational() || matches!(status.as_u16(), 206 | 304 | 412 | 416 | 417) {
         return Err(Unstorable::Status);
     }
     let (directives, is_targeted) = directives_of(response);
     let is_understood = directives.must_understand && is_understood(status);
     if directives.must_understand && !is_understood {
-        return Err(Unstorable::Status);
+        return Err(Unstorable::Response);
     }
     if Directives::of_request(request).no_store {
         return Err(Unstorable::Request);
@@ -90,6 +99,8 @@ pub(crate) fn terms(
     let found = match found {
         // What the operator says comes before what would be guessed.
         Some(Lifetime::Explicit(seconds)) => Some(seconds),
+        // A guess must not hand one client's cookie to another.
+        _ if response.contains_key(header::SET_COOKIE) => return Err(Unstorable::Response),
         other => default_lifetime(status).or(other.map(Lifetime::seconds)),
     };
     let can_validate =
@@ -134,13 +145,7 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 /// Headers without those of one connection.
 pub(crate) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
+    for name in HOP_BY_HOP.iter().chain(&named_by_connection(headers)) {
         kept.remove(name);
     }
     kept

@@ -7,20 +7,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use pingora_core::{Error, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_core::Result;
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use truststram_base::Clock;
 
+use super::asked::{Asked, CONDITIONS, path_of};
 use super::directives::Directives;
 use super::fetch::{self, Origin, Response};
 use super::flight::{self, Flights, Leader, Role};
 use super::freshness::Now;
 use super::memory::{Found, Memory, Purge};
 use super::options::{CacheOptions, CacheStats};
+use super::policy::Unstorable;
 use super::status::{Forward, Handling};
 use super::stored::{Stored, Use};
 use super::vary::Variant;
+use super::write::{answer_missing, write_body, write_head};
 use super::{conditional, date, invalidate, policy};
 
 /// A shared cache.
@@ -32,19 +35,12 @@ pub struct Cache {
     clock: Arc<dyn Clock>,
 }
 
-/// A request as it is asked of the origin.
-#[derive(Clone)]
-pub(crate) struct Asked {
-    head: RequestHeader,
-    key: Box<str>,
-}
-
 /// What became of a fetch.
 enum Fetched {
     /// The stored response holds, with the origin's word for it.
     Validated(Arc<Stored>),
     /// The stored one answers in place of an error.
-    Excused(Option<StatusCode>),
+    Excused(Arc<Stored>, Option<StatusCode>),
     New(Box<Response>),
 }
 
@@ -89,8 +85,8 @@ impl Cache {
 
     /// Makes invalid what a request that went past the cache has changed.
     pub(crate) fn passed(&self, head: &RequestHeader, status: StatusCode, headers: &HeaderMap) {
-        let (host, path) = (host_of(head), path_of(head));
-        for key in invalidate::keys(&head.method, &host, path, status, headers) {
+        let (host, path) = (crate::head::authority(head), path_of(head));
+        for key in invalidate::keys(&head.method, host, path, status, headers) {
             self.stats.invalidated.add(self.memory.purge(Purge::Key(&key)) as u64);
         }
     }
@@ -159,14 +155,11 @@ impl Cache {
                 handling.stored = true;
                 self.answer(session, &stored, handling, finish).await
             }
-            Fetched::Excused(status) => {
+            Fetched::Excused(stored, status) => {
                 drop(leader);
                 self.stats.stale.add(1);
                 handling.forward_status = status;
-                match stored {
-                    Some(stored) => self.answer(session, &stored, handling, finish).await,
-                    None => Ok(()),
-                }
+                self.answer(session, &stored, handling, finish).await
             }
             Fetched::New(response) => {
                 self.pass_on(session, &asked, response, asked_at, (handling, leader), finish).await
@@ -186,20 +179,23 @@ impl Cache {
         let (head, validates) = asked.conditional(stored);
         let answered = fetch::ask(origin, head, self.options.read_timeout).await;
         let now = self.now();
-        let excuses = || {
+        let excuse = || {
             let operator_s = self.options.stale_if_error_s;
-            stored.is_some_and(|stored| stored.serves_for_error(directives, operator_s, now))
+            let serves = |one: &&Arc<Stored>| one.serves_for_error(directives, operator_s, now);
+            stored.filter(serves).cloned()
         };
         let mut response = match answered {
             Ok(response) => response,
             Err(error) => {
                 self.stats.failed.add(1);
-                return if excuses() { Ok(Fetched::Excused(None)) } else { Err(error) };
+                return excuse().map(|stored| Fetched::Excused(stored, None)).ok_or(error);
             }
         };
         let status = response.status;
-        if matches!(status.as_u16(), 500 | 502 | 503 | 504) && excuses() {
-            return Ok(Fetched::Excused(Some(status)));
+        if matches!(status.as_u16(), 500 | 502 | 503 | 504)
+            && let Some(stored) = excuse()
+        {
+            return Ok(Fetched::Excused(stored, Some(status)));
         }
         if !response.headers.contains_key(header::DATE) {
             // Writing a date gives a legal value.
@@ -228,13 +224,15 @@ impl Cache {
         let headers = policy::updated_headers(&stored.headers, newer);
         // What may no longer be stored still answers this request.
         match self.to_store(asked, (stored.status, &headers), stored.body.clone(), asked_at, now) {
-            Some(updated) => {
+            Ok(updated) => {
                 let updated = Arc::new(updated);
                 self.memory.put(&asked.key, &asked.head.headers, updated.clone());
                 updated
             }
-            None => {
-                self.memory.remove(&asked.key);
+            Err(why) => {
+                if why.is_of_response() {
+                    self.memory.remove(&asked.key);
+                }
                 let parts = (stored.status, headers, stored.body.clone());
                 let (variant, terms) = (stored.variant.clone(), stored.terms.clone());
                 Arc::new(Stored::new(parts, variant, terms, asked_at, now))
@@ -250,16 +248,19 @@ impl Cache {
         body: Bytes,
         asked_at: Now,
         now: Now,
-    ) -> Option<Stored> {
+    ) -> Result<Stored, Unstorable> {
         let request = &asked.head.headers;
         let lifetime = |status| self.options.lifetime_s(status);
-        let terms = policy::terms(&asked.head.method, request, status, headers, lifetime, now).ok();
-        let mut terms = terms.filter(|_| body.len() <= self.options.object_bytes_max)?;
+        let terms = policy::terms(&asked.head.method, request, status, headers, lifetime, now);
+        let mut terms = terms?;
+        if body.len() > self.options.object_bytes_max {
+            return Err(Unstorable::Useless);
+        }
         terms.stale_while_revalidate_s =
             terms.stale_while_revalidate_s.or(self.options.refreshes_within_s());
         let variant = Variant::of(request, headers);
         let parts = (status, policy::stored_headers(headers), body);
-        Some(Stored::new(parts, variant, terms, asked_at, now))
+        Ok(Stored::new(parts, variant, terms, asked_at, now))
     }
 
     /// Passes a response on to the client, and stores it if it may be.
@@ -269,7 +270,7 @@ impl Cache {
         asked: &Asked,
         mut response: Box<Response>,
         asked_at: Now,
-        (mut handling, leader): (Handling, Option<Leader>),
+        (mut handling, mut leader): (Handling, Option<Leader>),
         finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
     ) -> Result<()> {
         let (now, status) = (self.now(), response.status);
@@ -278,22 +279,19 @@ impl Cache {
         let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         let fits = length.is_none_or(|length| length <= self.options.object_bytes_max);
         let parts = (status, &from_origin);
-        let mut to_store =
-            self.to_store(asked, parts, Bytes::new(), asked_at, now).filter(|_| fits);
-        if to_store.is_none()
-            && asked.head.method == Method::GET
-            && !status.is_server_error()
-            && status != StatusCode::NOT_MODIFIED
-            && status != StatusCode::PARTIAL_CONTENT
-        {
+        let kept = self.to_store(asked, parts, Bytes::new(), asked_at, now);
+        let kept = kept.and_then(|kept| if fits { Ok(kept) } else { Err(Unstorable::Useless) });
+        if kept.as_ref().is_err_and(|why| why.is_of_response()) && !status.is_server_error() {
             // What was stored is not what the origin says now.
             self.memory.remove(&asked.key);
         }
+        let mut to_store = kept.ok();
         // Without something to store nobody needs to wait.
-        let leader = leader.filter(|_| to_store.is_some());
+        leader = leader.filter(|_| to_store.is_some());
         let has_body = asked.head.method != Method::HEAD && !matches!(status.as_u16(), 204 | 304);
         handling.stored = to_store.is_some();
         let mut headers = policy::end_to_end(&from_origin);
+        policy::remove_targeted(&mut headers);
         handling.write(&mut headers);
         finish(&mut headers);
         let mut sent = write_head(session, status, headers, has_body).await;
@@ -301,7 +299,8 @@ impl Cache {
         while let Some(chunk) = response.next_of(has_body).await? {
             if to_store.is_some() {
                 if captured.len() + chunk.len() > self.options.object_bytes_max {
-                    to_store = None;
+                    (to_store, captured) = (None, bytes::BytesMut::new());
+                    drop(leader.take());
                 } else {
                     captured.extend_from_slice(&chunk);
                 }
@@ -331,8 +330,8 @@ impl Cache {
         };
         let (cache, mut asked) = (self.clone(), asked.clone());
         asked.head.set_method(Method::GET);
-        for name in [header::RANGE, header::IF_RANGE] {
-            asked.head.remove_header(&name);
+        for name in CONDITIONS.iter().chain(&[header::RANGE, header::IF_RANGE]) {
+            asked.head.remove_header(name);
         }
         tokio::spawn(async move {
             let _leader = leader;
@@ -345,14 +344,14 @@ impl Cache {
             let Ok(Some(body)) = response.whole(bytes_max).await else { return };
             let parts = (response.status, &response.headers);
             match cache.to_store(&asked, parts, body, asked_at, cache.now()) {
-                Some(newer) => {
+                Ok(newer) => {
                     cache.stats.stored.add(1);
                     cache.memory.put(&asked.key, &asked.head.headers, Arc::new(newer));
                 }
-                None if response.status.is_server_error() => {}
-                None => {
+                Err(why) if why.is_of_response() && !response.status.is_server_error() => {
                     cache.memory.remove(&asked.key);
                 }
+                Err(_) => {}
             }
         });
     }
@@ -366,19 +365,19 @@ impl Cache {
         finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
     ) -> Result<()> {
         let now = self.now();
-        let (request, method) =
-            (session.req_header().headers.clone(), session.req_header().method.clone());
+        let head = session.req_header();
+        let (method, request) = (&head.method, &head.headers);
         let (mut status, mut body) = (stored.status, stored.body.clone());
         let mut headers = stored.headers.clone();
         let is_success = status.is_success();
-        if is_success && conditional::is_not_modified(&request, &stored.headers, now.utc_s) {
+        if is_success && conditional::is_not_modified(request, &stored.headers, now.utc_s) {
             status = StatusCode::NOT_MODIFIED;
-            headers = conditional::not_modified(&stored.headers);
+            conditional::not_modified(&mut headers);
             body = Bytes::new();
         } else {
             let length = body.len();
             let part =
-                conditional::part(&method, &request, status, &stored.headers, length, now.utc_s);
+                conditional::part(method, request, status, &stored.headers, length, now.utc_s);
             if let Some(range) = conditional::content_range(part, length) {
                 headers.insert(header::CONTENT_RANGE, range);
             }
@@ -402,112 +401,8 @@ impl Cache {
         handling.time_to_live_s = Some(stored.time_to_live_s(now));
         handling.write(&mut headers);
         finish(&mut headers);
-        let has_body = method != Method::HEAD && !body.is_empty();
+        let has_body = *method != Method::HEAD && !body.is_empty();
         write_head(session, status, headers, has_body).await?;
         write_body(session, if has_body { body } else { Bytes::new() }, true).await
-    }
-}
-
-/// `only-if-cached`, and it is not.
-async fn answer_missing(
-    session: &mut Session,
-    finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
-) -> Result<()> {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
-    finish(&mut headers);
-    write_head(session, StatusCode::GATEWAY_TIMEOUT, headers, false).await?;
-    write_body(session, Bytes::new(), true).await
-}
-
-fn of_client(mut error: Box<Error>) -> Box<Error> {
-    error.as_down();
-    error
-}
-
-async fn write_head(
-    session: &mut Session,
-    status: StatusCode,
-    headers: HeaderMap,
-    has_body: bool,
-) -> Result<()> {
-    let mut response = http::Response::new(());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    let mut head = ResponseHeader::from(response.into_parts().0);
-    let is_11 = session.req_header().version == http::Version::HTTP_11;
-    if has_body && is_11 && !head.headers.contains_key(header::CONTENT_LENGTH) {
-        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-    }
-    session.as_downstream_mut().write_response_header(Box::new(head)).await.map_err(of_client)
-}
-
-async fn write_body(session: &mut Session, body: Bytes, is_end: bool) -> Result<()> {
-    session.as_downstream_mut().write_response_body(body, is_end).await.map_err(of_client)
-}
-
-fn host_of(head: &RequestHeader) -> String {
-    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = head.uri.authority().map(|authority| authority.as_str());
-    authority.or(host).unwrap_or_default().to_owned()
-}
-
-fn path_of(head: &RequestHeader) -> &str {
-    head.uri.path_and_query().map_or("/", |path| path.as_str())
-}
-
-impl Asked {
-    /// The request in the form of HTTP/1.1.
-    fn of(scheme: &str, head: &RequestHeader) -> Result<Self> {
-        let host = host_of(head);
-        let key = format!("{scheme}://{}", invalidate::key_of(&host, path_of(head))).into();
-        let mut asked = RequestHeader::build(head.method.clone(), path_of(head).as_bytes(), None)?;
-        for (name, value) in &policy::end_to_end(&head.headers) {
-            asked.append_header(name.clone(), value.clone())?;
-        }
-        asked.insert_header(header::HOST, host)?;
-        Ok(Self { head: asked, key })
-    }
-
-    /// Whether its answer may be another one than that of others: in part, or under a condition.
-    fn is_particular(&self) -> bool {
-        let names = [
-            header::RANGE,
-            header::IF_NONE_MATCH,
-            header::IF_MODIFIED_SINCE,
-            header::IF_MATCH,
-            header::IF_UNMODIFIED_SINCE,
-        ];
-        self.head.method == Method::HEAD
-            || names.iter().any(|name| self.head.headers.contains_key(name))
-    }
-
-    /// The request with the validators of what is stored, and whether it has any of these.
-    fn conditional(&self, stored: Option<&Arc<Stored>>) -> (RequestHeader, bool) {
-        let mut head = self.head.clone();
-        let Some(stored) = stored.filter(|_| head.method == Method::GET) else {
-            return (head, false);
-        };
-        let validators = [
-            (header::ETAG, header::IF_NONE_MATCH),
-            (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE),
-        ];
-        let found: Vec<_> = validators
-            .into_iter()
-            .filter_map(|(name, condition)| Some((condition, stored.headers.get(name)?.clone())))
-            .collect();
-        if found.is_empty() {
-            return (head, false);
-        }
-        for name in
-            [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE]
-        {
-            head.remove_header(&name);
-        }
-        for (name, value) in found {
-            // A legal value stays one.
-            let _ = head.insert_header(name, value);
-        }
-        (head, true)
     }
 }

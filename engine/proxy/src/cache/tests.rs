@@ -3,4 +3,5 @@
 mod harness;
 mod reuse;
 mod revalidate;
+mod shared;
 mod special;

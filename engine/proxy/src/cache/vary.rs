@@ -16,9 +16,20 @@ fn names(response: &HeaderMap) -> Vec<Vec<u8>> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
-/// Whether no later request can match.
+/// What the origin hears from the gateway, not from the client.
+const TOLD: [&str; 6] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// Whether no later request can match: a star, or what a client's request does not say.
 pub(crate) fn is_star(response: &HeaderMap) -> bool {
-    names(response).iter().any(|name| name == b"*")
+    let is_told = |name: &[u8]| TOLD.iter().any(|told| name.eq_ignore_ascii_case(told.as_bytes()));
+    names(response).iter().any(|name| name == b"*" || is_told(name))
 }
 
 impl Variant {

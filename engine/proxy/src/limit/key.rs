@@ -68,7 +68,8 @@ fn part_of(text: &str) -> Result<Part, NotAKey> {
         "path" => Ok(Part::Path),
         _ => {
             if let Some(name) = text.strip_prefix("header:") {
-                return name.parse().map(Part::Header).map_err(|_| NotAKey);
+                let name = name.parse::<HeaderName>().map_err(|_| NotAKey)?;
+                return Ok(if name == header::HOST { Part::Host } else { Part::Header(name) });
             }
             let (v4, v6) =
                 text.strip_prefix("ip/").and_then(|rest| rest.split_once('/')).ok_or(NotAKey)?;
@@ -84,7 +85,7 @@ impl Key {
         let mut has_any = false;
         for (index, part) in self.0.iter().enumerate() {
             if index > 0 {
-                // Header values, hosts and paths hold no zero byte, and addresses know their length.
+                // Header values, hosts and paths hold no zero byte; addresses know their length.
                 key.push(0);
             }
             let before = key.len();
@@ -116,7 +117,6 @@ impl Part {
                 }
                 None => {}
             },
-            Self::Header(name) if *name == header::HOST => key.extend(subject.host.as_bytes()),
             Self::Header(name) => {
                 for value in subject.headers.get_all(name) {
                     key.extend_from_slice(value.as_bytes());

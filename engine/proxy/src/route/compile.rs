@@ -10,7 +10,7 @@ use regex::Regex;
 
 use super::edit::{Edits, Rewrite, Template};
 use super::path;
-use super::spec::{ActionSpec, Fault, PathSpec, RewriteSpec, RouteSpec, Scheme, Timeouts};
+use super::spec::{ActionSpec, Fault, PathSpec, RewriteSpec, RouteSpec, Scheme, Timeouts, is_name};
 use crate::stats::RouteStats;
 use crate::upstream::group::Group;
 
@@ -72,8 +72,17 @@ pub(crate) fn compile(
     found: &mut Vec<Fault>,
 ) -> Option<Route> {
     let mut faults = Faults { key, found };
-    if spec.name.is_empty() || spec.name.len() > 64 || spec.name.chars().any(char::is_control) {
+    if !is_name(&spec.name) {
         faults.add(".name", "must be 1 to 64 characters");
+    }
+    if spec.is_cached && !spec.headers.is_empty() {
+        let why = "cannot go with conditions on headers: answers are kept by host and path";
+        faults.add(".cache", why);
+    }
+    let edits = spec.response_edits.set.iter().chain(&spec.response_edits.add);
+    let is_personal = |value: &str| value.contains("remote_addr") || value.contains("request_id");
+    if spec.is_cached && edits.into_iter().any(|(_, value)| is_personal(value)) {
+        faults.add(".response_headers", "say what is of one request, and answers are cached");
     }
     let method = |name: &String| {
         let parsed = Method::from_bytes(name.as_bytes());

@@ -70,6 +70,11 @@ pub enum RewriteSpec {
     },
 }
 
+/// Whether routes and groups may be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
 /// Changes of headers, in this order: removed, set, added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EditSpec {

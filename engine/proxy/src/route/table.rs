@@ -160,11 +160,14 @@ impl Routes {
 
     /// The methods that routes would have taken for what is asked, for `Allow`.
     pub(crate) fn allowed(&self, asked: &Asked<'_>) -> String {
-        let mut names: Vec<&str> = Vec::new();
-        let methods = self.routes.iter().flat_map(|route| &route.methods);
-        for method in methods {
+        let (mut names, mut seen) = (Vec::new(), Vec::new());
+        for method in self.routes.iter().flat_map(|route| &route.methods) {
+            if seen.contains(&method) {
+                continue;
+            }
+            seen.push(method);
             let other = Asked { method, ..*asked };
-            if !names.contains(&method.as_str()) && matches!(self.find(&other), Found::Route(_)) {
+            if matches!(self.find(&other), Found::Route(_)) {
                 names.push(method.as_str());
             }
         }

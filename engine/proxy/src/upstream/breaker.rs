@@ -3,7 +3,7 @@
 //!
 //! Refuses to know the time: each call is told. Bound: a few numbers.
 
-use super::spec::BreakerSpec;
+use super::spec::{BreakerSpec, us};
 
 /// The breaker of one group.
 #[derive(Debug)]
@@ -26,10 +26,6 @@ pub(crate) enum Ended {
     Badly,
     /// By the client: it says nothing of the servers.
     Unknown,
-}
-
-fn us(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Breaker {

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use truststram_base::{Counter, Gauge, Histogram};
@@ -16,8 +15,8 @@ use super::budget::Budget;
 use super::health::{FailLimits, Health};
 use super::ring::Ring;
 use super::rotation::{Rotation, Servers, each};
-use super::spec::{GroupSpec, Policy, Protocol, ServerSpec};
-use crate::route::spec::Fault;
+use super::spec::{GroupSpec, Policy, Protocol, ServerSpec, us};
+use crate::route::spec::{Fault, is_name};
 use crate::stats::DURATION_BOUNDS_US;
 
 /// Most servers of a group.
@@ -107,10 +106,6 @@ pub(crate) struct Ask {
     pub(crate) tried: Servers,
 }
 
-fn us(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 impl Group {
     /// Compiles `spec`, which stands at `key`; what is known of the group `before` is kept.
     pub(crate) fn compile(
@@ -127,7 +122,11 @@ impl Group {
             .map(|one| {
                 let known = before.into_iter().flat_map(|before| &before.servers);
                 let known = known.filter(|known| known.spec.address == one.address);
-                Server::new(one, known.map(|known| known.state.clone()).next())
+                Server::new(
+                    one,
+                    spec.check.is_some(),
+                    known.map(|known| known.state.clone()).next(),
+                )
             })
             .collect();
         let ring = matches!(spec.policy, Policy::Hash(_)).then(|| {
@@ -199,7 +198,8 @@ impl Group {
             }
             let health = server.state.health();
             // A single server is asked whatever it failed before: there is nothing to lose.
-            if health.allows(server.limits, now_us) || (is_single && health.is_up()) {
+            let is_up = health.is_up() || !server.limits.is_checked;
+            if health.allows(server.limits, now_us) || (is_single && is_up) {
                 found[usize::from(server.spec.backup)] |= 1 << place;
             }
         }
@@ -289,7 +289,7 @@ fn check(spec: &GroupSpec, key: &str, faults: &mut Vec<Fault>) {
     let mut fault = |part: &str, message: String| {
         faults.push(Fault::new(format!("{key}{part}"), message));
     };
-    if spec.name.is_empty() || spec.name.len() > 64 || spec.name.chars().any(char::is_control) {
+    if !is_name(&spec.name) {
         fault(".name", "must be 1 to 64 characters".to_owned());
     }
     if !(1..=SERVERS_MAX).contains(&spec.servers.len()) {
@@ -325,13 +325,14 @@ fn check(spec: &GroupSpec, key: &str, faults: &mut Vec<Fault>) {
 }
 
 impl Server {
-    fn new(spec: &ServerSpec, known: Option<Arc<ServerState>>) -> Self {
+    fn new(spec: &ServerSpec, is_checked: bool, known: Option<Arc<ServerState>>) -> Self {
         let fixed = spec.address.parse::<SocketAddr>().ok();
         let new = || Arc::new(ServerState::new(fixed.into_iter().collect()));
         Self {
             limits: FailLimits {
                 max_fails: spec.max_fails,
                 fail_timeout_us: us(spec.fail_timeout),
+                is_checked,
             },
             spec: spec.clone(),
             state: known.unwrap_or_else(new),
@@ -382,7 +383,9 @@ impl Lease {
         let latency_us = now_us.saturating_sub(self.began_us);
         let state = &self.server().state;
         state.stats.latency_us.observe(latency_us);
-        state.health().measured(latency_us, now_us);
+        if self.group.spec.policy == Policy::Ewma {
+            state.health().measured(latency_us, now_us);
+        }
     }
 
     /// The answer is whole.

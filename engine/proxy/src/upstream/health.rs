@@ -8,6 +8,8 @@
 pub(crate) struct FailLimits {
     pub(crate) max_fails: u32,
     pub(crate) fail_timeout_us: u64,
+    /// Whether checks have a say.
+    pub(crate) is_checked: bool,
 }
 
 /// How fast old latencies are forgotten, microseconds.
@@ -56,7 +58,7 @@ impl Health {
         let rests = limits.max_fails > 0
             && self.fails >= limits.max_fails
             && now_us.saturating_sub(self.checked_us) <= limits.fail_timeout_us;
-        self.is_up && !rests
+        (self.is_up || !limits.is_checked) && !rests
     }
 
     /// Notes that a request goes there.
@@ -148,7 +150,7 @@ impl Health {
 mod tests {
     use super::*;
 
-    const LIMITS: FailLimits = FailLimits { max_fails: 2, fail_timeout_us: 100 };
+    const LIMITS: FailLimits = FailLimits { max_fails: 2, fail_timeout_us: 100, is_checked: true };
 
     #[test]
     fn failures_within_the_time_limit_give_a_server_a_rest() {
@@ -194,6 +196,18 @@ mod tests {
             let changed = health.checked(passed, 3, 2, index as u64);
             assert_eq!((health.is_up(), changed), (up, was != up), "check {index}");
         }
+    }
+
+    #[test]
+    fn without_checks_what_they_said_counts_for_nothing() {
+        let mut health = Health::new();
+        health.checked(false, 1, 1, 10);
+        assert!(!health.allows(LIMITS, 20));
+        let unchecked = FailLimits { is_checked: false, ..LIMITS };
+        assert!(health.allows(unchecked, 20));
+        health.failed(30);
+        health.failed(31);
+        assert!(!health.allows(unchecked, 32));
     }
 
     #[test]

@@ -25,10 +25,10 @@ impl Ring {
     /// A ring of servers by name and weight.
     pub(crate) fn new<'a>(servers: impl Iterator<Item = (&'a str, u32)> + Clone) -> Self {
         let total: u64 = servers.clone().map(|(_, weight)| u64::from(weight)).sum();
-        let per_weight = POINTS_PER_WEIGHT.min(POINTS_MAX / total.max(1));
+        let most = POINTS_MAX.min(total.saturating_mul(POINTS_PER_WEIGHT));
         let mut points = Vec::new();
         for (place, (name, weight)) in (0..).zip(servers) {
-            let count = (u64::from(weight) * per_weight).max(1);
+            let count = (u64::from(weight) * most / total.max(1)).max(1);
             points.extend((0..count).map(|seed| (xxh3_64_with_seed(name.as_bytes(), seed), place)));
         }
         points.sort_unstable();
@@ -59,9 +59,18 @@ mod tests {
             let after = ring.find(key, 0b101).unwrap();
             assert!(after == before || before == 1);
         }
-        for (count, expected) in counts.into_iter().zip([1_000, 1_000, 2_000]) {
-            assert!((count - expected as i32).abs() < 350, "{counts:?}");
+        for (count, expected) in counts.into_iter().zip([1_000_i32, 1_000, 2_000]) {
+            assert!((count - expected).abs() < 350, "{counts:?}");
         }
         assert_eq!(ring.find(0, 0), None);
+    }
+
+    #[test]
+    fn large_weights_keep_their_ratio() {
+        let ring = Ring::new([("a:1", 65_535), ("b:1", 65_535), ("c:1", 13_107)].into_iter());
+        assert!(ring.0.len() <= POINTS_MAX as usize);
+        let of = |wanted| ring.0.iter().filter(|(_, place)| *place == wanted).count();
+        assert!(of(0) > 10_000 && of(0) == of(1));
+        assert!(of(0).abs_diff(5 * of(2)) < 10, "{} {}", of(0), of(2));
     }
 }

@@ -132,8 +132,8 @@ mod tests {
             let weights = [100, 200, 300];
             counts[rotation.by_chance(0b111, |place| weights[place]).unwrap()] += 1;
         }
-        for (count, expected) in counts.into_iter().zip([1_000, 2_000, 3_000]) {
-            assert!((count - expected as i32).abs() < 200, "{counts:?}");
+        for (count, expected) in counts.into_iter().zip([1_000_i32, 2_000, 3_000]) {
+            assert!((count - expected).abs() < 200, "{counts:?}");
         }
         assert!((0..100).all(|_| rotation.random(7) < 7));
     }

@@ -122,3 +122,8 @@ pub struct GroupSpec {
     /// The `Host` that is sent; `None` sends the client's.
     pub host: Option<String>,
 }
+
+/// Whole microseconds.
+pub(super) fn us(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

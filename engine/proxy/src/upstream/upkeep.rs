@@ -55,7 +55,8 @@ pub(crate) fn start(
     Ok([names, checks])
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, ProxyError> {
+/// An event loop for this thread.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, ProxyError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -71,8 +72,14 @@ async fn keep_names(live: &Live, mut stop: watch::Receiver<Stop>) {
             seen = changed.changed() => if seen.is_err() { return },
             () = tokio::time::sleep(LOOK_UP_EVERY) => {}
         }
-        for group in live.table().groups() {
-            group.servers.iter().filter(|server| server.is_named).for_each(look_up);
+        let table = live.table();
+        let servers = table.groups().iter().flat_map(|group| &group.servers);
+        for server in servers.filter(|server| server.is_named) {
+            // The resolver may take its time for each, and a drain does not wait for all.
+            if *stop.borrow() != Stop::Serve {
+                return;
+            }
+            look_up(server);
         }
     }
 }

@@ -105,6 +105,21 @@ async fn a_session_is_resumed() {
 }
 
 #[tokio::test]
+async fn a_ticket_stands_for_no_certificate_of_a_client() {
+    let rig = Rig::start(&with_tls(&["a"]));
+    let client = client(&["http/1.1"]);
+    let mut stream = connect(&rig, &client, "a.test").await;
+    assert_eq!(ask_on(&mut stream, &get("/")).await.unwrap().status, 200);
+    let mut strict = with_tls(&["a"]);
+    strict.tls.as_mut().unwrap().client_ca = Some(key_file("a.pem"));
+    rig.live.replace(&strict).unwrap();
+    // The client has none to show, and what it kept of the session before does not help.
+    let mut stream = connect(&rig, &client, "a.test").await;
+    assert!(ask_on(&mut stream, &get("/")).await.is_none());
+    rig.stop();
+}
+
+#[tokio::test]
 async fn a_head_that_does_not_end_is_cut() {
     let mut options = options();
     options.head_timeout = Duration::from_millis(100);

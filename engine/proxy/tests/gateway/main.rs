@@ -1,4 +1,5 @@
 //! The gateway over real sockets: a client that speaks bytes on one side, servers on the other.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests by clippy")]
 
 mod before;
 mod connections;

@@ -103,26 +103,24 @@ impl Store {
         let applier = match options.applies {
             Applies::InBackground => {
                 let core = Arc::clone(&core);
-                Some(spawn("store-applier", Priority::Background, move || {
-                    crate::applier::run(&core)
-                })?)
+                let apply = move || crate::applier::run(&core);
+                Some(spawn("store-applier", Priority::Background, apply)?)
             }
             Applies::OnRequest => None,
         };
         let threads = Mutex::new(Some(Threads { writer, applier }));
-        let (directory, is_sealing) = (directory.to_owned(), options.is_sealing);
         let mut tiers = options.tiers.clone();
         tiers.sort_by_key(|tier| tier.after_days);
         let io = unmeasured(StoreIo::File, "the caller's disk");
         Ok(Self {
-            directory,
+            directory: directory.to_owned(),
             core,
             queue,
             registry,
             datasets,
             decisions,
             threads,
-            is_sealing,
+            is_sealing: options.is_sealing,
             tiers,
             io,
             performance_cache: PerformanceCache::new(),

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
@@ -22,6 +23,8 @@ pub struct Disk {
     crash: Option<(u64, u64)>,
     dice: Option<Random>,
     pub is_down: bool,
+    /// Bodies are opened, and then cannot be read to their end.
+    pub reads_fail: bool,
 }
 
 /// The disk, as ledger and as files.
@@ -39,6 +42,7 @@ impl Default for SharedDisk {
             crash: None,
             dice: None,
             is_down: false,
+            reads_fail: false,
         })))
     }
 }
@@ -121,8 +125,16 @@ impl Files for SharedDisk {
     }
 
     fn update(&self, task: u64, schema: &Schema) -> Result<Received, FederateError> {
-        let body = self.0.borrow().bodies.get(&task).cloned();
-        Received::of_bytes(body.ok_or_else(down)?, schema)
+        let disk = self.0.borrow();
+        let body = disk.bodies.get(&task).cloned().ok_or_else(down)?;
+        if disk.reads_fail {
+            let file = tempfile::tempfile()?;
+            (&file).write_all(&body)?;
+            let received = Received::of_file(file.try_clone()?, schema)?;
+            file.set_len(body.len() as u64 / 2)?;
+            return Ok(received);
+        }
+        Received::of_bytes(body, schema)
     }
 
     fn put_model(&mut self, version: u64, model: &Model) -> Result<(), FederateError> {

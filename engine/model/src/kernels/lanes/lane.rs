@@ -61,6 +61,8 @@ pub trait Lanes: Copy {
     fn min(self, other: Self) -> Self;
     /// The larger; `other` if either is NaN.
     fn max(self, other: Self) -> Self;
+    /// The square root, rounded once; NaN below 0.
+    fn sqrt(self) -> Self;
     /// Without the sign.
     fn abs(self) -> Self;
     /// To the nearest whole number, halves to the even one.

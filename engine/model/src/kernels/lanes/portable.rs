@@ -122,6 +122,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn sqrt(self) -> Self {
+        each(|index| self.0[index].sqrt())
+    }
+
+    #[inline(always)]
     fn abs(self) -> Self {
         each(|index| self.0[index].abs())
     }

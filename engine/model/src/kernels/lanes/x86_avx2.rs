@@ -138,6 +138,7 @@ impl Lanes for Avx2 {
             Self(_mm256_min_ps(self.0, other.0), _mm256_min_ps(self.1, other.1));
         max(self, other: Self) -> Self =
             Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1));
+        sqrt(self) -> Self = Self(_mm256_sqrt_ps(self.0), _mm256_sqrt_ps(self.1));
         abs(self) -> Self = {
             let sign = _mm256_set1_ps(-0.0);
             Self(_mm256_andnot_ps(sign, self.0), _mm256_andnot_ps(sign, self.1))

@@ -52,6 +52,7 @@ impl Lanes for Avx512 {
             Self(_mm512_fmadd_ps(self.0, factor.0, addend.0));
         min(self, other: Self) -> Self = Self(_mm512_min_ps(self.0, other.0));
         max(self, other: Self) -> Self = Self(_mm512_max_ps(self.0, other.0));
+        sqrt(self) -> Self = Self(_mm512_sqrt_ps(self.0));
         abs(self) -> Self = Self(_mm512_abs_ps(self.0));
         round(self) -> Self = Self(_mm512_roundscale_ps::<0x08>(self.0));
         if_less(self, bound: Self, then: Self, otherwise: Self) -> Self =

@@ -238,8 +238,10 @@ fn check_lines(head: &str, lines: &[(&'static str, String)], now_s: i64, what: &
             .map(|(_, value)| value)
             .collect();
         let value = values.join(", ");
+        let is_number = ["age", "content-length"].contains(name);
         let holds = match expected.as_str() {
             "-" => values.is_empty(),
+            expected if is_number => value == expected,
             expected => !values.is_empty() && value.contains(&dated(expected, now_s)),
         };
         assert!(holds, "{what}: {name} is {value:?}, not {expected:?}\n{head}");
@@ -289,6 +291,11 @@ impl Bench {
         while self.scripted.heads.lock().unwrap().len() < count {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The head of a request that the origin got.
+    pub(super) fn head(&self, index: usize) -> String {
+        self.scripted.heads.lock().unwrap()[index].clone()
     }
 
     /// Waits until so many responses were stored.

@@ -144,3 +144,21 @@ fn each_fault_is_named() {
         assert!(keys.contains(&key), "{key}: {keys:?}");
     }
 }
+
+#[test]
+fn a_cached_route_chooses_by_host_and_path_and_says_the_same_to_all() {
+    let check = |change: &dyn Fn(&mut RouteSpec), expected: &[&str]| {
+        let mut cached = route("cached", &[], prefix("/"));
+        cached.is_cached = true;
+        change(&mut cached);
+        let (_, faults) = compiled(&[cached]);
+        let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, expected);
+    };
+    let to = |value: &str| vec![("x-client".to_owned(), value.to_owned())];
+    check(&|_| {}, &[]);
+    check(&|route| route.response_edits.set = to("$host"), &[]);
+    check(&|route| route.headers = to("1"), &["routes[0].cache"]);
+    check(&|route| route.response_edits.set = to("$remote_addr"), &["routes[0].response_headers"]);
+    check(&|route| route.response_edits.add = to("$request_id"), &["routes[0].response_headers"]);
+}

@@ -1,5 +1,7 @@
 //! Which server takes which request, on a clock that the test moves.
 
+use std::time::Duration;
+
 use super::*;
 use crate::upstream::spec::{BreakerSpec, HashKey};
 

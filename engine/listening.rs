@@ -1,0 +1,101 @@
+//! Owns how the gateway is set up: its listeners, its limits of time, its access log.
+//!
+//! Refuses to know when it starts and stops. Bound: two or three listeners.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use truststram_api::Ports;
+use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
+use truststram_machine::{LogFile, RingMode, probe};
+use truststram_proxy::{Cache, GatewayOptions, Limits, Listener, Live, ProxyError};
+
+use crate::app::{Addresses, AppError};
+use crate::config::Plan;
+use crate::wire::operate::Parts;
+use crate::wire::replies::Replies;
+
+/// Largest request body on the operators' side: one plugin.
+const ADMIN_BODY_BYTES_MAX: usize = PLUGIN_FILE_BYTES_MAX as usize;
+
+pub(crate) fn open_access_log(
+    plan: &Plan,
+    mode: RingMode,
+) -> Result<Option<Arc<LogFile>>, AppError> {
+    if plan.gateway.access_log.is_empty() {
+        return Ok(None);
+    }
+    let path = std::path::Path::new(&plan.gateway.access_log);
+    // The log's own ring: a ring belongs to one thread.
+    let log = LogFile::open(path, probe(mode).0, plan.gateway.access_log_lines_max)?;
+    Ok(Some(Arc::new(log)))
+}
+
+/// The gateway's first table.
+pub(crate) fn live(plan: &Plan) -> Result<Arc<Live>, AppError> {
+    let made = Live::new(&plan.table, plan.network_cores.len());
+    // The plan has checked it, so that what is wrong now became so since: the first says enough.
+    made.map_err(|mut faults| ProxyError::Table(faults.swap_remove(0)).into())
+}
+
+pub(crate) fn listeners(
+    plan: &Plan,
+    bound: Addresses,
+    ports: Ports,
+    live: &Arc<Live>,
+    cache: Option<Arc<Cache>>,
+) -> Vec<Listener> {
+    let router = truststram_api::public_router(ports.clone());
+    let public = |bound, is_tls| Listener {
+        bound,
+        router: router.clone(),
+        body_bytes_max: plan.gateway.body_bytes_max,
+        streams: truststram_api::streams,
+        is_logged: true,
+        live: Some(live.clone()),
+        is_tls,
+        limits: plan.limits.public.clone(),
+        limit_status: plan.gateway.limit_status,
+        cache: cache.clone(),
+    };
+    let admin = Listener {
+        bound: bound.admin,
+        router: truststram_api::admin_router(ports),
+        body_bytes_max: ADMIN_BODY_BYTES_MAX,
+        streams: |_, _| false,
+        is_logged: false,
+        live: None,
+        is_tls: false,
+        limits: Limits::default(),
+        limit_status: plan.gateway.limit_status,
+        cache: None,
+    };
+    let mut all = vec![public(bound.public, false), admin];
+    all.extend(bound.tls.map(|tls| public(tls, true)));
+    all
+}
+
+pub(crate) fn gateway_options(
+    plan: &Plan,
+    parts: &Arc<Parts>,
+    replies: Arc<Replies<crate::wire::sink::Outcome>>,
+) -> GatewayOptions {
+    GatewayOptions {
+        cores: plan.network_cores.clone(),
+        read_timeout: Duration::from_secs(plan.gateway.read_timeout_s),
+        write_timeout: Duration::from_secs(plan.gateway.write_timeout_s),
+        head_timeout: Duration::from_secs(plan.gateway.head_timeout_s),
+        keepalive: Duration::from_secs(plan.gateway.keepalive_s),
+        keepalive_requests: Some(plan.gateway.keepalive_requests).filter(|&count| count > 0),
+        h2c: plan.gateway.h2c,
+        h2_idle_timeout: Duration::from_secs(plan.gateway.h2_idle_timeout_s),
+        upstream_idle_max: plan.gateway.upstream_idle_max,
+        reject: |uri, refusal| {
+            let detail = refusal.detail.clone();
+            truststram_api::reject(uri, refusal.status, refusal.name, refusal.title, detail)
+        },
+        access_log: parts.access_log.clone(),
+        on_thread_start: Arc::new(move |index| replies.adopt_thread(index)),
+        clock: parts.clock.clone(),
+    }
+}

@@ -1,0 +1,335 @@
+//! Owns a training from the first step to the model: epochs, shuffles, batches, checkpoints, early
+//! stopping.
+//!
+//! Refuses to register what it made. What happens in a step depends on the seed and the step's
+//! number alone, so that a training that goes on from a checkpoint ends with the same bits.
+//! Bound: the data once more, standardised; the epochs asked for.
+
+use std::path::PathBuf;
+
+use truststram_model::Preprocessing;
+use truststram_model::kernels::{Isa, scale_shift};
+
+use crate::checkpoint::{self, State};
+use crate::data::{Dataset, Split};
+use crate::error::TrainError;
+use crate::evaluate::{Evaluation, evaluate};
+use crate::export::{Exported, export};
+use crate::loss::{Loss, Sums, Targets};
+use crate::random::Random;
+use crate::spec::TrainSpec;
+use crate::step::{Batch, StepOptions, Stepper};
+
+/// Places of random numbers: those of shuffles, and those of what is left out.
+const SHUFFLE: u64 = 1;
+const DROPPING: u64 = 2;
+
+/// How far a training is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Epochs done.
+    pub epoch: usize,
+    /// Epochs in all.
+    pub epochs: usize,
+    /// Steps done.
+    pub step: u64,
+    /// Steps in all, if it does not stop early.
+    pub steps: u64,
+    /// Mean loss of the epoch so far.
+    pub loss: f64,
+    /// Mean loss of held-out rows, after the last step of an epoch.
+    pub held_out_loss: Option<f64>,
+    /// The learning rate of the step.
+    pub rate: f64,
+}
+
+/// Whether a training goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Go {
+    /// It does.
+    On,
+    /// It ends here, with a checkpoint if it has a file for one.
+    Stop,
+}
+
+/// Where and how often a training writes down how far it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoints {
+    /// The file.
+    pub path: PathBuf,
+    /// Steps from one to the next.
+    pub every_steps: u64,
+}
+
+impl Checkpoints {
+    /// Removes the file, once the model is kept.
+    ///
+    /// # Errors
+    /// [`TrainError::File`].
+    pub fn remove(&self) -> Result<(), TrainError> {
+        checkpoint::remove(&self.path)
+    }
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The model.
+    pub model: Exported,
+    /// What it does with held-out rows.
+    pub held_out: Evaluation,
+    /// Mean loss of the last epoch.
+    pub train_loss: f64,
+    /// Steps made.
+    pub steps: u64,
+}
+
+struct Fit<'a> {
+    spec: &'a TrainSpec,
+    train: Rows<'a>,
+    held_out: Rows<'a>,
+    stepper: Stepper,
+    state: State,
+    order: Vec<usize>,
+    features: Vec<f32>,
+    classes: Vec<u32>,
+    numbers: Vec<f32>,
+}
+
+/// A data set with its features standardised.
+struct Rows<'a> {
+    data: &'a Dataset,
+    features: Vec<f32>,
+}
+
+/// Trains on `split.train` and tests with `split.held_out` on `cores`. `note` is told after every
+/// step; when it says so, the training ends without a model. With `checkpoints` it goes on from
+/// the file if there is one; [`Checkpoints::remove`] it when the model is kept.
+///
+/// # Errors
+/// [`TrainError`] says what does not fit, or that the loss is no number any more.
+pub fn train(
+    split: &Split,
+    spec: &TrainSpec,
+    cores: &[u32],
+    checkpoints: Option<&Checkpoints>,
+    note: &mut dyn FnMut(&Step) -> Go,
+) -> Result<Option<Outcome>, TrainError> {
+    spec.check()?;
+    split.check(spec.loss)?;
+    let data = &split.train;
+    let outputs = outputs(data, spec)?;
+    let preprocessing = match spec.standardise {
+        true => standardise(data),
+        false => Preprocessing {
+            mean: vec![0.0; data.feature_count],
+            scale: vec![1.0; data.feature_count],
+        },
+    };
+    let options = StepOptions {
+        loss: spec.loss,
+        class_weights: spec.class_weights.clone(),
+        clip_norm: spec.clip_norm,
+        optimiser: spec.optimiser,
+        seed: spec.seed,
+    };
+    let mut stepper = Stepper::new(&spec.net, (data.feature_count, outputs), options, cores)?;
+    let files = match checkpoints {
+        Some(files) => Some((files, checkpoint::fingerprint(spec, split, cores.len().max(1))?)),
+        None => None,
+    };
+    let state = match &files {
+        Some((files, print)) => checkpoint::read(&files.path, print, &mut stepper)?,
+        None => None,
+    };
+    let mut fit = Fit {
+        spec,
+        train: Rows::new(data, &preprocessing),
+        held_out: Rows::new(&split.held_out, &preprocessing),
+        stepper,
+        state: state.unwrap_or_default(),
+        order: Vec::new(),
+        features: Vec::new(),
+        classes: Vec::new(),
+        numbers: Vec::new(),
+    };
+    let write = |fit: &Fit<'_>| match &files {
+        Some((files, print)) => checkpoint::write(&files.path, print, &fit.state, &fit.stepper),
+        None => Ok(()),
+    };
+    while !fit.is_done() {
+        let step = fit.step()?;
+        let go = note(&step);
+        let is_due = checkpoints.is_some_and(|files| step.step % files.every_steps.max(1) == 0);
+        if is_due || go == Go::Stop {
+            write(&fit)?;
+        }
+        if go == Go::Stop {
+            return Ok(None);
+        }
+    }
+    let (train_loss, steps) = (fit.state.epoch_loss, fit.stepper.optimiser.steps);
+    if let Some(best) = fit.state.best.take() {
+        fit.stepper.weights = best;
+    }
+    let model = export(&fit.stepper, spec.loss, data, preprocessing)?;
+    let held_out = evaluate(&model, &split.held_out, cores)?;
+    Ok(Some(Outcome { model, held_out, train_loss, steps }))
+}
+
+/// How many numbers the network gives for a row.
+fn outputs(data: &Dataset, spec: &TrainSpec) -> Result<usize, TrainError> {
+    let classes = data.classes.len();
+    let weights = spec.class_weights.len();
+    if weights != 0 && weights != classes {
+        return Err(TrainError::Option { option: "class_weights", expected: "one per class" });
+    }
+    match spec.loss {
+        Loss::BinaryCrossEntropy if classes != 2 => Err(TrainError::Option {
+            option: "loss",
+            expected: "another one: there are not two classes",
+        }),
+        Loss::BinaryCrossEntropy | Loss::Mse | Loss::Huber { .. } => Ok(1),
+        Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. } => Ok(classes),
+    }
+}
+
+/// Mean and inverse standard deviation of each feature; a constant one is only shifted.
+fn standardise(data: &Dataset) -> Preprocessing {
+    let (rows, count) = (data.rows() as f64, data.feature_count);
+    let mut means = vec![0.0_f64; count];
+    let mut squares = vec![0.0_f64; count];
+    for row in data.features.chunks_exact(count) {
+        means.iter_mut().zip(row).for_each(|(mean, value)| *mean += f64::from(*value));
+    }
+    means.iter_mut().for_each(|mean| *mean /= rows);
+    for row in data.features.chunks_exact(count) {
+        let pairs = means.iter().zip(row);
+        squares.iter_mut().zip(pairs).for_each(|(square, (mean, value))| {
+            *square += (f64::from(*value) - mean).powi(2);
+        });
+    }
+    let scale = squares.iter().map(|square| {
+        let variance = square / rows;
+        if variance > 1e-12 { variance.sqrt().recip() as f32 } else { 1.0 }
+    });
+    let scale = scale.collect();
+    Preprocessing { mean: means.into_iter().map(|mean| mean as f32).collect(), scale }
+}
+
+impl<'a> Rows<'a> {
+    fn new(data: &'a Dataset, preprocessing: &Preprocessing) -> Self {
+        let mut features = vec![0.0; data.features.len()];
+        let Preprocessing { mean, scale } = preprocessing;
+        scale_shift(Isa::detect(), &data.features, mean, scale, &mut features);
+        Self { data, features }
+    }
+}
+
+impl Fit<'_> {
+    fn rows_of_step(&self) -> usize {
+        self.spec.batch_size.saturating_mul(self.spec.accumulate)
+    }
+
+    fn steps_of_epoch(&self) -> u64 {
+        self.train.data.rows().div_ceil(self.rows_of_step()) as u64
+    }
+
+    fn is_done(&self) -> bool {
+        let stop = self.spec.early_stop;
+        self.state.epoch >= self.spec.epochs
+            || stop.is_some_and(|stop| self.state.epochs_since_best >= stop.patience)
+    }
+
+    fn step(&mut self) -> Result<Step, TrainError> {
+        let (spec, seed) = (self.spec, self.spec.seed);
+        let steps_of_epoch = self.steps_of_epoch();
+        let steps = steps_of_epoch * spec.epochs as u64;
+        let number = self.stepper.optimiser.steps;
+        let in_epoch = number - self.state.epoch as u64 * steps_of_epoch;
+        if in_epoch == 0 || self.order.is_empty() {
+            self.order.clear();
+            self.order.extend(0..self.train.data.rows());
+            Random::of(seed, &[SHUFFLE, self.state.epoch as u64]).shuffle(&mut self.order);
+        }
+        let first = in_epoch as usize * self.rows_of_step();
+        let last = self.order.len().min(first + self.rows_of_step());
+        let mut start = first;
+        while start < last {
+            let end = last.min(start + spec.batch_size);
+            self.gather(start, end);
+            let dropping = Random::of(seed, &[DROPPING, number, start as u64]).next();
+            let targets = match spec.loss.is_of_classes() {
+                true => Targets::Classes(&self.classes),
+                false => Targets::Numbers(&self.numbers),
+            };
+            let batch = Batch { features: &self.features, targets, rows: end - start };
+            self.stepper.accumulate(batch, dropping);
+            start = end;
+        }
+        let pace = spec.schedule.pace(spec.optimiser.rate(), number, steps);
+        self.state.sums = self.state.sums.and(self.stepper.finish(pace));
+        let loss = self.state.sums.mean();
+        if !loss.is_finite() {
+            return Err(TrainError::Diverged { epoch: self.state.epoch + 1 });
+        }
+        let held_out_loss = match in_epoch + 1 == steps_of_epoch {
+            true => Some(self.end_epoch(loss)),
+            false => None,
+        };
+        if held_out_loss.is_some_and(|loss| !loss.is_finite()) {
+            return Err(TrainError::Diverged { epoch: self.state.epoch });
+        }
+        let (epoch, epochs) = (self.state.epoch, spec.epochs);
+        Ok(Step { epoch, epochs, step: number + 1, steps, loss, held_out_loss, rate: pace.rate })
+    }
+
+    fn gather(&mut self, start: usize, end: usize) {
+        let (data, count) = (self.train.data, self.train.data.feature_count);
+        self.features.clear();
+        self.classes.clear();
+        self.numbers.clear();
+        for &row in &self.order[start..end] {
+            self.features.extend_from_slice(&self.train.features[row * count..][..count]);
+            self.classes.extend(data.labels.get(row));
+            self.numbers.extend(data.values.get(row));
+        }
+    }
+
+    /// Ends an epoch; returns the loss of held-out rows.
+    fn end_epoch(&mut self, loss: f64) -> f64 {
+        let state = &mut self.state;
+        state.epoch += 1;
+        state.epoch_loss = loss;
+        state.sums = Sums::default();
+        let held_out = held_out_loss(&mut self.stepper, &self.held_out, self.spec);
+        if let Some(stop) = self.spec.early_stop {
+            if state.best.is_none() || held_out < state.best_loss - stop.gain_min {
+                state.best_loss = held_out;
+                state.epochs_since_best = 0;
+                state.best = Some(self.stepper.weights().to_vec());
+            } else {
+                state.epochs_since_best += 1;
+            }
+        }
+        held_out
+    }
+}
+
+fn held_out_loss(stepper: &mut Stepper, rows: &Rows<'_>, spec: &TrainSpec) -> f64 {
+    let (data, count) = (rows.data, rows.data.feature_count);
+    let mut sums = Sums::default();
+    for first in (0..data.rows()).step_by(spec.batch_size) {
+        let rows_of_part = spec.batch_size.min(data.rows() - first);
+        let targets = match spec.loss.is_of_classes() {
+            true => Targets::Classes(&data.labels[first..first + rows_of_part]),
+            false => Targets::Numbers(&data.values[first..first + rows_of_part]),
+        };
+        let features = &rows.features[first * count..][..rows_of_part * count];
+        sums = sums.and(stepper.loss_of(Batch { features, targets, rows: rows_of_part }));
+    }
+    sums.mean()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Owns convolutions as products of patches with kernels, some images at a time.
+//!
+//! Images have their channels last, so a row of a patch is one stretch of memory.
+//! Refuses to know activations and biases: they are fused into the product or done before.
+//! Bound: patches of [`PATCH_VALUES`] values or of one image.
+
+use truststram_model::kernels::{Activation, Alone, Gemm, Isa, gemm_layer_f32};
+
+/// Values of the patches that are laid out at a time; they stay in the second cache.
+const PATCH_VALUES: usize = 1 << 16;
+
+/// The sizes of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// Height, width and channels that come in.
+    pub(super) image: [usize; 3],
+    /// Height, width and channels that go out.
+    pub(super) out: [usize; 3],
+    /// Pixels of a kernel's side.
+    pub(super) side: usize,
+    /// Zeros around the image.
+    pub(super) padding: usize,
+}
+
+/// Buffers that are kept.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    pub(super) patches: Vec<f32>,
+    pub(super) sums: Vec<f32>,
+    pub(super) scratch: Vec<f32>,
+}
+
+impl Shape {
+    pub(super) fn patch(&self) -> usize {
+        self.side * self.side * self.image[2]
+    }
+
+    pub(super) fn pixels(&self) -> usize {
+        self.out[0] * self.out[1]
+    }
+
+    pub(super) fn values_in(&self) -> usize {
+        self.image.iter().product()
+    }
+
+    pub(super) fn images_at_once(&self) -> usize {
+        (PATCH_VALUES / (self.patch() * self.pixels())).max(1)
+    }
+
+    /// For each pixel that goes out and each row of its patch: where the row begins in the image
+    /// and in the patch, and how long it is; the rest of a patch lies outside of the image.
+    pub(super) fn stretches(&self, mut each: impl FnMut(usize, usize, usize)) {
+        let [height, width, channels] = self.image;
+        let (side, padding) = (self.side, self.padding);
+        let mut patch = 0;
+        for y in 0..self.out[0] {
+            for x in 0..self.out[1] {
+                let first = x.max(padding) - padding;
+                let end = (x + side).min(width + padding) - padding;
+                let skipped = first + padding - x;
+                for row in 0..side {
+                    let from = y + row;
+                    if from >= padding && from < height + padding {
+                        let start = ((from - padding) * width + first) * channels;
+                        let to = patch + (row * side + skipped) * channels;
+                        each(start, to, (end - first) * channels);
+                    }
+                }
+                patch += self.patch();
+            }
+        }
+    }
+
+    pub(super) fn lay_out(&self, images: &[f32], patches: &mut [f32]) {
+        let size = self.patch() * self.pixels();
+        if self.padding > 0 {
+            patches.fill(0.0);
+        }
+        for (image, patches) in
+            images.chunks_exact(self.values_in()).zip(patches.chunks_exact_mut(size))
+        {
+            self.stretches(|from, to, count| {
+                patches[to..to + count].copy_from_slice(&image[from..from + count]);
+            });
+        }
+    }
+}
+
+/// `out = activation(patches · weight^T + bias)`.
+pub(super) fn forward(
+    isa: Isa,
+    shape: Shape,
+    (weight, bias): (&[f32], &[f32]),
+    activation: Activation,
+    images: &[f32],
+    buffers: &mut Buffers,
+    out: &mut [f32],
+) {
+    let (patch, pixels, channels) = (shape.patch(), shape.pixels(), shape.out[2]);
+    let at_once = shape.images_at_once();
+    buffers.patches.resize(at_once * pixels * patch, 0.0);
+    let images = images.chunks(at_once * shape.values_in());
+    for (images, out) in images.zip(out.chunks_mut(at_once * pixels * channels)) {
+        let rows = out.len() / channels;
+        let patches = &mut buffers.patches[..rows * patch];
+        shape.lay_out(images, patches);
+        let product = Gemm {
+            rows,
+            columns: channels,
+            depth: patch,
+            a: patches,
+            a_stride: patch,
+            a_transposed: false,
+            b: weight,
+            b_stride: patch,
+            b_transposed: true,
+            scale: 1.0,
+            out,
+            out_stride: channels,
+        };
+        gemm_layer_f32(isa, &Alone, product, Some(bias), activation, &mut buffers.scratch);
+    }
+}

@@ -1,0 +1,201 @@
+//! Owns the layers with their sizes and the places of their weights, and the first weights.
+//!
+//! Refuses to compute. Bound: sizes are checked before memory is taken.
+
+use std::ops::Range;
+
+use truststram_base::limits::{FEATURE_COUNT_MAX, MODEL_FILE_BYTES_MAX};
+
+use super::spec::{LAYER_COUNT_MAX, LayerActivation, LayerSpec, NetSpec, SIZE_MAX, refused};
+use crate::error::TrainError;
+use crate::random::Random;
+
+/// Where the weights of a layer lie.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Place {
+    /// `[outputs, inputs]`; of a convolution `[channels, kernel, kernel, channels before]`.
+    pub(crate) weight: Range<usize>,
+    /// `[outputs]`, right after the weight.
+    pub(crate) bias: Range<usize>,
+}
+
+/// A layer with its sizes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Layer {
+    /// Fully connected.
+    Dense { inputs: usize, outputs: usize, is_relu: bool, place: Place },
+    /// A convolution over an image, channels last.
+    Conv {
+        image: [usize; 3],
+        channels: usize,
+        side: usize,
+        padding: usize,
+        is_relu: bool,
+        place: Place,
+    },
+    /// The largest of each square.
+    MaxPool { image: [usize; 3], size: usize },
+    /// Values left out.
+    Dropout { count: usize, rate: f32 },
+}
+
+impl Layer {
+    /// Values of a row that comes out.
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::Dense { outputs, .. } => *outputs,
+            Self::Dropout { count, .. } => *count,
+            Self::Conv { .. } | Self::MaxPool { .. } => self.image().iter().product(),
+        }
+    }
+
+    /// The image that comes out; a row of dense values is one of one pixel.
+    pub(crate) fn image(&self) -> [usize; 3] {
+        match *self {
+            Self::Dense { outputs, .. } => [1, 1, outputs],
+            Self::Dropout { count, .. } => [1, 1, count],
+            Self::Conv { image: [height, width, _], channels, side, padding, .. } => {
+                [height + 2 * padding + 1 - side, width + 2 * padding + 1 - side, channels]
+            }
+            Self::MaxPool { image: [height, width, channels], size } => {
+                [height / size, width / size, channels]
+            }
+        }
+    }
+}
+
+/// A network whose sizes are known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Net {
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) image: Option<[usize; 3]>,
+    weight_count: usize,
+}
+
+impl Net {
+    /// The network from `inputs` features to `outputs` numbers.
+    ///
+    /// # Errors
+    /// [`TrainError::Option`] names what does not fit.
+    pub fn new(spec: &NetSpec, inputs: usize, outputs: usize) -> Result<Self, TrainError> {
+        if spec.layers.len() > LAYER_COUNT_MAX {
+            return refused("net.layer", "at most 64 layers");
+        }
+        let volume = |image: [usize; 3]| {
+            image.into_iter().try_fold(1usize, |volume, side| volume.checked_mul(side))
+        };
+        if !(1..=FEATURE_COUNT_MAX).contains(&inputs) || !(1..=SIZE_MAX).contains(&outputs) {
+            return refused("net", "1 to 65536 features");
+        }
+        if spec.image.is_some_and(|image| volume(image) != Some(inputs)) {
+            return refused(
+                "net.image",
+                "height, width and channels that multiply to the features",
+            );
+        }
+        let mut net =
+            Self { layers: Vec::new(), inputs, outputs, image: spec.image, weight_count: 0 };
+        let mut image = spec.image;
+        let mut size = inputs;
+        for layer in &spec.layers {
+            let added = net.layer(layer, image, size)?;
+            if !(1..=SIZE_MAX).contains(&added.outputs()) {
+                return refused("net.layer", "layers that give 1 to 2^20 values");
+            }
+            size = added.outputs();
+            image = match &added {
+                Layer::Dense { .. } => None,
+                Layer::Dropout { .. } => image,
+                _ => Some(added.image()),
+            };
+            net.layers.push(added);
+        }
+        let last = net.dense(size, outputs, false)?;
+        net.layers.push(last);
+        Ok(net)
+    }
+
+    fn layer(
+        &mut self,
+        spec: &LayerSpec,
+        image: Option<[usize; 3]>,
+        size: usize,
+    ) -> Result<Layer, TrainError> {
+        match *spec {
+            LayerSpec::Dense { outputs, activation } => {
+                if !(1..=FEATURE_COUNT_MAX).contains(&outputs) {
+                    return refused("net.layer.outputs", "1 to 65536 neurons");
+                }
+                self.dense(size, outputs, activation == LayerActivation::Relu)
+            }
+            LayerSpec::Conv { channels, kernel: side, padding, activation } => {
+                let Some(image) = image else {
+                    return refused("net.layer", "an image before a convolution; give `net.image`");
+                };
+                let least = image[0].min(image[1]).saturating_add(2 * padding.min(side));
+                if !(1..=least.min(31)).contains(&side) || padding >= side {
+                    return refused("net.layer.kernel", "1 to 31, above the padding, in the image");
+                }
+                if !(1..=4096).contains(&channels) {
+                    return refused("net.layer.channels", "1 to 4096");
+                }
+                let place = self.place(side * side * image[2], channels)?;
+                let is_relu = activation == LayerActivation::Relu;
+                Ok(Layer::Conv { image, channels, side, padding, is_relu, place })
+            }
+            LayerSpec::MaxPool { size } => {
+                let Some(image) = image else {
+                    return refused("net.layer", "an image before a pool; give `net.image`");
+                };
+                if !(1..=image[0].min(image[1]).min(15)).contains(&size) {
+                    return refused("net.layer.size", "1 to 15 and within the image");
+                }
+                Ok(Layer::MaxPool { image, size })
+            }
+            LayerSpec::Dropout { rate } => match (0.0..1.0).contains(&rate) {
+                true => Ok(Layer::Dropout { count: size, rate }),
+                false => refused("net.layer.rate", "from 0 to below 1"),
+            },
+        }
+    }
+
+    fn dense(&mut self, inputs: usize, outputs: usize, is_relu: bool) -> Result<Layer, TrainError> {
+        Ok(Layer::Dense { inputs, outputs, is_relu, place: self.place(inputs, outputs)? })
+    }
+
+    fn place(&mut self, inputs: usize, outputs: usize) -> Result<Place, TrainError> {
+        let start = self.weight_count;
+        let weight = start..start.saturating_add(inputs.saturating_mul(outputs));
+        let bias = weight.end..weight.end.saturating_add(outputs);
+        if bias.end as u64 > MODEL_FILE_BYTES_MAX / 4 {
+            return refused("net", "fewer weights than a model file can hold");
+        }
+        self.weight_count = bias.end;
+        Ok(Place { weight, bias })
+    }
+
+    /// How many weights and biases there are.
+    pub fn weight_count(&self) -> usize {
+        self.weight_count
+    }
+
+    /// Random weights after He et al. ("Delving deep into rectifiers", 2015), zero biases.
+    pub(crate) fn first_weights(&self, random: &mut Random) -> Vec<f32> {
+        let mut weights = vec![0.0; self.weight_count];
+        for layer in &self.layers {
+            let (place, outputs) = match layer {
+                Layer::Dense { place, outputs, .. } => (place, outputs),
+                Layer::Conv { place, channels, .. } => (place, channels),
+                Layer::MaxPool { .. } | Layer::Dropout { .. } => continue,
+            };
+            let inputs = place.weight.len() / outputs;
+            let deviation = (2.0 / inputs as f64).sqrt();
+            for weight in &mut weights[place.weight.clone()] {
+                *weight = (random.normal() * deviation) as f32;
+            }
+        }
+        weights
+    }
+}

@@ -1,0 +1,205 @@
+//! Owns the passes forward and backward of one worker, and their buffers.
+//!
+//! Refuses to know losses and optimisers. Bound: buffers for the rows of the largest step so far;
+//! a step of no more rows allocates nothing.
+
+use truststram_model::kernels::{Activation, Alone, Gemm, Isa, gemm_layer_f32, gradient_rows};
+
+use super::back::Back;
+use super::conv::{self, Buffers, Shape};
+use super::layer::{Layer, Net, Place};
+use super::pool;
+use crate::random::Random;
+
+/// What a pass keeps from step to step.
+#[derive(Debug)]
+pub struct Pass {
+    isa: Isa,
+    /// What each layer gave, and of some layers what the way back needs.
+    outputs: Vec<Vec<f32>>,
+    chosen: Vec<Vec<u8>>,
+    pub(super) kept: Vec<Vec<f32>>,
+    /// Gradients of what a layer gave, and of what it was given.
+    above: Vec<f32>,
+    below: Vec<f32>,
+    buffers: Buffers,
+    /// Gradients of all weights: the sum over the rows of the last step.
+    pub(crate) gradients: Vec<f32>,
+}
+
+/// Which values are left out in a step; none when a network is asked and not trained.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dropping {
+    /// Of the step.
+    pub(crate) seed: u64,
+    /// The number of the first row within the step, so that workers drop what one would.
+    pub(crate) first_row: usize,
+}
+
+fn activation(is_relu: bool) -> Activation {
+    if is_relu { Activation::Relu } else { Activation::None }
+}
+
+fn grow<T: Clone + Default>(values: &mut Vec<T>, count: usize) {
+    if values.len() < count {
+        values.resize(count, T::default());
+    }
+}
+
+impl Pass {
+    /// Without buffers yet.
+    pub fn new(isa: Isa, net: &Net) -> Self {
+        let count = net.layers.len();
+        Self {
+            isa,
+            outputs: vec![Vec::new(); count],
+            chosen: vec![Vec::new(); count],
+            kept: vec![Vec::new(); count],
+            above: Vec::new(),
+            below: Vec::new(),
+            buffers: Buffers::default(),
+            gradients: vec![0.0; net.weight_count()],
+        }
+    }
+
+    /// Computes `rows` rows of `input`; returns what the last layer gave and the place for its
+    /// gradient, which [`Self::backward`] goes on from.
+    pub(crate) fn forward(
+        &mut self,
+        net: &Net,
+        weights: &[f32],
+        input: &[f32],
+        rows: usize,
+        dropping: Option<Dropping>,
+    ) -> (&mut [f32], &mut [f32]) {
+        for (index, layer) in net.layers.iter().enumerate() {
+            let (before, rest) = self.outputs.split_at_mut(index);
+            let input = before.last().map_or(input, Vec::as_slice);
+            let count = rows * layer.outputs();
+            grow(&mut rest[0], count);
+            let out = &mut rest[0][..count];
+            match layer {
+                Layer::Dense { inputs, outputs, is_relu, place } => {
+                    let product = Gemm {
+                        rows,
+                        columns: *outputs,
+                        depth: *inputs,
+                        a: &input[..rows * inputs],
+                        a_stride: *inputs,
+                        a_transposed: false,
+                        b: &weights[place.weight.clone()],
+                        b_stride: *inputs,
+                        b_transposed: true,
+                        scale: 1.0,
+                        out,
+                        out_stride: *outputs,
+                    };
+                    let bias = Some(&weights[place.bias.clone()]);
+                    let scratch = &mut self.buffers.scratch;
+                    let activation = activation(*is_relu);
+                    gemm_layer_f32(self.isa, &Alone, product, bias, activation, scratch);
+                }
+                Layer::Conv { image, is_relu, place, .. } => {
+                    let weights = (&weights[place.weight.clone()], &weights[place.bias.clone()]);
+                    let images = &input[..rows * image.iter().product::<usize>()];
+                    let (shape, activation) = (shape(layer), activation(*is_relu));
+                    let buffers = &mut self.buffers;
+                    conv::forward(self.isa, shape, weights, activation, images, buffers, out);
+                }
+                Layer::MaxPool { image, size } => {
+                    let images = &input[..rows * image.iter().product::<usize>()];
+                    grow(&mut self.chosen[index], count);
+                    let chosen = &mut self.chosen[index][..count];
+                    pool::forward(*image, *size, images, out, chosen);
+                }
+                Layer::Dropout { count: size, rate } => {
+                    out.copy_from_slice(&input[..count]);
+                    let Some(dropping) = dropping else { continue };
+                    grow(&mut self.kept[index], count);
+                    let kept = &mut self.kept[index][..count];
+                    drop_out(kept, *size, *rate, dropping, index);
+                    out.iter_mut().zip(kept).for_each(|(out, kept)| *out *= *kept);
+                }
+            }
+        }
+        let count = rows * net.outputs;
+        grow(&mut self.above, count);
+        let last = self.outputs.last_mut().map_or(&mut [][..], |last| &mut last[..count]);
+        (last, &mut self.above[..count])
+    }
+
+    /// From the gradients of what the last layer gave those of all weights.
+    pub(crate) fn backward(&mut self, net: &Net, weights: &[f32], input: &[f32], rows: usize) {
+        for (index, layer) in net.layers.iter().enumerate().rev() {
+            let input = match index {
+                0 => input,
+                _ => &self.outputs[index - 1],
+            };
+            let above = &mut self.above[..rows * layer.outputs()];
+            let output = &self.outputs[index][..above.len()];
+            let count = match index {
+                0 => 0,
+                _ => rows * net.layers[index - 1].outputs(),
+            };
+            grow(&mut self.below, count);
+            // Nobody asks for the gradients of the features.
+            let below = (index > 0).then_some(&mut self.below[..count]);
+            match layer {
+                Layer::Dense { inputs, outputs, is_relu, place } => {
+                    let (of_weight, of_bias) = split(&mut self.gradients, place);
+                    gradient_rows(self.isa, above, is_relu.then_some(output), of_bias);
+                    let sizes = [rows, *inputs, *outputs];
+                    let weight = &weights[place.weight.clone()];
+                    let back = Back { gradients: above, input, weight };
+                    back.dense(self.isa, sizes, of_weight, below, &mut self.buffers.scratch);
+                }
+                Layer::Conv { image, is_relu, place, .. } => {
+                    let (of_weight, of_bias) = split(&mut self.gradients, place);
+                    gradient_rows(self.isa, above, is_relu.then_some(output), of_bias);
+                    let input = &input[..rows * image.iter().product::<usize>()];
+                    let weight = &weights[place.weight.clone()];
+                    let back = Back { gradients: above, input, weight };
+                    back.conv(self.isa, shape(layer), of_weight, below, &mut self.buffers);
+                }
+                Layer::MaxPool { image, size } => {
+                    let chosen = &self.chosen[index][..above.len()];
+                    if let Some(below) = below {
+                        pool::backward(*image, *size, above, chosen, below);
+                    }
+                }
+                Layer::Dropout { .. } => {
+                    let pairs = above.iter().zip(&self.kept[index]);
+                    let below = below.into_iter().flatten().zip(pairs);
+                    below.for_each(|(below, (above, kept))| *below = above * kept);
+                }
+            }
+            std::mem::swap(&mut self.above, &mut self.below);
+        }
+    }
+}
+
+/// The places for the gradients of a layer's weight and bias.
+fn split<'a>(gradients: &'a mut [f32], place: &Place) -> (&'a mut [f32], &'a mut [f32]) {
+    gradients[place.weight.start..place.bias.end].split_at_mut(place.weight.len())
+}
+
+fn shape(layer: &Layer) -> Shape {
+    match *layer {
+        Layer::Conv { image, side, padding, .. } => {
+            Shape { image, out: layer.image(), side, padding }
+        }
+        _ => Shape { image: [1; 3], out: [1; 3], side: 1, padding: 0 },
+    }
+}
+
+/// Zero for what is left out, and for the rest the factor that keeps the mean.
+fn drop_out(kept: &mut [f32], size: usize, rate: f32, dropping: Dropping, layer: usize) {
+    let factor = 1.0 / (1.0 - rate);
+    for (row, kept) in kept.chunks_exact_mut(size).enumerate() {
+        let place = [layer as u64, (dropping.first_row + row) as u64];
+        let mut random = Random::of(dropping.seed, &place);
+        for kept in kept {
+            *kept = if random.unit() < f64::from(rate) { 0.0 } else { factor };
+        }
+    }
+}

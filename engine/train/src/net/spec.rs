@@ -1,0 +1,85 @@
+//! Owns the description of a network as people write it.
+//!
+//! Refuses to know weights. Bound: [`LAYER_COUNT_MAX`] layers of at most [`SIZE_MAX`] values.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+
+/// Most layers before the last.
+pub const LAYER_COUNT_MAX: usize = 64;
+/// Most values of a row between two layers.
+pub const SIZE_MAX: usize = 1 << 20;
+
+/// What is applied after a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerActivation {
+    /// Nothing.
+    None,
+    /// The larger of the value and 0.
+    #[default]
+    Relu,
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum LayerSpec {
+    /// Fully connected.
+    Dense {
+        /// Neurons.
+        outputs: usize,
+        /// Applied after it.
+        #[serde(default)]
+        activation: LayerActivation,
+    },
+    /// A convolution of square kernels, one pixel after the other.
+    Conv {
+        /// Kernels.
+        channels: usize,
+        /// Pixels of a kernel's side.
+        kernel: usize,
+        /// Zeros around the image.
+        #[serde(default)]
+        padding: usize,
+        /// Applied after it.
+        #[serde(default)]
+        activation: LayerActivation,
+    },
+    /// The largest of each square of pixels, channel by channel.
+    MaxPool {
+        /// Pixels of a side; also the step from one square to the next.
+        size: usize,
+    },
+    /// Values left out at random while training.
+    Dropout {
+        /// The share that is left out.
+        rate: f32,
+    },
+}
+
+/// A network: the layers before the last, which is fully connected and follows from the targets.
+/// No layer at all makes linear or logistic regression.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetSpec {
+    /// Height, width and channels of rows that are images, channels last; none for plain features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<[usize; 3]>,
+    /// In their order.
+    #[serde(default, rename = "layer", skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerSpec>,
+}
+
+impl NetSpec {
+    /// Fully connected layers with ReLU.
+    pub fn dense(hidden: &[usize]) -> Self {
+        let layer = |&outputs| LayerSpec::Dense { outputs, activation: LayerActivation::Relu };
+        Self { image: None, layers: hidden.iter().map(layer).collect() }
+    }
+}
+
+pub(super) fn refused<T>(option: &'static str, expected: &'static str) -> Result<T, TrainError> {
+    Err(TrainError::Option { option, expected })
+}

@@ -1,0 +1,142 @@
+//! Owns the description of a training as people write it: what is trained, on what and how.
+//!
+//! Refuses to know files' contents. Bound: every option is checked before anything is computed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+use crate::loss::Loss;
+use crate::net::NetSpec;
+use crate::optimiser::OptimiserSpec;
+use crate::schedule::Schedule;
+
+/// How a network is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSpec {
+    /// Of the first weights, the shuffles, the split and what is left out.
+    pub seed: u64,
+    /// Passes over the data.
+    pub epochs: usize,
+    /// Rows of a part of a step.
+    pub batch_size: usize,
+    /// Parts of a step, whose gradients are gathered before the weights change.
+    pub accumulate: usize,
+    /// The share of the rows that is not trained on.
+    pub held_out: f64,
+    /// Whether features are brought to mean 0 and variance 1; the model does it from then on.
+    pub standardise: bool,
+    /// How far answers are from targets.
+    pub loss: Loss,
+    /// One per class, in the order of the classes; none for equal ones.
+    pub class_weights: Vec<f32>,
+    /// The longest that all gradients together may be, as one vector.
+    pub clip_norm: Option<f32>,
+    /// When to stop before the last epoch.
+    pub early_stop: Option<EarlyStop>,
+    /// The network.
+    pub net: NetSpec,
+    /// How weights follow gradients.
+    pub optimiser: OptimiserSpec,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+}
+
+/// Stops when the loss on held-out rows gets no better; the best weights are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStop {
+    /// Epochs without a better loss.
+    pub patience: usize,
+    /// How much smaller a better loss is, at least.
+    #[serde(default)]
+    pub gain_min: f64,
+}
+
+impl Default for TrainSpec {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            epochs: 40,
+            batch_size: 32,
+            accumulate: 1,
+            held_out: 0.2,
+            standardise: true,
+            loss: Loss::default(),
+            class_weights: Vec::new(),
+            clip_norm: None,
+            early_stop: None,
+            net: NetSpec::default(),
+            optimiser: OptimiserSpec::default(),
+            schedule: Schedule::default(),
+        }
+    }
+}
+
+impl TrainSpec {
+    /// Checks all that can be checked without the data.
+    ///
+    /// # Errors
+    /// [`TrainError::Option`] names the option.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let holds = [
+            ((1..=1_000_000).contains(&self.epochs), "epochs", "1 to 1000000"),
+            ((1..=1 << 20).contains(&self.batch_size), "batch_size", "1 to 2^20"),
+            ((1..=1 << 16).contains(&self.accumulate), "accumulate", "1 to 65536"),
+            (self.held_out > 0.0 && self.held_out < 1.0, "held_out", "between 0 and 1"),
+            (self.clip_norm.is_none_or(|norm| norm > 0.0), "clip_norm", "a positive number"),
+            (
+                self.class_weights.iter().all(|weight| *weight > 0.0 && weight.is_finite()),
+                "class_weights",
+                "positive numbers",
+            ),
+            (
+                self.class_weights.is_empty() || self.loss.is_of_classes(),
+                "class_weights",
+                "with a loss of classes",
+            ),
+            (
+                self.early_stop.is_none_or(|stop| stop.patience > 0 && stop.gain_min >= 0.0),
+                "early_stop",
+                "a patience from 1 and a gain from 0",
+            ),
+        ];
+        if let Some((_, option, expected)) = holds.into_iter().find(|(holds, ..)| !holds) {
+            return Err(TrainError::Option { option, expected });
+        }
+        self.loss.check()?;
+        self.optimiser.check()?;
+        self.schedule.check()
+    }
+}
+
+/// A training as a file of TOML describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// The rows: a file of CSV, JSON Lines or Parquet, beside the description.
+    pub data: String,
+    /// Where the model is written, beside the description.
+    pub output: String,
+    /// Where the training can go on after it was ended.
+    #[serde(default)]
+    pub checkpoint: Option<CheckpointSpec>,
+    /// How it is trained.
+    #[serde(default)]
+    pub train: TrainSpec,
+}
+
+/// A file that is written again and again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointSpec {
+    /// The file, beside the description.
+    pub file: String,
+    /// Steps from one to the next.
+    #[serde(default = "every_steps")]
+    pub every_steps: u64,
+}
+
+fn every_steps() -> u64 {
+    500
+}
