@@ -12,6 +12,6 @@ pub mod problem;
 pub mod raw;
 pub mod read;
 
-pub use plan::{LimitPlan, Plan};
+pub use plan::Plan;
 pub use problem::{Problem, Problems};
 pub use raw::Raw;

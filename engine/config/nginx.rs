@@ -9,6 +9,8 @@ mod limits;
 mod location;
 mod notes;
 mod parse;
+mod passing;
+mod protect;
 mod proxy;
 mod server;
 mod units;
@@ -32,6 +34,8 @@ pub struct Converted {
     pub raw: Raw,
     /// What was not converted, or not quite, in the order of the files.
     pub notes: Vec<Note>,
+    /// What was left out although it keeps somebody out: the result lets in whom the file does not.
+    pub weaker: Vec<Note>,
 }
 
 impl Converted {

@@ -23,7 +23,6 @@ use super::problem::Problems;
 use super::raw::{self, IoUring, LogFormat, WhenFull};
 use super::read::Located;
 pub use plugins::PluginPlan;
-pub use zones::LimitPlan;
 
 /// What the process does, without doubt.
 #[derive(Clone, Debug)]
@@ -48,8 +47,6 @@ pub struct Plan {
     pub topology: Topology,
     /// Limits of the public side.
     pub gateway: raw::Gateway,
-    /// How often and how many at a time public requests may come.
-    pub limits: LimitPlan,
     /// How answers are kept, if any are.
     pub cache: Option<CacheOptions>,
     /// The HTTP interface.
@@ -97,7 +94,6 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     check.log_level(&raw.log.level);
     check.tiers(&raw.store.tiers);
     let (batcher, other_plugins) = check.plugins(&raw.plugins);
-    let limits = check.limit_plan(raw);
     let trusted_keys = check.trusted_keys(&raw.policy);
     let data_dir = PathBuf::from(&raw.server.data_dir);
     check.data_dir(&data_dir);
@@ -112,7 +108,6 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         inference_cores,
         topology,
         gateway: raw.gateway.clone(),
-        limits,
         cache: cache_options(&raw.cache),
         api: raw.api.clone(),
         inference: raw.inference.clone(),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use truststram_proxy::Live;
+use truststram_proxy::{Cache, Live};
 
 use crate::config::read::Located;
 use crate::config::{Plan, Problems, Raw};
@@ -16,7 +16,7 @@ use crate::config::{Plan, Problems, Raw};
 pub type Read = Arc<dyn Fn() -> Result<(Plan, Located), Problems> + Send + Sync>;
 
 /// Keys of the section `gateway` that a reload exchanges; so are all routes and upstream groups.
-const EXCHANGED: [&str; 8] = [
+const EXCHANGED: [&str; 12] = [
     "trusted_proxies",
     "real_ip_header",
     "certificates",
@@ -25,20 +25,27 @@ const EXCHANGED: [&str; 8] = [
     "tls_client_ca",
     "hsts_s",
     "security_headers",
+    "limit_requests",
+    "limit_in_flight",
+    "limit_status",
+    "limit_dry_run",
 ];
-const EXCHANGED_LISTS: [&str; 2] = ["routes", "upstreams"];
+const EXCHANGED_LISTS: [&str; 3] = ["routes", "upstreams", "limits"];
+/// The one key of the section `cache` that it does not: how the memory is laid out.
+const CACHE_FIXED: &str = "memory_mib";
 
 /// See the module.
 pub struct Reconfigure {
     read: Read,
     started: Raw,
     live: Arc<Live>,
+    cache: Option<Arc<Cache>>,
 }
 
 impl Reconfigure {
-    /// Reloads into `live` what differs from `started`.
-    pub fn new(read: Read, started: Raw, live: Arc<Live>) -> Self {
-        Self { read, started, live }
+    /// Reloads into `live` and `cache` what differs from `started`.
+    pub fn new(read: Read, started: Raw, live: Arc<Live>, cache: Option<Arc<Cache>>) -> Self {
+        Self { read, started, live, cache }
     }
 
     /// The gateway's table.
@@ -73,7 +80,11 @@ impl Reconfigure {
                 problems.add(&fault.key, located.place(&fault.key), fault.message);
             }
             problems
-        })
+        })?;
+        if let (Some(cache), Some(options)) = (&self.cache, plan.cache) {
+            cache.set(options);
+        }
+        Ok(())
     }
 }
 
@@ -91,7 +102,11 @@ fn restart_keys(before: &Raw, after: &Raw) -> Vec<String> {
         match new {
             Value::Object(values) => {
                 let differ = values.iter().filter(|(key, value)| old[*key] != **value);
-                let is_fixed = |key: &str| section != "gateway" || !EXCHANGED.contains(&key);
+                let is_fixed = |key: &str| match section.as_str() {
+                    "gateway" => !EXCHANGED.contains(&key),
+                    "cache" => key == CACHE_FIXED,
+                    _ => true,
+                };
                 let fixed = differ.filter(|(key, _)| is_fixed(key));
                 keys.extend(fixed.map(|(key, _)| format!("{section}.{key}")));
             }
@@ -111,12 +126,15 @@ mod tests {
         let mut after = before.clone();
         after.routes.push(crate::config::raw::Route::default());
         after.gateway.hsts_s = 5;
+        after.gateway.limit_status = 503;
+        after.cache.stale_if_error_s = 5;
         assert_eq!(restart_keys(&before, &after), Vec::<String>::new());
         after.gateway.keepalive_s = 5;
+        after.cache.memory_mib = 5;
         after.server.listen = "127.0.0.1:1".to_owned();
         after.plugins.push(crate::config::raw::default_batcher());
         let mut keys = restart_keys(&before, &after);
         keys.sort();
-        assert_eq!(keys, ["gateway.keepalive_s", "plugins", "server.listen"]);
+        assert_eq!(keys, ["cache.memory_mib", "gateway.keepalive_s", "plugins", "server.listen"]);
     }
 }

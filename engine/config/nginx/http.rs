@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::notes::{Note, reason};
 use super::parse::Directive;
+use super::protect::protects;
 use super::proxy::Scope;
 use super::{Converted, units};
 use crate::config::raw::Raw;
@@ -15,7 +16,6 @@ use crate::config::raw::Raw;
 const BODY_BYTES: usize = 1 << 20;
 const KEEPALIVE_S: u64 = 75;
 const KEEPALIVE_REQUESTS: u32 = 1_000;
-const LIMIT_STATUS: u16 = 503;
 
 /// A conversion under way.
 pub(super) struct Conversion {
@@ -25,7 +25,11 @@ pub(super) struct Conversion {
     pub(super) idle_max: Option<usize>,
     pub(super) limit_status: Option<u16>,
     pub(super) inactive_s: Option<u64>,
+    /// Directives of the cache, all of them and those of each cached route.
+    pub(super) cache_seen: Vec<Directive>,
+    pub(super) cache_uses: Vec<Vec<Directive>>,
     notes: Vec<Note>,
+    weaker: Vec<Note>,
     once: HashMap<String, String>,
 }
 
@@ -45,7 +49,10 @@ impl Conversion {
             idle_max: None,
             limit_status: None,
             inactive_s: None,
+            cache_seen: Vec::new(),
+            cache_uses: Vec::new(),
             notes: Vec::new(),
+            weaker: Vec::new(),
             once: HashMap::new(),
         }
     }
@@ -57,7 +64,19 @@ impl Conversion {
         }
     }
 
+    /// What protects and is left out.
+    pub(super) fn weakens(&mut self, directive: &Directive, why: &str) {
+        let note = Note::new(directive, why);
+        if !self.weaker.contains(&note) {
+            self.weaker.push(note);
+        }
+    }
+
     pub(super) fn unknown(&mut self, directive: &Directive) {
+        if directive.name == "if" && protects(directive) {
+            let why = "has no counterpart: whom it refuses would be let in; write a route for it";
+            return self.weakens(directive, why);
+        }
         self.note(directive, reason(&directive.name));
     }
 
@@ -115,7 +134,6 @@ impl Conversion {
                     Some(bytes) => self.raw.gateway.body_bytes_max = bytes,
                     None => self.note(directive, "a body is 1 byte to 256 MiB long"),
                 },
-                "limit_req" | "limit_conn" => self.limit(directive),
                 _ if self.setting(&mut scope, directive) => {}
                 _ => self.unknown(directive),
             }
@@ -125,7 +143,14 @@ impl Conversion {
 
     /// What any level may have; `false` if the directive is none of it.
     pub(super) fn setting(&mut self, scope: &mut Scope, directive: &Directive) -> bool {
-        self.scoped(scope, directive) || self.cache_setting(directive) || self.single(directive)
+        if matches!(directive.name.as_str(), "limit_req" | "limit_conn") {
+            self.limit(scope, directive);
+            return true;
+        }
+        self.scoped(scope, directive)
+            || self.protection(scope, directive)
+            || self.cache_scoped(scope, directive)
+            || self.single(directive)
     }
 
     /// What there is once for the process.
@@ -143,6 +168,9 @@ impl Conversion {
                     self.note(directive, format!("must be 1 to {most} s"));
                     return true;
                 };
+                if directive.arguments.len() > 1 {
+                    self.note(directive, "answers have no `Keep-Alive` with a second time");
+                }
                 if self.is_first(directive, name, &first) {
                     let gateway = &mut self.raw.gateway;
                     *match name {
@@ -198,11 +226,13 @@ impl Conversion {
         if let Some(most) = self.idle_max {
             gateway.upstream_idle_max = most.clamp(1, 1 << 16);
         }
-        if !gateway.limit_requests.is_empty() || !gateway.limit_in_flight.is_empty() {
-            gateway.limit_status = self.limit_status.unwrap_or(LIMIT_STATUS);
-        }
-        self.notes.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
-        Converted { raw: self.raw, notes: self.notes }
+        self.gather_limits();
+        self.end_cache();
+        let order =
+            |one: &Note, other: &Note| (&one.file, one.line).cmp(&(&other.file, other.line));
+        self.notes.sort_by(order);
+        self.weaker.sort_by(order);
+        Converted { raw: self.raw, notes: self.notes, weaker: self.weaker }
     }
 }
 

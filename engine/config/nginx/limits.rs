@@ -1,14 +1,18 @@
 //! Owns `limit_req`, `limit_conn` and their zones.
 //!
-//! Refuses limits of single locations: ours stand before the routes. Bound: one zone for each.
+//! Refuses a use of a zone that was not converted. Bound: one zone for each.
 
 use truststram_proxy::Rate;
 
 use super::http::Conversion;
 use super::parse::Directive;
+use super::proxy::Scope;
 use super::units;
 use super::upstream::header_variable;
-use crate::config::raw::{LimitInFlight, LimitRequests, LimitZone};
+use crate::config::raw::{LimitInFlight, LimitRequests, LimitZone, Route};
+
+/// nginx's `limit_req_status` where it is not given.
+const LIMIT_STATUS: u16 = 503;
 
 impl Conversion {
     pub(super) fn limit_zone(&mut self, directive: &Directive) {
@@ -43,8 +47,8 @@ impl Conversion {
         self.raw.limits.push(LimitZone { name, key, rate, memory_mib });
     }
 
-    /// A limit of the public side as a whole.
-    pub(super) fn limit(&mut self, directive: &Directive) {
+    /// A limit of a level; one with limits of its own inherits none of that kind.
+    pub(super) fn limit(&mut self, scope: &mut Scope, directive: &Directive) {
         let is_rate = directive.name == "limit_req";
         let mut name = directive.argument(0);
         let mut one = LimitRequests { zone: String::new(), burst: 0, nodelay: false, delay: 0 };
@@ -73,19 +77,46 @@ impl Conversion {
             return self.note(directive, "its zone was not converted");
         }
         name.clone_into(&mut one.zone);
-        let gateway = &mut self.raw.gateway;
         if is_rate {
-            if gateway.limit_requests.iter().any(|other| other.zone == one.zone) {
+            if !std::mem::replace(&mut scope.has_own_rates, true) {
+                scope.rates.clear();
+            }
+            if scope.rates.iter().any(|other| other.zone == one.zone) {
                 return self.note(directive, "the zone is in use already");
             }
-            gateway.limit_requests.push(one);
+            scope.rates.push(one);
         } else {
+            if !std::mem::replace(&mut scope.has_own_places, true) {
+                scope.places.clear();
+            }
             let at_most = directive.argument(1).parse::<u32>().unwrap_or(0);
-            let is_used = gateway.limit_in_flight.iter().any(|other| other.zone == one.zone);
-            if at_most == 0 || is_used {
+            if at_most == 0 || scope.places.iter().any(|other| other.zone == one.zone) {
                 return self.note(directive, "is no number, or the zone is in use already");
             }
-            gateway.limit_in_flight.push(LimitInFlight { zone: one.zone, at_most });
+            scope.places.push(LimitInFlight { zone: one.zone, at_most });
+        }
+    }
+
+    /// Limits that are those of all routes stand once, before them.
+    pub(super) fn gather_limits(&mut self) {
+        let (gateway, routes) = (&mut self.raw.gateway, &mut self.raw.routes);
+        if let Some(first) = routes.first().map(|route| route.limit_requests.clone())
+            && routes.iter().all(|route| route.limit_requests == first)
+        {
+            routes.iter_mut().for_each(|route| route.limit_requests.clear());
+            gateway.limit_requests = first;
+        }
+        if let Some(first) = routes.first().map(|route| route.limit_in_flight.clone())
+            && routes.iter().all(|route| route.limit_in_flight == first)
+        {
+            routes.iter_mut().for_each(|route| route.limit_in_flight.clear());
+            gateway.limit_in_flight = first;
+        }
+        let is_limited =
+            |route: &Route| !route.limit_requests.is_empty() || !route.limit_in_flight.is_empty();
+        let every = !gateway.limit_requests.is_empty() || !gateway.limit_in_flight.is_empty();
+        if every || routes.iter().any(is_limited) {
+            gateway.limit_status = self.limit_status.unwrap_or(LIMIT_STATUS);
         }
     }
 

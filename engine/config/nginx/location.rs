@@ -1,20 +1,18 @@
-//! Owns `location` blocks: one route for each.
+//! Owns `location` blocks: one route for each, and for what `limit_except` shuts out.
 //!
 //! Refuses to leave out a location that nothing could be made of: it is answered 404, so that no
-//! other one takes its requests. Bound: one route for each location.
-
-use truststram_proxy::{
-    ActionSpec, EditSpec, PathSpec, RewriteSpec, RouteSpec, TableSpec, Timeouts,
-};
+//! other one takes its requests. Bound: two routes for each location.
 
 use super::http::Conversion;
 use super::parse::Directive;
+use super::passing::check_expression;
+use super::protect::protects;
 use super::proxy::{Scope, template};
 use crate::config::raw::Route;
 
 /// What a location's pattern is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Exact,
     Prefix,
     Regex,
@@ -53,6 +51,7 @@ impl Conversion {
             route.path = Some("/".to_owned());
             route.status = Some(404);
             self.apply(scope, &mut route, None);
+            self.guard(scope, &mut route);
             routes.push(route);
             self.note(server, "has no `location /`: what no location takes is answered 404");
         }
@@ -65,22 +64,24 @@ impl Conversion {
         outer: &Scope,
         name: &str,
         has_regexes: bool,
-    ) -> Option<Route> {
+    ) -> Vec<Route> {
         let mut route = Route { name: name.to_owned(), ..Route::default() };
-        let kind = self.pattern(block, &mut route, has_regexes)?;
+        let Some(kind) = self.pattern(block, &mut route, has_regexes) else {
+            if protects(block) {
+                self.weakens(block, "whom it refuses, other locations would let in");
+            }
+            return Vec::new();
+        };
         let mut scope = outer.child();
-        let (mut pass, mut answer, mut rewrite) = (None, None, None);
+        let (mut pass, mut answer, mut rewrite, mut except) = (None, None, None, None);
+        let mut inner = Vec::new();
         for directive in block.inside() {
             match directive.name.as_str() {
                 "proxy_pass" => pass = Some(directive),
                 "return" if answer.is_none() => answer = Some(directive),
                 "rewrite" if rewrite.is_none() => rewrite = Some(directive),
-                "limit_req" | "limit_conn" => {
-                    let why = "limits stand before the routes; those of one location have no \
-                               counterpart";
-                    self.note(directive, why);
-                }
-                "location" => self.note(directive, "locations in locations have no counterpart"),
+                "limit_except" => except = Some(directive),
+                "location" => inner.push(directive),
                 _ if self.setting(&mut scope, directive) => {}
                 _ => self.unknown(directive),
             }
@@ -98,18 +99,51 @@ impl Conversion {
                 self.apply(&scope, &mut route, None);
                 if !rewrite.is_some_and(|rewrite| self.redirect(&scope, &mut route, rewrite)) {
                     route.status = Some(404);
+                    self.guard(&scope, &mut route);
                     self.note(block, "has no answer that could be converted: it is answered 404");
                 }
             }
         }
-        Some(route)
+        let mut routes = Vec::new();
+        if let Some(except) = except {
+            routes.push(self.other_methods(&mut route, except));
+        }
+        routes.push(route);
+        for block in inner {
+            routes.extend(self.inner(block, &scope, kind, name, has_regexes));
+        }
+        routes
+    }
+
+    /// A location in a location: a route beside it, where its path alone chooses it.
+    fn inner(
+        &mut self,
+        block: &Directive,
+        scope: &Scope,
+        outer: Kind,
+        name: &str,
+        has_regexes: bool,
+    ) -> Vec<Route> {
+        if outer != Kind::Regex && !block.argument(0).starts_with('~') {
+            let server = name.split(' ').next().unwrap_or_default();
+            let name = format!("{server} {}", block.arguments.join(" "));
+            return self.location(block, scope, &name, has_regexes);
+        }
+        if protects(block) {
+            self.weakens(block, "whom it refuses, the location around it would let in");
+        } else {
+            let why = "an expression inside a location has no counterpart; its requests go by the \
+                       location around it";
+            self.note(block, why);
+        }
+        Vec::new()
     }
 
     fn pattern(&mut self, block: &Directive, route: &mut Route, regexes: bool) -> Option<Kind> {
         let (sign, text) = match block.arguments.as_slice() {
             [sign, text] => (sign.as_str(), text.as_str()),
             [text] => ("", text.as_str()),
-            _ => ("", "@"),
+            _ => ("", ""),
         };
         let is_path = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
         match sign {
@@ -120,7 +154,8 @@ impl Conversion {
             "~" | "~*" => {
                 let pattern = if sign == "~" { text.to_owned() } else { format!("(?i){text}") };
                 if let Err(why) = check_expression(&pattern) {
-                    self.note(block, why);
+                    let where_to = "its requests go where the other locations send them";
+                    self.note(block, format!("{why}; {where_to}"));
                     return None;
                 }
                 route.path_regex = Some(pattern);
@@ -139,141 +174,17 @@ impl Conversion {
                 }
                 Some(Kind::Prefix)
             }
+            "" if text.starts_with('@') => {
+                self.note(block, "is reached by directives that have no counterpart");
+                None
+            }
             _ => {
-                self.note(block, "is not a path or an expression for paths");
+                let why = "is not a path or an expression for paths; its requests go where the \
+                           other locations send them";
+                self.note(block, why);
                 None
             }
         }
-    }
-
-    fn pass(
-        &mut self,
-        scope: &Scope,
-        route: &mut Route,
-        kind: Kind,
-        pass: &Directive,
-        rewrite: Option<&Directive>,
-    ) {
-        let target = pass.argument(0);
-        let (is_tls, rest) = match (target.strip_prefix("http://"), target.strip_prefix("https://"))
-        {
-            (Some(rest), _) => (false, rest),
-            (_, Some(rest)) => (true, rest),
-            _ => (false, "$"),
-        };
-        if rest.contains('$') || rest.starts_with("unix:") {
-            self.apply(scope, route, None);
-            route.status = Some(404);
-            let why = "only fixed hosts by http:// and https:// are forwarded to: answered 404";
-            return self.note(pass, why);
-        }
-        let split = rest.find('/').unwrap_or(rest.len());
-        let (authority, uri) = rest.split_at(split);
-        let tls = is_tls.then(|| {
-            let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-            (scope.tls_name.clone().unwrap_or_else(|| host.to_owned()), scope.tls_verify)
-        });
-        let group = self.group_for(authority, tls);
-        if let Some((retries, by)) = &scope.retries
-            && self.is_first(by, &format!("retries of {group}"), &retries.to_string())
-            && let Some(known) = self.raw.upstreams.iter_mut().find(|one| one.name == group)
-        {
-            known.retries = *retries;
-        }
-        route.upstream = Some(group);
-        self.apply(scope, route, Some(authority));
-        if let Some(rewrite) = rewrite {
-            self.rewrite(route, rewrite);
-        } else if !uri.is_empty() {
-            self.replace(route, kind, pass, uri);
-        }
-    }
-
-    /// The path that `proxy_pass` has takes the place of the location's.
-    fn replace(&mut self, route: &mut Route, kind: Kind, pass: &Directive, uri: &str) {
-        if uri.contains(['?', '#', '%', '*']) {
-            return self.note(pass, "the path that replaces the location's is not a plain one");
-        }
-        match (kind, &route.path, &route.path_regex) {
-            (Kind::Prefix, Some(path), _) if path == uri => {}
-            (Kind::Prefix, ..) if uri == "/" => route.strip_prefix = true,
-            (Kind::Prefix, ..) => route.replace_prefix = Some(uri.to_owned()),
-            (Kind::Exact, ..) => {
-                route.rewrite_regex = Some("^.*$".to_owned());
-                route.rewrite_to = Some(uri.to_owned());
-            }
-            // Of `^~`: an expression of a fixed text.
-            (Kind::Regex, _, Some(pattern)) if pass.arguments.len() == 1 => {
-                route.rewrite_regex = Some(pattern.clone());
-                route.rewrite_to = Some(uri.to_owned());
-            }
-            _ => self.note(pass, "has a path although the location is an expression"),
-        }
-    }
-
-    fn rewrite(&mut self, route: &mut Route, rewrite: &Directive) {
-        let [pattern, to, flag] = rewrite.arguments.as_slice() else {
-            return self.note(rewrite, "only `break` stays in the location");
-        };
-        let is_plain = to.starts_with('/') && !to.contains(['?', '{']);
-        let is_digit = |piece: &str| piece.starts_with(|next: char| next.is_ascii_digit());
-        if flag != "break" || !is_plain || !to.split('$').skip(1).all(is_digit) {
-            let why = "only `break` with a path and $1 to $9 is converted beside `proxy_pass`";
-            return self.note(rewrite, why);
-        }
-        // nginx replaces the whole path, a route what matches.
-        let whole = format!("^.*?(?:{pattern}).*$");
-        if let Err(why) = check_expression(&whole) {
-            return self.note(rewrite, why);
-        }
-        let mut replacement = String::new();
-        for (index, piece) in to.split('$').enumerate() {
-            if index == 0 {
-                replacement.push_str(piece);
-            } else {
-                replacement.push_str(&format!("${{{}}}{}", &piece[..1], &piece[1..]));
-            }
-        }
-        route.rewrite_regex = Some(whole);
-        route.rewrite_to = Some(replacement);
-    }
-
-    /// A `rewrite` of every path to another address; `false` if it is not one.
-    fn redirect(&mut self, scope: &Scope, route: &mut Route, rewrite: &Directive) -> bool {
-        let status = match rewrite.argument(2) {
-            "permanent" => 301,
-            "redirect" => 302,
-            _ => return self.refuse(rewrite, "only redirects stand without `proxy_pass`"),
-        };
-        let to = rewrite.argument(1);
-        let (to, has_query) = match to.strip_suffix('?') {
-            Some(to) => (to.to_owned(), false),
-            None => (to.to_owned(), true),
-        };
-        let whole = if has_query { "$request_uri" } else { "$uri" };
-        let to = match rewrite.argument(0) {
-            "^(.*)$" | "^(.*)" | "(.*)" | "^(/.*)$" if to.ends_with("$1") => {
-                format!("{}{whole}", to.trim_end_matches("$1"))
-            }
-            "^/(.*)$" | "^/(.*)" if to.ends_with("/$1") => {
-                format!("{}{whole}", to.trim_end_matches("/$1"))
-            }
-            "^" | ".*" | "^.*$" | "^/" if !has_query => to,
-            _ => return self.refuse(rewrite, "only a redirect of every path is converted"),
-        };
-        match template(&to, scope) {
-            Ok(to) => {
-                route.redirect = Some(to);
-                route.status = Some(status);
-                true
-            }
-            Err(why) => self.refuse(rewrite, &why),
-        }
-    }
-
-    fn refuse(&mut self, directive: &Directive, why: &str) -> bool {
-        self.note(directive, why);
-        false
     }
 
     fn answer(&mut self, scope: &Scope, route: &mut Route, answer: &Directive) {
@@ -320,30 +231,4 @@ fn escaped(text: &str) -> String {
         pattern.push(letter);
     }
     pattern
-}
-
-/// Whether the gateway takes `pattern`, or why not.
-fn check_expression(pattern: &str) -> Result<(), String> {
-    let zero = std::time::Duration::ZERO;
-    let route = RouteSpec {
-        name: "expression".to_owned(),
-        hosts: Vec::new(),
-        path: PathSpec::Regex(pattern.to_owned()),
-        methods: Vec::new(),
-        headers: Vec::new(),
-        scheme: None,
-        action: ActionSpec::Local,
-        rewrite: RewriteSpec::default(),
-        request_edits: EditSpec::default(),
-        response_edits: EditSpec::default(),
-        timeouts: Timeouts { connect: zero, send: zero, read: zero, total: None },
-        body_bytes_max: None,
-        is_logged: false,
-        is_cached: false,
-    };
-    let table = TableSpec { routes: vec![route], ..TableSpec::default() };
-    match truststram_proxy::check(&table).into_iter().next() {
-        Some(fault) => Err(fault.message.lines().last().unwrap_or_default().to_owned()),
-        None => Ok(()),
-    }
 }

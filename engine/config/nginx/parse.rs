@@ -20,7 +20,7 @@ pub(super) struct At {
 }
 
 /// One directive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Directive {
     pub(super) name: String,
     pub(super) arguments: Vec<String>,

@@ -5,8 +5,9 @@
 
 use super::http::{Conversion, body_bytes};
 use super::parse::Directive;
+use super::protect::Protection;
 use super::units;
-use crate::config::raw::Route;
+use crate::config::raw::{LimitInFlight, LimitRequests, Route};
 
 /// nginx's `proxy_connect_timeout` where it is not given.
 const CONNECT_MS: u64 = 60_000;
@@ -28,7 +29,17 @@ pub(super) struct Scope {
     read_ms: Option<u64>,
     body_bytes: Option<usize>,
     is_unlogged: bool,
-    is_cached: bool,
+    hidden: Vec<Directive>,
+    has_own_hidden: bool,
+    pub(super) is_cached: bool,
+    /// Settings of the cache, and which of them this level has itself.
+    pub(super) cache: Vec<Directive>,
+    pub(super) own_cache: Vec<String>,
+    pub(super) rates: Vec<LimitRequests>,
+    pub(super) has_own_rates: bool,
+    pub(super) places: Vec<LimitInFlight>,
+    pub(super) has_own_places: bool,
+    pub(super) protection: Protection,
     /// Most further attempts, and who says so.
     pub(super) retries: Option<(u32, Directive)>,
     /// The first name of the server.
@@ -40,7 +51,16 @@ pub(super) struct Scope {
 impl Scope {
     /// The level below.
     pub(super) fn child(&self) -> Self {
-        Self { has_own_request: false, has_own_response: false, ..self.clone() }
+        Self {
+            has_own_request: false,
+            has_own_response: false,
+            has_own_hidden: false,
+            own_cache: Vec::new(),
+            has_own_rates: false,
+            has_own_places: false,
+            protection: self.protection.child(),
+            ..self.clone()
+        }
     }
 }
 
@@ -71,11 +91,11 @@ impl Conversion {
                 }
             }
             "access_log" => self.access_log(scope, directive),
-            "proxy_cache" => {
-                scope.is_cached = first != "off" && self.inactive_s.is_some();
-                if first != "off" && self.inactive_s.is_none() {
-                    self.note(directive, "there is no `proxy_cache_path`");
+            "proxy_hide_header" => {
+                if !std::mem::replace(&mut scope.has_own_hidden, true) {
+                    scope.hidden.clear();
                 }
+                scope.hidden.push(directive.clone());
             }
             "proxy_next_upstream" => {
                 for word in &directive.arguments {
@@ -139,7 +159,9 @@ impl Conversion {
         route.connect_timeout_ms = scope.connect_ms.unwrap_or(CONNECT_MS);
         route.send_timeout_ms = scope.send_ms.unwrap_or(route.send_timeout_ms);
         route.read_timeout_ms = scope.read_ms.unwrap_or(route.read_timeout_ms);
-        route.cache = scope.is_cached;
+        route.cache = self.cached(scope);
+        let hidden = scope.hidden.iter().map(|header| header.argument(0).to_ascii_lowercase());
+        route.response_headers.remove.extend(hidden);
         let is_host = |header: &Directive| header.argument(0).eq_ignore_ascii_case("host");
         if !scope.request.iter().any(is_host) {
             route.request_headers.set.insert("host".to_owned(), proxy_host.to_owned());
@@ -160,11 +182,15 @@ impl Conversion {
             "x-forwarded-host" => matches!(value, "$host" | "$http_host"),
             // Upgrades are passed on, connections are kept.
             "upgrade" => value == "$http_upgrade",
-            "connection" => true,
+            "connection" => ["", "upgrade", "keep-alive", "$connection_upgrade"]
+                .contains(&value.to_ascii_lowercase().as_str()),
             _ => false,
         };
         if is_ours {
             return;
+        }
+        if name == "connection" {
+            return self.note(at, "connections to servers are kept, and upgrades passed on");
         }
         if value.is_empty() {
             route.request_headers.remove.push(name);
@@ -181,7 +207,7 @@ impl Conversion {
     fn add_header(&mut self, scope: &Scope, route: &mut Route, at: &Directive) {
         let name = at.argument(0).to_ascii_lowercase();
         if at.argument(1).is_empty() {
-            return;
+            return self.note(at, "a header without a value is not sent");
         }
         match template(at.argument(1), scope) {
             Err(why) => return self.note(at, why),

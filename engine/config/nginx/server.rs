@@ -5,6 +5,7 @@
 
 use super::http::Conversion;
 use super::parse::Directive;
+use super::protect::Protection;
 use super::proxy::Scope;
 use crate::config::raw::{Certificate, Route, RouteScheme};
 
@@ -38,6 +39,7 @@ impl Conversion {
                 first.is_default = true;
             }
         }
+        let mut clients = Vec::new();
         for (index, server) in servers.iter().enumerate() {
             let reach = &reaches[index];
             if !reach.plain && !reach.tls {
@@ -59,7 +61,7 @@ impl Conversion {
                 }
                 hosts.push(Vec::new());
             }
-            let routes = self.server(server, reach, outer, servers.len() == 1);
+            let routes = self.server(server, reach, outer, &mut clients);
             for hosts in hosts {
                 for route in &routes {
                     let name = self.free_name(&route.name);
@@ -69,6 +71,7 @@ impl Conversion {
                 }
             }
         }
+        self.clients(&clients);
     }
 
     fn free_name(&self, name: &str) -> String {
@@ -167,7 +170,7 @@ impl Conversion {
         server: &Directive,
         reach: &Reach,
         outer: &Scope,
-        alone: bool,
+        clients: &mut Vec<Protection>,
     ) -> Vec<Route> {
         let mut scope = outer.child();
         scope.server_name = reach.hosts.first().cloned().unwrap_or_default();
@@ -189,23 +192,8 @@ impl Conversion {
                         self.raw.gateway.tls_tickets = first != "off";
                     }
                 }
-                "ssl_client_certificate" => {
-                    let verify = |one: &Directive| {
-                        one.name == "ssl_verify_client" && one.argument(0) == "on"
-                    };
-                    if !alone || !server.inside().iter().any(verify) {
-                        self.note(directive, "clients' certificates are asked of all or none");
-                    } else {
-                        self.raw.gateway.tls_client_ca = self.path(first);
-                    }
-                }
-                "ssl_verify_client" if first == "on" && alone => {}
                 "http2" if reach.plain && first == "on" => self.raw.gateway.h2c = true,
                 "http2" if first == "on" => {}
-                "limit_req" | "limit_conn" if alone => self.limit(directive),
-                "limit_req" | "limit_conn" => {
-                    self.note(directive, "limits hold for all servers; see gateway.limit_requests");
-                }
                 _ if self.setting(&mut scope, directive) => {}
                 _ => self.unknown(directive),
             }
@@ -219,6 +207,9 @@ impl Conversion {
             }
             (None, None) => {}
             _ => self.note(server, "a certificate and its key come together"),
+        }
+        if reach.tls {
+            clients.push(scope.protection.clone());
         }
         self.locations(server, &scope, &locations, answer)
     }

@@ -1,6 +1,9 @@
 //! Checks of the conversion, a family of directives each; what is converted is also judged by the
 //! reader and by the plan.
 
+mod dropped;
+mod protected;
+
 use std::fs;
 use std::path::Path;
 
@@ -272,9 +275,9 @@ fn limits_real_addresses_and_times_of_connections_are_converted() {
     let gateway = &all.raw.gateway;
     let keys: Vec<_> = all.raw.limits.iter().map(|zone| zone.key.as_str()).collect();
     assert_eq!(keys, ["ip", "header:x-key path", "host"]);
-    assert_eq!((gateway.limit_requests[0].burst, gateway.limit_requests[0].delay), (10, 5));
-    assert!(gateway.limit_requests[1].nodelay);
-    assert_eq!((gateway.limit_in_flight[0].at_most, gateway.limit_status), (7, 429));
+    // As in nginx `return` comes before limits.
+    assert!(gateway.limit_requests.is_empty() && gateway.limit_in_flight.is_empty());
+    assert!(all.raw.routes.iter().all(|route| route.limit_requests.is_empty()));
     assert_eq!(gateway.trusted_proxies, ["10.0.0.0/8"]);
     assert_eq!(gateway.real_ip_header, "x-real-ip");
     assert_eq!(
@@ -301,4 +304,78 @@ fn the_cache_is_converted() {
     assert_eq!(lifetimes, [(404, 60), (200, 600), (302, 600)]);
     assert!(route(&all, "server /").cache && !route(&all, "server /n/").cache);
     assert_eq!(lines(&all), ["2 proxy_cache_path", "3 proxy_cache_valid", "5 proxy_cache_bypass"]);
+}
+
+/// The zones of rates that a route asks, and those of requests under way.
+fn zones(route: &Route) -> Vec<String> {
+    let rates = route.limit_requests.iter().map(|one| format!("{} {}", one.zone, one.burst));
+    let places = route.limit_in_flight.iter().map(|one| format!("{} {}", one.zone, one.at_most));
+    rates.chain(places).collect()
+}
+
+#[test]
+fn limits_are_inherited_as_in_nginx() {
+    let zones_of = "limit_req_zone $binary_remote_addr zone=a:1m rate=5r/s;
+         limit_req_zone $binary_remote_addr zone=b:1m rate=5r/s;
+         limit_conn_zone $binary_remote_addr zone=c:1m;";
+    let all = in_http(&format!(
+        "{zones_of} limit_req_status 429; limit_req zone=a burst=1; limit_conn c 7;
+         server {{ listen 127.0.0.1:80; server_name s; location / {{ proxy_pass http://h; }}
+         location /b/ {{ limit_req zone=b burst=2 nodelay; proxy_pass http://h;
+         location /b/a/ {{ limit_req zone=a burst=3; proxy_pass http://h; }} }}
+         location /r/ {{ return 204; }} }}"
+    ));
+    assert_eq!(zones(route(&all, "s /")), ["a 1", "c 7"]);
+    assert_eq!(zones(route(&all, "s /b/")), ["b 2", "c 7"]);
+    assert_eq!(zones(route(&all, "s /b/a/")), ["a 3", "c 7"]);
+    assert_eq!(zones(route(&all, "s /r/")), [""; 0]);
+    assert_eq!(all.raw.gateway.limit_status, 429);
+
+    let all = in_http(&format!(
+        "{zones_of} limit_conn c 7; server {{ listen 127.0.0.1:80; server_name s;
+         limit_req zone=a burst=1 delay=1; location / {{ proxy_pass http://h; }}
+         location /b/ {{ limit_req zone=b burst=2 nodelay; proxy_pass http://h; }} }}"
+    ));
+    // What holds for all stands once.
+    assert_eq!(zones(route(&all, "s /")), ["a 1"]);
+    assert_eq!(zones(route(&all, "s /b/")), ["b 2"]);
+    assert_eq!(
+        (all.raw.gateway.limit_in_flight[0].at_most, all.raw.gateway.limit_status),
+        (7, 503)
+    );
+    assert!(all.raw.gateway.limit_requests.is_empty());
+}
+
+#[test]
+fn one_cache_holds_for_all_cached_locations() {
+    let all = in_http(
+        "proxy_cache_path /c keys_zone=k:1m;
+         server { listen 127.0.0.1:80; server_name s;
+         location / { proxy_pass http://h; proxy_cache_valid 200 9s; }
+         location /a/ { proxy_cache k; proxy_cache_valid 200 1m; proxy_pass http://h; }
+         location /b/ { proxy_cache k; proxy_cache_valid 200 1m; proxy_cache_lock on;
+         proxy_pass http://h; }
+         location /c/ { proxy_cache k; proxy_no_cache $cookie_session; proxy_pass http://h; }
+         location /d/ { proxy_cache k; proxy_cache_key $uri$cookie_user; proxy_pass http://h; } }",
+    );
+    let cached = |name| route(&all, name).cache;
+    assert_eq!(
+        ["s /", "s /a/", "s /b/", "s /c/", "s /d/"].map(cached),
+        [false, true, true, false, false]
+    );
+    assert!(all.raw.cache.lock);
+    assert_eq!(all.raw.cache.lifetimes[0].seconds, 60);
+    assert_eq!(
+        lines(&all),
+        [
+            "2 proxy_cache_path",
+            "4 proxy_cache_valid",
+            "6 proxy_cache_lock",
+            "8 proxy_no_cache",
+            "9 proxy_cache_key"
+        ]
+    );
+    let why: Vec<&str> = all.notes.iter().map(|note| note.why.as_str()).collect();
+    assert_eq!(why[1], "nothing is cached there");
+    assert_eq!(why[2], "there is one cache: it holds for all cached routes");
 }

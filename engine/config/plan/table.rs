@@ -1,5 +1,5 @@
 //! Owns what of the configuration a reload exchanges, in the gateway's terms: routes, upstream
-//! groups, TLS, trusted proxies.
+//! groups, limits, TLS, trusted proxies.
 //!
 //! Refuses to compile it; the gateway does, and names what is wrong. Bound: one table.
 
@@ -13,6 +13,7 @@ use truststram_proxy::{
 };
 
 use super::Check;
+use super::zones::uses;
 use crate::config::raw;
 
 /// Longest time that may be configured, in milliseconds: a day.
@@ -39,6 +40,7 @@ impl Check<'_> {
             real_ip: self.real_ip(&gateway.real_ip_header),
             tls: self.tls(gateway),
             security_headers: gateway.security_headers,
+            limits: self.limits(raw),
             hsts_s: gateway.hsts_s,
         };
         for fault in truststram_proxy::check(&table) {
@@ -122,6 +124,7 @@ impl Check<'_> {
             body_bytes_max: (route.body_bytes_max > 0).then_some(route.body_bytes_max),
             is_logged: route.access_log,
             is_cached: route.cache,
+            limits: uses(&route.limit_requests, &route.limit_in_flight),
         }
     }
 

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::limits::{LimitInFlight, LimitRequests};
+
 /// The scheme by which a client came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -111,6 +113,13 @@ pub struct Route {
     pub access_log: bool,
     /// Whether upstream answers are kept in the cache of `[cache]`.
     pub cache: bool,
+    /// Zones that limit how often its requests come, asked after those of the gateway and written
+    /// as there. A zone that is used at several places counts the requests of all of them.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_requests: Vec<LimitRequests>,
+    /// Zones that limit how many of its requests are under way, as in the gateway.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_in_flight: Vec<LimitInFlight>,
 }
 
 impl Default for Route {
@@ -142,6 +151,8 @@ impl Default for Route {
             body_bytes_max: 0,
             access_log: true,
             cache: false,
+            limit_requests: Vec::new(),
+            limit_in_flight: Vec::new(),
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct RequestContext {
     /// What its answer says of limits.
     pub(crate) limited: LimitHeaders,
     /// Places that it holds until it is over.
-    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) in_flight: InFlight,
 }
 
 impl RequestContext {
@@ -45,7 +45,7 @@ impl RequestContext {
             asked_path: None,
             proxying: None,
             limited: LimitHeaders::default(),
-            in_flight: None,
+            in_flight: InFlight::default(),
         }
     }
 

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::limit::UseSpec;
+
 /// A value of the configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -139,4 +141,6 @@ pub struct RouteSpec {
     pub is_logged: bool,
     /// Whether upstream answers are kept, where the listener has a cache.
     pub is_cached: bool,
+    /// How often and how many at a time its requests may come, beside what holds for all.
+    pub limits: UseSpec,
 }

@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
 use truststram_proxy::{
-    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Limits, Listener,
-    Live, PathSpec, Policy, Protocol, RewriteSpec, RouteSpec, ServerSpec, TableSpec, Timeouts,
+    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Listener, Live,
+    PathSpec, Policy, Protocol, RewriteSpec, RouteSpec, ServerSpec, TableSpec, Timeouts, UseSpec,
     bind,
 };
 
@@ -25,13 +25,6 @@ pub struct Rig {
     pub live: Arc<Live>,
     pub plain: SocketAddr,
     pub tls: SocketAddr,
-}
-
-/// What stands before the routes.
-#[derive(Default)]
-pub struct With {
-    pub limits: Limits,
-    pub cache: Option<Arc<Cache>>,
 }
 
 pub fn options() -> GatewayOptions {
@@ -62,10 +55,14 @@ impl Rig {
     }
 
     pub fn start_with(table: &TableSpec, options: GatewayOptions) -> Self {
-        Self::start_behind(table, options, &With::default())
+        Self::start_behind(table, options, None)
     }
 
-    pub fn start_behind(table: &TableSpec, options: GatewayOptions, with: &With) -> Self {
+    pub fn start_behind(
+        table: &TableSpec,
+        options: GatewayOptions,
+        cache: Option<&Arc<Cache>>,
+    ) -> Self {
         let live = Live::new(table, 1).unwrap();
         // The router says what it was asked.
         let router = Router::new().fallback(|request: Request| async move {
@@ -81,9 +78,7 @@ impl Rig {
             is_logged: false,
             live: Some(live.clone()),
             is_tls,
-            limits: with.limits.clone(),
-            limit_status: 429,
-            cache: with.cache.clone(),
+            cache: cache.cloned(),
         };
         let listeners = vec![listener(false), listener(true)];
         let [plain, tls] = [0, 1].map(|index: usize| listeners[index].bound.address());
@@ -235,6 +230,7 @@ pub fn route(name: &str, path: &str, action: ActionSpec) -> RouteSpec {
         body_bytes_max: None,
         is_logged: true,
         is_cached: false,
+        limits: UseSpec::default(),
     }
 }
 
