@@ -6,6 +6,7 @@
 mod client;
 mod config;
 mod db;
+mod import_nginx;
 mod key;
 mod model;
 mod output;
@@ -58,6 +59,11 @@ enum Command {
         #[arg(long)]
         default: bool,
     },
+    /// Convert an nginx.conf into a configuration.
+    ///
+    /// Prints the configuration, and on standard error each directive that was not converted, or
+    /// not quite, with its line and why. With `--json` both are printed as one line of JSON.
+    ImportNginx(import_nginx::ImportNginxArguments),
     /// Ask a running server for predictions.
     ///
     /// Reads rows of features from a file or standard input: CSV (one row a line), or JSON (a list
@@ -194,6 +200,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments, json),
         Command::CheckConfig(arguments) => config::check(&arguments, json),
         Command::PrintConfig { config, default } => config::print(&config, default, json),
+        Command::ImportNginx(arguments) => import_nginx::run(&arguments, json),
         Command::Predict(arguments) => predict::run(&arguments, json),
         Command::Train(arguments) => train::run(&arguments, json),
         Command::Model(command) => model::run(&command, json),

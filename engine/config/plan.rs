@@ -25,7 +25,6 @@ use super::raw::{self, IoUring, LogFormat, WhenFull};
 use super::read::Located;
 pub use auth::AuthPlan;
 pub use plugins::PluginPlan;
-pub use zones::LimitPlan;
 
 /// What the process does, without doubt.
 #[derive(Clone, Debug)]
@@ -52,8 +51,6 @@ pub struct Plan {
     pub gateway: raw::Gateway,
     /// Whom the listeners let in.
     pub auth: AuthPlan,
-    /// How often and how many at a time public requests may come.
-    pub limits: LimitPlan,
     /// How answers are kept, if any are.
     pub cache: Option<CacheOptions>,
     /// The HTTP interface.
@@ -99,8 +96,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     check.log_level(&raw.log.level);
     check.tiers(&raw.store.tiers);
     let (batcher, other_plugins) = check.plugins(&raw.plugins);
-    let limits = check.limit_plan(raw);
-    let auth = check.auth(raw, &limits);
+    let auth = check.auth(raw, &table.limits);
     let trusted_keys = check.trusted_keys(&raw.policy);
     let data_dir = PathBuf::from(&raw.server.data_dir);
     check.data_dir(&data_dir);
@@ -116,7 +112,6 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         topology,
         gateway: raw.gateway.clone(),
         auth,
-        limits,
         cache: cache_options(&raw.cache),
         api: raw.api.clone(),
         inference: raw.inference.clone(),

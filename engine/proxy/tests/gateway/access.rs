@@ -184,15 +184,11 @@ async fn attempts_that_fail_too_often_are_told_to_wait() {
 #[tokio::test]
 async fn limits_count_by_key_and_by_user() {
     let guard = guard(100);
-    let zone = |name: &str, key: &str| RateUse {
-        zone: Arc::new(RateZone::new(name, key.parse().unwrap(), "1r/m".parse().unwrap(), 1 << 20)),
-        burst: 1,
-        undelayed: None,
+    let by = |key: &str| TableSpec {
+        limits: limits(vec![zone("z", key, Some("1r/m"))], rate("z", 1)),
+        ..required(table(Vec::new(), Vec::new()))
     };
-    let limits = Limits { rates: vec![zone("k", "api-key")], ..Limits::default() };
-    let with = With { guard: Some(guard.clone()), limits, ..With::default() };
-    let spec = required(table(Vec::new(), Vec::new()));
-    let rig = Rig::start_behind(&spec, options(), &with);
+    let rig = start(&by("api-key"), &guard);
     let keys = [(); 2].map(|()| key(&guard, "ada", &[Scope::Data]));
     for key in &keys {
         for expected in [200, 200, 429] {
@@ -202,9 +198,7 @@ async fn limits_count_by_key_and_by_user() {
     // Who says nothing has no key to be counted by, and is refused.
     assert_eq!(ask(rig.plain, &get("/data")).await.status, 401);
     rig.stop();
-    let limits = Limits { rates: vec![zone("u", "user")], ..Limits::default() };
-    let with = With { guard: Some(guard.clone()), limits, ..With::default() };
-    let rig = Rig::start_behind(&spec, options(), &with);
+    let rig = start(&by("user"), &guard);
     for (key, expected) in [(0, 200), (1, 200), (0, 429), (1, 429)] {
         assert_eq!(bearing(&rig, "/data", &keys[key].text).await.status, expected, "{key}");
     }
