@@ -16,7 +16,7 @@ use crate::config::{Plan, Problems, Raw};
 pub type Read = Arc<dyn Fn() -> Result<(Plan, Located), Problems> + Send + Sync>;
 
 /// Keys that a reload exchanges; so are all routes and upstream groups.
-const EXCHANGED: [&str; 10] = [
+const EXCHANGED: [&str; 13] = [
     "gateway.trusted_proxies",
     "gateway.real_ip_header",
     "gateway.certificates",
@@ -26,7 +26,10 @@ const EXCHANGED: [&str; 10] = [
     "gateway.hsts_s",
     "gateway.security_headers",
     "auth.mode",
+    "gateway.cors",
     "auth.open",
+    "auth.issuers",
+    "auth.certificates",
 ];
 const EXCHANGED_LISTS: [&str; 2] = ["routes", "upstreams"];
 

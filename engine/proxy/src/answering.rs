@@ -232,6 +232,9 @@ impl App {
             headers.set(&header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
             headers.set(&header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         }
+        if let Some(cors) = table.cors.as_ref().filter(|_| !self.is_behind) {
+            cors.write(&session.req_header().headers, headers);
+        }
         if let Some(hsts) = &table.hsts
             && head::scheme(session) == crate::route::spec::Scheme::Https
         {
