@@ -184,7 +184,7 @@ impl App {
         };
         infer.reloads.begin(versions.clone(), threads.models.clone());
         let decisions = policies.decisions().cloned();
-        let (live, authority) = (live(plan)?, authority(plan, &store)?);
+        let (live, authority) = (live(plan)?, authority(plan, &store, clock.utc_us())?);
         let cache = plan.cache.clone().map(|options| Arc::new(Cache::new(options, clock.clone())));
         let parts = Arc::new(Parts {
             clock,
@@ -279,10 +279,11 @@ impl App {
     }
 }
 
-/// What judges credentials, with the keys of the store.
-fn authority(plan: &Plan, store: &Store) -> Result<Arc<Authority>, KeyError> {
+/// What judges credentials, with the keys and the seeds of the store.
+fn authority(plan: &Plan, store: &Store, now_us: i64) -> Result<Arc<Authority>, KeyError> {
     let authority = Authority::new(plan.auth.failure_rate, plan.auth.failure_burst);
     authority.keys().replace(keys::load(store)?);
+    authority.signers().replace(&keys::signers::open(store, now_us)?);
     Ok(Arc::new(authority))
 }
 
@@ -339,6 +340,7 @@ fn ports(
         authority: parts.authority.clone(),
         thread: threads.keys.clone(),
         clock: clock.clone(),
+        token_ttl_s: plan.auth.token_ttl_s,
     };
     let policies = policies.serve(threads.loader.clone(), reader.clone(), store.clone());
     let infer = Arc::new(infer);

@@ -3,6 +3,8 @@
 //! Refuses to keep a secret, and to judge requests. A change is on disk when it returns. Bound:
 //! [`KEYS_MAX`] keys.
 
+pub mod signers;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use truststram_api::ports::{KeyChange, NewKey};
@@ -33,6 +35,9 @@ pub enum KeyError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// A seed of tokens makes no sense.
+    #[error("the record {0} is no seed; restore meta.redb from a backup")]
+    Seed(String),
     /// No key has this id.
     #[error("no key has the id `{id}`; `truststram key list` shows them")]
     Unknown {
@@ -73,7 +78,7 @@ impl KeyError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::Record { .. } => Kind::Corrupt,
+            Self::Record { .. } | Self::Seed(_) => Kind::Corrupt,
             Self::Unknown { .. } => Kind::NotFound,
             Self::TooMany => Kind::Conflict,
             Self::Random => Kind::Internal,

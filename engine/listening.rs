@@ -60,6 +60,7 @@ pub(crate) fn listeners(
             authority: authority.clone(),
             access: truststram_api::public_access,
             is_required: false,
+            rules: None,
         }),
     };
     let admin = Listener {
@@ -75,6 +76,7 @@ pub(crate) fn listeners(
             authority: authority.clone(),
             access: truststram_api::admin_access,
             is_required: plan.auth.is_admin_required,
+            rules: Some(live.clone()),
         }),
     };
     let mut all = vec![public(bound.public, false), admin];

@@ -6,12 +6,13 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 use truststram_api::ports::{KeyChange, NewKey};
 use truststram_base::Kind;
+use truststram_proxy::Signers;
 
 use super::client::encoded;
 use super::db::place::{AdminPlace, Local, Reached};
 use super::db::time;
 use super::{Failure, output};
-use crate::keys::{self, KeyError};
+use crate::keys::{self, KeyError, signers};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum KeyCommand {
@@ -25,6 +26,8 @@ pub(super) enum KeyCommand {
     Create(CreateArguments),
     /// Give a key another secret and print it; the one before stays good for a while.
     Rotate(RotateArguments),
+    /// Have tokens be signed with a new key from now on; those that were given stay good.
+    RotateSigner(AdminPlace),
     /// Have a key be good no more, at once.
     Revoke {
         /// The key's id, the part of it between `ts_` and the next `_`.
@@ -100,6 +103,22 @@ pub(super) fn run(command: &KeyCommand, json: bool) -> Result<(), Failure> {
             let sent = ("POST", path.as_str(), json!({ "overlap_s": overlap_s }));
             let change = KeyChange::Rotate(arguments.id.clone(), overlap_s);
             made(&arguments.place, change, &sent, json)
+        }
+        KeyCommand::RotateSigner(place) => {
+            let path = "/admin/v1/signing-key/rotate";
+            let set = match place.reach()? {
+                Reached::Here(local) => local.with(|local| {
+                    let seeds = signers::rotate(&local.store, local.clock.utc_us());
+                    let signers = Signers::default();
+                    signers.replace(&seeds.map_err(failed)?);
+                    Ok(signers.jwks())
+                })?,
+                Reached::Server(server) => server.send("POST", path, b"{}")?,
+            };
+            if json {
+                return output::json(&set);
+            }
+            output::text(&format!("tokens are signed with {}\n", text(&set["keys"][0]["kid"])))
         }
         KeyCommand::Revoke { id, place } => {
             let path = format!("/admin/v1/keys/{}", encoded(id));

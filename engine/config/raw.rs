@@ -16,9 +16,9 @@ mod routes;
 mod store;
 mod upstreams;
 
-pub use auth::{Auth, AuthMode};
+pub use auth::{Auth, AuthMode, Holder, Issuer};
 pub use cache::{Cache, CacheLifetime};
-pub use gateway::{Certificate, Gateway};
+pub use gateway::{Certificate, Cors, Gateway};
 pub use limits::{LimitInFlight, LimitRequests, LimitZone};
 pub use plugins::{DEFAULT_BATCHER, OnFailure, Plugin, PluginKind, PluginLimits, default_batcher};
 pub use routes::{HeaderEdits, Route, RouteScheme};

@@ -16,7 +16,7 @@ use crate::config::{Plan, Problems, Raw};
 pub type Read = Arc<dyn Fn() -> Result<(Plan, Located), Problems> + Send + Sync>;
 
 /// Keys that a reload exchanges; so are all routes and upstream groups.
-const EXCHANGED: [&str; 14] = [
+const EXCHANGED: [&str; 17] = [
     "gateway.trusted_proxies",
     "gateway.real_ip_header",
     "gateway.certificates",
@@ -30,7 +30,10 @@ const EXCHANGED: [&str; 14] = [
     "gateway.limit_status",
     "gateway.limit_dry_run",
     "auth.mode",
+    "gateway.cors",
     "auth.open",
+    "auth.issuers",
+    "auth.certificates",
 ];
 const EXCHANGED_LISTS: [&str; 3] = ["routes", "upstreams", "limits"];
 /// The one key of the section `cache` that it does not: how the memory is laid out.

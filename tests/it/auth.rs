@@ -128,6 +128,125 @@ fn a_key_that_was_shown_survives_a_kill_and_a_revoked_one_is_refused_at_once() {
 }
 
 #[test]
+fn a_key_is_exchanged_for_a_token_that_is_narrower_and_ends_with_it() {
+    let dir = trained_dir();
+    let scopes = ["create", "app", "--scope", "predict,models:read", "--role", "operator"];
+    let app = made(dir.path(), &scopes);
+    let server = Server::start_configured(dir.path(), REQUIRED);
+    let url = format!("{}/auth/token", server.public);
+    assert_eq!(server.post("/auth/token", b"").status, 401);
+    let answer = ask(&url, "POST", &app, Some(&json!({ "scopes": ["predict"], "ttl_s": 60 })));
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    assert_eq!(
+        (&answer.body["expires_in"], &answer.body["scope"]),
+        (&60.into(), &"predict".into())
+    );
+    let token = answer.body["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(predict(&server, &token), 200);
+    let models = format!("{}/api/v1/models", server.public);
+    assert_eq!(ask(&models, "GET", &token, None).status, 403, "it was narrowed");
+    assert_eq!(ask(&url, "POST", &token, Some(&json!({}))).status, 403, "a token gives none");
+    for (body, part) in [
+        (json!({ "scopes": ["data"] }), "the key has predict models:read"),
+        (json!({ "scopes": ["fly"] }), "`fly` is no scope"),
+        (json!({ "role": "admin" }), "has not so much"),
+        (json!({ "ttl_s": 901 }), "must be 1 to 900"),
+    ] {
+        let answer = ask(&url, "POST", &app, Some(&body));
+        assert_eq!(answer.status, 422, "{}", answer.text);
+        assert!(answer.body["detail"].as_str().unwrap().contains(part), "{}", answer.text);
+    }
+    // On the operators' side the same, by the role.
+    let status = format!("{}/admin/v1/status", server.admin);
+    let admin_url = format!("{}/auth/token", server.admin);
+    let viewer = ask(&admin_url, "POST", &app, Some(&json!({ "role": "viewer" })));
+    let viewer = viewer.body["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&status, "GET", &viewer, None).status, 200);
+    let reload = format!("{}/admin/v1/config/reload", server.admin);
+    assert_eq!(ask(&reload, "POST", &viewer, Some(&json!({}))).status, 403);
+    // Everybody may know the public key, which outlives the process; so do tokens.
+    let set = server.get("/.well-known/jwks.json").body;
+    assert_eq!(set["keys"][0]["alg"], "EdDSA");
+    server.kill();
+    let server = Server::start_configured(dir.path(), REQUIRED);
+    assert_eq!(server.get("/.well-known/jwks.json").body, set);
+    assert_eq!(predict(&server, &token), 200);
+    assert!(server.terminate().success());
+    // Signed anew from now on; what was given stays good, until its key is revoked.
+    let place = ["--data-dir", dir.path().to_str().unwrap()];
+    assert!(key(&["rotate-signer"], &place).status.success());
+    let server = Server::start_configured(dir.path(), REQUIRED);
+    let keys = server.get("/.well-known/jwks.json").body["keys"].as_array().unwrap().clone();
+    assert_eq!((keys.len(), &keys[1]), (2, &set["keys"][0]));
+    assert_eq!(predict(&server, &token), 200);
+    let admin = ["--admin", &server.admin];
+    let refused = key(&["revoke", id(&app)], &admin);
+    assert_eq!(refused.status.code(), Some(1), "who asks is not known");
+    assert!(server.terminate().success());
+    assert!(key(&["revoke", id(&app)], &place).status.success());
+    let server = Server::start_configured(dir.path(), REQUIRED);
+    assert_eq!(predict(&server, &token), 401);
+    assert!(server.terminate().success());
+}
+
+/// The secret key of RFC 8037, appendix A.1, its public half as a JWK set, and a token of its issuer
+/// that ends in the year 2100, made by another program.
+const ISSUER_KEY: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"rfc",
+    "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+const FOREIGN: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6InJmYyJ9.eyJpc3MiOiJodHRwczovL2lkLnRlc3QiLCJhdWQiOiJ\
+    0cnVzdHN0cmFtIiwic3ViIjoiYWRhIiwiZXhwIjo0MTAyNDQ0ODAwLCJzY29wZSI6InByZWRpY3QgZGF\
+    0YSJ9.kInLykMAmPio9bmgnlzbOWV4gCST0uXU_43gSI-MCN3kvluvE2gn4-zeBaeKhcCvQiSjo5TtuD\
+    YTNVI4lqlyCA";
+
+#[test]
+fn a_token_of_another_issuer_is_believed_as_the_configuration_says() {
+    let dir = trained_dir();
+    let file = dir.path().join("id.json");
+    std::fs::write(&file, ISSUER_KEY).unwrap();
+    let config = |algorithm: &str, audience: &str| {
+        let path = file.to_str().unwrap();
+        format!(
+            "[auth]\nmode = \"required\"\n[[auth.issuers]]\nissuer = \"https://id.test\"\n\
+             audience = \"{audience}\"\njwks_file = {path:?}\nalgorithms = [\"{algorithm}\"]\n\
+             claimed_scopes = [\"predict\"]\n"
+        )
+    };
+    let server = Server::start_configured(dir.path(), &config("EdDSA", "truststram"));
+    let models = format!("{}/api/v1/models", server.public);
+    assert_eq!(predict(&server, FOREIGN), 200);
+    assert_eq!(ask(&models, "GET", FOREIGN, None).status, 403);
+    let (signed, signature) = FOREIGN.rsplit_once('.').unwrap();
+    let (_, claims) = signed.split_once('.').unwrap();
+    // {"alg":"none"}
+    for forged in [format!("eyJhbGciOiJub25lIn0.{claims}."), format!("{signed}x.{signature}")] {
+        assert_eq!(predict(&server, &forged), 401, "{forged}");
+    }
+    let reload = |config: &str| {
+        std::fs::write(dir.path().join("test.toml"), config).unwrap();
+        server.admin_post("/admin/v1/config/reload", &json!({}))
+    };
+    assert_eq!(reload(&config("EdDSA", "another")).status, 200);
+    assert_eq!(predict(&server, FOREIGN), 401, "another audience");
+    assert_eq!(reload(&config("ES256", "truststram")).status, 200);
+    assert_eq!(predict(&server, FOREIGN), 401, "another algorithm");
+    let refused = reload(&config("HS256", "truststram"));
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    assert_eq!(refused.body["errors"][0]["field"], "auth.issuers[0].algorithms");
+    assert_eq!(reload(&config("EdDSA", "truststram")).status, 200);
+    assert_eq!(predict(&server, FOREIGN), 200);
+    // A reload reads the file again, and keeps what there was where it cannot.
+    std::fs::write(&file, "{").unwrap();
+    let refused = reload(&config("EdDSA", "truststram"));
+    assert_eq!(refused.body["errors"][0]["field"], "auth.issuers[0].jwks_file");
+    assert_eq!(predict(&server, FOREIGN), 200);
+    std::fs::write(&file, ISSUER_KEY.replace("\"rfc\"", "\"other\"")).unwrap();
+    assert_eq!(reload(&config("EdDSA", "truststram")).status, 200);
+    assert_eq!(predict(&server, FOREIGN), 401, "the key of this name is gone");
+    assert!(server.terminate().success());
+}
+
+#[test]
 fn keys_are_made_before_the_first_start_and_wrong_ones_are_not() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("new");

@@ -7,7 +7,8 @@ use http::Method;
 use truststram_base::{Access, Role, Scope, Scopes};
 
 /// What asks nothing of anybody: whether the process is well, and how it is spoken to.
-const OPEN: [&str; 7] = [
+const OPEN: [&str; 8] = [
+    "/.well-known/jwks.json",
     "/health",
     "/livez",
     "/readyz",
@@ -17,10 +18,16 @@ const OPEN: [&str; 7] = [
     "/v2/health/ready",
 ];
 
+/// Where a token is given for a key, which must be shown whoever else is asked.
+const TOKEN: &str = "/auth/token";
+
 /// What a request to the public router asks for.
 pub fn public_access(method: &Method, path: &str) -> Access {
     if OPEN.contains(&path) {
         return Access::Open;
+    }
+    if path == TOKEN {
+        return Access::Proof;
     }
     let reads = is_reading(method);
     let any = |scopes: &[Scope]| Access::AnyOf(Scopes::of(scopes));
@@ -56,7 +63,10 @@ pub fn admin_access(method: &Method, path: &str) -> Access {
     let brings = matches!(*method, Method::PUT | Method::DELETE);
     match path {
         "/livez" | "/readyz" => Access::Open,
-        _ if is_below("/admin/v1/keys") => Access::Role(Role::Admin),
+        TOKEN => Access::Proof,
+        _ if is_below("/admin/v1/keys") || is_below("/admin/v1/signing-key") => {
+            Access::Role(Role::Admin)
+        }
         _ if is_below("/admin/v1/plugins") && brings => Access::Role(Role::Admin),
         _ if is_reading(method) => Access::Role(Role::Viewer),
         _ => Access::Role(Role::Operator),
@@ -85,6 +95,8 @@ mod tests {
         check("GET /health", "Open");
         check("GET /v2/health/ready", "Open");
         check("GET /healthx", "Known");
+        check("GET /.well-known/jwks.json", "Open");
+        check("POST /auth/token", "Proof");
         check("POST /api/v1/predict", "predict");
         check("POST /api/v1/predict/batch", "predict");
         check("GET /api/v1/predictions", "data");
@@ -122,6 +134,8 @@ mod tests {
         check("POST /admin/v1/store/backup", Access::Role(Role::Operator));
         check("GET /admin/v1/keys", Access::Role(Role::Admin));
         check("POST /admin/v1/keys/0123/rotate", Access::Role(Role::Admin));
+        check("POST /auth/token", Access::Proof);
+        check("POST /admin/v1/signing-key/rotate", Access::Role(Role::Admin));
         check("PATCH /elsewhere", Access::Role(Role::Operator));
     }
 }

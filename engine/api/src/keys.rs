@@ -1,4 +1,5 @@
-//! Owns `/admin/v1/keys`: API keys listed, made, exchanged and revoked.
+//! Owns `/admin/v1/keys`: API keys listed, made, exchanged and revoked; and the exchange of the key
+//! that signs tokens.
 //!
 //! Refuses to know how they are kept. A secret is in one answer, which nobody is to cache. Bound:
 //! one change per call.
@@ -8,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::policies::{answer, json_of};
 use crate::ports::{KeyChange, NewKey, OVERLAP_S, StoreFailure};
@@ -49,6 +50,18 @@ pub(crate) async fn rotate(
             let change = KeyChange::Rotate(id, rotation.overlap_s.unwrap_or(OVERLAP_S));
             of(ports.keys.change(change).await, StatusCode::OK)
         }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// As with plugins, the body must be called JSON.
+pub(crate) async fn rotate_signer(
+    State(ports): State<Ports>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    match json_of::<Map<String, Value>>(&headers, &body) {
+        Ok(_) => of(ports.keys.rotate_signer().await, StatusCode::OK),
         Err(problem) => problem.into_response(),
     }
 }

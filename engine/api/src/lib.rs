@@ -43,6 +43,8 @@ mod target;
 mod tensor;
 mod timestamp;
 #[allow(unused_qualifications, reason = "as above")]
+mod token;
+#[allow(unused_qualifications, reason = "as above")]
 mod versions;
 
 pub use access::{admin_access, public_access};

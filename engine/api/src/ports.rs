@@ -21,7 +21,7 @@ mod tensors;
 pub use datasets::{
     Appended, Dataset, DatasetFailure, DatasetRow, DatasetRows, Datasets, NewRow, RowReader,
 };
-pub use keys::{KeyChange, Keys, NewKey, OVERLAP_S};
+pub use keys::{KeyChange, Keys, NewKey, OVERLAP_S, TokenAsk, TokenGiven};
 pub use records::{
     Explained, ListedModel, ModelsPage, ModelsPlan, ModelsQuery, Page, PageFailure, Performance,
     PredictionsQuery, Records, Statistic, Statistics, StatisticsQuery, StoredAnswer,

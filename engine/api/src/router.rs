@@ -20,7 +20,7 @@ use crate::problem::Problem;
 use crate::versions::{self, upload};
 use crate::{
     admin, batch, datasets, embeddings, keys, models, oip, pages, performance, policies, predict,
-    predictions, similarity, store,
+    predictions, similarity, store, token,
 };
 
 /// The engine behind the API.
@@ -68,6 +68,8 @@ pub fn public_router(ports: Ports) -> Router {
         .route("/api/v1/datasets", get(datasets::list))
         .route("/api/v1/datasets/{name}", get(datasets::show).delete(datasets::remove))
         .route("/api/v1/datasets/{name}/rows", get(datasets::rows).post(datasets::append))
+        .route("/auth/token", post(token::give))
+        .route("/.well-known/jwks.json", get(token::jwks))
         .route("/health", get(pages::livez))
         .route("/livez", get(pages::livez))
         .route("/readyz", get(pages::readyz))
@@ -119,6 +121,8 @@ pub fn admin_router(ports: Ports) -> Router {
             post(policies::ask).layer(DefaultBodyLimit::disable()),
         )
         .route("/admin/v1/plugins/{name}/decisions", get(policies::decisions))
+        .route("/auth/token", post(token::give))
+        .route("/admin/v1/signing-key/rotate", post(keys::rotate_signer))
         .route("/admin/v1/keys", get(keys::list).post(keys::create))
         .route("/admin/v1/keys/{id}", delete(keys::revoke))
         .route("/admin/v1/keys/{id}/rotate", post(keys::rotate))

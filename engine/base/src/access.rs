@@ -109,6 +109,11 @@ impl Scopes {
         Self(self.0 & other.0)
     }
 
+    /// Those in either.
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether all of `other` are in it.
     pub const fn covers(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -167,6 +172,8 @@ pub enum Access {
     Open,
     /// To be known.
     Known,
+    /// To be known, also where nobody else is asked.
+    Proof,
     /// One of these scopes.
     AnyOf(Scopes),
     /// This role at least.
@@ -205,7 +212,7 @@ impl Access {
     /// Whether it is granted to `identity`.
     pub fn is_granted(self, identity: &Identity) -> bool {
         match self {
-            Self::Open | Self::Known => true,
+            Self::Open | Self::Known | Self::Proof => true,
             Self::AnyOf(scopes) => !identity.scopes.and(scopes).is_empty(),
             Self::Role(role) => identity.role.is_some_and(|held| held >= role),
         }

@@ -3,8 +3,12 @@
 //! Refuses to know keys. Bound: one section.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use truststram_proxy::{AuthSpec, LimitSpec, Rate, RouteAuth};
+use truststram_base::{Role, Scopes, UserId};
+use truststram_proxy::{
+    Algorithm, AuthSpec, HolderSpec, IssuerSpec, KeySource, LimitSpec, Rate, RouteAuth,
+};
 
 use super::Check;
 use crate::config::raw::{self, AuthMode};
@@ -18,6 +22,8 @@ pub struct AuthPlan {
     pub failure_rate: Option<Rate>,
     /// How many above that.
     pub failure_burst: u32,
+    /// Seconds for which a token is good, at most.
+    pub token_ttl_s: u32,
 }
 
 impl Check<'_> {
@@ -44,6 +50,7 @@ impl Check<'_> {
             is_admin_required: auth.admin == AuthMode::Required,
             failure_rate,
             failure_burst: auth.failure_burst,
+            token_ttl_s: auth.token_ttl_s,
         }
     }
 
@@ -62,8 +69,84 @@ impl Check<'_> {
     }
 }
 
-pub(super) fn spec(auth: &raw::Auth) -> AuthSpec {
-    AuthSpec { is_required: auth.mode == AuthMode::Required, open: auth.open.clone() }
+impl Check<'_> {
+    pub(super) fn auth_spec(&mut self, raw: &raw::Raw) -> AuthSpec {
+        let auth = &raw.auth;
+        if !auth.certificates.is_empty() && raw.gateway.tls_client_ca.is_empty() {
+            self.fail("auth.certificates", "needs gateway.tls_client_ca, which vouches for them");
+        }
+        let issuers = auth.issuers.iter().enumerate();
+        let issuers = issuers.filter_map(|(index, one)| self.issuer(index, one)).collect();
+        let holders = auth.certificates.iter().enumerate();
+        let holders = holders.filter_map(|(index, one)| self.holder(index, one)).collect();
+        let is_required = auth.mode == AuthMode::Required;
+        AuthSpec { is_required, open: auth.open.clone(), issuers, holders }
+    }
+
+    fn issuer(&mut self, index: usize, one: &raw::Issuer) -> Option<IssuerSpec> {
+        let key = |part: &str| format!("auth.issuers[{index}].{part}");
+        let keys = match (&one.jwks_file, &one.jwks) {
+            (Some(file), None) => KeySource::File(PathBuf::from(file)),
+            (None, Some(text)) => KeySource::Text(text.clone()),
+            _ => {
+                self.fail(&key("jwks_file"), "must be there, or `jwks`, and not both");
+                return None;
+            }
+        };
+        let scopes = self.scopes(&key("scopes"), &one.scopes);
+        let claimed_scopes = self.scopes(&key("claimed_scopes"), &one.claimed_scopes);
+        if scopes.or(claimed_scopes).is_empty() && one.role_claim.is_empty() {
+            let why = "are none, nor `claimed_scopes` or `role_claim`: its tokens could do nothing";
+            self.fail(&key("scopes"), why);
+        }
+        let mut algorithms = Vec::new();
+        for name in &one.algorithms {
+            match name.parse::<Algorithm>() {
+                Ok(algorithm) => algorithms.push(algorithm),
+                Err(error) => self.fail(&key("algorithms"), error.to_string()),
+            }
+        }
+        if algorithms.is_empty() && !one.algorithms.is_empty() {
+            return None;
+        }
+        Some(IssuerSpec {
+            issuer: one.issuer.clone(),
+            audience: one.audience.clone(),
+            keys,
+            algorithms,
+            leeway_s: one.leeway_s,
+            scopes,
+            claimed_scopes,
+            user_claim: one.user_claim.clone(),
+            role_claim: one.role_claim.clone(),
+        })
+    }
+
+    fn holder(&mut self, index: usize, one: &raw::Holder) -> Option<HolderSpec> {
+        let key = |part: &str| format!("auth.certificates[{index}].{part}");
+        let scopes = self.scopes(&key("scopes"), &one.scopes);
+        let role = one.role.as_deref().and_then(Role::named);
+        if let Some(name) = one.role.as_deref().filter(|_| role.is_none()) {
+            let known = "known: viewer, operator, admin";
+            self.fail(&key("role"), format!("`{name}` is no role; {known}"));
+        } else if scopes.is_empty() && role.is_none() {
+            self.fail(&key("scopes"), "are none, nor is there a role: it could do nothing");
+        }
+        match UserId::new(one.user.as_deref().unwrap_or(&one.name)) {
+            Ok(user) => Some(HolderSpec { name: one.name.clone(), user, scopes, role }),
+            Err(error) => {
+                self.fail(&key("user"), error.to_string());
+                None
+            }
+        }
+    }
+
+    fn scopes(&mut self, key: &str, names: &[String]) -> Scopes {
+        Scopes::named(names.iter().map(String::as_str)).unwrap_or_else(|error| {
+            self.fail(key, error.to_string());
+            Scopes::NONE
+        })
+    }
 }
 
 pub(super) fn of_route(route: &raw::Route) -> RouteAuth {

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use truststram_proxy::{
-    ActionSpec, BreakerSpec, CertificateSpec, CheckSpec, EditSpec, GroupSpec, HashKey, PathSpec,
-    Policy, Protocol, RealIp, RewriteSpec, RouteSpec, Scheme, ServerSpec, TableSpec, Timeouts,
-    TlsSpec,
+    ActionSpec, BreakerSpec, CertificateSpec, CheckSpec, CorsSpec, EditSpec, GroupSpec, HashKey,
+    PathSpec, Policy, Protocol, RealIp, RewriteSpec, RouteSpec, Scheme, ServerSpec, TableSpec,
+    Timeouts, TlsSpec,
 };
 
 use super::zones::uses;
@@ -42,7 +42,8 @@ impl Check<'_> {
             security_headers: gateway.security_headers,
             limits: self.limits(raw),
             hsts_s: gateway.hsts_s,
-            auth: auth::spec(&raw.auth),
+            auth: self.auth_spec(raw),
+            cors: cors(&gateway.cors),
         };
         for fault in truststram_proxy::check(&table) {
             self.fail(&fault.key, fault.message);
@@ -262,6 +263,16 @@ impl Check<'_> {
                 Protocol::Tls { name, verify: one.tls_verify }
             }
         }
+    }
+}
+
+fn cors(cors: &raw::Cors) -> CorsSpec {
+    CorsSpec {
+        origins: cors.origins.clone(),
+        methods: cors.methods.clone(),
+        headers: cors.headers.clone(),
+        credentials: cors.credentials,
+        max_age_s: cors.max_age_s,
     }
 }
 

@@ -74,6 +74,40 @@ pub struct Gateway {
     /// Whether public answers have `X-Frame-Options` and `X-Content-Type-Options`. Changed by a
     /// reload.
     pub security_headers: bool,
+    /// Which pages of other origins browsers let read answers, such as `{ origins =
+    /// ["https://app.example.com"] }`; no origins: none. `credentials = true` cannot go with "*".
+    /// Changed by a reload.
+    #[schema(value_type = Object)]
+    pub cors: Cors,
+}
+
+/// Which pages of other origins browsers let read answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cors {
+    /// Origins such as "https://app.example.com", or "*" for all.
+    pub origins: Vec<String>,
+    /// Methods that pages may use.
+    pub methods: Vec<String>,
+    /// Headers that pages may send.
+    pub headers: Vec<String>,
+    /// Whether pages may send cookies and client certificates.
+    pub credentials: bool,
+    /// Seconds for which a browser remembers it.
+    pub max_age_s: u32,
+}
+
+impl Default for Cors {
+    fn default() -> Self {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        Self {
+            origins: Vec::new(),
+            methods: texts(&["GET", "HEAD", "POST", "PUT", "DELETE"]),
+            headers: texts(&["authorization", "content-type", "x-api-key"]),
+            credentials: false,
+            max_age_s: 600,
+        }
+    }
 }
 
 /// A certificate.
@@ -116,6 +150,7 @@ impl Default for Gateway {
             tls_client_ca: String::new(),
             hsts_s: 31_536_000,
             security_headers: true,
+            cors: Cors::default(),
         }
     }
 }

@@ -106,6 +106,9 @@ impl App {
         self.identify(session, ctx);
         let table = ctx.table.clone();
         self.admit(session, ctx, table.as_ref().and_then(|table| table.gate.as_ref())).await?;
+        if let Some(answer) = self.preflight(session, ctx) {
+            return Ok(answer);
+        }
         let Some(table) = table.filter(|table| !table.routes.is_empty()) else {
             let path = session.req_header().uri.path();
             return self.let_in(session, ctx, None, path).map(|()| Step::Local);
@@ -280,6 +283,9 @@ impl App {
         if table.security_headers {
             headers.set(&header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
             headers.set(&header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        if let Some(cors) = table.cors.as_ref().filter(|_| !self.is_behind) {
+            cors.write(&session.req_header().headers, headers);
         }
         if let Some(hsts) = &table.hsts
             && head::scheme(session) == crate::route::spec::Scheme::Https

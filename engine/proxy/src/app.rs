@@ -21,7 +21,7 @@ use truststram_machine::LogFile;
 use crate::answering::Step;
 use crate::auth::Guard;
 use crate::cache::Cache;
-use crate::connection::turn_of;
+use crate::connection::shared_of;
 use crate::context::RequestContext;
 use crate::gateway::Rejection;
 use crate::head_timer::Turn;
@@ -59,7 +59,7 @@ pub(crate) struct App {
 
 /// The turn of the connection that the request came by.
 pub(crate) fn turn(session: &Session) -> Option<&Arc<Turn>> {
-    turn_of(session.digest()?.proxy_digest.as_ref()?)
+    shared_of(session.digest()?.proxy_digest.as_ref()?).map(|shared| &shared.turn)
 }
 
 #[async_trait]

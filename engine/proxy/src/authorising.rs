@@ -3,15 +3,18 @@
 //! Refuses to judge credentials; `auth` does. What needs no credential is not refused for a wrong
 //! one, which may be for whoever answers. Bound: one request.
 
+use std::sync::Arc;
+
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
-use truststram_base::Access;
+use truststram_base::{Access, Identity};
 
 use crate::app::App;
-use crate::auth::{Denied, X_API_KEY, is_bearer};
+use crate::auth::{AuthRules, Denied, Guard, X_API_KEY, is_bearer};
+use crate::connection::shared_of;
 use crate::context::RequestContext;
 use crate::limit::LimitHeaders;
 use crate::refusal::Refusal;
@@ -30,8 +33,24 @@ impl App {
     /// Finds out who the request is from, where anybody is asked.
     pub(crate) fn identify(&self, session: &Session, ctx: &mut RequestContext) {
         let Some(guard) = self.guard.as_ref().filter(|_| self.asks_anybody(ctx)) else { return };
+        ctx.identity = self.prove(guard, session, ctx);
+    }
+
+    fn prove(
+        &self,
+        guard: &Guard,
+        session: &Session,
+        ctx: &RequestContext,
+    ) -> Result<Option<Arc<Identity>>, Denied> {
         let headers = &session.req_header().headers;
-        ctx.identity = guard.authority.identify(headers, self.clock.utc_us());
+        let of_listener = || guard.rules.as_ref().map(|live| live.table());
+        let table = ctx.table.clone().or_else(of_listener);
+        let none = AuthRules::default();
+        let rules = table.as_ref().map_or(&none, |table| &table.auth);
+        let digest = session.digest().and_then(|digest| digest.proxy_digest.as_ref());
+        let names = digest.and_then(|digest| shared_of(digest)?.names.get());
+        let names = names.map_or(&[][..], Vec::as_slice);
+        guard.authority.identify(headers, names, rules, self.clock.utc_us())
     }
 
     /// Lets the request in to what `route` does, or to `path` of the router where there is none.
@@ -57,7 +76,9 @@ impl App {
             Some(Action::Redirect(..) | Action::Answer(..)) => (false, Access::Known),
         };
         let is_required = route.and_then(|route| route.auth.is_required).unwrap_or(usual);
-        if !is_required || access == Access::Open {
+        if access == Access::Proof && !self.asks_anybody(ctx) {
+            ctx.identity = self.prove(guard, session, ctx);
+        } else if access == Access::Open || (!is_required && access != Access::Proof) {
             return Ok(());
         }
         let denied = match &ctx.identity {

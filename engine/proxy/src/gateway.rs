@@ -14,6 +14,7 @@ use axum::body::Body;
 use http::{Method, Response, Uri};
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
+use pingora_core::protocols::{GetProxyDigest, Ssl};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::sync::watch;
@@ -21,10 +22,10 @@ use truststram_base::Clock;
 use truststram_machine::{LogFile, Priority, Thread, ThreadSpec};
 
 use crate::app::{App, Cached};
-use crate::auth::Guard;
+use crate::auth::{Guard, names_of_certificate};
 use crate::bind::Bound;
 use crate::cache::Cache;
-use crate::connection::Connection;
+use crate::connection::{Connection, shared_of};
 use crate::error::ProxyError;
 use crate::head_timer::{HeadLimits, Turn};
 use crate::live::Live;
@@ -367,6 +368,13 @@ fn serve(
         };
         match shaken {
             Some(stream) => {
+                let shown = stream.get_ssl().and_then(|tls| tls.peer_certificate_der());
+                if let (Some(shown), Some(digest)) = (shown, stream.get_proxy_digest())
+                    && let Some(shared) = shared_of(&digest)
+                {
+                    // The connection is new, so that nobody has said it before.
+                    let _ = shared.names.set(names_of_certificate(shown));
+                }
                 proxy.process_new(Box::new(Watched::new(stream, turn)), &closing).await;
             }
             None => stats.handshake_failures.add(1),

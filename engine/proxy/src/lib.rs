@@ -14,6 +14,7 @@ mod bind;
 mod cache;
 mod connection;
 mod context;
+mod cors;
 mod error;
 mod exchange;
 mod forwarded;
@@ -33,10 +34,12 @@ mod upstream;
 mod watched;
 
 pub use auth::{
-    AuthSpec, AuthStats, Authority, FreshKey, Guard, KeyRecord, KeySecret, Keys, RouteAuth, fresh,
+    Algorithm, AuthSpec, AuthStats, Authority, FreshKey, Guard, HolderSpec, IssuerSpec, KeyRecord,
+    KeySecret, KeySource, Keys, RouteAuth, Seed, Signers, UnknownAlgorithm, fresh, fresh_seed,
 };
 pub use bind::{Bound, bind};
 pub use cache::{Cache, CacheOptions, CacheStats, Purge};
+pub use cors::CorsSpec;
 pub use error::ProxyError;
 pub use forwarded::RealIp;
 pub use gateway::{Drained, Gateway, GatewayOptions, Listener, ThreadStart};

@@ -12,6 +12,7 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use crate::auth::{AuthRules, AuthSpec};
+use crate::cors::{Cors, CorsSpec};
 use crate::forwarded::{Networks, RealIp};
 use crate::limit::{LimitSpec, Zones};
 use crate::limiting::Gate;
@@ -45,6 +46,8 @@ pub struct TableSpec {
     pub hsts_s: u64,
     /// Whom the public side lets in.
     pub auth: AuthSpec,
+    /// Which pages of other origins may read answers.
+    pub cors: CorsSpec,
 }
 
 /// The compiled table.
@@ -60,6 +63,7 @@ pub(crate) struct Table {
     pub(crate) security_headers: bool,
     pub(crate) hsts: Option<HeaderValue>,
     pub(crate) auth: AuthRules,
+    pub(crate) cors: Option<Cors>,
     /// Whether it has anybody asked who they are.
     pub(crate) asks_anybody: bool,
 }
@@ -115,6 +119,7 @@ impl Table {
         let tls = spec.tls.as_ref().and_then(|tls| tls::compile(tls, tickets, &mut faults));
         let hsts = format!("max-age={}; includeSubDomains", spec.hsts_s);
         let hsts = HeaderValue::try_from(hsts).ok().filter(|_| spec.hsts_s > 0);
+        let cors = Cors::compile(&spec.cors, &mut faults);
         let auth = AuthRules::compile(&spec.auth, &mut faults);
         let of_routes = |route: &Route| route.auth.is_required == Some(true);
         let asks_anybody = auth.is_required || routes.all().iter().any(of_routes);
@@ -132,6 +137,7 @@ impl Table {
             security_headers: spec.security_headers,
             hsts,
             auth,
+            cors,
             asks_anybody,
         })
     }

@@ -1,7 +1,8 @@
 //! Owns the judgement of credentials, the limit on those that fail, and the counts of both.
 //!
 //! Refuses to know what is asked for. A good credential is let in whatever failed before at its
-//! address. Bound: one hash and one look-up for each request.
+//! address. Bound: for each request one hash and one
+//! look-up, or one signature.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,9 +11,13 @@ use http::HeaderMap;
 use truststram_base::{Counter, Credential, Identity};
 
 use super::api_key;
+use super::certificate;
 use super::denied::Denied;
+use super::jwt::Token;
 use super::keys::Keys;
 use super::presented;
+use super::rules::AuthRules;
+use super::signer::{OUR_NAME, Signers};
 use crate::limit::{Key, Looked, Rate, RateZone, Subject};
 
 /// What became of requests that were asked who they are from.
@@ -40,6 +45,7 @@ pub struct AuthStats {
 #[derive(Debug)]
 pub struct Authority {
     keys: Keys,
+    signers: Signers,
     failures: Option<RateZone>,
     failure_burst: u32,
     stats: AuthStats,
@@ -57,7 +63,13 @@ impl Authority {
         let zone = key.zip(failure_rate);
         let zone =
             zone.map(|(key, rate)| RateZone::new("auth-failures", key, rate, FAILURES_BYTES_MAX));
-        Self { keys: Keys::default(), failures: zone, failure_burst, stats: AuthStats::default() }
+        Self {
+            keys: Keys::default(),
+            signers: Signers::default(),
+            failures: zone,
+            failure_burst,
+            stats: AuthStats::default(),
+        }
     }
 
     /// The keys.
@@ -65,20 +77,38 @@ impl Authority {
         &self.keys
     }
 
+    /// What signs tokens.
+    pub fn signers(&self) -> &Signers {
+        &self.signers
+    }
+
     /// The counts.
     pub fn stats(&self) -> &AuthStats {
         &self.stats
     }
 
-    /// Who a request with these headers is from; `None` if it does not say.
+    /// Who a request with these headers is from, by a certificate with these names; `None` if it
+    /// does not say. What it presents itself goes before the certificate.
     pub(crate) fn identify(
         &self,
         headers: &HeaderMap,
+        names: &[String],
+        rules: &AuthRules,
         now_us: i64,
     ) -> Result<Option<Arc<Identity>>, Denied> {
-        let Some(text) = presented::credential(headers)? else { return Ok(None) };
+        let Some(text) = presented::credential(headers)? else {
+            return Ok(certificate::identify(&rules.holders, names));
+        };
         if !api_key::is_meant(text) {
-            return Err(Denied::Invalid);
+            let token = Token::parse(text).ok_or(Denied::Invalid)?;
+            let found = if token.claims.iss == OUR_NAME {
+                self.signers.identify(&token, &self.keys, now_us)
+            } else {
+                let mut issuers = rules.issuers.iter();
+                let issuer = issuers.find(|issuer| issuer.is_named(&token.claims.iss));
+                issuer.and_then(|issuer| issuer.identify(&token, now_us))
+            };
+            return found.map(Some).ok_or(Denied::Invalid);
         }
         let parts = api_key::parts(text).ok_or(Denied::Mistyped)?;
         self.keys.check(&parts, now_us).map(Some).ok_or(Denied::Invalid)

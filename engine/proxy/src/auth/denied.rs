@@ -75,7 +75,7 @@ fn forbidden(access: Access) -> Refusal {
             (format!("the scope {}", names.join(" or ")), format!(", scope=\"{scopes}\""))
         }
         Access::Role(role) => (format!("the role {}", role.name()), String::new()),
-        Access::Open | Access::Known => ("more rights".to_owned(), String::new()),
+        Access::Open | Access::Known | Access::Proof => ("more rights".to_owned(), String::new()),
     };
     let challenge = format!("{REALM}, error=\"insufficient_scope\"{scope}");
     let detail = format!("this needs {needed}, which the credential does not have");

@@ -8,6 +8,7 @@ use http::Method;
 use truststram_base::Access;
 
 use super::authority::Authority;
+use crate::live::Live;
 
 /// See the module.
 #[derive(Clone)]
@@ -18,4 +19,6 @@ pub struct Guard {
     pub access: fn(&Method, &str) -> Access,
     /// Whether it is asked for, where the listener has no routes; they say it otherwise.
     pub is_required: bool,
+    /// Whose rules hold, where the listener has no routes.
+    pub rules: Option<Arc<Live>>,
 }

@@ -106,6 +106,12 @@ impl Keys {
         (used_us != NEVER).then_some(used_us)
     }
 
+    /// Whom the key of this id stands for, if it may be used still.
+    pub(crate) fn live(&self, id: &str, now_us: i64) -> Option<Arc<Identity>> {
+        let table = self.table.load();
+        table.get(id).filter(|entry| entry.is_in_time(now_us)).map(|entry| entry.used(now_us))
+    }
+
     /// Whom a key stands for, if it is good. An unknown id takes the way of a wrong secret.
     pub(crate) fn check(&self, key: &Parts<'_>, now_us: i64) -> Option<Arc<Identity>> {
         const NOBODY: KeySecret = KeySecret { sha256: [0; 32], until_us: Some(NEVER) };

@@ -1,7 +1,9 @@
 //! Owns what the configuration says of authentication, as far as a reload exchanges it.
 //!
-//! Refuses to know keys. Bound: one list of paths.
+//! Refuses to know keys of ours. Bound: one list of paths, one of issuers.
 
+use super::certificate::HolderSpec;
+use super::issuer::{Issuer, IssuerSpec};
 use crate::route::path::normalise;
 use crate::route::spec::Fault;
 
@@ -14,6 +16,10 @@ pub struct AuthSpec {
     pub is_required: bool,
     /// Paths of this process that everybody may ask for, with all below them.
     pub open: Vec<String>,
+    /// Others whose tokens are believed.
+    pub issuers: Vec<IssuerSpec>,
+    /// Those who come by client certificates.
+    pub holders: Vec<HolderSpec>,
 }
 
 /// What a route says of it.
@@ -30,6 +36,8 @@ pub struct RouteAuth {
 pub(crate) struct AuthRules {
     pub(crate) is_required: bool,
     open: Vec<String>,
+    pub(crate) issuers: Vec<Issuer>,
+    pub(crate) holders: Vec<HolderSpec>,
 }
 
 impl AuthRules {
@@ -41,7 +49,20 @@ impl AuthRules {
             }
         }
         let open = spec.open.iter().map(|path| path.trim_end_matches('/').to_owned());
-        Self { is_required: spec.is_required, open: open.collect() }
+        let mut issuers = Vec::new();
+        for (index, one) in spec.issuers.iter().enumerate() {
+            let key = format!("auth.issuers[{index}]");
+            if issuers.iter().any(|known: &Issuer| known.is_named(&one.issuer)) {
+                faults.push(Fault::new(format!("{key}.issuer"), "is there already"));
+            }
+            issuers.extend(Issuer::compile(one, &key, faults));
+        }
+        Self {
+            is_required: spec.is_required,
+            open: open.collect(),
+            issuers,
+            holders: spec.holders.clone(),
+        }
     }
 
     /// Whether everybody may ask for `path`.
@@ -59,8 +80,8 @@ mod tests {
 
     #[test]
     fn an_open_path_is_open_with_all_below_it() {
-        let spec =
-            AuthSpec { open: vec!["/v2/".to_owned(), "/docs".to_owned()], is_required: true };
+        let open = vec!["/v2/".to_owned(), "/docs".to_owned()];
+        let spec = AuthSpec { open, is_required: true, ..AuthSpec::default() };
         let mut faults = Vec::new();
         let rules = AuthRules::compile(&spec, &mut faults);
         let open = |path: &str| rules.is_open(path);

@@ -1,5 +1,7 @@
 //! Keys that are good, and all that are not; attempts that fail too often.
 
+mod tokens;
+
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue};
@@ -31,7 +33,7 @@ fn bearing(text: &str) -> HeaderMap {
 }
 
 fn user(authority: &Authority, text: &str, now_us: i64) -> Result<String, Denied> {
-    let found = authority.identify(&bearing(text), now_us)?;
+    let found = authority.identify(&bearing(text), &[], &AuthRules::default(), now_us)?;
     Ok(found.map_or_else(String::new, |identity| identity.user.as_str().to_owned()))
 }
 
@@ -49,7 +51,8 @@ fn a_key_is_good_until_it_expires_or_is_removed() {
     assert_eq!(user(&authority, "else", NOW), Err(Denied::Invalid));
     assert_eq!(user(&authority, "", NOW), Err(Denied::Invalid));
     assert_eq!(user(&authority, &key.text, NOW + 5), Err(Denied::Invalid), "expired");
-    assert_eq!(authority.identify(&HeaderMap::new(), NOW), Ok(None));
+    let nothing = authority.identify(&HeaderMap::new(), &[], &AuthRules::default(), NOW);
+    assert_eq!(nothing, Ok(None));
     authority.keys().remove(&key.id);
     assert_eq!(user(&authority, &key.text, NOW), Err(Denied::Invalid), "removed");
     assert_eq!(authority.keys().count(), 0);

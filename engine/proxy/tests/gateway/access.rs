@@ -5,11 +5,15 @@ use std::sync::Arc;
 use http::Method;
 use truststram_base::{Access, Role, Scope, Scopes, UserId};
 use truststram_proxy::{
-    AuthSpec, Authority, FreshKey, Guard, KeyRecord, KeySecret, Limits, RateUse, RateZone,
-    RouteAuth, RouteSpec, TableSpec, check, fresh,
+    AuthSpec, Authority, Cache, CacheOptions, CorsSpec, FreshKey, Guard, HolderSpec, KeyRecord,
+    KeySecret, RouteAuth, RouteSpec, TableSpec, check, fresh,
 };
 
-use crate::rig::{Answer, Manner, Rig, With, ask, get, group, options, route, server, table, to};
+use crate::before::{limits, rate, zone};
+use crate::connections::{connect, key_file, showing, with_tls};
+use crate::rig::{
+    Answer, Manner, Rig, With, ask, ask_on, get, group, options, route, server, table, to,
+};
 
 /// What the paths of this router ask for.
 fn access(_method: &Method, path: &str) -> Access {
@@ -22,7 +26,7 @@ fn access(_method: &Method, path: &str) -> Access {
 
 fn guard(failure_burst: u32) -> Guard {
     let authority = Arc::new(Authority::new("1r/m".parse().ok(), failure_burst));
-    Guard { authority, access, is_required: false }
+    Guard { authority, access, is_required: false, rules: None }
 }
 
 fn key(guard: &Guard, user: &str, scopes: &[Scope]) -> FreshKey {
@@ -39,7 +43,8 @@ fn key(guard: &Guard, user: &str, scopes: &[Scope]) -> FreshKey {
 }
 
 fn required(table: TableSpec) -> TableSpec {
-    TableSpec { auth: AuthSpec { is_required: true, open: vec!["/also".to_owned()] }, ..table }
+    let open = vec!["/also".to_owned()];
+    TableSpec { auth: AuthSpec { is_required: true, open, ..AuthSpec::default() }, ..table }
 }
 
 fn start(table: &TableSpec, guard: &Guard) -> Rig {
@@ -201,6 +206,129 @@ async fn limits_count_by_key_and_by_user() {
     let rig = start(&by("user"), &guard);
     for (key, expected) in [(0, 200), (1, 200), (0, 429), (1, 429)] {
         assert_eq!(bearing(&rig, "/data", &keys[key].text).await.status, expected, "{key}");
+    }
+    rig.stop();
+}
+
+#[tokio::test]
+async fn a_certificate_stands_for_whom_the_configuration_says() {
+    let guard = guard(100);
+    let holder = |name: &str, user: &str, scopes: &[Scope]| HolderSpec {
+        name: name.to_owned(),
+        user: UserId::new(user).unwrap(),
+        scopes: Scopes::of(scopes),
+        role: None,
+    };
+    let holders = vec![
+        holder("spiffe://a.test/trainer", "by uri", &[Scope::Data]),
+        holder("trainer", "by common name", &[]),
+    ];
+    let one = server("one", Manner::Echo).await;
+    let routes =
+        vec![route("up", "/up", to("g")), route("local", "/", truststram_proxy::ActionSpec::Local)];
+    let mut spec = table(routes, vec![group("g", &[one])]);
+    spec.auth = AuthSpec { is_required: true, holders, ..AuthSpec::default() };
+    spec.tls = with_tls(&["a"]).tls;
+    spec.tls.as_mut().unwrap().client_ca = Some(key_file("ca.pem"));
+    let rig = start(&spec, &guard);
+    let trainer = showing(&["http/1.1"], Some("trainer"));
+    // The second connection resumes the session of the first, and is of the same client.
+    for _ in 0..2 {
+        let mut stream = connect(&rig, &trainer, "a.test").await;
+        assert_eq!(ask_on(&mut stream, &get("/data")).await.unwrap().status, 200);
+        let told = ask_on(&mut stream, &get("/up")).await.unwrap().body.to_ascii_lowercase();
+        assert!(told.contains("x-authenticated-user: by uri\r\n"), "{told}");
+    }
+    // What is presented goes before the certificate, also where it is not good.
+    let ada = key(&guard, "ada", &[]);
+    let mut stream = connect(&rig, &trainer, "a.test").await;
+    let says = |key: &str| with("/data", &format!("x-api-key: {key}\r\n"));
+    assert_eq!(ask_on(&mut stream, &says(&ada.text)).await.unwrap().status, 403);
+    assert_eq!(ask_on(&mut stream, &says("wrong")).await.unwrap().status, 401);
+    // A certificate of the same authority that is not listed is nobody's.
+    let stranger = showing(&["http/1.1"], Some("stranger"));
+    let mut stream = connect(&rig, &stranger, "a.test").await;
+    assert_eq!(ask_on(&mut stream, &get("/data")).await.unwrap().status, 401);
+    assert_eq!(ask(rig.plain, &get("/data")).await.status, 401);
+    let counts = [&guard.authority.stats().by_certificate, &guard.authority.stats().missing];
+    assert_eq!(counts.map(|count| count.get()), [4, 2]);
+    rig.stop();
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_read_what_they_may() {
+    let guard = guard(100);
+    let one = server("one", Manner::Echo).await;
+    let routes = vec![
+        RouteSpec {
+            auth: RouteAuth { is_required: Some(false), forwards: false },
+            ..route("up", "/up", to("g"))
+        },
+        route("local", "/", truststram_proxy::ActionSpec::Local),
+    ];
+    let mut spec = required(table(routes, vec![group("g", &[one])]));
+    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+    spec.cors = CorsSpec {
+        origins: texts(&["https://app.test"]),
+        methods: texts(&["GET"]),
+        headers: texts(&["authorization"]),
+        credentials: true,
+        max_age_s: 5,
+    };
+    let rig = start(&spec, &guard);
+    let asks = |origin: &str| {
+        format!(
+            "OPTIONS /data HTTP/1.1\r\nhost: a.test\r\norigin: {origin}\r\n\
+             access-control-request-method: GET\r\n\r\n"
+        )
+    };
+    // A preflight has no credential, and needs none.
+    let answer = ask(rig.plain, &asks("https://app.test")).await;
+    assert_eq!(answer.status, 204);
+    for (name, value) in [
+        ("access-control-allow-origin", "https://app.test"),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-allow-methods", "GET"),
+        ("access-control-allow-headers", "authorization"),
+        ("access-control-max-age", "5"),
+        ("vary", "Origin"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+    let answer = ask(rig.plain, &asks("https://evil.test")).await;
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!(answer.header("vary"), Some("Origin"));
+    // The page reads what it is refused for, and what a server says.
+    let from_page = |path: &str| with(path, "origin: https://app.test\r\n");
+    for (path, status) in [("/data", 401), ("/up", 200)] {
+        let answer = ask(rig.plain, &from_page(path)).await;
+        let told = answer.header("access-control-allow-origin");
+        assert_eq!((answer.status, told), (status, Some("https://app.test")), "{path}");
+    }
+    let answer = ask(rig.plain, &get("/up")).await;
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!(answer.header("vary"), Some("Origin"));
+    rig.stop();
+}
+
+#[tokio::test]
+async fn answers_that_are_kept_are_told_to_the_page_that_asks() {
+    let one = server("one", Manner::Echo).await;
+    let kept = RouteSpec { is_cached: true, ..route("kept", "/", to("g")) };
+    let mut spec = table(vec![kept], vec![group("g", &[one])]);
+    spec.cors = CorsSpec {
+        origins: vec!["https://a.test".to_owned(), "https://b.test".to_owned()],
+        ..CorsSpec::default()
+    };
+    let options = options();
+    let kept = CacheOptions { lifetimes_s: vec![(200, 60)], ..CacheOptions::default() };
+    let cache = Some(Arc::new(Cache::new(kept, options.clock.clone())));
+    let rig = Rig::start_behind(&spec, options, &With { cache, ..With::default() });
+    for (origin, hit) in [("https://a.test", false), ("https://b.test", true)] {
+        let answer = ask(rig.plain, &with("/x", &format!("origin: {origin}\r\n"))).await;
+        let status = answer.header("cache-status").unwrap();
+        assert_eq!(status.contains("hit"), hit, "{status}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
     }
     rig.stop();
 }
