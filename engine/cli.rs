@@ -6,6 +6,7 @@
 mod client;
 mod config;
 mod db;
+mod federate;
 mod model;
 mod output;
 mod plugin;
@@ -76,6 +77,9 @@ enum Command {
     /// the others need it stopped.
     #[command(subcommand)]
     Db(db::DbCommand),
+    /// Train a model with clients whose rows stay with them.
+    #[command(subcommand)]
+    Federate(federate::FederateCommand),
     /// Print a completion script for a shell, to be sourced.
     Completions {
         /// The shell.
@@ -166,6 +170,7 @@ pub fn run() -> ExitCode {
         Command::Model(command) => model::run(&command, json),
         Command::Plugin(command) => plugin::run(&command, json),
         Command::Db(command) => db::run(&command, json),
+        Command::Federate(command) => federate::run(&command, json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "truststram", &mut script);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 mod cache;
+mod federated;
 mod gateway;
 mod limits;
 mod plugins;
@@ -16,6 +17,7 @@ mod store;
 mod upstreams;
 
 pub use cache::{Cache, CacheLifetime};
+pub use federated::Federated;
 pub use gateway::{Certificate, Gateway};
 pub use limits::{LimitInFlight, LimitRequests, LimitZone};
 pub use plugins::{DEFAULT_BATCHER, OnFailure, Plugin, PluginKind, PluginLimits, default_batcher};
@@ -47,6 +49,8 @@ pub struct Raw {
     pub log: Log,
     /// Who may bring policies, and what is kept of their decisions.
     pub policy: Policy,
+    /// Models trained by clients elsewhere.
+    pub federated: Federated,
     /// What limits count requests by.
     pub limits: Vec<LimitZone>,
     /// Policies.

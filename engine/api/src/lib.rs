@@ -14,6 +14,8 @@ mod datasets;
 #[allow(unused_qualifications, reason = "as above")]
 mod embeddings;
 mod explain;
+#[allow(unused_qualifications, reason = "as above")]
+mod federated;
 mod filters;
 mod lists;
 #[allow(unused_qualifications, reason = "as above")]

@@ -11,6 +11,7 @@ use serde_json::Value;
 use truststram_base::{Kind, ModelId, ModelVersion, RequestId, UserId};
 
 mod datasets;
+mod federated;
 mod records;
 mod registry;
 mod serving;
@@ -19,6 +20,10 @@ mod tensors;
 
 pub use datasets::{
     Appended, Dataset, DatasetFailure, DatasetRow, DatasetRows, Datasets, NewRow, RowReader,
+};
+pub use federated::{
+    Federated, FederatedAnswer, FederatedFailure, FederatedTask, ModelFacts, NewClient, Signed,
+    UpdateClaim, UpdateReceipt,
 };
 pub use records::{
     Explained, ListedModel, ModelsPage, ModelsPlan, ModelsQuery, Page, PageFailure, Performance,

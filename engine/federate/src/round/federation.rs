@@ -60,7 +60,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         }
         // What a crash left behind: bodies that no record names, a model that never was.
         let kept: Vec<u64> = state.accepted().map(|task| task.id).collect();
-        files.tidy(&kept, Self::versions(&settings, state.job.version));
+        files.tidy(&kept, Self::versions(&settings, &state, state.job.version));
         let mut federation = Self { settings, schema, ledger, files, policy, state };
         if federation.state.job.round == 0 {
             federation.commit(vec![Entry::Job(Job { round: 1, ..Job::default() })])?;
@@ -285,8 +285,25 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         if self.settings.mode == Mode::Sync {
             entries.extend(self.open_tasks().map(expired));
         }
+        entries.extend(self.crowded_out(&entries));
         entries.extend(self.forgotten());
-        self.commit(entries)
+        self.commit(entries)?;
+        let kept: Vec<u64> = self.state.accepted().map(|task| task.id).collect();
+        let versions = Self::versions(&self.settings, &self.state, self.state.job.version);
+        self.files.tidy(&kept, versions);
+        Ok(())
+    }
+
+    /// The oldest of the updates that wait, where more wait than a round has clients: else they
+    /// would pile up for as long as no model can be made of them. Those in `entries` wait no more.
+    fn crowded_out(&self, entries: &[Entry]) -> Vec<Entry> {
+        let is_done = |id: u64| {
+            entries.iter().any(|entry| matches!(entry, Entry::Task(task) if task.id == id))
+        };
+        let waiting: Vec<&Task> = self.state.accepted().filter(|task| !is_done(task.id)).collect();
+        let more = waiting.len().saturating_sub(self.settings.clients_max as usize);
+        let reason = "more updates wait than a round has clients";
+        waiting[..more].iter().map(|task| left_out((*task).clone(), reason)).collect()
     }
 
     /// Tasks whose clients are at work.
@@ -314,12 +331,15 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         Ok(())
     }
 
-    /// The versions that updates may still be based on.
+    /// The versions that updates may still be based on, or that accepted ones are: a setting that
+    /// was lowered since does not take away what they need.
     pub(super) fn versions(
         settings: &RoundSettings,
+        state: &State,
         version: u64,
     ) -> std::ops::RangeInclusive<u64> {
-        version.saturating_sub(u64::from(settings.staleness_max))..=version
+        let oldest = version.saturating_sub(u64::from(settings.staleness_max));
+        state.accepted().map(|task| task.base).fold(oldest, u64::min)..=version
     }
 
     fn deadline(&self, now_us: i64) -> i64 {
@@ -350,6 +370,11 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         }
         columns
     }
+}
+
+/// The task as one whose update is left out.
+pub(super) fn left_out(task: Task, reason: &str) -> Entry {
+    Entry::Task(Task { state: TaskState::LeftOut { reason: reason.to_owned() }, ..task })
 }
 
 /// The task as one that its round ended without.
