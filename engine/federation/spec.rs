@@ -124,6 +124,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_example_has_every_key_with_its_default() {
+        let text = include_str!("../../config/federation.toml");
+        let (example, _) = Spec::read(toml::from_str(text).unwrap()).unwrap();
+        let (least, _) = Spec::read(json!({ "model": "digits" })).unwrap();
+        let policies = |spec: &Spec| format!("{:?}", spec.policy().unwrap());
+        assert_eq!(policies(&example), policies(&least));
+        let (aggregator, selector) = (example.aggregator.clone(), example.selector.clone());
+        assert_eq!(example, Spec { aggregator, selector, ..least });
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let good = json!({ "model": "digits" });
         let (spec, _) = Spec::read(good).unwrap();

@@ -33,6 +33,12 @@ pub(in crate::cli) struct SimulateArguments {
     /// Wait for the clients of a round, or take updates as they come (with `--rule fedavg`).
     #[arg(long, value_enum, default_value_t = Timing::Sync)]
     mode: Timing,
+    /// With `--mode buffered`, updates of one version.
+    #[arg(long, default_value_t = 5)]
+    buffer: u32,
+    /// With `--mode buffered`, clients that train at a time; all of them if absent.
+    #[arg(long, value_name = "COUNT")]
+    at_work: Option<usize>,
     /// How updates are written: f32, f16, bf16 or int8, alone or as top-0.01-int8.
     #[arg(long, default_value = "f32")]
     encoding: String,
@@ -45,7 +51,7 @@ pub(in crate::cli) struct SimulateArguments {
     /// How many times its length a hostile update has, with `sign-flip` and `noise`.
     #[arg(long, value_name = "FACTOR", default_value_t = 10.0)]
     attack_strength: f32,
-    /// The share of clients that train in a round, or at a time.
+    /// The share of clients that train in a round.
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     ratio: f64,
     /// The usual time of a task, virtual seconds.
@@ -113,7 +119,7 @@ enum Optimiser {
 enum Timing {
     /// Rounds.
     Sync,
-    /// FedBuff: a new model of every five updates.
+    /// FedBuff: a new model of every few updates.
     Buffered,
 }
 
@@ -170,7 +176,7 @@ impl SimulateArguments {
         };
         // A round waits for the slow, not for the lost.
         let deadline_s = (self.task_s * (1.0 + 4.0 * self.stragglers)).ceil().clamp(1.0, 86_400.0);
-        let at_work = (self.clients as f64 * self.ratio).ceil().max(1.0) as usize;
+        let at_work = self.at_work.unwrap_or(self.clients).max(1);
         let selection = selection::Settings {
             policy: selection::Policy::Random,
             ratio: self.ratio,
@@ -228,6 +234,7 @@ impl SimulateArguments {
         let hostile = (self.attackers + 0.1).min(0.45);
         let mut settings = Map::new();
         settings.insert("policy".to_owned(), policy.into());
+        settings.insert("buffer".to_owned(), self.buffer.into());
         settings.insert("trim_share".to_owned(), json!(hostile));
         settings.insert("hostile_share".to_owned(), json!(hostile));
         if let Some(rate) = self.server_learning_rate {

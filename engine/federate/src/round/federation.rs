@@ -153,8 +153,11 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
     /// [`FederateError::Unknown`], and what the ledger says.
     pub fn task_of(&mut self, now_us: i64, client: u32) -> Result<Option<Task>, FederateError> {
         self.heard(now_us, client)?;
-        if let Some(task) = self.state.open_task(client) {
-            return Ok(Some(task.clone()));
+        let own = self.state.open_task(client).cloned();
+        // One whose model is too old would be refused: the client may have another.
+        let is_old = |task: &Task| self.staleness(task) > u64::from(self.settings.staleness_max);
+        if own.as_ref().is_some_and(|task| !is_old(task)) {
+            return Ok(own);
         }
         let open = self.state.tasks.values().filter(|task| task.state == TaskState::Open).count();
         let is_full = open >= self.settings.clients_max as usize;
@@ -173,9 +176,15 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         let mut job = self.state.job.clone();
         let (entries, id) = self.give(now_us, &mut job, &[(client, assignment)]);
         let mut entries = [vec![Entry::Job(job)], entries].concat();
+        entries.extend(own.as_ref().map(expired));
         entries.extend(self.forgotten());
         self.commit(entries)?;
         Ok(self.state.tasks.get(&id).cloned())
+    }
+
+    /// Versions since the one that a task begins with.
+    pub(super) fn staleness(&self, task: &Task) -> u64 {
+        self.state.job.version - task.base
     }
 
     /// Does what is due: ends a round that is complete or late, and begins the next. Returns when

@@ -63,7 +63,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
 
     /// How stale an update of a task is, if it is not too late for one.
     fn in_time(&self, now_us: i64, task: &Task) -> Result<u64, FederateError> {
-        let staleness = self.state.job.version - task.base;
+        let staleness = self.staleness(task);
         if task.state != TaskState::Open || task.deadline_us <= now_us {
             return Err(FederateError::Gone { task: task.id, reason: "its round is over" });
         }

@@ -234,7 +234,12 @@ impl World<'_> {
         if is_open != Some(task.id) || task.deadline_us <= self.now_us {
             return Ok(());
         }
-        let model = self.federation.files().model(task.base)?.values;
+        let Ok(model) = self.federation.files().model(task.base) else {
+            // The client has it still, and is told that it is too old.
+            *self.refusals.entry("its model is too old".to_owned()).or_default() += 1;
+            return Ok(());
+        };
+        let model = model.values;
         let client = &mut self.clients[task.client as usize - 1];
         let schema = self.federation.schema().clone();
         let work = (task, model.as_slice());
