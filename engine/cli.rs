@@ -6,6 +6,7 @@
 mod client;
 mod config;
 mod db;
+mod federate;
 mod import_nginx;
 mod key;
 mod model;
@@ -93,6 +94,9 @@ enum Command {
     /// the others need it stopped.
     #[command(subcommand)]
     Db(db::DbCommand),
+    /// Train a model with clients whose rows stay with them.
+    #[command(subcommand)]
+    Federate(federate::FederateCommand),
     /// Print a completion script for a shell, to be sourced.
     Completions {
         /// The shell.
@@ -207,6 +211,7 @@ pub fn run() -> ExitCode {
         Command::Key(command) => key::run(&command, json),
         Command::Plugin(command) => plugin::run(&command, json),
         Command::Db(command) => db::run(&command, json),
+        Command::Federate(command) => federate::run(&command, json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "truststram", &mut script);

@@ -69,6 +69,8 @@ pub struct Plan {
     pub policy: raw::Policy,
     /// Keys that may sign plugins.
     pub trusted_keys: Vec<PublicKey>,
+    /// Federated learning.
+    pub federated: raw::Federated,
     /// Whether an installed plugin needs a signature.
     pub require_signed: bool,
     /// Filter of the process's own log.
@@ -121,6 +123,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         other_plugins,
         policy: raw.policy.clone(),
         trusted_keys,
+        federated: raw.federated.clone(),
         require_signed: raw.policy.require_signed,
         log_level: raw.log.level.clone(),
         log_json: raw.log.format == LogFormat::Json,
