@@ -24,7 +24,7 @@ use truststram_proxy::{Bound, Cache, Gateway, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::{Plan, Problems, Raw};
-use crate::federation::{FederationThread, Means, Notices};
+use crate::federation::{FederationThread, Means, Notices, Plugins};
 use crate::listening::{gateway_options, listeners, live, open_access_log};
 use crate::registry::{RegistryError, Versions, incoming};
 use crate::threads::Threads;
@@ -190,7 +190,7 @@ impl App {
             reconfigurer: threads.reconfigurer.clone(),
             listeners: OnceLock::new(),
         });
-        let federation = federation(plan, &versions, &parts, &threads)?;
+        let federation = federation(plan, &versions, policies.rounds(), &parts, &threads)?;
         let ports = Ports {
             federated: Arc::new(federation.clone()),
             ..ports(plan, infer, versions, policies, &parts, &threads)
@@ -335,6 +335,7 @@ fn versions(
 fn federation(
     plan: &Plan,
     versions: &Arc<Versions<Ticket>>,
+    plugins: &Plugins,
     parts: &Arc<Parts>,
     threads: &Threads,
 ) -> Result<Federation, MachineError> {
@@ -350,6 +351,7 @@ fn federation(
         data_dir: plan.data_dir.clone(),
         limits: plan.federated.clone(),
         open_files: raise_open_files(),
+        plugins: plugins.clone(),
         notices: notices.clone(),
     };
     Ok(Federation(Some(Arc::new(Running {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use serde_json::{Value, json};
 use truststram_model::ModelFile;
 
-use super::clients::{CONFIG, Client, begin, check_versions, shares, tokens};
+use super::clients::{CONFIG, Client, begin, check_versions, shares, standing, tokens};
 use crate::harness::{Server, trained_dir};
 
 /// The tasks of which the server knows an update.
@@ -117,7 +117,7 @@ fn kills_lose_no_update_and_no_model() {
     // The last answer of each client may not have been read.
     let most = acknowledged.len() + count;
     assert!((acknowledged.len()..=most).contains(&accepted), "{accepted} {}", acknowledged.len());
-    let status = server.get("/api/v1/fl/status").body;
+    let status = status(&server);
     assert!(status["version"].as_u64().unwrap() > 1, "{status}");
     if is_long {
         let figures = json!({
