@@ -165,7 +165,7 @@ fn clients_train_until_the_federation_is_over() {
         accepted.map(|line| line["bytes"].as_u64().unwrap()).max().unwrap()
     };
     assert!(of(&said[0]) > 6 * of(&said[1]) && of(&said[0]) > of(&said[2]));
-    let status = status(&server);
+    let status = standing(&server);
     assert_eq!((&status["state"], &status["version"]), (&json!("ended"), &json!(3)));
     assert_eq!(check_versions(&server, dir.path()), 4);
     let answer = server.predict(crate::harness::held_out().row(0), "");
@@ -174,9 +174,9 @@ fn clients_train_until_the_federation_is_over() {
 
     // What is over stays so; another one may follow, and knows its clients.
     let server = Server::start_configured(dir.path(), CONFIG);
-    assert_eq!(status(&server)["state"], "ended");
+    assert_eq!(standing(&server)["state"], "ended");
     begin(&server, &json!({ "model": "digits", "versions": 1 }));
-    assert_eq!(status(&server)["clients"]["enrolled"], 3);
+    assert_eq!(standing(&server)["clients"]["enrolled"], 3);
     let twice = server.admin_post("/admin/v1/federation", &json!({ "model": "digits" }));
     assert_eq!(twice.status, 409, "{}", twice.text);
     let folder = folders.path().join("0");

@@ -117,7 +117,7 @@ fn kills_lose_no_update_and_no_model() {
     // The last answer of each client may not have been read.
     let most = acknowledged.len() + count;
     assert!((acknowledged.len()..=most).contains(&accepted), "{accepted} {}", acknowledged.len());
-    let status = status(&server);
+    let status = standing(&server);
     assert!(status["version"].as_u64().unwrap() > 1, "{status}");
     if is_long {
         let figures = json!({

@@ -82,6 +82,6 @@ fn a_client_in_python_takes_part() {
         assert!(said.contains("the federation is over"), "{said}");
     }
     ours.wait();
-    let status = status(&server);
+    let status = standing(&server);
     assert_eq!((&status["version"], &status["updates"]["refused"]), (&json!(2), &json!(0)));
 }
