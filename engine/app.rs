@@ -15,21 +15,19 @@ use truststram_api::Ports;
 use truststram_api::ports::Records;
 use truststram_base::{Clock, Counter, SystemClock};
 use truststram_machine::{
-    DirLock, HostFacts, MachineError, Priority, Ring, RingMode, probe, raise_open_files,
+    DirLock, HostFacts, MachineError, Ring, RingMode, probe, raise_open_files,
 };
-use truststram_model::ModelError;
-use truststram_model::{Engine, EngineOptions, WorkerPlace};
-use truststram_policy::{Host, HostOptions, PolicyError};
+use truststram_model::{Engine, ModelError};
+use truststram_policy::{Host, PolicyError};
 use truststram_proxy::{Authority, Bound, Cache, Gateway, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::{Plan, Problems, Raw};
-use crate::federation::{FederationThread, Means, Notices};
+use crate::federation::{FederationThread, Means, Notices, Plugins};
 use crate::keys::{self, KeyError};
 use crate::listening::{gateway_options, listeners, live, open_access_log};
 use crate::registry::{RegistryError, Versions, incoming};
 use crate::threads::Threads;
-use crate::wire::batcher::PluginBatcher;
 use crate::wire::datasets::StoreDatasets;
 use crate::wire::decisions::Decisions;
 use crate::wire::federated::{Federation, Running};
@@ -43,11 +41,12 @@ use crate::wire::records::StoreRecords;
 use crate::wire::reload::Reloads;
 use crate::wire::replies::Replies;
 use crate::wire::serving::EngineModels;
-use crate::wire::sink::{Outcome, RecordingSink, Ticket};
+use crate::wire::sink::Ticket;
 use crate::wire::slow_queries::SlowQueries;
 use crate::wire::store_operations::StoreOperator;
 use crate::wire::tensors::EngineTensors;
 use crate::wire::versions::{StoreRegistry, UPLOADS_MAX};
+use crate::workers::{engine, host_options};
 
 /// Why the process could not start or stop.
 #[derive(Debug, thiserror::Error)]
@@ -195,7 +194,7 @@ impl App {
             reconfigurer: threads.reconfigurer.clone(),
             listeners: OnceLock::new(),
         });
-        let federation = federation(plan, &versions, &parts, &threads)?;
+        let federation = federation(plan, &versions, policies.rounds(), &parts, &threads)?;
         let ports = Ports {
             federated: Arc::new(federation.clone()),
             ..ports(plan, infer, versions, policies, &parts, &threads)
@@ -294,33 +293,6 @@ fn authority(plan: &Plan, store: &Store, now_us: i64) -> Result<Arc<Authority>, 
     Ok(Arc::new(authority))
 }
 
-/// The workers, with what forms their batches and what keeps their answers.
-fn engine(
-    plan: &Plan,
-    store: &Arc<Store>,
-    clock: &Arc<dyn Clock>,
-    replies: &Arc<Replies<Outcome>>,
-    (policies, dropped): (&OpenPolicies, &Arc<Counter>),
-) -> Result<Arc<Engine<Ticket>>, ModelError> {
-    let (batcher, on_failure) = (policies.batcher().clone(), plan.batcher.on_failure);
-    let engine = Engine::<Ticket>::start(
-        &engine_options(plan),
-        clock.clone(),
-        |_worker| Box::new(PluginBatcher::new(batcher.instance(), on_failure)),
-        |_worker| {
-            let sink = RecordingSink::new(
-                store.clone(),
-                replies.clone(),
-                clock.clone(),
-                plan.rejects_when_full(),
-                dropped.clone(),
-            );
-            Box::new(sink)
-        },
-    )?;
-    Ok(Arc::new(engine))
-}
-
 /// The registered versions, loaded.
 fn versions(
     plan: &Plan,
@@ -349,6 +321,7 @@ fn versions(
 fn federation(
     plan: &Plan,
     versions: &Arc<Versions<Ticket>>,
+    plugins: &Plugins,
     parts: &Arc<Parts>,
     threads: &Threads,
 ) -> Result<Federation, MachineError> {
@@ -364,6 +337,7 @@ fn federation(
         data_dir: plan.data_dir.clone(),
         limits: plan.federated.clone(),
         open_files: raise_open_files(),
+        plugins: plugins.clone(),
         notices: notices.clone(),
     };
     Ok(Federation(Some(Arc::new(Running {
@@ -437,31 +411,5 @@ fn ports(
         keys: Arc::new(keys),
         policies: Arc::new(policies),
         server_timing: plan.api.server_timing,
-    }
-}
-
-fn engine_options(plan: &Plan) -> EngineOptions {
-    let place = |&core: &u32| WorkerPlace { core, memory_node: plan.topology.node_of_core(core) };
-    // Where workers share cores with network threads, a woken worker must not push the network
-    // thread aside in the middle of reading requests: it would compute batches of one.
-    let shares = plan.inference_cores.iter().any(|core| plan.network_cores.contains(core));
-    EngineOptions {
-        workers: plan.inference_cores.iter().map(place).collect(),
-        requests_max: plan.inference.queue_requests_max.max(plan.inference_cores.len()),
-        batch_max: plan.inference.batch_max,
-        target_us: plan.inference.batch_target_us,
-        loaded_max: plan.inference.loaded_max,
-        memory_bytes_max: plan.inference.memory_bytes_max(),
-        priority: if shares { Priority::Batch } else { Priority::Normal },
-    }
-}
-
-fn host_options(plan: &Plan) -> HostOptions {
-    let plugins = std::iter::once(&plan.batcher).chain(&plan.other_plugins);
-    let deadlines = plugins.map(|plugin| plugin.spec.limits.deadline_us);
-    HostOptions {
-        compiled: Some(plan.data_dir.join("plugins/compiled")),
-        deadline_us_min: deadlines.min().unwrap_or(0),
-        ..HostOptions::default()
     }
 }

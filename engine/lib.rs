@@ -14,5 +14,6 @@ mod listening;
 mod registry;
 mod threads;
 mod wire;
+mod workers;
 
 pub use app::{Addresses, App, AppError, StartError, Started};

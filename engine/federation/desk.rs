@@ -21,6 +21,7 @@ use truststram_store::Store;
 
 use super::ledger::{RUN, failed as store_failed};
 use super::notices::Notices;
+use super::policy::Plugins;
 use super::run::{Run, failed};
 use super::spec::Record;
 use super::status;
@@ -50,6 +51,8 @@ pub struct Means {
     pub limits: raw::Federated,
     /// Files that the process may have open.
     pub open_files: u64,
+    /// Plugins that decide about rounds.
+    pub plugins: Plugins,
     /// The board.
     pub notices: Arc<Notices>,
 }

@@ -13,7 +13,7 @@ use truststram_base::Kind;
 use truststram_federate::FederateError;
 use truststram_federate::codec::{Schema, body_bytes_max};
 use truststram_federate::round::{
-    Claim, Federation, Files, Folder, Model, NativePolicy, Phase, Receipt, Task, TaskState,
+    Claim, Federation, Files, Folder, Model, Phase, Receipt, Task, TaskState,
 };
 use truststram_model::ModelFile;
 
@@ -22,10 +22,11 @@ use super::desk::Means;
 use super::ledger::{Changes, StoreLedger};
 use super::models::Served;
 use super::parts::Parts;
+use super::policy::RoundPolicy;
 use super::register::{self, New};
 use super::spec::Record;
 
-type Rounds = Federation<StoreLedger, Folder, NativePolicy>;
+type Rounds = Federation<StoreLedger, Folder, RoundPolicy>;
 
 /// What was told last.
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -80,6 +81,7 @@ impl Run {
     pub fn open(means: &Means, record: Record) -> Result<Self, FederateError> {
         let port = |message: String| FederateError::Port { message, kind: Kind::Corrupt };
         let policy = record.spec.policy().map_err(port)?;
+        let policy = RoundPolicy::new(policy, &means.plugins);
         let id = record.spec.id().map_err(port)?;
         let folder = folder(&means.data_dir, record.run);
         let base = ModelFile::parse(&std::fs::read(folder.join("base.safetensors"))?)?;

@@ -23,11 +23,13 @@ use super::sink::failure_of;
 use crate::config::Plan;
 use crate::config::plan::PluginPlan;
 use crate::config::raw::PluginKind;
+use crate::federation::Plugins;
 use crate::installed::Shelf;
 
 /// The plugins before anything is served.
 pub struct OpenPolicies {
     batcher: Arc<Plugin<Batcher>>,
+    rounds: Plugins,
     bound: Vec<Arc<dyn Bound>>,
     decisions: Option<Arc<Decisions>>,
 }
@@ -53,23 +55,37 @@ impl OpenPolicies {
         let batcher = opening.bind::<Batcher>(&plan.batcher)?;
         let plugin = batcher.plugin().clone();
         let mut bound: Vec<Arc<dyn Bound>> = vec![batcher];
+        let mut rounds = Plugins::default();
         for other in &plan.other_plugins {
             bound.push(match other.kind {
-                PluginKind::Aggregator => opening.bind::<Aggregator>(other)?,
+                PluginKind::Aggregator => {
+                    let binding = opening.bind::<Aggregator>(other)?;
+                    rounds.aggregator.get_or_insert_with(|| binding.plugin().clone());
+                    binding
+                }
                 PluginKind::Batcher => opening.bind::<Batcher>(other)?,
                 PluginKind::Kernel => opening.bind::<Kernel>(other)?,
                 PluginKind::Placer => opening.bind::<Placer>(other)?,
                 PluginKind::Router => opening.bind::<Router>(other)?,
-                PluginKind::Selector => opening.bind::<Selector>(other)?,
+                PluginKind::Selector => {
+                    let binding = opening.bind::<Selector>(other)?;
+                    rounds.selector.get_or_insert_with(|| binding.plugin().clone());
+                    binding
+                }
                 PluginKind::Tuner => opening.bind::<Tuner>(other)?,
             });
         }
-        Ok(Self { batcher: plugin, bound, decisions })
+        Ok(Self { batcher: plugin, rounds, bound, decisions })
     }
 
     /// The batcher of all models.
     pub fn batcher(&self) -> &Arc<Plugin<Batcher>> {
         &self.batcher
+    }
+
+    /// Those that decide about rounds of a federation: the first of each kind.
+    pub fn rounds(&self) -> &Plugins {
+        &self.rounds
     }
 
     /// All of them.

@@ -30,6 +30,9 @@ pub(in crate::cli) struct SimulateArguments {
     /// The server's step size; by default 0.01 for adam and yogi, 1 for the others.
     #[arg(long, value_name = "RATE")]
     server_learning_rate: Option<f32>,
+    /// Updates longer than this are shortened to it; 0 leaves them.
+    #[arg(long, value_name = "LENGTH", default_value_t = 0.0)]
+    clip_norm: f32,
     /// Wait for the clients of a round, or take updates as they come (with `--rule fedavg`).
     #[arg(long, value_enum, default_value_t = Timing::Sync)]
     mode: Timing,
@@ -234,6 +237,7 @@ impl SimulateArguments {
         let hostile = (self.attackers + 0.1).min(0.45);
         let mut settings = Map::new();
         settings.insert("policy".to_owned(), policy.into());
+        settings.insert("clip_norm".to_owned(), json!(self.clip_norm));
         settings.insert("buffer".to_owned(), self.buffer.into());
         settings.insert("trim_share".to_owned(), json!(hostile));
         settings.insert("hostile_share".to_owned(), json!(hostile));

@@ -44,6 +44,14 @@ pub fn begin(server: &Server, spec: &Value) {
     assert_eq!(started.status, 200, "{}", started.text);
 }
 
+/// Where it stands once everything that was asked before is done; the board that everybody reads is
+/// written a moment later.
+pub fn standing(server: &Server) -> Value {
+    let records = server.admin_get("/admin/v1/federation");
+    assert_eq!(records.status, 200, "{}", records.text);
+    records.body
+}
+
 /// A client process.
 pub struct Client {
     child: Child,
@@ -157,7 +165,7 @@ fn clients_train_until_the_federation_is_over() {
         accepted.map(|line| line["bytes"].as_u64().unwrap()).max().unwrap()
     };
     assert!(of(&said[0]) > 6 * of(&said[1]) && of(&said[0]) > of(&said[2]));
-    let status = server.get("/api/v1/fl/status").body;
+    let status = standing(&server);
     assert_eq!((&status["state"], &status["version"]), (&json!("ended"), &json!(3)));
     assert_eq!(check_versions(&server, dir.path()), 4);
     let answer = server.predict(crate::harness::held_out().row(0), "");
@@ -166,9 +174,9 @@ fn clients_train_until_the_federation_is_over() {
 
     // What is over stays so; another one may follow, and knows its clients.
     let server = Server::start_configured(dir.path(), CONFIG);
-    assert_eq!(server.get("/api/v1/fl/status").body["state"], "ended");
+    assert_eq!(standing(&server)["state"], "ended");
     begin(&server, &json!({ "model": "digits", "versions": 1 }));
-    assert_eq!(server.get("/api/v1/fl/status").body["clients"]["enrolled"], 3);
+    assert_eq!(standing(&server)["clients"]["enrolled"], 3);
     let twice = server.admin_post("/admin/v1/federation", &json!({ "model": "digits" }));
     assert_eq!(twice.status, 409, "{}", twice.text);
     let folder = folders.path().join("0");

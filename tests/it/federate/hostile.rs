@@ -7,7 +7,7 @@ use truststram_federate::codec::{Encoding, Head, Kind, Schema, SchemaTensor, enc
 use truststram_federate::identity::{Request, Signer, of_hexadecimal, random_bytes};
 use truststram_model::ModelFile;
 
-use super::clients::{CONFIG, begin, sha256, tokens};
+use super::clients::{CONFIG, begin, sha256, standing, tokens};
 use crate::harness::{Answer, Server, trained_dir};
 
 /// A client that sends what it likes.
@@ -148,7 +148,7 @@ fn one_bad_update_harms_nobody_else() {
     let unknown = server.post("/api/v1/fl/clients", b"{}");
     assert_eq!(unknown.status, 401, "{}", unknown.text);
 
-    let status = server.get("/api/v1/fl/status").body;
+    let status = standing(&server);
     assert_eq!((&status["version"], &status["state"]), (&json!(0), &json!("collecting")));
     assert!(status["updates"]["refused"].as_u64().unwrap() >= 12, "{status}");
     let accepted = bad.update(&task, "examples=100&loss=0.5", &good);
@@ -159,7 +159,7 @@ fn one_bad_update_harms_nobody_else() {
     in_parts(&clients[1], &good);
     let last = clients[2].task();
     assert_eq!(clients[2].update(&last, "examples=100", &good).status, 202);
-    let status = server.get("/api/v1/fl/status").body;
+    let status = standing(&server);
     assert_eq!((&status["version"], &status["state"]), (&json!(1), &json!("ended")), "{status}");
     assert_eq!(clients[2].update(&last, "examples=100", &good).status, 410);
     assert_eq!(super::clients::check_versions(&server, dir.path()), 2);

@@ -2,13 +2,15 @@
 //! lost, no model is half made.
 
 use std::collections::BTreeSet;
+use std::io::BufRead;
 use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use serde_json::{Value, json};
+use truststram_machine::{Thread, ThreadSpec, spawn};
 use truststram_model::ModelFile;
 
-use super::clients::{CONFIG, Client, begin, check_versions, shares, tokens};
+use super::clients::{CONFIG, Client, begin, check_versions, shares, standing, tokens};
 use crate::harness::{Server, trained_dir};
 
 /// The tasks of which the server knows an update.
@@ -53,6 +55,18 @@ fn wait_for(said: &Receiver<Value>, acknowledged: &mut BTreeSet<u64>, more: usiz
     }
 }
 
+/// Has a thread hand on what a client says.
+fn listen(client: &mut Client, index: usize, tell: SyncSender<Value>) -> Thread<()> {
+    let lines = client.lines.take().unwrap();
+    let spec = ThreadSpec { name: format!("client-{index}"), ..ThreadSpec::default() };
+    let read = move |_placement| {
+        for line in lines.lines().map_while(Result::ok) {
+            let _ = tell.send(serde_json::from_str(&line).unwrap_or_default());
+        }
+    };
+    spawn(spec, read).unwrap()
+}
+
 #[test]
 fn kills_lose_no_update_and_no_model() {
     let is_long = std::env::var_os("TRUSTSTRAM_SOAK").is_some();
@@ -82,13 +96,7 @@ fn kills_lose_no_update_and_no_model() {
         let way = if index % 2 == 0 { "f32" } else { "top-0.1-int8" };
         let more = ["--encoding", way];
         let mut client = Client::join(&folder, &server.public, &tokens[index], rows, &more);
-        let (lines, tell) = (client.lines.take().unwrap(), tell.clone());
-        let reader = std::thread::spawn(move || {
-            use std::io::BufRead;
-            for line in lines.lines().map_while(Result::ok) {
-                let _ = tell.send(serde_json::from_str(&line).unwrap_or_default());
-            }
-        });
+        let reader = listen(&mut client, index, tell.clone());
         clients.push((client, reader));
     }
     drop(tell);
@@ -117,7 +125,7 @@ fn kills_lose_no_update_and_no_model() {
     // The last answer of each client may not have been read.
     let most = acknowledged.len() + count;
     assert!((acknowledged.len()..=most).contains(&accepted), "{accepted} {}", acknowledged.len());
-    let status = server.get("/api/v1/fl/status").body;
+    let status = standing(&server);
     assert!(status["version"].as_u64().unwrap() > 1, "{status}");
     if is_long {
         let figures = json!({

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use super::clients::{CONFIG, Client, begin, shares, tokens, write_rows};
+use super::clients::{CONFIG, Client, begin, shares, standing, tokens, write_rows};
 use crate::harness::{Server, trained_dir};
 
 /// A Python that has numpy and safetensors: `PYTHON`, or the one on the path.
@@ -82,6 +82,6 @@ fn a_client_in_python_takes_part() {
         assert!(said.contains("the federation is over"), "{said}");
     }
     ours.wait();
-    let status = server.get("/api/v1/fl/status").body;
+    let status = standing(&server);
     assert_eq!((&status["version"], &status["updates"]["refused"]), (&json!(2), &json!(0)));
 }
