@@ -15,7 +15,9 @@ mod progress;
 mod serve;
 mod signals;
 mod train;
+mod upgrade;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,7 +43,9 @@ enum Command {
     /// Serve predictions until SIGTERM or Ctrl-C.
     ///
     /// The first signal lets open requests finish (`server.drain_s`) and writes what is queued;
-    /// a second one cuts open connections. SIGUSR1 opens the access log anew. With `--json` the
+    /// a second one cuts open connections. SIGUSR1 opens the access log anew, SIGHUP reads the
+    /// configuration again. SIGUSR2 exchanges the program for the one that stands in its place now:
+    /// open requests finish, new connections wait meanwhile, the process stays. With `--json` the
     /// addresses are printed as one line of JSON once requests are accepted.
     Serve(ServeArguments),
     /// Report every problem of a configuration at once; change nothing.
@@ -108,6 +112,28 @@ struct ConfigArguments {
     /// Allow addresses that are not loopback although nothing protects them.
     #[arg(long)]
     insecure: bool,
+}
+
+impl ConfigArguments {
+    /// The same as words of a command line.
+    fn words(&self) -> Vec<OsString> {
+        let file = self.config.clone().map(PathBuf::into_os_string);
+        let [listen, admin, data] =
+            [&self.listen, &self.admin_listen, &self.data_dir].map(|given| given.clone());
+        let given = [
+            ("--config", file),
+            ("--listen", listen.map(Into::into)),
+            ("--admin-listen", admin.map(Into::into)),
+            ("--data-dir", data.map(Into::into)),
+        ];
+        let mut words: Vec<OsString> = given
+            .into_iter()
+            .filter_map(|(flag, value)| Some([flag.into(), value?]))
+            .flatten()
+            .collect();
+        words.extend(self.insecure.then(|| "--insecure".into()));
+        words
+    }
 }
 
 #[derive(Debug, Args)]

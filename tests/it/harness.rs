@@ -83,10 +83,15 @@ impl Server {
         Self::start_with(data_dir, &["--config", file.to_str().unwrap()])
     }
 
-    /// Starts with more arguments and waits for the line that says where it listens.
+    /// Starts with more arguments on ports that the kernel chooses.
     pub fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
+        Self::start_again(data_dir, &[&["--listen", "127.0.0.1:0"], arguments].concat())
+    }
+
+    /// Starts where the arguments say and waits for the line that says where it listens.
+    pub fn start_again(data_dir: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(BINARY)
-            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["serve", "--json", "--admin-listen", "127.0.0.1:0"])
             .arg("--data-dir")
             .arg(data_dir)
             .args(arguments)

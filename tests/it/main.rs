@@ -20,3 +20,4 @@ mod plugin_author;
 mod plugins;
 mod registry;
 mod store_api;
+mod upgrade;

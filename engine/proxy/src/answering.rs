@@ -13,7 +13,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use serde_json::json;
 
-use crate::app::App;
+use crate::app::{App, turn};
 use crate::cache::Cache;
 use crate::context::RequestContext;
 use crate::exchange::{self, RequestBody};
@@ -25,6 +25,7 @@ use crate::route::compile::{Action, Route};
 use crate::route::edit::{Facts, Headers};
 use crate::route::path::normalise;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
+use crate::strict;
 use crate::upstream::group::Group;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,6 +43,18 @@ pub(crate) enum Step {
 pub(crate) fn of_client(mut error: Box<Error>) -> Box<Error> {
     error.as_down();
     error
+}
+
+/// Judges a head by more than Pingora does.
+fn is_unambiguous(session: &Session) -> Result<(), Refusal> {
+    let head = session.req_header();
+    let Some(connection) = session.as_downstream().as_http1() else {
+        return strict::check_host(head);
+    };
+    if turn(session).is_some_and(|turn| turn.has_odd_line()) {
+        return Err(Refusal::malformed("the first line is not that of a request".to_owned()));
+    }
+    strict::check(head, &connection.get_headers_raw_bytes())
 }
 
 /// What variables stand for; `$uri` is the path that was asked for.
@@ -67,6 +80,13 @@ impl App {
         ctx: &mut RequestContext,
     ) -> Result<(), Refusal> {
         ctx.table = self.live.as_ref().map(|live| live.table());
+        // What the cache asks was judged when it came.
+        if !self.is_behind
+            && let Err(refusal) = is_unambiguous(session)
+        {
+            session.set_keepalive(None);
+            return Err(refusal);
+        }
         head::normalise_target(session.req_header_mut())?;
         let peer = head::peer(session);
         ctx.client = match &ctx.table {

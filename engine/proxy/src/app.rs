@@ -60,7 +60,7 @@ pub(crate) struct App {
 }
 
 /// The turn of the connection that the request came by.
-fn turn(session: &Session) -> Option<&Arc<Turn>> {
+pub(crate) fn turn(session: &Session) -> Option<&Arc<Turn>> {
     shared_of(session.digest()?.proxy_digest.as_ref()?).map(|shared| &shared.turn)
 }
 
@@ -79,8 +79,8 @@ impl ProxyHttp for App {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<bool> {
-        if let Some(turn) = turn(session) {
-            turn.begin(session.is_http2());
+        if turn(session).is_some_and(|turn| turn.begin(session.is_http2())) {
+            self.stats.connections_fresh.lower(1);
         }
         session.set_read_timeout(Some(self.read_timeout));
         session.set_write_timeout(Some(self.write_timeout));

@@ -87,6 +87,11 @@ impl Connection {
         }
     }
 
+    /// What its requests and its timer share.
+    pub(crate) fn turn(&self) -> &Arc<Turn> {
+        self.timer.turn()
+    }
+
     /// Reads; a connection whose time is over is at its end.
     fn poll_in_time(
         &mut self,

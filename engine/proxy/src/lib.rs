@@ -28,8 +28,10 @@ mod proxying;
 mod refusal;
 mod route;
 mod stats;
+mod strict;
 mod tls;
 mod upstream;
+mod watched;
 
 pub use auth::{
     Algorithm, AuthSpec, AuthStats, Authority, FreshKey, Guard, HolderSpec, IssuerSpec, KeyRecord,

@@ -27,6 +27,20 @@ impl Refusal {
         Self::new(400, "malformed", "Malformed request", detail)
     }
 
+    pub(crate) fn target_too_long(limit: usize) -> Self {
+        let detail = format!("the target is longer than the limit of {limit} bytes");
+        Self::new(414, "target-too-long", "Target too long", detail)
+    }
+
+    pub(crate) fn head_too_large(limit: usize) -> Self {
+        let detail = format!("the head is larger than the limit of {limit} bytes");
+        Self::new(431, "head-too-large", "Head too large", detail)
+    }
+
+    pub(crate) fn not_implemented(detail: &str) -> Self {
+        Self::new(501, "not-implemented", "Not implemented", detail.to_owned())
+    }
+
     /// It is not known who the request is from.
     pub(crate) fn denied(detail: String) -> Self {
         Self::new(401, "denied", "Not let in", detail)

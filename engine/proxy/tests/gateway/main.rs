@@ -5,6 +5,7 @@ mod access;
 mod before;
 mod connections;
 mod http2;
+mod malformed;
 mod reloads;
 mod rig;
 mod routes;
