@@ -27,6 +27,8 @@ pub(super) enum KeyCommand {
     /// Give a key another secret and print it; the one before stays good for a while.
     Rotate(RotateArguments),
     /// Have tokens be signed with a new key from now on; those that were given stay good.
+    ///
+    /// A server does it by itself when it starts and its key is older than 30 days.
     RotateSigner(AdminPlace),
     /// Have a key be good no more, at once.
     Revoke {
