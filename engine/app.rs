@@ -14,7 +14,9 @@ use tokio::sync::Semaphore;
 use truststram_api::Ports;
 use truststram_api::ports::Records;
 use truststram_base::{Clock, Counter, SystemClock};
-use truststram_machine::{DirLock, HostFacts, MachineError, Priority, Ring, RingMode, probe};
+use truststram_machine::{
+    DirLock, HostFacts, MachineError, Priority, Ring, RingMode, probe, raise_open_files,
+};
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
 use truststram_policy::{Host, HostOptions, PolicyError};
@@ -22,6 +24,7 @@ use truststram_proxy::{Authority, Bound, Cache, Gateway, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::{Plan, Problems, Raw};
+use crate::federation::{FederationThread, Means, Notices};
 use crate::keys::{self, KeyError};
 use crate::listening::{gateway_options, listeners, live, open_access_log};
 use crate::registry::{RegistryError, Versions, incoming};
@@ -29,6 +32,7 @@ use crate::threads::Threads;
 use crate::wire::batcher::PluginBatcher;
 use crate::wire::datasets::StoreDatasets;
 use crate::wire::decisions::Decisions;
+use crate::wire::federated::{Federation, Running};
 use crate::wire::infer::{EngineInfer, Predictions};
 use crate::wire::keys::StoredKeys;
 use crate::wire::operate::{Operator, Parts};
@@ -39,7 +43,7 @@ use crate::wire::records::StoreRecords;
 use crate::wire::reload::Reloads;
 use crate::wire::replies::Replies;
 use crate::wire::serving::EngineModels;
-use crate::wire::sink::{RecordingSink, Ticket};
+use crate::wire::sink::{Outcome, RecordingSink, Ticket};
 use crate::wire::slow_queries::SlowQueries;
 use crate::wire::store_operations::StoreOperator;
 use crate::wire::tensors::EngineTensors;
@@ -123,6 +127,7 @@ pub struct App {
     parts: Arc<Parts>,
     threads: Threads,
     decisions: Option<Arc<Decisions>>,
+    federation: Federation,
     gateway: Gateway,
     addresses: [SocketAddr; 2],
     tls_address: Option<SocketAddr>,
@@ -153,24 +158,9 @@ impl App {
         let plugins = Arc::new(plugins);
         let policies =
             OpenPolicies::start(plugins.clone(), plan, &store).map_err(StartError::Plugin)?;
-        let (batcher, on_failure) = (policies.batcher().clone(), plan.batcher.on_failure);
         let replies = Replies::new(plan.network_cores.len());
         let dropped = Arc::new(Counter::new());
-        let engine = Arc::new(Engine::<Ticket>::start(
-            &engine_options(plan),
-            clock.clone(),
-            |_worker| Box::new(PluginBatcher::new(batcher.instance(), on_failure)),
-            |_worker| {
-                let sink = RecordingSink::new(
-                    store.clone(),
-                    replies.clone(),
-                    clock.clone(),
-                    plan.rejects_when_full(),
-                    dropped.clone(),
-                );
-                Box::new(sink)
-            },
-        )?);
+        let engine = engine(plan, &store, &clock, &replies, (&policies, &dropped))?;
         let versions = versions(plan, &store, &engine, &clock, ring)?;
         let access_log = open_access_log(plan, mode)?;
         let threads = Threads::start(plan, &store)?;
@@ -199,14 +189,17 @@ impl App {
             dropped,
             access_log,
             draining: AtomicBool::new(false),
-            reconfigure: Arc::new(Reconfigure::new(read, raw.clone(), live.clone())),
-            limits: plan.limits.clone(),
+            reconfigure: Arc::new(Reconfigure::new(read, raw.clone(), live.clone(), cache.clone())),
             cache: cache.clone(),
             authority: authority.clone(),
             reconfigurer: threads.reconfigurer.clone(),
             listeners: OnceLock::new(),
         });
-        let ports = ports(plan, infer, versions, policies, &parts, &threads);
+        let federation = federation(plan, &versions, &parts, &threads)?;
+        let ports = Ports {
+            federated: Arc::new(federation.clone()),
+            ..ports(plan, infer, versions, policies, &parts, &threads)
+        };
         let addresses = [bound.public.address(), bound.admin.address()];
         let tls_address = bound.tls.as_ref().map(Bound::address);
         let options = gateway_options(plan, &parts, replies);
@@ -216,7 +209,17 @@ impl App {
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
         let drain = plan.drain;
-        Ok(Self { parts, threads, decisions, gateway, addresses, tls_address, drain, _lock: lock })
+        Ok(Self {
+            parts,
+            threads,
+            decisions,
+            federation,
+            gateway,
+            addresses,
+            tls_address,
+            drain,
+            _lock: lock,
+        })
     }
 
     /// The public address with TLS, if there is one.
@@ -258,8 +261,10 @@ impl App {
     /// joins every thread. Returns how many connections were cut.
     pub fn stop(self) -> Result<usize, AppError> {
         self.parts.draining.store(true, Ordering::Relaxed);
+        self.federation.send_away();
         let drained = self.gateway.drain(self.drain);
         // Each step is taken whatever became of the one before; the first error is reported.
+        let federation = self.federation.0.as_ref().map_or(Ok(()), |all| all.thread.close());
         let bringers = self.threads.close_bringers();
         let engine = self.parts.engine.close();
         let keepers = self.threads.close_keepers();
@@ -269,6 +274,7 @@ impl App {
         let log = self.parts.access_log.as_ref().map_or(Ok(()), |log| log.close());
         let plugins = self.parts.host_of_plugins.close();
         let drained = drained?;
+        federation?;
         bringers?;
         engine?;
         keepers?;
@@ -286,6 +292,33 @@ fn authority(plan: &Plan, store: &Store, now_us: i64) -> Result<Arc<Authority>, 
     authority.keys().replace(keys::load(store)?);
     authority.signers().replace(&keys::signers::open(store, now_us)?);
     Ok(Arc::new(authority))
+}
+
+/// The workers, with what forms their batches and what keeps their answers.
+fn engine(
+    plan: &Plan,
+    store: &Arc<Store>,
+    clock: &Arc<dyn Clock>,
+    replies: &Arc<Replies<Outcome>>,
+    (policies, dropped): (&OpenPolicies, &Arc<Counter>),
+) -> Result<Arc<Engine<Ticket>>, ModelError> {
+    let (batcher, on_failure) = (policies.batcher().clone(), plan.batcher.on_failure);
+    let engine = Engine::<Ticket>::start(
+        &engine_options(plan),
+        clock.clone(),
+        |_worker| Box::new(PluginBatcher::new(batcher.instance(), on_failure)),
+        |_worker| {
+            let sink = RecordingSink::new(
+                store.clone(),
+                replies.clone(),
+                clock.clone(),
+                plan.rejects_when_full(),
+                dropped.clone(),
+            );
+            Box::new(sink)
+        },
+    )?;
+    Ok(Arc::new(engine))
 }
 
 /// The registered versions, loaded.
@@ -310,6 +343,36 @@ fn versions(
     };
     versions.load_all()?;
     Ok(Arc::new(versions))
+}
+
+/// The federation, where the configuration has one.
+fn federation(
+    plan: &Plan,
+    versions: &Arc<Versions<Ticket>>,
+    parts: &Arc<Parts>,
+    threads: &Threads,
+) -> Result<Federation, MachineError> {
+    if !plan.federated.enabled {
+        return Ok(Federation(None));
+    }
+    let notices = Arc::new(Notices::new(plan.federated.watchers_max));
+    let means = Means {
+        store: parts.store.clone(),
+        versions: versions.clone(),
+        models: threads.models.clone(),
+        clock: parts.clock.clone(),
+        data_dir: plan.data_dir.clone(),
+        limits: plan.federated.clone(),
+        open_files: raise_open_files(),
+        notices: notices.clone(),
+    };
+    Ok(Federation(Some(Arc::new(Running {
+        thread: FederationThread::start(means)?,
+        files: threads.federation_files.clone(),
+        notices,
+        uploads: Arc::new(Semaphore::new(plan.federated.uploads_max as usize)),
+        clock: parts.clock.clone(),
+    }))))
 }
 
 /// The ways by which the API reaches the engine.
@@ -368,6 +431,7 @@ fn ports(
         registry: Arc::new(registry),
         records,
         datasets: Arc::new(datasets),
+        federated: Arc::new(Federation(None)),
         store: Arc::new(operations),
         operate: Arc::new(Operator(parts.clone())),
         keys: Arc::new(keys),

@@ -6,6 +6,8 @@
 mod client;
 mod config;
 mod db;
+mod federate;
+mod import_nginx;
 mod key;
 mod model;
 mod output;
@@ -58,6 +60,11 @@ enum Command {
         #[arg(long)]
         default: bool,
     },
+    /// Convert an nginx.conf into a configuration.
+    ///
+    /// Prints the configuration, and on standard error each directive that was not converted, or
+    /// not quite, with its line and why. With `--json` both are printed as one line of JSON.
+    ImportNginx(import_nginx::ImportNginxArguments),
     /// Ask a running server for predictions.
     ///
     /// Reads rows of features from a file or standard input: CSV (one row a line), or JSON (a list
@@ -87,6 +94,9 @@ enum Command {
     /// the others need it stopped.
     #[command(subcommand)]
     Db(db::DbCommand),
+    /// Train a model with clients whose rows stay with them.
+    #[command(subcommand)]
+    Federate(federate::FederateCommand),
     /// Print a completion script for a shell, to be sourced.
     Completions {
         /// The shell.
@@ -194,12 +204,14 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments, json),
         Command::CheckConfig(arguments) => config::check(&arguments, json),
         Command::PrintConfig { config, default } => config::print(&config, default, json),
+        Command::ImportNginx(arguments) => import_nginx::run(&arguments, json),
         Command::Predict(arguments) => predict::run(&arguments, json),
         Command::Train(arguments) => train::run(&arguments, json),
         Command::Model(command) => model::run(&command, json),
         Command::Key(command) => key::run(&command, json),
         Command::Plugin(command) => plugin::run(&command, json),
         Command::Db(command) => db::run(&command, json),
+        Command::Federate(command) => federate::run(&command, json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "truststram", &mut script);

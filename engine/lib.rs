@@ -7,6 +7,7 @@ mod app;
 pub mod cli;
 pub mod config;
 pub mod example;
+mod federation;
 mod installed;
 mod keys;
 mod listening;

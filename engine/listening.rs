@@ -8,9 +8,7 @@ use std::time::Duration;
 use truststram_api::Ports;
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
 use truststram_machine::{LogFile, RingMode, probe};
-use truststram_proxy::{
-    Authority, Cache, GatewayOptions, Guard, Limits, Listener, Live, ProxyError,
-};
+use truststram_proxy::{Authority, Cache, GatewayOptions, Guard, Listener, Live, ProxyError};
 
 use crate::app::{Addresses, AppError};
 use crate::config::Plan;
@@ -57,8 +55,6 @@ pub(crate) fn listeners(
         is_logged: true,
         live: Some(live.clone()),
         is_tls,
-        limits: plan.limits.public.clone(),
-        limit_status: plan.gateway.limit_status,
         cache: cache.clone(),
         guard: Some(Guard {
             authority: authority.clone(),
@@ -75,8 +71,6 @@ pub(crate) fn listeners(
         is_logged: false,
         live: None,
         is_tls: false,
-        limits: Limits::default(),
-        limit_status: plan.gateway.limit_status,
         cache: None,
         guard: Some(Guard {
             authority: authority.clone(),

@@ -25,7 +25,6 @@ use super::raw::{self, IoUring, LogFormat, WhenFull};
 use super::read::Located;
 pub use auth::AuthPlan;
 pub use plugins::PluginPlan;
-pub use zones::LimitPlan;
 
 /// What the process does, without doubt.
 #[derive(Clone, Debug)]
@@ -52,8 +51,6 @@ pub struct Plan {
     pub gateway: raw::Gateway,
     /// Whom the listeners let in.
     pub auth: AuthPlan,
-    /// How often and how many at a time public requests may come.
-    pub limits: LimitPlan,
     /// How answers are kept, if any are.
     pub cache: Option<CacheOptions>,
     /// The HTTP interface.
@@ -72,6 +69,8 @@ pub struct Plan {
     pub policy: raw::Policy,
     /// Keys that may sign plugins.
     pub trusted_keys: Vec<PublicKey>,
+    /// Federated learning.
+    pub federated: raw::Federated,
     /// Whether an installed plugin needs a signature.
     pub require_signed: bool,
     /// Filter of the process's own log.
@@ -99,8 +98,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     check.log_level(&raw.log.level);
     check.tiers(&raw.store.tiers);
     let (batcher, other_plugins) = check.plugins(&raw.plugins);
-    let limits = check.limit_plan(raw);
-    let auth = check.auth(raw, &limits);
+    let auth = check.auth(raw, &table.limits);
     let trusted_keys = check.trusted_keys(&raw.policy);
     let data_dir = PathBuf::from(&raw.server.data_dir);
     check.data_dir(&data_dir);
@@ -116,7 +114,6 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         topology,
         gateway: raw.gateway.clone(),
         auth,
-        limits,
         cache: cache_options(&raw.cache),
         api: raw.api.clone(),
         inference: raw.inference.clone(),
@@ -126,6 +123,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         other_plugins,
         policy: raw.policy.clone(),
         trusted_keys,
+        federated: raw.federated.clone(),
         require_signed: raw.policy.require_signed,
         log_level: raw.log.level.clone(),
         log_json: raw.log.format == LogFormat::Json,

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 mod auth;
 mod cache;
+mod federated;
 mod gateway;
 mod limits;
 mod plugins;
@@ -18,6 +19,7 @@ mod upstreams;
 
 pub use auth::{Auth, AuthMode, Holder, Issuer};
 pub use cache::{Cache, CacheLifetime};
+pub use federated::Federated;
 pub use gateway::{Certificate, Cors, Gateway};
 pub use limits::{LimitInFlight, LimitRequests, LimitZone};
 pub use plugins::{DEFAULT_BATCHER, OnFailure, Plugin, PluginKind, PluginLimits, default_batcher};
@@ -51,6 +53,8 @@ pub struct Raw {
     pub log: Log,
     /// Who may bring policies, and what is kept of their decisions.
     pub policy: Policy,
+    /// Models trained by clients elsewhere.
+    pub federated: Federated,
     /// What limits count requests by.
     pub limits: Vec<LimitZone>,
     /// Policies.

@@ -172,6 +172,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         machine: section("machine", from, located, problems),
         log: section("log", from, located, problems),
         policy: section("policy", from, located, problems),
+        federated: section("federated", from, located, problems),
         limits: list("limits", from, located, problems),
         plugins: list("plugins", from, located, problems),
         routes: list("routes", from, located, problems),
@@ -179,7 +180,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
     };
     for name in merged.keys() {
         let known = "server, gateway, auth, cache, api, inference, store, machine, log, policy, \
-                     [[limits]], [[plugins]], [[routes]], [[upstreams]]";
+                     federated, [[limits]], [[plugins]], [[routes]], [[upstreams]]";
         problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
     }
     raw

@@ -17,8 +17,6 @@ use truststram_policy::Host;
 use truststram_proxy::{Authority, Cache, GatewayStats};
 use truststram_store::Store;
 
-use crate::config::LimitPlan;
-
 use super::background::Background;
 use super::binding::Bound;
 use super::metrics;
@@ -49,8 +47,6 @@ pub struct Parts {
     pub dropped: Arc<Counter>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<LogFile>>,
-    /// Zones of limits.
-    pub limits: LimitPlan,
     /// The cache of answers, if there is one.
     pub cache: Option<Arc<Cache>>,
     /// What judges credentials.

@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod db;
 mod encoders;
+mod federate;
 mod gateway;
 mod harness;
 mod hostile_plugins;

@@ -168,8 +168,7 @@ fn killed_upstream_servers_cost_no_request_that_may_be_tried_again() {
         let file = dirs[index].path().join("test.toml");
         std::fs::write(&file, fixed).unwrap();
         let listen = format!("127.0.0.1:{port}");
-        let arguments = ["--config", file.to_str().unwrap(), "--listen", &listen];
-        Server::start_again(dirs[index].path(), &arguments)
+        Server::start_on(&listen, dirs[index].path(), &["--config", file.to_str().unwrap()])
     };
     let mut upstreams = vec![start(0, "0"), start(1, "0")];
     let addresses: Vec<SocketAddr> =

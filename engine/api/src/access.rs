@@ -47,7 +47,11 @@ pub fn public_access(method: &Method, path: &str) -> Access {
             "performance" | "statistics" => any(&[Scope::ModelsRead]),
             "predictions" | "datasets" => any(&[Scope::Data]),
             "training" => any(&[Scope::Training]),
-            "fl" => any(&[Scope::Federated]),
+            // Clients sign their requests by keys of their own.
+            "fl" => match parts.next() {
+                Some("status" | "events") => any(&[Scope::Federated]),
+                _ => Access::Open,
+            },
             _ => Access::Known,
         },
         _ => Access::Known,
@@ -114,6 +118,8 @@ mod tests {
         check("POST /v2/repository/index", "models:read");
         check("POST /v2/repository/models/a/load", "models:write");
         check("POST /v2/repository", "models:write");
+        check("GET /api/v1/fl/status", "federated");
+        check("POST /api/v1/fl/tasks/1/updates", "Open");
         check("GET /elsewhere", "Known");
         check("GET /", "Known");
     }

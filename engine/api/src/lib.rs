@@ -15,6 +15,8 @@ mod datasets;
 #[allow(unused_qualifications, reason = "as above")]
 mod embeddings;
 mod explain;
+#[allow(unused_qualifications, reason = "as above")]
+mod federated;
 mod filters;
 mod keys;
 mod lists;

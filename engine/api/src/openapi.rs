@@ -68,6 +68,17 @@ use crate::access::public_access;
         crate::datasets::remove,
         crate::token::give,
         crate::token::jwks,
+        crate::federated::clients::enrol,
+        crate::federated::clients::heartbeat,
+        crate::federated::clients::task,
+        crate::federated::models::show,
+        crate::federated::updates::update,
+        crate::federated::updates::open_upload,
+        crate::federated::updates::offset,
+        crate::federated::updates::append,
+        crate::federated::updates::commit,
+        crate::federated::status::status,
+        crate::federated::status::events,
         crate::pages::livez,
         crate::pages::readyz,
     ),
@@ -79,6 +90,8 @@ use crate::access::public_access;
          Triton's extensions"),
         (name = "datasets", description = "Rows to train on"),
         (name = "access", description = "Tokens in the place of API keys"),
+        (name = "federated learning", description = "Clients that train on data of their own; \
+         every request of theirs is signed"),
         (name = "health", description = "For load balancers and supervisors"),
     ),
     modifiers(&ProblemMedia, &Security)
@@ -94,7 +107,9 @@ impl Modify for ProblemMedia {
         let of_problems =
             paths.filter(|(path, _)| !["/v1/", "/v2"].iter().any(|of| path.starts_with(of)));
         let operations = of_problems
-            .flat_map(|(_, path)| [&mut path.get, &mut path.put, &mut path.post, &mut path.delete])
+            .flat_map(|(_, path)| {
+                [&mut path.get, &mut path.put, &mut path.post, &mut path.patch, &mut path.delete]
+            })
             .flatten();
         for (status, response) in operations.flat_map(|o| &mut o.responses.responses) {
             let RefOr::T(response) = response else { continue };

@@ -14,13 +14,14 @@ use serde::de::DeserializeOwned;
 use truststram_base::Kind;
 
 use crate::ports::{
-    Datasets, Infer, Keys, Models, Operate, Policies, Records, Registry, StoreOperations, Tensors,
+    Datasets, Federated, Infer, Keys, Models, Operate, Policies, Records, Registry,
+    StoreOperations, Tensors,
 };
 use crate::problem::Problem;
 use crate::versions::{self, upload};
 use crate::{
-    admin, batch, datasets, embeddings, keys, models, oip, pages, performance, policies, predict,
-    predictions, similarity, store, token,
+    admin, batch, datasets, embeddings, federated, keys, models, oip, pages, performance, policies,
+    predict, predictions, similarity, store, token,
 };
 
 /// The engine behind the API.
@@ -38,6 +39,8 @@ pub struct Ports {
     pub records: Arc<dyn Records>,
     /// Keeps rows to train on.
     pub datasets: Arc<dyn Datasets>,
+    /// Trains a model with clients elsewhere.
+    pub federated: Arc<dyn Federated>,
     /// Has the store do what its operator asks.
     pub store: Arc<dyn StoreOperations>,
     /// Describes the process.
@@ -70,6 +73,7 @@ pub fn public_router(ports: Ports) -> Router {
         .route("/api/v1/datasets/{name}/rows", get(datasets::rows).post(datasets::append))
         .route("/auth/token", post(token::give))
         .route("/.well-known/jwks.json", get(token::jwks))
+        .merge(federated::routes())
         .route("/health", get(pages::livez))
         .route("/livez", get(pages::livez))
         .route("/readyz", get(pages::readyz))
@@ -106,6 +110,7 @@ pub fn admin_router(ports: Ports) -> Router {
         .route("/admin/v1/config/reload", post(admin::reload))
         .route("/admin/v1/store", get(store::show))
         .route("/admin/v1/store/{action}", post(store::run))
+        .merge(federated::admin_routes())
         .route("/admin/v1/plugins", get(policies::list))
         .route(
             "/admin/v1/plugins/{name}",
@@ -134,8 +139,11 @@ pub fn admin_router(ports: Ports) -> Router {
 }
 
 /// Whether the body of a request to the public router is read as it arrives, however large it is:
-/// the artifact of a model.
+/// the artifact of a model, or an update of a federated client.
 pub fn streams(method: &Method, path: &str) -> bool {
+    if federated::streams(method, path) {
+        return true;
+    }
     if method != Method::PUT && method != Method::POST {
         return false;
     }

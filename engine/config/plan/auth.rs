@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use truststram_base::{Role, Scopes, UserId};
-use truststram_proxy::{Algorithm, AuthSpec, HolderSpec, IssuerSpec, KeySource, Rate, RouteAuth};
+use truststram_proxy::{
+    Algorithm, AuthSpec, HolderSpec, IssuerSpec, KeySource, LimitSpec, Rate, RouteAuth,
+};
 
-use super::{Check, LimitPlan};
+use super::Check;
 use crate::config::raw::{self, AuthMode};
 
 /// Whom the listeners let in, as far as a reload does not exchange it.
@@ -25,7 +27,7 @@ pub struct AuthPlan {
 }
 
 impl Check<'_> {
-    pub(super) fn auth(&mut self, raw: &raw::Raw, limits: &LimitPlan) -> AuthPlan {
+    pub(super) fn auth(&mut self, raw: &raw::Raw, limits: &LimitSpec) -> AuthPlan {
         let auth = &raw.auth;
         let text = auth.failure_rate.as_str();
         let failure_rate = match text.parse::<Rate>() {
@@ -38,11 +40,9 @@ impl Check<'_> {
         };
         let asks = auth.mode == AuthMode::Required
             || raw.routes.iter().any(|route| route.auth == Some(AuthMode::Required));
-        let rates = limits.rate_zones.iter().map(|zone| (zone.name(), zone.key()));
-        let in_flight = limits.in_flight_zones.iter().map(|zone| (zone.name(), zone.key()));
-        let zones = rates.chain(in_flight).filter(|(_, key)| key.is_of_identity());
-        for (name, _) in zones.filter(|_| !asks) {
-            let index = raw.limits.iter().position(|zone| zone.name == name).unwrap_or(0);
+        let zones = limits.zones.iter().filter(|zone| zone.key.is_of_identity());
+        for zone in zones.filter(|_| !asks) {
+            let index = raw.limits.iter().position(|one| one.name == zone.name).unwrap_or(0);
             let why = "counts by who a request is from, and nobody is asked: auth.mode is \"off\"";
             self.fail(&format!("limits[{index}].key"), why);
         }

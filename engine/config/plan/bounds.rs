@@ -45,6 +45,12 @@ impl Check<'_> {
         within("inference.batch_max", u64::from(inference.batch_max), 1, 4_096);
         within("inference.batch_target_us", inference.batch_target_us.into(), 1, 10_000_000);
         within("inference.loaded_max", inference.loaded_max as u64, 1, 4_096);
+        let federated = &raw.federated;
+        within("federated.clients_max", federated.clients_max.into(), 1, 100_000);
+        within("federated.waiters_max", federated.waiters_max.into(), 1, 100_000);
+        within("federated.uploads_max", federated.uploads_max.into(), 1, 10_000);
+        within("federated.watchers_max", federated.watchers_max.into(), 1, 10_000);
+        within("federated.refusals_max", federated.refusals_max.into(), 1, 1 << 20);
         let store = &raw.store;
         within("store.queue_rows_max", store.queue_rows_max as u64, 1, 1 << 24);
         within("store.group_rows_max", store.group_rows_max as u64, 1, 1 << 20);

@@ -1,5 +1,5 @@
 //! Owns what of the configuration a reload exchanges, in the gateway's terms: routes, upstream
-//! groups, TLS, trusted proxies.
+//! groups, limits, TLS, trusted proxies.
 //!
 //! Refuses to compile it; the gateway does, and names what is wrong. Bound: one table.
 
@@ -12,6 +12,7 @@ use truststram_proxy::{
     Timeouts, TlsSpec,
 };
 
+use super::zones::uses;
 use super::{Check, auth};
 use crate::config::raw;
 
@@ -39,6 +40,7 @@ impl Check<'_> {
             real_ip: self.real_ip(&gateway.real_ip_header),
             tls: self.tls(gateway),
             security_headers: gateway.security_headers,
+            limits: self.limits(raw),
             hsts_s: gateway.hsts_s,
             auth: self.auth_spec(raw),
             cors: cors(&gateway.cors),
@@ -125,6 +127,7 @@ impl Check<'_> {
             is_logged: route.access_log,
             is_cached: route.cache,
             auth: auth::of_route(route),
+            limits: uses(&route.limit_requests, &route.limit_in_flight),
         }
     }
 

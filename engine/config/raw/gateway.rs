@@ -24,15 +24,17 @@ pub struct Gateway {
     /// Zones that limit how often public requests come, asked in this order, such as
     /// `[{ zone = "api", burst = 200, nodelay = true }]`. A zone is
     /// `[[limits]]` with `name = "api"`, `key = "ip"`, `rate = "100r/s"`, `memory_mib = 10`.
+    /// Changed by a reload, as all limits; a zone that stays as it is keeps its counts.
     #[schema(value_type = Vec<Object>)]
     pub limit_requests: Vec<LimitRequests>,
     /// Zones that limit how many public requests are under way at a time, such as
-    /// `[{ zone = "addr", at_most = 50 }]`; their `[[limits]]` have no rate.
+    /// `[{ zone = "addr", at_most = 50 }]`; their `[[limits]]` have no rate. Changed
+    /// by a reload.
     #[schema(value_type = Vec<Object>)]
     pub limit_in_flight: Vec<LimitInFlight>,
-    /// The status of requests that a limit refuses: 429 or 503.
+    /// The status of requests that a limit refuses: 429 or 503. Changed by a reload.
     pub limit_status: u16,
-    /// Whether limits only count what they would refuse.
+    /// Whether limits only count what they would refuse. Changed by a reload.
     pub limit_dry_run: bool,
     /// Seconds within which the head of a request, or a TLS handshake, must be complete.
     pub head_timeout_s: u64,

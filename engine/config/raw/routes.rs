@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::AuthMode;
+use super::limits::{LimitInFlight, LimitRequests};
 
 /// The scheme by which a client came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -121,6 +122,13 @@ pub struct Route {
     /// Whether a server gets the key of a request that needed one. It is told the user in
     /// `X-Authenticated-User` either way, which nobody else can set.
     pub forward_credentials: bool,
+    /// Zones that limit how often its requests come, asked after those of the gateway and written
+    /// as there. A zone that is used at several places counts the requests of all of them.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_requests: Vec<LimitRequests>,
+    /// Zones that limit how many of its requests are under way, as in the gateway.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_in_flight: Vec<LimitInFlight>,
 }
 
 impl Default for Route {
@@ -154,6 +162,8 @@ impl Default for Route {
             cache: false,
             auth: None,
             forward_credentials: false,
+            limit_requests: Vec::new(),
+            limit_in_flight: Vec::new(),
         }
     }
 }

@@ -35,7 +35,7 @@ pub use log_file::LogFile;
 pub use memory::NodeBuffer;
 pub use pool::compute_pool;
 pub use pressure::{Pressure, Resource};
-pub use process::limit_library_threads;
+pub use process::{limit_library_threads, raise_open_files};
 pub use replace::replace_file;
 pub use ring::{FileBuffer, Ring, RingMode, RingStatus, drop_cached_pages, probe, read_file};
 pub use signal::{Signal, Signals};

@@ -15,24 +15,25 @@ use crate::app::App;
 use crate::cache::Inner;
 use crate::context::RequestContext;
 use crate::head;
-use crate::limiting::Passage;
+use crate::limiting::{Gate, Passage};
 use crate::refusal::Refusal;
 
 impl App {
-    /// Asks the limits, and waits where they say so.
+    /// Asks the limits of `gate`, and waits where they say so.
     pub(crate) async fn admit(
         &self,
         session: &mut Session,
         ctx: &mut RequestContext,
+        gate: Option<&Gate>,
     ) -> Result<(), Refusal> {
-        let Some(gate) = &self.gate else { return Ok(()) };
+        let Some(gate) = gate.filter(|_| !self.is_behind) else { return Ok(()) };
         let now_ms = self.clock.monotonic_us() / 1_000;
         let identity = ctx.identity.as_ref().ok().and_then(Option::as_deref);
         let (headers, passage) = gate.pass(session.req_header(), ctx.client, identity, now_ms);
-        ctx.limited = headers;
+        ctx.limited = std::mem::take(&mut ctx.limited).and(headers);
         match passage {
             Passage::Open { in_flight, wait_ms } => {
-                ctx.in_flight = Some(in_flight);
+                ctx.in_flight.extend(in_flight);
                 if wait_ms > 0 {
                     tokio::time::sleep(Duration::from_millis(wait_ms)).await;
                 }

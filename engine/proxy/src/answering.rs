@@ -19,6 +19,7 @@ use crate::context::RequestContext;
 use crate::exchange::{self, RequestBody};
 use crate::forwarded::{self, Origin};
 use crate::head;
+use crate::live::Table;
 use crate::proxying::Proxying;
 use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
@@ -74,11 +75,7 @@ fn facts(session: &Session, ctx: &RequestContext) -> Facts {
 impl App {
     /// Takes the table that the request goes by, brings its path into the one form, and finds out
     /// whose it is.
-    pub(crate) fn begin(
-        &self,
-        session: &mut Session,
-        ctx: &mut RequestContext,
-    ) -> Result<(), Refusal> {
+    fn begin(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Refusal> {
         ctx.table = self.live.as_ref().map(|live| live.table());
         // What the cache asks was judged when it came.
         if !self.is_behind
@@ -99,16 +96,40 @@ impl App {
         Ok(())
     }
 
-    /// Finds the route and what it does.
-    pub(crate) fn route(
+    /// Takes a request through the limits to its route, and finds what that does.
+    pub(crate) async fn step(
         &self,
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<Step, Refusal> {
-        let Some(table) = ctx.table.clone().filter(|table| !table.routes.is_empty()) else {
+        self.begin(session, ctx)?;
+        self.identify(session, ctx);
+        let table = ctx.table.clone();
+        self.admit(session, ctx, table.as_ref().and_then(|table| table.gate.as_ref())).await?;
+        if let Some(answer) = self.preflight(session, ctx) {
+            return Ok(answer);
+        }
+        let Some(table) = table.filter(|table| !table.routes.is_empty()) else {
             let path = session.req_header().uri.path();
             return self.let_in(session, ctx, None, path).map(|()| Step::Local);
         };
+        if let Some(answer) = self.find(session, ctx, &table)? {
+            return Ok(answer);
+        }
+        let Some(route) = ctx.route.and_then(|place| table.routes.get(place)) else {
+            return Err(Refusal::no_route());
+        };
+        self.admit(session, ctx, route.gate.as_ref()).await?;
+        self.act(session, ctx, route)
+    }
+
+    /// Finds the route, or what is answered without one.
+    fn find(
+        &self,
+        session: &Session,
+        ctx: &mut RequestContext,
+        table: &Table,
+    ) -> Result<Option<Step>, Refusal> {
         let request = session.req_header();
         let mut buffer = [0; HOST_BYTES_MAX];
         let asked = Asked {
@@ -118,20 +139,31 @@ impl App {
             headers: &request.headers,
             scheme: head::scheme(session),
         };
-        let place = match table.routes.find(&asked) {
-            Found::Route(place) => place,
-            Found::Nothing => return Err(Refusal::no_route()),
+        match table.routes.find(&asked) {
+            Found::Route(place) => {
+                ctx.route = Some(place);
+                Ok(None)
+            }
+            Found::Nothing => Err(Refusal::no_route()),
             Found::WrongMethod => {
                 let allowed = table.routes.allowed(&asked);
                 let mut response = self.refused(session, &Refusal::wrong_method());
                 if let Ok(allowed) = HeaderValue::try_from(allowed) {
                     response.headers_mut().insert(ALLOW, allowed);
                 }
-                return Ok(Step::Answer(response));
+                Ok(Some(Step::Answer(response)))
             }
-        };
-        ctx.route = Some(place);
-        let Some(route) = table.routes.get(place) else { return Err(Refusal::no_route()) };
+        }
+    }
+
+    /// What `route` does with the request.
+    fn act(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        route: &Route,
+    ) -> Result<Step, Refusal> {
+        let request = session.req_header();
         let path = match route.rewrite.apply(request.uri.path()) {
             None => None,
             Some(path) => {

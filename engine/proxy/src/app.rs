@@ -25,7 +25,6 @@ use crate::connection::shared_of;
 use crate::context::RequestContext;
 use crate::gateway::Rejection;
 use crate::head_timer::Turn;
-use crate::limiting::Gate;
 use crate::live::Live;
 use crate::proxying::status_of;
 use crate::refusal::Refusal;
@@ -52,10 +51,9 @@ pub(crate) struct App {
     pub(crate) live: Option<Arc<Live>>,
     /// The index of the network thread.
     pub(crate) thread: usize,
-    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) cached: Option<Cached>,
     pub(crate) guard: Option<Guard>,
-    /// Whether it answers a cache, in front of which requests are counted.
+    /// Whether it answers a cache, in front of which requests are limited and counted.
     pub(crate) is_behind: bool,
 }
 
@@ -85,19 +83,7 @@ impl ProxyHttp for App {
         session.set_read_timeout(Some(self.read_timeout));
         session.set_write_timeout(Some(self.write_timeout));
         // From here on the client and the path are what everything else may rely on.
-        let step = match self.begin(session, ctx) {
-            Ok(()) => {
-                self.identify(session, ctx);
-                match self.admit(session, ctx).await {
-                    Ok(()) => match self.preflight(session, ctx) {
-                        Some(answer) => Ok(answer),
-                        None => self.route(session, ctx),
-                    },
-                    Err(refusal) => Err(refusal),
-                }
-            }
-            Err(refusal) => Err(refusal),
-        };
+        let step = self.step(session, ctx).await;
         match step.unwrap_or_else(|refusal| Step::Answer(self.refused(session, &refusal))) {
             Step::Upstream => Ok(false),
             Step::Cached => self.answer_cached(session, ctx).await.map(|()| true),

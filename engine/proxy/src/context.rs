@@ -36,7 +36,7 @@ pub(crate) struct RequestContext {
     /// What its answer says of limits.
     pub(crate) limited: LimitHeaders,
     /// Places that it holds until it is over.
-    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) in_flight: InFlight,
 }
 
 impl RequestContext {
@@ -52,7 +52,7 @@ impl RequestContext {
             identity: Ok(None),
             is_let_in: false,
             limited: LimitHeaders::default(),
-            in_flight: None,
+            in_flight: InFlight::default(),
         }
     }
 

@@ -28,8 +28,6 @@ use crate::cache::Cache;
 use crate::connection::{Connection, shared_of};
 use crate::error::ProxyError;
 use crate::head_timer::{HeadLimits, Turn};
-use crate::limit::Limits;
-use crate::limiting::Gate;
 use crate::live::Live;
 use crate::refusal::Refusal;
 use crate::stats::GatewayStats;
@@ -63,10 +61,6 @@ pub struct Listener {
     pub live: Option<Arc<Live>>,
     /// Whether it is spoken to by TLS, with the certificates of `live`.
     pub is_tls: bool,
-    /// How often and how many at a time requests may come.
-    pub limits: Limits,
-    /// The status of requests that a limit refuses.
-    pub limit_status: u16,
     /// Where upstream answers are kept to be used again.
     pub cache: Option<Arc<Cache>>,
     /// What is asked of those who come, if anything may be.
@@ -139,7 +133,6 @@ impl Gateway {
             let mut ends = Vec::new();
             for (listener, stats) in listeners.iter().zip(&gateway.stats) {
                 let mut app = make_app(listener, &options, stats.clone(), index);
-                app.gate = Gate::new(&listener.limits, listener.limit_status).map(Arc::new);
                 app.cached = listener.cache.as_ref().map(|cache| Cached {
                     cache: cache.clone(),
                     behind: Arc::new(behind_cache(listener, &options, index)),
@@ -243,7 +236,6 @@ fn make_app(
         clock: options.clock.clone(),
         live: listener.live.clone(),
         thread,
-        gate: None,
         cached: None,
         guard: listener.guard.clone(),
         is_behind: false,

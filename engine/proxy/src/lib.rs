@@ -44,7 +44,8 @@ pub use error::ProxyError;
 pub use forwarded::RealIp;
 pub use gateway::{Drained, Gateway, GatewayOptions, Listener, ThreadStart};
 pub use limit::{
-    InFlightUse, InFlightZone, Key, Limits, Rate, RateUse, RateZone, USES_MAX, ZoneStats,
+    InFlightUseSpec, InFlightZone, Key, LimitSpec, Rate, RateUseSpec, RateZone, UseSpec, ZoneSpec,
+    ZoneStats, Zones,
 };
 pub use live::{Live, ServerFigures, TableSpec, check};
 pub use refusal::Refusal;

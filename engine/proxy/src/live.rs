@@ -1,5 +1,5 @@
-//! Owns what a reload exchanges: routes, upstream groups, certificates, trusted proxies. All of it
-//! is one table; a request keeps the one that it began with.
+//! Owns what a reload exchanges: routes, upstream groups, limits, certificates, trusted proxies.
+//! All of it is one table; a request keeps the one that it began with.
 //!
 //! Refuses a table with a fault: then nothing changes. Bound: tables live as long as requests that
 //! use them.
@@ -14,9 +14,11 @@ use tokio::sync::watch;
 use crate::auth::{AuthRules, AuthSpec};
 use crate::cors::{Cors, CorsSpec};
 use crate::forwarded::{Networks, RealIp};
+use crate::limit::{LimitSpec, Zones};
+use crate::limiting::Gate;
 use crate::route::compile::Route;
 use crate::route::spec::{Fault, RouteSpec};
-use crate::route::table::Routes;
+use crate::route::table::{Made, Routes};
 use crate::stats::RouteStats;
 use crate::tls::{self, Tickets, TlsSpec};
 use crate::upstream::group::{Group, GroupStats, ServerStats};
@@ -38,6 +40,8 @@ pub struct TableSpec {
     pub tls: Option<TlsSpec>,
     /// Whether answers say that they are not to be framed and not to be sniffed.
     pub security_headers: bool,
+    /// How often and how many at a time requests may come.
+    pub limits: LimitSpec,
     /// Seconds for which clients that came by TLS are to come by it again; 0 says nothing.
     pub hsts_s: u64,
     /// Whom the public side lets in.
@@ -50,6 +54,9 @@ pub struct TableSpec {
 pub(crate) struct Table {
     pub(crate) routes: Routes,
     groups: Vec<Arc<Group>>,
+    zones: Zones,
+    /// What every request must pass.
+    pub(crate) gate: Option<Gate>,
     pub(crate) trusted: Networks,
     pub(crate) real_ip: RealIp,
     tls: Option<Arc<ServerConfig>>,
@@ -93,7 +100,11 @@ impl Table {
             let mut known = known.filter(|known| known.name == name);
             known.next().map_or_else(|| Arc::new(RouteStats::new()), |known| known.stats.clone())
         };
-        let routes = Routes::compile(&spec.routes, &groups, stats, &mut faults);
+        let limits = &spec.limits;
+        let zones = Zones::make(&limits.zones, before.map(|before| &before.zones));
+        let every = zones.limits("gateway", &limits.every, limits.is_dry_run, &mut faults);
+        let made = Made { groups: &groups, zones: &zones, limits };
+        let routes = Routes::compile(&spec.routes, &made, stats, &mut faults);
         for (index, route) in spec.routes.iter().enumerate().filter(|(_, route)| route.is_cached) {
             if route.auth.is_required.unwrap_or(spec.auth.is_required) {
                 // What one is answered, another would be.
@@ -118,6 +129,8 @@ impl Table {
         Ok(Self {
             routes,
             groups,
+            zones,
+            gate: Gate::new(every, limits.status),
             trusted,
             real_ip: spec.real_ip,
             tls,
@@ -190,6 +203,11 @@ impl Live {
     /// How often the table was exchanged.
     pub fn reloads(&self) -> u64 {
         *self.changed.borrow()
+    }
+
+    /// The zones of limits; those that a reload leaves as they are stay the same.
+    pub fn zones(&self) -> Zones {
+        self.table.load().zones.clone()
     }
 
     /// Calls `see` with the name and counts of each route.

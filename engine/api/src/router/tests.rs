@@ -2,6 +2,7 @@
 
 mod embeddings;
 mod fakes;
+mod federated;
 mod inference;
 mod oip;
 mod predictions;
@@ -38,6 +39,7 @@ impl Routes {
             registry: fake.clone(),
             records: fake.clone(),
             datasets: fake.clone(),
+            federated: fake.clone(),
             store: fake.clone(),
             operate: fake.clone(),
             keys: fake.clone(),

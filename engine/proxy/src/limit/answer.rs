@@ -63,6 +63,22 @@ impl LimitHeaders {
         Self { retry_after_s: Some(wait_ms.div_ceil(1_000)), ..Self::default() }
     }
 
+    /// These and those of limits that were asked after them.
+    pub(crate) fn and(self, later: Self) -> Self {
+        let both = |one: Option<HeaderValue>, other: Option<HeaderValue>| match (one, other) {
+            (Some(one), Some(other)) => {
+                let both = [one.as_bytes(), b", ", other.as_bytes()].concat();
+                HeaderValue::from_bytes(&both).ok()
+            }
+            (one, other) => one.or(other),
+        };
+        Self {
+            policy: both(self.policy, later.policy),
+            state: both(self.state, later.state),
+            retry_after_s: self.retry_after_s.max(later.retry_after_s),
+        }
+    }
+
     /// Adds them to an answer.
     pub(crate) fn write(&self, headers: &mut impl Headers) {
         if let Some(policy) = &self.policy {

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::auth::RouteAuth;
+use crate::limit::UseSpec;
 
 /// A value of the configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,4 +144,6 @@ pub struct RouteSpec {
     pub is_cached: bool,
     /// Whether a request must say who it is from.
     pub auth: RouteAuth,
+    /// How often and how many at a time its requests may come, beside what holds for all.
+    pub limits: UseSpec,
 }

@@ -6,9 +6,10 @@ use http::Method;
 use truststram_base::{Access, Role, Scope, Scopes, UserId};
 use truststram_proxy::{
     AuthSpec, Authority, Cache, CacheOptions, CorsSpec, FreshKey, Guard, HolderSpec, KeyRecord,
-    KeySecret, Limits, RateUse, RateZone, RouteAuth, RouteSpec, TableSpec, check, fresh,
+    KeySecret, RouteAuth, RouteSpec, TableSpec, check, fresh,
 };
 
+use crate::before::{limits, rate, zone};
 use crate::connections::{connect, key_file, showing, with_tls};
 use crate::rig::{
     Answer, Manner, Rig, With, ask, ask_on, get, group, options, route, server, table, to,
@@ -188,15 +189,11 @@ async fn attempts_that_fail_too_often_are_told_to_wait() {
 #[tokio::test]
 async fn limits_count_by_key_and_by_user() {
     let guard = guard(100);
-    let zone = |name: &str, key: &str| RateUse {
-        zone: Arc::new(RateZone::new(name, key.parse().unwrap(), "1r/m".parse().unwrap(), 1 << 20)),
-        burst: 1,
-        undelayed: None,
+    let by = |key: &str| TableSpec {
+        limits: limits(vec![zone("z", key, Some("1r/m"))], rate("z", 1)),
+        ..required(table(Vec::new(), Vec::new()))
     };
-    let limits = Limits { rates: vec![zone("k", "api-key")], ..Limits::default() };
-    let with = With { guard: Some(guard.clone()), limits, ..With::default() };
-    let spec = required(table(Vec::new(), Vec::new()));
-    let rig = Rig::start_behind(&spec, options(), &with);
+    let rig = start(&by("api-key"), &guard);
     let keys = [(); 2].map(|()| key(&guard, "ada", &[Scope::Data]));
     for key in &keys {
         for expected in [200, 200, 429] {
@@ -206,9 +203,7 @@ async fn limits_count_by_key_and_by_user() {
     // Who says nothing has no key to be counted by, and is refused.
     assert_eq!(ask(rig.plain, &get("/data")).await.status, 401);
     rig.stop();
-    let limits = Limits { rates: vec![zone("u", "user")], ..Limits::default() };
-    let with = With { guard: Some(guard.clone()), limits, ..With::default() };
-    let rig = Rig::start_behind(&spec, options(), &with);
+    let rig = start(&by("user"), &guard);
     for (key, expected) in [(0, 200), (1, 200), (0, 429), (1, 429)] {
         assert_eq!(bearing(&rig, "/data", &keys[key].text).await.status, expected, "{key}");
     }

@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
 use truststram_proxy::{
-    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard, Limits,
-    Listener, Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RouteSpec, ServerSpec,
-    TableSpec, Timeouts, bind,
+    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard, Listener,
+    Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RouteSpec, ServerSpec, TableSpec,
+    Timeouts, UseSpec, bind,
 };
 
 /// A gateway that serves without TLS and, where the table has certificates, with it.
@@ -30,7 +30,6 @@ pub struct Rig {
 /// What stands before the routes.
 #[derive(Default)]
 pub struct With {
-    pub limits: Limits,
     pub cache: Option<Arc<Cache>>,
     pub guard: Option<Guard>,
 }
@@ -82,8 +81,6 @@ impl Rig {
             is_logged: false,
             live: Some(live.clone()),
             is_tls,
-            limits: with.limits.clone(),
-            limit_status: 429,
             cache: with.cache.clone(),
             guard: with.guard.clone(),
         };
@@ -238,6 +235,7 @@ pub fn route(name: &str, path: &str, action: ActionSpec) -> RouteSpec {
         is_logged: true,
         is_cached: false,
         auth: RouteAuth::default(),
+        limits: UseSpec::default(),
     }
 }
 
