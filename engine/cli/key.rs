@@ -16,7 +16,8 @@ use crate::keys::{self, KeyError, signers};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum KeyCommand {
-    /// List the keys: whom they stand for and what they may do.
+    /// List the keys: whom they stand for, what they may do, and when they were used last since
+    /// the server started.
     List(AdminPlace),
     /// Make a key and print it, once: it is not kept.
     ///
