@@ -36,8 +36,11 @@ pub enum KeyError {
         source: serde_json::Error,
     },
     /// A seed of tokens makes no sense.
-    #[error("the record {0} is no seed; restore meta.redb from a backup")]
-    Seed(String),
+    #[error("the record {name} is no seed; restore meta.redb from a backup")]
+    Seed {
+        /// The record.
+        name: String,
+    },
     /// No key has this id.
     #[error("no key has the id `{id}`; `truststram key list` shows them")]
     Unknown {
@@ -78,7 +81,7 @@ impl KeyError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::Record { .. } | Self::Seed(_) => Kind::Corrupt,
+            Self::Record { .. } | Self::Seed { .. } => Kind::Corrupt,
             Self::Unknown { .. } => Kind::NotFound,
             Self::TooMany => Kind::Conflict,
             Self::Random => Kind::Internal,

@@ -16,7 +16,8 @@ use crate::keys::{self, KeyError, signers};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum KeyCommand {
-    /// List the keys: whom they stand for and what they may do.
+    /// List the keys: whom they stand for, what they may do, and when they were used last since
+    /// the server started.
     List(AdminPlace),
     /// Make a key and print it, once: it is not kept.
     ///
@@ -27,6 +28,8 @@ pub(super) enum KeyCommand {
     /// Give a key another secret and print it; the one before stays good for a while.
     Rotate(RotateArguments),
     /// Have tokens be signed with a new key from now on; those that were given stay good.
+    ///
+    /// A server does it by itself when it starts and its key is older than 30 days.
     RotateSigner(AdminPlace),
     /// Have a key be good no more, at once.
     Revoke {

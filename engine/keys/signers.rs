@@ -64,7 +64,7 @@ fn all(store: &Store) -> Result<Vec<Dated>, KeyError> {
     let read = |(name, body): (String, Vec<u8>)| {
         let made_us = name[PREFIX.len()..].parse().ok();
         let seed = Seed::try_from(body.as_slice()).ok();
-        made_us.zip(seed).ok_or(KeyError::Seed(name))
+        made_us.zip(seed).ok_or(KeyError::Seed { name })
     };
     let mut seeds: Vec<Dated> =
         store.access_records(PREFIX)?.into_iter().map(read).collect::<Result<_, _>>()?;

@@ -28,6 +28,14 @@ pub struct StoredKeys {
     pub token_ttl_s: u32,
 }
 
+fn done_to(change: &KeyChange) -> &'static str {
+    match change {
+        KeyChange::Create(_) => "made",
+        KeyChange::Rotate(..) => "given another secret",
+        KeyChange::Revoke(_) => "revoked",
+    }
+}
+
 type Answered = BoxFuture<'static, Result<Value, StoreFailure>>;
 
 impl Keys for StoredKeys {
@@ -42,6 +50,7 @@ impl Keys for StoredKeys {
         let clock = self.clock.clone();
         of(self.thread.run(move || {
             let changed = keys::change(&store, &change, clock.utc_us())?;
+            tracing::info!(key = %changed.id, "an API key was {}", done_to(&change));
             match changed.record {
                 Some(record) => authority.keys().put(record),
                 None => authority.keys().remove(&changed.id),

@@ -190,14 +190,14 @@ fn a_key_is_exchanged_for_a_token_that_is_narrower_and_ends_with_it() {
     assert!(server.terminate().success());
 }
 
-/// The secret key of RFC 8037, appendix A.1, its public half as a JWK set, and a token of its issuer
-/// that ends in the year 2100, made by another program.
+/// The public key of RFC 8037, appendix A.1, as a JWK set, and a token of its holder that ends in
+/// the year 2100, made by openssl.
 const ISSUER_KEY: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"rfc",
     "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-const FOREIGN: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6InJmYyJ9.eyJpc3MiOiJodHRwczovL2lkLnRlc3QiLCJhdWQiOiJ\
-    0cnVzdHN0cmFtIiwic3ViIjoiYWRhIiwiZXhwIjo0MTAyNDQ0ODAwLCJzY29wZSI6InByZWRpY3QgZGF\
-    0YSJ9.kInLykMAmPio9bmgnlzbOWV4gCST0uXU_43gSI-MCN3kvluvE2gn4-zeBaeKhcCvQiSjo5TtuD\
-    YTNVI4lqlyCA";
+const FOREIGN: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6InJmYyJ9.eyJpc3MiOiJodHRwczovL2lkLnRlc3QiLCJ\
+    hdWQiOiJ0cnVzdHN0cmFtIiwic3ViIjoiYWRhIiwiZXhwIjo0MTAyNDQ0ODAwLCJzY29wZSI\
+    6InByZWRpY3QgZGF0YSJ9.kInLykMAmPio9bmgnlzbOWV4gCST0uXU_43gSI-MCN3kvluvE2\
+    gn4-zeBaeKhcCvQiSjo5TtuDYTNVI4lqlyCA";
 
 #[test]
 fn a_token_of_another_issuer_is_believed_as_the_configuration_says() {
@@ -265,6 +265,37 @@ fn keys_are_made_before_the_first_start_and_wrong_ones_are_not() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn what_could_let_nobody_in_or_count_nobody_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("test.toml");
+    let limits = "[[limits]]\nname = \"a\"\nkey = \"user\"\nrate = \"1r/s\"\n";
+    let auth = "[auth]\nfailure_rate = \"often\"\nopen = [\"docs\"]\ntoken_ttl_s = 0\n\
+                certificates = [{ name = \"a\", scopes = [\"fly\"] }]\n";
+    let issuer = "[[auth.issuers]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"{}\"\n\
+                  algorithms = [\"none\"]\n";
+    std::fs::write(&file, format!("{auth}{issuer}{limits}")).unwrap();
+    let output = Command::new(BINARY)
+        .args(["check-config", "--config", file.to_str().unwrap(), "--data-dir"])
+        .arg(dir.path().join("data"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    for part in [
+        "limits[0].key: counts by who a request is from, and nobody is asked",
+        "auth.failure_rate: `often` is not a rate",
+        "auth.open: `docs` is not a path",
+        "auth.token_ttl_s: must be 1 to 86400",
+        "auth.certificates: needs gateway.tls_client_ca",
+        "auth.certificates[0].scopes: `fly` is no scope",
+        "auth.issuers[0].algorithms: `none` is none of EdDSA, ES256",
+        "auth.issuers[0].scopes: are none",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
     }
 }
 

@@ -26,7 +26,7 @@ pub fn public_access(method: &Method, path: &str) -> Access {
     if OPEN.contains(&path) {
         return Access::Open;
     }
-    if path == TOKEN {
+    if path == TOKEN && method == Method::POST {
         return Access::Proof;
     }
     let reads = is_reading(method);
@@ -67,7 +67,7 @@ pub fn admin_access(method: &Method, path: &str) -> Access {
     let brings = matches!(*method, Method::PUT | Method::DELETE);
     match path {
         "/livez" | "/readyz" => Access::Open,
-        TOKEN => Access::Proof,
+        TOKEN if method == Method::POST => Access::Proof,
         _ if is_below("/admin/v1/keys") || is_below("/admin/v1/signing-key") => {
             Access::Role(Role::Admin)
         }
@@ -101,6 +101,7 @@ mod tests {
         check("GET /healthx", "Known");
         check("GET /.well-known/jwks.json", "Open");
         check("POST /auth/token", "Proof");
+        check("GET /auth/token", "Known");
         check("POST /api/v1/predict", "predict");
         check("POST /api/v1/predict/batch", "predict");
         check("GET /api/v1/predictions", "data");

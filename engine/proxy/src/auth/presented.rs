@@ -18,8 +18,8 @@ pub(crate) fn credential(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
         if found.is_some() {
             return Err(Denied::Several);
         }
-        let text = value.to_str().map_err(|_| Denied::Invalid)?.trim();
-        found = Some(bearer_of(text).unwrap_or(text));
+        let text = value.to_str().map_err(|_| Denied::Invalid)?;
+        found = Some(bearer_of(text).unwrap_or(text).trim());
     }
     Ok(found)
 }
@@ -34,7 +34,7 @@ const SCHEME: &[u8] = b"bearer ";
 
 fn bearer_of(text: &str) -> Option<&str> {
     let (scheme, rest) = text.split_at_checked(SCHEME.len())?;
-    scheme.as_bytes().eq_ignore_ascii_case(SCHEME).then(|| rest.trim_start())
+    scheme.as_bytes().eq_ignore_ascii_case(SCHEME).then_some(rest)
 }
 
 #[cfg(test)]
