@@ -18,6 +18,7 @@ use truststram_proxy::{Cache, GatewayStats};
 use truststram_store::Store;
 
 use crate::config::LimitPlan;
+use crate::federation::Notices;
 
 use super::background::Background;
 use super::binding::Bound;
@@ -59,6 +60,8 @@ pub struct Parts {
     pub reconfigure: Arc<Reconfigure>,
     /// That thread.
     pub reconfigurer: Arc<Background>,
+    /// The federation's board, where there is one.
+    pub federation: OnceLock<Arc<Notices>>,
     /// Counts per listener, once it listens.
     pub listeners: OnceLock<Vec<(&'static str, Arc<GatewayStats>)>>,
 }

@@ -138,6 +138,8 @@ fn clients_train_until_the_federation_is_over() {
             "rounds": { "clients_min": 3, "over_selection": 1.0 },
         }),
     );
+    let mut events = server.lines("/api/v1/fl/events");
+    assert_eq!(events.next().unwrap(), "event: status");
     let folders = tempfile::tempdir().unwrap();
     let tokens = tokens(&server, 3);
     // A way of writing for each.
@@ -165,6 +167,11 @@ fn clients_train_until_the_federation_is_over() {
         accepted.map(|line| line["bytes"].as_u64().unwrap()).max().unwrap()
     };
     assert!(of(&said[0]) > 6 * of(&said[1]) && of(&said[0]) > of(&said[2]));
+    let mut told = events.by_ref().filter(|line| line.starts_with("event: "));
+    for event in ["client", "round", "update", "version", "registered", "ended"] {
+        let wanted = format!("event: {event}");
+        assert!(told.any(|line| line == wanted), "{wanted}");
+    }
     let status = standing(&server);
     assert_eq!((&status["state"], &status["version"]), (&json!("ended"), &json!(3)));
     assert_eq!(check_versions(&server, dir.path()), 4);
