@@ -14,9 +14,7 @@ use tokio::sync::Semaphore;
 use truststram_api::Ports;
 use truststram_api::ports::Records;
 use truststram_base::{Clock, Counter, SystemClock};
-use truststram_machine::{
-    DirLock, HostFacts, MachineError, Priority, Ring, RingMode, probe, raise_open_files,
-};
+use truststram_machine::{DirLock, HostFacts, MachineError, Priority, Ring, RingMode, probe};
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
 use truststram_policy::{Host, HostOptions, PolicyError};
