@@ -1,4 +1,5 @@
-//! Owns the joint of the API's federation and the thread that runs it: bodies received, waits timed.
+//! Owns the joint of the API's federation and the thread that runs it: bodies received, waits
+//! timed.
 //!
 //! Refuses to decide: each question is one job on the federation's thread. Bound: updates that
 //! arrive by the configuration, each on disk but for one chunk; the queues of both threads.

@@ -187,7 +187,10 @@ fn clients_train_until_the_federation_is_over() {
     let twice = server.admin_post("/admin/v1/federation", &json!({ "model": "digits" }));
     assert_eq!(twice.status, 409, "{}", twice.text);
     let folder = folders.path().join("0");
-    let client = Client::join(&folder, &server.public, "used", &parts[0], &[]);
+    let mut client = Client::join(&folder, &server.public, "used", &parts[0], &[]);
+    let mut line = String::new();
+    client.lines.as_mut().unwrap().read_line(&mut line).unwrap();
+    assert!(line.contains("enrolled"), "{line}");
     client.signal("TERM");
     let lines = client.wait();
     assert_eq!(lines.last().unwrap()["reason"], "stopped");

@@ -2,10 +2,12 @@
 //! lost, no model is half made.
 
 use std::collections::BTreeSet;
+use std::io::BufRead;
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use serde_json::{Value, json};
+use truststram_machine::{ThreadSpec, spawn};
 use truststram_model::ModelFile;
 
 use super::clients::{CONFIG, Client, begin, check_versions, shares, standing, tokens};
@@ -83,8 +85,8 @@ fn kills_lose_no_update_and_no_model() {
         let more = ["--encoding", way];
         let mut client = Client::join(&folder, &server.public, &tokens[index], rows, &more);
         let (lines, tell) = (client.lines.take().unwrap(), tell.clone());
-        let reader = std::thread::spawn(move || {
-            use std::io::BufRead;
+        let named = ThreadSpec { name: "reader".to_owned(), ..ThreadSpec::default() };
+        let reader = spawn(named, move |_placement| {
             for line in lines.lines().map_while(Result::ok) {
                 let _ = tell.send(serde_json::from_str(&line).unwrap_or_default());
             }
