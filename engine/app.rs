@@ -14,23 +14,20 @@ use tokio::sync::Semaphore;
 use truststram_api::Ports;
 use truststram_api::ports::Records;
 use truststram_base::{Clock, Counter, SystemClock};
-use truststram_machine::{
-    DirLock, HostFacts, MachineError, Ring, RingMode, probe, raise_open_files,
-};
+use truststram_machine::{DirLock, HostFacts, MachineError, Ring, RingMode, probe};
 use truststram_model::{Engine, ModelError};
 use truststram_policy::{Host, PolicyError};
 use truststram_proxy::{Authority, Bound, Cache, Gateway, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::{Plan, Problems, Raw};
-use crate::federation::{FederationThread, Means, Notices, Plugins};
 use crate::keys::{self, KeyError};
 use crate::listening::{gateway_options, listeners, live, open_access_log};
 use crate::registry::{RegistryError, Versions, incoming};
 use crate::threads::Threads;
 use crate::wire::datasets::StoreDatasets;
 use crate::wire::decisions::Decisions;
-use crate::wire::federated::{Federation, Running};
+use crate::wire::federated::Federation;
 use crate::wire::infer::{EngineInfer, Predictions};
 use crate::wire::keys::StoredKeys;
 use crate::wire::operate::{Operator, Parts};
@@ -192,9 +189,10 @@ impl App {
             cache: cache.clone(),
             authority: authority.clone(),
             reconfigurer: threads.reconfigurer.clone(),
+            federation: OnceLock::new(),
             listeners: OnceLock::new(),
         });
-        let federation = federation(plan, &versions, policies.rounds(), &parts, &threads)?;
+        let federation = Federation::start(plan, &versions, policies.rounds(), &parts, &threads)?;
         let ports = Ports {
             federated: Arc::new(federation.clone()),
             ..ports(plan, infer, versions, policies, &parts, &threads)
@@ -315,38 +313,6 @@ fn versions(
     };
     versions.load_all()?;
     Ok(Arc::new(versions))
-}
-
-/// The federation, where the configuration has one.
-fn federation(
-    plan: &Plan,
-    versions: &Arc<Versions<Ticket>>,
-    plugins: &Plugins,
-    parts: &Arc<Parts>,
-    threads: &Threads,
-) -> Result<Federation, MachineError> {
-    if !plan.federated.enabled {
-        return Ok(Federation(None));
-    }
-    let notices = Arc::new(Notices::new(plan.federated.watchers_max));
-    let means = Means {
-        store: parts.store.clone(),
-        versions: versions.clone(),
-        models: threads.models.clone(),
-        clock: parts.clock.clone(),
-        data_dir: plan.data_dir.clone(),
-        limits: plan.federated.clone(),
-        open_files: raise_open_files(),
-        plugins: plugins.clone(),
-        notices: notices.clone(),
-    };
-    Ok(Federation(Some(Arc::new(Running {
-        thread: FederationThread::start(means)?,
-        files: threads.federation_files.clone(),
-        notices,
-        uploads: Arc::new(Semaphore::new(plan.federated.uploads_max as usize)),
-        clock: parts.clock.clone(),
-    }))))
 }
 
 /// The ways by which the API reaches the engine.

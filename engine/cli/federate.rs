@@ -21,8 +21,8 @@ pub(super) enum FederateCommand {
     Simulate(arguments::SimulateArguments),
     /// Start a federation on a running server, as a description in TOML says.
     ///
-    /// `model = "digits"` is enough of a description; config/federation.toml has the other keys. The
-    /// server needs `federated.enabled`.
+    /// `model = "digits"` is enough of a description; config/federation.toml has the other keys.
+    /// The server needs `federated.enabled`.
     Start {
         /// The description: a file of TOML.
         spec: std::path::PathBuf,

@@ -1,4 +1,5 @@
-//! Owns a body on its way to the disk: its bytes in a file that goes with it, their hash and number.
+//! Owns a body on its way to the disk: its bytes in a file that goes with it, their hash and
+//! number.
 //!
 //! Refuses to know what is in it. Bound: the bytes that it may have, one chunk in memory.
 

@@ -21,6 +21,9 @@ pub(super) const CURRENT: &str = "current/";
 /// The record that says which federation it is.
 pub(super) const RUN: &str = "current/run";
 
+/// Before the names of the records of tokens.
+pub(super) const TOKENS: &str = "token/";
+
 /// Records that change.
 pub(super) type Changes = Vec<(String, Option<Vec<u8>>)>;
 

@@ -1,6 +1,7 @@
 //! Owns the description of a federation as operators write it.
 //!
-//! Refuses to know whether its model is there. Bound: every value is checked before anything starts.
+//! Refuses to know whether its model is there. Bound: every value is checked before anything
+//! starts.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,4 +1,5 @@
-//! Owns the joint of the API's federation and the thread that runs it: bodies received, waits timed.
+//! Owns the joint of the API's federation and the thread that runs it: bodies received, waits
+//! timed.
 //!
 //! Refuses to decide: each question is one job on the federation's thread. Bound: updates that
 //! arrive by the configuration, each on disk but for one chunk; the queues of both threads.
@@ -19,10 +20,16 @@ use truststram_api::ports::{
     ModelFacts, ModelFailure, NewClient, Signed, UpdateClaim, UpdateReceipt,
 };
 use truststram_base::{Clock, Kind, ModelId};
+use truststram_machine::{MachineError, raise_open_files};
 
 use super::background::Background;
+use super::operate::Parts;
+use super::sink::Ticket;
+use crate::config::Plan;
 use crate::federation::arriving::{Adding, Arriving, gathered};
-use crate::federation::{Awaited, Desk, FederationThread, Notices, place};
+use crate::federation::{Awaited, Desk, FederationThread, Means, Notices, Plugins, place};
+use crate::registry::Versions;
+use crate::threads::Threads;
 
 /// Bytes of a model that are read at once.
 const CHUNK_BYTES: u64 = 256 << 10;
@@ -51,6 +58,43 @@ fn off() -> FederatedFailure {
 }
 
 impl Federation {
+    /// Starts it, where the configuration has one.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start(
+        plan: &Plan,
+        versions: &Arc<Versions<Ticket>>,
+        plugins: &Plugins,
+        parts: &Parts,
+        threads: &Threads,
+    ) -> Result<Self, MachineError> {
+        if !plan.federated.enabled {
+            return Ok(Self(None));
+        }
+        let notices = Arc::new(Notices::new(plan.federated.watchers_max));
+        // Set once, here.
+        let _ = parts.federation.set(notices.clone());
+        let means = Means {
+            store: parts.store.clone(),
+            versions: versions.clone(),
+            models: threads.models.clone(),
+            clock: parts.clock.clone(),
+            data_dir: plan.data_dir.clone(),
+            limits: plan.federated.clone(),
+            open_files: raise_open_files(),
+            plugins: plugins.clone(),
+            notices: notices.clone(),
+        };
+        Ok(Self(Some(Arc::new(Running {
+            thread: FederationThread::start(means)?,
+            files: threads.federation_files.clone(),
+            notices,
+            uploads: Arc::new(Semaphore::new(plan.federated.uploads_max as usize)),
+            clock: parts.clock.clone(),
+        }))))
+    }
+
     /// Lets nobody wait any longer, so that a drain ends.
     pub fn send_away(&self) {
         if let Some(running) = &self.0 {

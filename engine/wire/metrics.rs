@@ -18,6 +18,7 @@ use truststram_proxy::{STATUS_CLASSES, ZoneStats};
 use super::operate::Parts;
 use super::plugin_status::{Figures, TrialFigures};
 
+mod federation;
 mod gateway;
 
 type Labels = [(&'static str, String)];
@@ -48,6 +49,9 @@ impl Collector for Engine {
         self.inference(&mut page)?;
         self.plugin(&mut page)?;
         self.store(&mut page)?;
+        if let Some(notices) = self.0.federation.get() {
+            federation::rows(&notices.status(), &mut page)?;
+        }
         self.process(&mut page)
     }
 }

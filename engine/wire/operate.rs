@@ -17,6 +17,8 @@ use truststram_policy::Host;
 use truststram_proxy::{Authority, Cache, GatewayStats};
 use truststram_store::Store;
 
+use crate::federation::Notices;
+
 use super::background::Background;
 use super::binding::Bound;
 use super::metrics;
@@ -57,6 +59,8 @@ pub struct Parts {
     pub reconfigure: Arc<Reconfigure>,
     /// That thread.
     pub reconfigurer: Arc<Background>,
+    /// The federation's board, where there is one.
+    pub federation: OnceLock<Arc<Notices>>,
     /// Counts per listener, once it listens.
     pub listeners: OnceLock<Vec<(&'static str, Arc<GatewayStats>)>>,
 }

@@ -217,6 +217,12 @@ impl Server {
         send(|agent| agent.patch(&url).header("content-type", "application/json").send("{}"))
     }
 
+    /// The lines of an answer that goes on.
+    pub fn lines(&self, path: &str) -> impl Iterator<Item = String> + use<> {
+        let response = ureq::get(format!("{}{path}", self.public)).call().unwrap();
+        BufReader::new(response.into_body().into_reader()).lines().map_while(Result::ok)
+    }
+
     /// Sends a request with just these headers.
     pub fn send_raw(
         &self,

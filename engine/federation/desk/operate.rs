@@ -14,7 +14,7 @@ use truststram_model::ModelFile;
 
 use super::{Answer, Desk};
 use crate::federation::arriving::disk;
-use crate::federation::ledger::{CURRENT, Changes, RUN, failed as store_failed};
+use crate::federation::ledger::{CURRENT, Changes, RUN, TOKENS, failed as store_failed};
 use crate::federation::register;
 use crate::federation::run::{self, failed};
 use crate::federation::spec::{Record, Spec};
@@ -30,7 +30,7 @@ pub(super) struct Token {
 
 /// The name of the record of a token.
 pub(super) fn token_name(token: &str) -> String {
-    format!("token/{}", hexadecimal(&Sha256::digest(token)))
+    format!("{TOKENS}{}", hexadecimal(&Sha256::digest(token)))
 }
 
 impl Desk {
@@ -43,10 +43,23 @@ impl Desk {
             tokens.push(hexadecimal(&random_bytes::<16>().map_err(|error| failed(&error))?));
         }
         let record = |token: &String| (token_name(token), Some(body.clone()));
-        let changes: Changes = tokens.iter().map(record).collect();
+        let mut changes: Changes = tokens.iter().map(record).collect();
+        changes.extend(self.expired_tokens()?.into_iter().map(|name| (name, None)));
         let kept = self.means.store.change_federation(&changes);
         kept.map_err(|error| failed(&store_failed(&error)))?;
         Ok(tokens)
+    }
+
+    /// The names of the records of tokens that let nobody in any more.
+    fn expired_tokens(&self) -> Answer<Vec<String>> {
+        let records = self.means.store.federation_records(TOKENS);
+        let records = records.map_err(|error| failed(&store_failed(&error)))?;
+        let now_us = self.now_us();
+        let is_over = |body: &[u8]| {
+            serde_json::from_slice::<Token>(body).is_ok_and(|token| token.until_us <= now_us)
+        };
+        let over = records.into_iter().filter(|(_, body)| is_over(body));
+        Ok(over.map(|(name, _)| name).collect())
     }
 
     /// Starts a federation; the clients of the one before stay enrolled.

@@ -138,6 +138,8 @@ fn clients_train_until_the_federation_is_over() {
             "rounds": { "clients_min": 3, "over_selection": 1.0 },
         }),
     );
+    let mut events = server.lines("/api/v1/fl/events");
+    assert_eq!(events.next().unwrap(), "event: status");
     let folders = tempfile::tempdir().unwrap();
     let tokens = tokens(&server, 3);
     // A way of writing for each.
@@ -165,6 +167,11 @@ fn clients_train_until_the_federation_is_over() {
         accepted.map(|line| line["bytes"].as_u64().unwrap()).max().unwrap()
     };
     assert!(of(&said[0]) > 6 * of(&said[1]) && of(&said[0]) > of(&said[2]));
+    let mut told = events.by_ref().filter(|line| line.starts_with("event: "));
+    for event in ["client", "round", "update", "version", "registered", "ended"] {
+        let wanted = format!("event: {event}");
+        assert!(told.any(|line| line == wanted), "{wanted}");
+    }
     let status = standing(&server);
     assert_eq!((&status["state"], &status["version"]), (&json!("ended"), &json!(3)));
     assert_eq!(check_versions(&server, dir.path()), 4);
@@ -180,7 +187,10 @@ fn clients_train_until_the_federation_is_over() {
     let twice = server.admin_post("/admin/v1/federation", &json!({ "model": "digits" }));
     assert_eq!(twice.status, 409, "{}", twice.text);
     let folder = folders.path().join("0");
-    let client = Client::join(&folder, &server.public, "used", &parts[0], &[]);
+    let mut client = Client::join(&folder, &server.public, "used", &parts[0], &[]);
+    let mut line = String::new();
+    client.lines.as_mut().unwrap().read_line(&mut line).unwrap();
+    assert!(line.contains("enrolled"), "{line}");
     client.signal("TERM");
     let lines = client.wait();
     assert_eq!(lines.last().unwrap()["reason"], "stopped");

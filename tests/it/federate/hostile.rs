@@ -161,6 +161,7 @@ fn one_bad_update_harms_nobody_else() {
     assert_eq!(clients[2].update(&last, "examples=100", &good).status, 202);
     let status = standing(&server);
     assert_eq!((&status["version"], &status["state"]), (&json!(1), &json!("ended")), "{status}");
+    assert_eq!(server.metric("truststram_federation_updates_accepted_total "), 3.0);
     assert_eq!(clients[2].update(&last, "examples=100", &good).status, 410);
     assert_eq!(super::clients::check_versions(&server, dir.path()), 2);
 }

@@ -17,7 +17,9 @@ use crate::router::Ports;
 /// Show where the federation stands.
 #[utoipa::path(get, path = "/api/v1/fl/status", operation_id = "federation_status",
     tag = "federated learning",
-    responses((status = 200, description = "State, round, clients, updates, bytes", body = serde_json::Value)))]
+    responses(
+        (status = 200, description = "State, round, clients, updates", body = serde_json::Value),
+    ))]
 pub(crate) async fn status(State(ports): State<Ports>) -> Response<Body> {
     json(&ports.federated.status())
 }

@@ -214,6 +214,7 @@ fn a_shorter_staleness_takes_no_model_away_that_an_update_needs() {
             machine.upload(client, task.id).unwrap();
         }
         machine.advance().unwrap();
+        machine.check();
     }
     let late = machine::weights(slow.id, slow.base, &base);
     machine.send(4, slow.id, late, 100.0).unwrap();

@@ -211,7 +211,7 @@ fn clients_ask_and_operators_start() {
     let media = "application/json";
     let got = routes.send("POST", "/admin/v1/federation", media, r#"{"model":"digits"}"#);
     assert_eq!((got.0, routes.asked().contains("digits")), (200, true));
-    assert_eq!(routes.send("POST", "/admin/v1/federation", "text/plain", "{}").0, 415);
+    assert_eq!(routes.send("POST", "/admin/v1/federation", "text/plain", "{}").0, 400);
     assert_eq!(routes.send("POST", "/admin/v1/federation/stop", media, "").0, 503);
     let tokens = "/admin/v1/federation/tokens";
     let got = routes.send("POST", tokens, media, r#"{"count":2}"#);
