@@ -167,7 +167,7 @@ impl App {
             },
         )?);
         let versions = versions(plan, &store, &engine, &clock, ring)?;
-        let access_log = open_access_log(plan, mode)?;
+        let access_log = open_access_log(plan, mode, &clock)?;
         let threads = Threads::start(plan, &store)?;
         let infer = EngineInfer {
             engine: engine.clone(),

@@ -7,6 +7,7 @@ mod cache;
 mod http;
 mod limits;
 mod location;
+mod logs;
 mod notes;
 mod parse;
 mod passing;

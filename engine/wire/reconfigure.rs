@@ -16,7 +16,7 @@ use crate::config::{Plan, Problems, Raw};
 pub type Read = Arc<dyn Fn() -> Result<(Plan, Located), Problems> + Send + Sync>;
 
 /// Keys of the section `gateway` that a reload exchanges; so are all routes and upstream groups.
-const EXCHANGED: [&str; 12] = [
+const EXCHANGED: [&str; 15] = [
     "trusted_proxies",
     "real_ip_header",
     "certificates",
@@ -25,6 +25,9 @@ const EXCHANGED: [&str; 12] = [
     "tls_client_ca",
     "hsts_s",
     "security_headers",
+    "access_log_format",
+    "access_log_escape",
+    "access_log_skip",
     "limit_requests",
     "limit_in_flight",
     "limit_status",

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use truststram_proxy::{
-    ActionSpec, BreakerSpec, CertificateSpec, CheckSpec, EditSpec, GroupSpec, HashKey, PathSpec,
-    Policy, Protocol, RealIp, RewriteSpec, RouteSpec, Scheme, ServerSpec, TableSpec, Timeouts,
-    TlsSpec,
+    AccessSpec, ActionSpec, BreakerSpec, COMBINED, CertificateSpec, CheckSpec, EditSpec, Escape,
+    FormatSpec, GroupSpec, HashKey, PathSpec, Policy, Protocol, RealIp, RewriteSpec, RouteSpec,
+    Scheme, ServerSpec, TableSpec, Timeouts, TlsSpec,
 };
 
 use super::Check;
@@ -40,6 +40,7 @@ impl Check<'_> {
             real_ip: self.real_ip(&gateway.real_ip_header),
             tls: self.tls(gateway),
             security_headers: gateway.security_headers,
+            access: self.access(gateway),
             limits: self.limits(raw),
             hsts_s: gateway.hsts_s,
         };
@@ -60,6 +61,27 @@ impl Check<'_> {
                 RealIp::default()
             }
         }
+    }
+
+    fn access(&mut self, gateway: &raw::Gateway) -> AccessSpec {
+        let escape = match gateway.access_log_escape.as_str() {
+            "json" => Escape::Json,
+            "none" => Escape::Nothing,
+            name => {
+                if name != "default" {
+                    let known = "must be \"default\", \"json\" or \"none\"";
+                    self.fail("gateway.access_log_escape", known);
+                }
+                Escape::Hex
+            }
+        };
+        let template = |text: &str| FormatSpec::Template { text: text.to_owned(), escape };
+        let format = match gateway.access_log_format.as_str() {
+            "json" => FormatSpec::Json,
+            "combined" => template(COMBINED),
+            text => template(text),
+        };
+        AccessSpec { format, skip: gateway.access_log_skip.clone() }
     }
 
     fn tls(&mut self, gateway: &raw::Gateway) -> Option<TlsSpec> {

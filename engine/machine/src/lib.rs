@@ -29,7 +29,7 @@ pub use cpu_set::CpuSet;
 pub use dir_lock::DirLock;
 pub use error::MachineError;
 pub use host::{HostFacts, SimdLevel, host_facts};
-pub use log_file::LogFile;
+pub use log_file::{LogFile, Rotation};
 pub use memory::NodeBuffer;
 pub use pool::compute_pool;
 pub use pressure::{Pressure, Resource};

@@ -9,7 +9,6 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
-use serde_json::json;
 
 use crate::app::App;
 use crate::cache::Cache;
@@ -61,6 +60,9 @@ impl App {
     /// whose it is.
     fn begin(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Refusal> {
         ctx.table = self.live.as_ref().map(|live| live.table());
+        if self.access_log.is_some() {
+            ctx.target = session.req_header().raw_path().to_vec();
+        }
         head::normalise_target(session.req_header_mut())?;
         let peer = head::peer(session);
         ctx.client = match &ctx.table {
@@ -303,33 +305,6 @@ impl App {
         let _ = response.insert_header(X_REQUEST_ID, ctx.id_header());
         self.dress(session, response, ctx);
         ctx.limited.write(response);
-    }
-
-    pub(crate) fn access_line(
-        &self,
-        session: &Session,
-        status: u16,
-        duration_us: u64,
-        ctx: &RequestContext,
-    ) -> String {
-        let request = session.req_header();
-        let mut line = json!({
-            "timestamp_us": self.clock.utc_us(),
-            "remote": ctx.client,
-            "method": request.method.as_str(),
-            "path": ctx.asked_path.as_deref().unwrap_or_else(|| request.uri.path()),
-            "status": status,
-            "body_bytes_sent": session.body_bytes_sent(),
-            "duration_us": duration_us,
-            "request_id": ctx.id.to_string(),
-        });
-        if let Some(route) = ctx.route() {
-            line["route"] = route.name.as_str().into();
-        }
-        if let Some(proxying) = &ctx.proxying {
-            line["upstream"] = proxying.address().into();
-        }
-        line.to_string()
     }
 }
 

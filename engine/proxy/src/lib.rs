@@ -5,6 +5,7 @@
 //! Refuses to know what a model or a prediction is: it calls an axum `Router` in process.
 //! Bound: one thread per network core; bodies by `body_bytes_max`; the drain by its time limit.
 
+mod access;
 mod admitting;
 mod answering;
 mod app;
@@ -21,6 +22,7 @@ mod head_timer;
 mod limit;
 mod limiting;
 mod live;
+mod logging;
 mod proxying;
 mod refusal;
 mod route;
@@ -28,6 +30,7 @@ mod stats;
 mod tls;
 mod upstream;
 
+pub use access::{AccessSpec, COMBINED, Escape, FormatSpec, unknown_variable};
 pub use bind::{Bound, bind};
 pub use cache::{Cache, CacheOptions, CacheStats, Purge};
 pub use error::ProxyError;

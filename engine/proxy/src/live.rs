@@ -11,6 +11,7 @@ use http::HeaderValue;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
+use crate::access::{Access, AccessSpec};
 use crate::forwarded::{Networks, RealIp};
 use crate::limit::{LimitSpec, Zones};
 use crate::limiting::Gate;
@@ -37,6 +38,8 @@ pub struct TableSpec {
     pub tls: Option<TlsSpec>,
     /// Whether answers say that they are not to be framed and not to be sniffed.
     pub security_headers: bool,
+    /// What of requests is logged, where they are.
+    pub access: AccessSpec,
     /// How often and how many at a time requests may come.
     pub limits: LimitSpec,
     /// Seconds for which clients that came by TLS are to come by it again; 0 says nothing.
@@ -48,6 +51,7 @@ pub(crate) struct Table {
     pub(crate) routes: Routes,
     groups: Vec<Arc<Group>>,
     zones: Zones,
+    pub(crate) access: Access,
     /// What every request must pass.
     pub(crate) gate: Option<Gate>,
     pub(crate) trusted: Networks,
@@ -89,6 +93,7 @@ impl Table {
             let mut known = known.filter(|known| known.name == name);
             known.next().map_or_else(|| Arc::new(RouteStats::new()), |known| known.stats.clone())
         };
+        let access = Access::compile(&spec.access, &mut faults);
         let limits = &spec.limits;
         let zones = Zones::make(&limits.zones, before.map(|before| &before.zones));
         let every = zones.limits("gateway", &limits.every, limits.is_dry_run, &mut faults);
@@ -108,6 +113,7 @@ impl Table {
             routes,
             groups,
             zones,
+            access,
             gate: Gate::new(every, limits.status),
             trusted,
             real_ip: spec.real_ip,

@@ -4,6 +4,7 @@
 mod before;
 mod connections;
 mod http2;
+mod logs;
 mod reloads;
 mod rig;
 mod routes;

@@ -58,10 +58,23 @@ impl Rig {
         Self::start_behind(table, options, None)
     }
 
+    pub fn start_logged(table: &TableSpec, options: GatewayOptions) -> Self {
+        Self::start_all(table, options, None, true)
+    }
+
     pub fn start_behind(
         table: &TableSpec,
         options: GatewayOptions,
         cache: Option<&Arc<Cache>>,
+    ) -> Self {
+        Self::start_all(table, options, cache, false)
+    }
+
+    fn start_all(
+        table: &TableSpec,
+        options: GatewayOptions,
+        cache: Option<&Arc<Cache>>,
+        is_logged: bool,
     ) -> Self {
         let live = Live::new(table, 1).unwrap();
         // The router says what it was asked.
@@ -75,7 +88,7 @@ impl Rig {
             router: router.clone(),
             body_bytes_max: 1_000,
             streams: |_, _| false,
-            is_logged: false,
+            is_logged,
             live: Some(live.clone()),
             is_tls,
             cache: cache.cloned(),
