@@ -63,6 +63,7 @@ pub(crate) fn listeners(
         is_logged: true,
         live: Some(live.clone()),
         is_tls,
+        has_proxy_header: plan.gateway.proxy_protocol,
         cache: cache.clone(),
     };
     let admin = Listener {
@@ -73,6 +74,7 @@ pub(crate) fn listeners(
         is_logged: false,
         live: None,
         is_tls: false,
+        has_proxy_header: false,
         cache: None,
     };
     let mut all = vec![public(bound.public, false), admin];

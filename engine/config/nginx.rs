@@ -4,6 +4,7 @@
 //! limits of [`parse`] for files, one route for each location.
 
 mod cache;
+mod compression;
 mod http;
 mod limits;
 mod location;

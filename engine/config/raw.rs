@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 mod cache;
+mod compression;
 mod gateway;
 mod limits;
 mod plugins;
@@ -16,6 +17,7 @@ mod store;
 mod upstreams;
 
 pub use cache::{Cache, CacheLifetime};
+pub use compression::Compression;
 pub use gateway::{Certificate, Gateway};
 pub use limits::{LimitInFlight, LimitRequests, LimitZone};
 pub use plugins::{DEFAULT_BATCHER, OnFailure, Plugin, PluginKind, PluginLimits, default_batcher};
@@ -35,6 +37,8 @@ pub struct Raw {
     pub gateway: Gateway,
     /// The cache of answers.
     pub cache: Cache,
+    /// The compression of answers.
+    pub compression: Compression,
     /// The HTTP interface.
     pub api: Api,
     /// The inference core.

@@ -165,6 +165,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         server: section("server", from, located, problems),
         gateway: section("gateway", from, located, problems),
         cache: section("cache", from, located, problems),
+        compression: section("compression", from, located, problems),
         api: section("api", from, located, problems),
         inference: section("inference", from, located, problems),
         store: section("store", from, located, problems),
@@ -177,7 +178,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         upstreams: list("upstreams", from, located, problems),
     };
     for name in merged.keys() {
-        let known = "server, gateway, cache, api, inference, store, machine, log, policy, \
+        let known = "server, gateway, cache, compression, api, inference, store, machine, log, policy, \
                      [[limits]], [[plugins]], [[routes]], [[upstreams]]";
         problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
     }

@@ -16,7 +16,7 @@ use crate::config::{Plan, Problems, Raw};
 pub type Read = Arc<dyn Fn() -> Result<(Plan, Located), Problems> + Send + Sync>;
 
 /// Keys of the section `gateway` that a reload exchanges; so are all routes and upstream groups.
-const EXCHANGED: [&str; 15] = [
+const EXCHANGED: [&str; 16] = [
     "trusted_proxies",
     "real_ip_header",
     "certificates",
@@ -25,6 +25,7 @@ const EXCHANGED: [&str; 15] = [
     "tls_client_ca",
     "hsts_s",
     "security_headers",
+    "https_redirect",
     "access_log_format",
     "access_log_escape",
     "access_log_skip",
@@ -33,7 +34,7 @@ const EXCHANGED: [&str; 15] = [
     "limit_status",
     "limit_dry_run",
 ];
-const EXCHANGED_LISTS: [&str; 3] = ["routes", "upstreams", "limits"];
+const EXCHANGED_WHOLE: [&str; 4] = ["routes", "upstreams", "limits", "compression"];
 /// The one key of the section `cache` that it does not: how the memory is laid out.
 const CACHE_FIXED: &str = "memory_mib";
 
@@ -99,7 +100,7 @@ fn restart_keys(before: &Raw, after: &Raw) -> Vec<String> {
     let mut keys = Vec::new();
     for (section, new) in after.as_object().into_iter().flatten() {
         let old = &before[section];
-        if old == new || EXCHANGED_LISTS.contains(&section.as_str()) {
+        if old == new || EXCHANGED_WHOLE.contains(&section.as_str()) {
             continue;
         }
         match new {

@@ -9,6 +9,7 @@ mod config;
 mod db;
 mod encoders;
 mod gateway;
+mod gateway_cache;
 mod harness;
 mod hostile_plugins;
 mod inference_protocol;

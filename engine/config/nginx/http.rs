@@ -99,6 +99,11 @@ impl Conversion {
         }
     }
 
+    /// Whether the file has said `key`.
+    pub(super) fn is_known(&self, key: &str) -> bool {
+        self.once.contains_key(key)
+    }
+
     pub(super) fn used_format(&self) -> Option<String> {
         self.once.get("access_log_format").cloned()
     }
@@ -164,6 +169,7 @@ impl Conversion {
         self.scoped(scope, directive)
             || self.protection(scope, directive)
             || self.cache_scoped(scope, directive)
+            || self.compression(directive)
             || self.single(directive)
     }
 
@@ -218,6 +224,10 @@ impl Conversion {
             }
             "real_ip_header" => {
                 let header = first.to_ascii_lowercase();
+                if header == "proxy_protocol" {
+                    // It says who the peer is; no header of a request is asked.
+                    return true;
+                }
                 if !["x-forwarded-for", "x-real-ip", "forwarded"].contains(&header.as_str()) {
                     self.note(directive, "is not a header that clients are read from");
                 } else if self.is_first(directive, name, &header) {
@@ -240,6 +250,9 @@ impl Conversion {
         if let Some(most) = self.idle_max {
             gateway.upstream_idle_max = most.clamp(1, 1 << 16);
         }
+        let gateway = &mut self.raw.gateway;
+        // Without a proxy that is believed there is nobody whose header is read.
+        gateway.proxy_protocol &= !gateway.trusted_proxies.is_empty();
         self.gather_limits();
         self.end_formats();
         self.end_cache();

@@ -49,7 +49,7 @@ const HEADS: &str = "heads have a fixed largest size";
 const SOCKETS: &str = "sockets have no such option here";
 const TLS: &str = "TLS has fixed ciphers, curves and sessions; only the oldest version is chosen";
 const FILES: &str = "files are not served";
-const COMPRESSED: &str = "answers are not compressed";
+const COMPRESSED: &str = "compression has no such setting: [compression]";
 const FORMAT: &str = "the access log has one file";
 const LOGIC: &str = "has no counterpart; write a route for each case";
 

@@ -69,8 +69,15 @@ pub struct Gateway {
     pub trusted_proxies: Vec<String>,
     /// Where they say it: "x-forwarded-for", "x-real-ip" or "forwarded". Changed by a reload.
     pub real_ip_header: String,
+    /// Whether connections of these proxies begin with a header of the PROXY protocol, version 1 or
+    /// 2, that says for whom they connect; one that does not is closed. Other connections begin as
+    /// usual.
+    pub proxy_protocol: bool,
     /// A second public address, spoken to by TLS; empty for none. It may be other than loopback.
     pub tls_listen: String,
+    /// Whether requests without TLS are sent to the same address by TLS (308), all but those for
+    /// `/.well-known/acme-challenge/`. Changed by a reload.
+    pub https_redirect: bool,
     /// Certificates, chosen by the names in them, the first one for all other names:
     /// `[{ chain = "a.pem", key = "a.key", ocsp = "a.der" }]`, `ocsp` if there is one. Changed by a
     /// reload.
@@ -130,7 +137,9 @@ impl Default for Gateway {
             upstream_idle_max: 128,
             trusted_proxies: Vec::new(),
             real_ip_header: "x-forwarded-for".to_owned(),
+            proxy_protocol: false,
             tls_listen: String::new(),
+            https_redirect: false,
             certificates: Vec::new(),
             tls_min: "1.2".to_owned(),
             tls_tickets: true,

@@ -12,6 +12,7 @@ use pingora_proxy::Session;
 
 use crate::app::App;
 use crate::cache::Cache;
+use crate::compress::{Compression, Decoded, decode};
 use crate::context::RequestContext;
 use crate::exchange::{self, RequestBody};
 use crate::forwarded::{self, Origin};
@@ -22,8 +23,11 @@ use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
 use crate::route::edit::{Facts, Headers};
 use crate::route::path::normalise;
+use crate::route::spec::Scheme;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
 
+/// RFC 8555, section 8.3.
+const ACME_PATH: &str = "/.well-known/acme-challenge/";
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What is done with a request.
@@ -55,6 +59,18 @@ fn facts(session: &Session, ctx: &RequestContext) -> Facts {
     }
 }
 
+/// The same address by TLS, for requests without it; but those that prove who has the host stay.
+fn by_tls(session: &Session, ctx: &RequestContext, port: u16) -> Option<String> {
+    let request = session.req_header();
+    if head::scheme(session) == Scheme::Https || request.uri.path().starts_with(ACME_PATH) {
+        return None;
+    }
+    let Facts { host, path, query, .. } = facts(session, ctx);
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    (!host.is_empty()).then(|| format!("https://{host}{port}{path}{query}"))
+}
+
 impl App {
     /// Takes the table that the request goes by, brings its path into the one form, and finds out
     /// whose it is.
@@ -62,6 +78,11 @@ impl App {
         ctx.table = self.live.as_ref().map(|live| live.table());
         if self.access_log.is_some() {
             ctx.target = session.req_header().raw_path().to_vec();
+        }
+        if let Some(table) = &ctx.table
+            && let Some(module) = session.downstream_modules_ctx.get_mut::<Compression>()
+        {
+            module.options = Some(table.compression.clone());
         }
         head::normalise_target(session.req_header_mut())?;
         let peer = head::peer(session);
@@ -83,6 +104,11 @@ impl App {
     ) -> Result<Step, Refusal> {
         self.begin(session, ctx)?;
         let table = ctx.table.clone();
+        if let Some(port) = table.as_ref().and_then(|table| table.https_port)
+            && let Some(to) = by_tls(session, ctx, port)
+        {
+            return Ok(Step::Answer(redirect(308, &to)));
+        }
         self.admit(session, ctx, table.as_ref().and_then(|table| table.gate.as_ref())).await?;
         let Some(table) = table.filter(|table| !table.routes.is_empty()) else {
             return Ok(Step::Local);
@@ -202,7 +228,16 @@ impl App {
             let body = exchange::read_body(session, limit).await;
             match body.map_err(of_client)? {
                 RequestBody::Whole(body) => {
-                    exchange::call(&self.router, session, body, extensions).await
+                    let headers = &session.req_header().headers;
+                    match decode(headers, &body, limit) {
+                        Decoded::Plain => {
+                            exchange::call(&self.router, session, body, extensions).await
+                        }
+                        Decoded::Whole(body) => {
+                            exchange::call_decoded(&self.router, session, body, extensions).await
+                        }
+                        other => self.undecoded(session, &other, limit),
+                    }
                 }
                 RequestBody::TooLarge => {
                     // The rest of the body is not read, so the connection cannot be used again.
@@ -212,6 +247,21 @@ impl App {
             }
         };
         self.send(session, response, ctx).await
+    }
+
+    /// The answer to a body that cannot be read as it is encoded.
+    fn undecoded(&self, session: &Session, decoded: &Decoded, limit: usize) -> Response<Body> {
+        let refusal = match decoded {
+            Decoded::TooLarge => Refusal::grows_too_large(limit),
+            Decoded::Unknown => Refusal::unknown_encoding(),
+            _ => Refusal::malformed("the body is not encoded as it says".to_owned()),
+        };
+        let mut response = self.refused(session, &refusal);
+        if refusal.status == 415 {
+            let known = HeaderValue::from_static("gzip, br, zstd");
+            response.headers_mut().insert(header::ACCEPT_ENCODING, known);
+        }
+        response
     }
 
     pub(crate) fn refused(&self, session: &Session, refusal: &Refusal) -> Response<Body> {
@@ -238,7 +288,7 @@ impl App {
             headers.set(&header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         }
         if let Some(hsts) = &table.hsts
-            && head::scheme(session) == crate::route::spec::Scheme::Https
+            && head::scheme(session) == Scheme::Https
         {
             headers.set(&header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }

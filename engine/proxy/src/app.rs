@@ -21,6 +21,7 @@ use truststram_machine::LogFile;
 
 use crate::answering::Step;
 use crate::cache::Cache;
+use crate::compress;
 use crate::connection::turn_of;
 use crate::context::RequestContext;
 use crate::gateway::Rejection;
@@ -69,7 +70,12 @@ impl ProxyHttp for App {
         RequestContext::new()
     }
 
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        // What the cache keeps is not compressed.
+        if !self.is_behind {
+            modules.add_module(Box::new(compress::Builder));
+        }
+    }
 
     async fn request_filter(
         &self,

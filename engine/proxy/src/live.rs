@@ -12,6 +12,7 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use crate::access::{Access, AccessSpec};
+use crate::compress::{Compiled, CompressionSpec};
 use crate::forwarded::{Networks, RealIp};
 use crate::limit::{LimitSpec, Zones};
 use crate::limiting::Gate;
@@ -38,10 +39,14 @@ pub struct TableSpec {
     pub tls: Option<TlsSpec>,
     /// Whether answers say that they are not to be framed and not to be sniffed.
     pub security_headers: bool,
+    /// Which answers are compressed.
+    pub compression: CompressionSpec,
     /// What of requests is logged, where they are.
     pub access: AccessSpec,
     /// How often and how many at a time requests may come.
     pub limits: LimitSpec,
+    /// The port by TLS that requests without it are sent to, if they are.
+    pub https_port: Option<u16>,
     /// Seconds for which clients that came by TLS are to come by it again; 0 says nothing.
     pub hsts_s: u64,
 }
@@ -52,6 +57,7 @@ pub(crate) struct Table {
     groups: Vec<Arc<Group>>,
     zones: Zones,
     pub(crate) access: Access,
+    pub(crate) compression: Arc<Compiled>,
     /// What every request must pass.
     pub(crate) gate: Option<Gate>,
     pub(crate) trusted: Networks,
@@ -59,6 +65,7 @@ pub(crate) struct Table {
     tls: Option<Arc<ServerConfig>>,
     pub(crate) security_headers: bool,
     pub(crate) hsts: Option<HeaderValue>,
+    pub(crate) https_port: Option<u16>,
 }
 
 impl Table {
@@ -94,6 +101,7 @@ impl Table {
             known.next().map_or_else(|| Arc::new(RouteStats::new()), |known| known.stats.clone())
         };
         let access = Access::compile(&spec.access, &mut faults);
+        let compression = Arc::new(Compiled::compile(&spec.compression, &mut faults));
         let limits = &spec.limits;
         let zones = Zones::make(&limits.zones, before.map(|before| &before.zones));
         let every = zones.limits("gateway", &limits.every, limits.is_dry_run, &mut faults);
@@ -114,12 +122,14 @@ impl Table {
             groups,
             zones,
             access,
+            compression,
             gate: Gate::new(every, limits.status),
             trusted,
             real_ip: spec.real_ip,
             tls,
             security_headers: spec.security_headers,
             hsts,
+            https_port: spec.https_port,
         })
     }
 }

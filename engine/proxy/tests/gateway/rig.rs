@@ -27,6 +27,13 @@ pub struct Rig {
     pub tls: SocketAddr,
 }
 
+#[derive(Default)]
+struct With<'a> {
+    cache: Option<&'a Arc<Cache>>,
+    is_logged: bool,
+    has_proxy_header: bool,
+}
+
 pub fn options() -> GatewayOptions {
     GatewayOptions {
         cores: vec![0],
@@ -59,7 +66,12 @@ impl Rig {
     }
 
     pub fn start_logged(table: &TableSpec, options: GatewayOptions) -> Self {
-        Self::start_all(table, options, None, true)
+        Self::start_all(table, options, With { is_logged: true, ..With::default() })
+    }
+
+    /// One whose trusted proxies speak by the PROXY protocol.
+    pub fn start_announced(table: &TableSpec) -> Self {
+        Self::start_all(table, options(), With { has_proxy_header: true, ..With::default() })
     }
 
     pub fn start_behind(
@@ -67,31 +79,34 @@ impl Rig {
         options: GatewayOptions,
         cache: Option<&Arc<Cache>>,
     ) -> Self {
-        Self::start_all(table, options, cache, false)
+        Self::start_all(table, options, With { cache, ..With::default() })
     }
 
-    fn start_all(
-        table: &TableSpec,
-        options: GatewayOptions,
-        cache: Option<&Arc<Cache>>,
-        is_logged: bool,
-    ) -> Self {
+    fn start_all(table: &TableSpec, options: GatewayOptions, with: With<'_>) -> Self {
         let live = Live::new(table, 1).unwrap();
         // The router says what it was asked.
         let router = Router::new().fallback(|request: Request| async move {
-            let (head, _) = request.into_parts();
+            let (head, body) = request.into_parts();
             let tenant = head.headers.get("x-tenant").map_or("", |value| value.to_str().unwrap());
-            format!("local {} {} {tenant}", head.method, head.uri.path())
+            let said = format!("local {} {} {tenant}", head.method, head.uri.path());
+            match head.uri.path() {
+                "/echo" => {
+                    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+                    format!("{said} {}", String::from_utf8(body.to_vec()).unwrap())
+                }
+                _ => said,
+            }
         });
         let listener = |is_tls| Listener {
             bound: bind("127.0.0.1:0".parse().unwrap()).unwrap(),
             router: router.clone(),
             body_bytes_max: 1_000,
             streams: |_, _| false,
-            is_logged,
+            is_logged: with.is_logged,
+            has_proxy_header: with.has_proxy_header,
             live: Some(live.clone()),
             is_tls,
-            cache: cache.cloned(),
+            cache: with.cache.cloned(),
         };
         let listeners = vec![listener(false), listener(true)];
         let [plain, tls] = [0, 1].map(|index: usize| listeners[index].bound.address());
