@@ -14,21 +14,27 @@ use tokio::sync::Semaphore;
 use truststram_api::Ports;
 use truststram_api::ports::Records;
 use truststram_base::{Clock, Counter, SystemClock};
-use truststram_machine::{DirLock, HostFacts, MachineError, Priority, Ring, RingMode, probe};
+use truststram_machine::{
+    DirLock, HostFacts, MachineError, Priority, Ring, RingMode, probe, raise_open_files,
+};
 use truststram_model::ModelError;
 use truststram_model::{Engine, EngineOptions, WorkerPlace};
 use truststram_policy::{Host, HostOptions, PolicyError};
-use truststram_proxy::{Bound, Cache, Gateway, ProxyError};
+use truststram_proxy::{Authority, Bound, Cache, Gateway, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::{Plan, Problems, Raw};
+use crate::federation::{FederationThread, Means, Notices};
+use crate::keys::{self, KeyError};
 use crate::listening::{gateway_options, listeners, live, open_access_log};
 use crate::registry::{RegistryError, Versions, incoming};
 use crate::threads::Threads;
 use crate::wire::batcher::PluginBatcher;
 use crate::wire::datasets::StoreDatasets;
 use crate::wire::decisions::Decisions;
+use crate::wire::federated::{Federation, Running};
 use crate::wire::infer::{EngineInfer, Predictions};
+use crate::wire::keys::StoredKeys;
 use crate::wire::operate::{Operator, Parts};
 use crate::wire::policies::OpenPolicies;
 use crate::wire::questions::Questions;
@@ -37,7 +43,7 @@ use crate::wire::records::StoreRecords;
 use crate::wire::reload::Reloads;
 use crate::wire::replies::Replies;
 use crate::wire::serving::EngineModels;
-use crate::wire::sink::{RecordingSink, Ticket};
+use crate::wire::sink::{Outcome, RecordingSink, Ticket};
 use crate::wire::slow_queries::SlowQueries;
 use crate::wire::store_operations::StoreOperator;
 use crate::wire::tensors::EngineTensors;
@@ -52,6 +58,9 @@ pub enum AppError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The API keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The inference engine.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -118,6 +127,7 @@ pub struct App {
     parts: Arc<Parts>,
     threads: Threads,
     decisions: Option<Arc<Decisions>>,
+    federation: Federation,
     gateway: Gateway,
     addresses: [SocketAddr; 2],
     tls_address: Option<SocketAddr>,
@@ -148,24 +158,9 @@ impl App {
         let plugins = Arc::new(plugins);
         let policies =
             OpenPolicies::start(plugins.clone(), plan, &store).map_err(StartError::Plugin)?;
-        let (batcher, on_failure) = (policies.batcher().clone(), plan.batcher.on_failure);
         let replies = Replies::new(plan.network_cores.len());
         let dropped = Arc::new(Counter::new());
-        let engine = Arc::new(Engine::<Ticket>::start(
-            &engine_options(plan),
-            clock.clone(),
-            |_worker| Box::new(PluginBatcher::new(batcher.instance(), on_failure)),
-            |_worker| {
-                let sink = RecordingSink::new(
-                    store.clone(),
-                    replies.clone(),
-                    clock.clone(),
-                    plan.rejects_when_full(),
-                    dropped.clone(),
-                );
-                Box::new(sink)
-            },
-        )?);
+        let engine = engine(plan, &store, &clock, &replies, (&policies, &dropped))?;
         let versions = versions(plan, &store, &engine, &clock, ring)?;
         let access_log = open_access_log(plan, mode, &clock)?;
         let threads = Threads::start(plan, &store)?;
@@ -179,7 +174,7 @@ impl App {
         };
         infer.reloads.begin(versions.clone(), threads.models.clone());
         let decisions = policies.decisions().cloned();
-        let live = live(plan)?;
+        let (live, authority) = (live(plan)?, authority(plan, &store, clock.utc_us())?);
         let cache = plan.cache.clone().map(|options| Arc::new(Cache::new(options, clock.clone())));
         let parts = Arc::new(Parts {
             clock,
@@ -196,19 +191,35 @@ impl App {
             draining: AtomicBool::new(false),
             reconfigure: Arc::new(Reconfigure::new(read, raw.clone(), live.clone(), cache.clone())),
             cache: cache.clone(),
+            authority: authority.clone(),
             reconfigurer: threads.reconfigurer.clone(),
             listeners: OnceLock::new(),
         });
-        let ports = ports(plan, infer, versions, policies, &parts, &threads);
+        let federation = federation(plan, &versions, &parts, &threads)?;
+        let ports = Ports {
+            federated: Arc::new(federation.clone()),
+            ..ports(plan, infer, versions, policies, &parts, &threads)
+        };
         let addresses = [bound.public.address(), bound.admin.address()];
         let tls_address = bound.tls.as_ref().map(Bound::address);
         let options = gateway_options(plan, &parts, replies);
-        let gateway = Gateway::start(listeners(plan, bound, ports, &live, cache), options)?;
+        let gateway =
+            Gateway::start(listeners(plan, bound, ports, &live, cache, &authority), options)?;
         let named = ["public", "admin", "tls"].into_iter().zip(gateway.stats().iter().cloned());
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
         let drain = plan.drain;
-        Ok(Self { parts, threads, decisions, gateway, addresses, tls_address, drain, _lock: lock })
+        Ok(Self {
+            parts,
+            threads,
+            decisions,
+            federation,
+            gateway,
+            addresses,
+            tls_address,
+            drain,
+            _lock: lock,
+        })
     }
 
     /// The public address with TLS, if there is one.
@@ -250,8 +261,10 @@ impl App {
     /// joins every thread. Returns how many connections were cut.
     pub fn stop(self) -> Result<usize, AppError> {
         self.parts.draining.store(true, Ordering::Relaxed);
+        self.federation.send_away();
         let drained = self.gateway.drain(self.drain);
         // Each step is taken whatever became of the one before; the first error is reported.
+        let federation = self.federation.0.as_ref().map_or(Ok(()), |all| all.thread.close());
         let bringers = self.threads.close_bringers();
         let engine = self.parts.engine.close();
         let keepers = self.threads.close_keepers();
@@ -261,6 +274,7 @@ impl App {
         let log = self.parts.access_log.as_ref().map_or(Ok(()), |log| log.close());
         let plugins = self.parts.host_of_plugins.close();
         let drained = drained?;
+        federation?;
         bringers?;
         engine?;
         keepers?;
@@ -270,6 +284,41 @@ impl App {
         plugins.map_err(AppError::Policy)?;
         Ok(drained.connections_cut)
     }
+}
+
+/// What judges credentials, with the keys and the seeds of the store.
+fn authority(plan: &Plan, store: &Store, now_us: i64) -> Result<Arc<Authority>, KeyError> {
+    let authority = Authority::new(plan.auth.failure_rate, plan.auth.failure_burst);
+    authority.keys().replace(keys::load(store)?);
+    authority.signers().replace(&keys::signers::open(store, now_us)?);
+    Ok(Arc::new(authority))
+}
+
+/// The workers, with what forms their batches and what keeps their answers.
+fn engine(
+    plan: &Plan,
+    store: &Arc<Store>,
+    clock: &Arc<dyn Clock>,
+    replies: &Arc<Replies<Outcome>>,
+    (policies, dropped): (&OpenPolicies, &Arc<Counter>),
+) -> Result<Arc<Engine<Ticket>>, ModelError> {
+    let (batcher, on_failure) = (policies.batcher().clone(), plan.batcher.on_failure);
+    let engine = Engine::<Ticket>::start(
+        &engine_options(plan),
+        clock.clone(),
+        |_worker| Box::new(PluginBatcher::new(batcher.instance(), on_failure)),
+        |_worker| {
+            let sink = RecordingSink::new(
+                store.clone(),
+                replies.clone(),
+                clock.clone(),
+                plan.rejects_when_full(),
+                dropped.clone(),
+            );
+            Box::new(sink)
+        },
+    )?;
+    Ok(Arc::new(engine))
 }
 
 /// The registered versions, loaded.
@@ -296,6 +345,36 @@ fn versions(
     Ok(Arc::new(versions))
 }
 
+/// The federation, where the configuration has one.
+fn federation(
+    plan: &Plan,
+    versions: &Arc<Versions<Ticket>>,
+    parts: &Arc<Parts>,
+    threads: &Threads,
+) -> Result<Federation, MachineError> {
+    if !plan.federated.enabled {
+        return Ok(Federation(None));
+    }
+    let notices = Arc::new(Notices::new(plan.federated.watchers_max));
+    let means = Means {
+        store: parts.store.clone(),
+        versions: versions.clone(),
+        models: threads.models.clone(),
+        clock: parts.clock.clone(),
+        data_dir: plan.data_dir.clone(),
+        limits: plan.federated.clone(),
+        open_files: raise_open_files(),
+        notices: notices.clone(),
+    };
+    Ok(Federation(Some(Arc::new(Running {
+        thread: FederationThread::start(means)?,
+        files: threads.federation_files.clone(),
+        notices,
+        uploads: Arc::new(Semaphore::new(plan.federated.uploads_max as usize)),
+        clock: parts.clock.clone(),
+    }))))
+}
+
 /// The ways by which the API reaches the engine.
 fn ports(
     plan: &Plan,
@@ -319,6 +398,13 @@ fn ports(
         parts: parts.clone(),
         thread: threads.maintenance.clone(),
         reader: reader.clone(),
+    };
+    let keys = StoredKeys {
+        store: store.clone(),
+        authority: parts.authority.clone(),
+        thread: threads.keys.clone(),
+        clock: clock.clone(),
+        token_ttl_s: plan.auth.token_ttl_s,
     };
     let policies = policies.serve(threads.loader.clone(), reader.clone(), store.clone());
     let infer = Arc::new(infer);
@@ -345,8 +431,10 @@ fn ports(
         registry: Arc::new(registry),
         records,
         datasets: Arc::new(datasets),
+        federated: Arc::new(Federation(None)),
         store: Arc::new(operations),
         operate: Arc::new(Operator(parts.clone())),
+        keys: Arc::new(keys),
         policies: Arc::new(policies),
         server_timing: plan.api.server_timing,
     }

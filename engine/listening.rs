@@ -9,7 +9,7 @@ use truststram_api::Ports;
 use truststram_base::Clock;
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
 use truststram_machine::{LogFile, RingMode, Rotation, probe};
-use truststram_proxy::{Cache, GatewayOptions, Listener, Live, ProxyError};
+use truststram_proxy::{Authority, Cache, GatewayOptions, Guard, Listener, Live, ProxyError};
 
 use crate::app::{Addresses, AppError};
 use crate::config::Plan;
@@ -53,6 +53,7 @@ pub(crate) fn listeners(
     ports: Ports,
     live: &Arc<Live>,
     cache: Option<Arc<Cache>>,
+    authority: &Arc<Authority>,
 ) -> Vec<Listener> {
     let router = truststram_api::public_router(ports.clone());
     let public = |bound, is_tls| Listener {
@@ -65,6 +66,12 @@ pub(crate) fn listeners(
         is_tls,
         has_proxy_header: plan.gateway.proxy_protocol,
         cache: cache.clone(),
+        guard: Some(Guard {
+            authority: authority.clone(),
+            access: truststram_api::public_access,
+            is_required: false,
+            rules: None,
+        }),
     };
     let admin = Listener {
         bound: bound.admin,
@@ -76,6 +83,12 @@ pub(crate) fn listeners(
         is_tls: false,
         has_proxy_header: false,
         cache: None,
+        guard: Some(Guard {
+            authority: authority.clone(),
+            access: truststram_api::admin_access,
+            is_required: plan.auth.is_admin_required,
+            rules: Some(live.clone()),
+        }),
     };
     let mut all = vec![public(bound.public, false), admin];
     all.extend(bound.tls.map(|tls| public(tls, true)));

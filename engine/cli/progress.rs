@@ -19,6 +19,11 @@ pub(super) fn steps(label: &'static str, total: u64) -> ProgressBar {
     styled(total, label, "{prefix} {bar:30} {human_pos}/{human_len} steps  {eta} left  {msg}")
 }
 
+/// A bar over `total` rounds at most; the message is the accuracy.
+pub(super) fn rounds(label: &'static str, total: u64) -> ProgressBar {
+    styled(total, label, "{prefix} {bar:30} round {pos}/{len}  accuracy {msg}  {elapsed}")
+}
+
 /// Work whose end is not known before.
 pub(super) fn endless(label: &'static str) -> ProgressBar {
     styled(0, label, "{prefix} {spinner} {elapsed}  {msg}")

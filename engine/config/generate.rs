@@ -25,6 +25,7 @@ pub fn default_file() -> String {
     let mut text = HEAD.to_owned();
     section(&mut text, "server", &default.server);
     section(&mut text, "gateway", &default.gateway);
+    section(&mut text, "auth", &default.auth);
     section(&mut text, "cache", &default.cache);
     section(&mut text, "compression", &default.compression);
     section(&mut text, "api", &default.api);
@@ -33,6 +34,7 @@ pub fn default_file() -> String {
     section(&mut text, "machine", &default.machine);
     section(&mut text, "log", &default.log);
     section(&mut text, "policy", &default.policy);
+    section(&mut text, "federated", &default.federated);
     plugin(&mut text, &raw::default_batcher());
     example(&mut text, "upstreams", &example_upstream());
     example(&mut text, "routes", &example_route());
@@ -89,6 +91,7 @@ fn example_route() -> raw::Route {
         path_exact: text("/health"),
         path_regex: text("^/v[0-9]+/"),
         scheme: Some(raw::RouteScheme::Https),
+        auth: Some(raw::AuthMode::Required),
         upstream: text("backend"),
         redirect: text("https://$host$request_uri"),
         status: Some(404),

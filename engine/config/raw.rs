@@ -7,8 +7,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod auth;
 mod cache;
 mod compression;
+mod federated;
 mod gateway;
 mod limits;
 mod plugins;
@@ -16,9 +18,11 @@ mod routes;
 mod store;
 mod upstreams;
 
+pub use auth::{Auth, AuthMode, Holder, Issuer};
 pub use cache::{Cache, CacheLifetime};
 pub use compression::Compression;
-pub use gateway::{Certificate, Gateway};
+pub use federated::Federated;
+pub use gateway::{Certificate, Cors, Gateway};
 pub use limits::{LimitInFlight, LimitRequests, LimitZone};
 pub use plugins::{DEFAULT_BATCHER, OnFailure, Plugin, PluginKind, PluginLimits, default_batcher};
 pub use routes::{HeaderEdits, Route, RouteScheme};
@@ -35,6 +39,8 @@ pub struct Raw {
     pub server: Server,
     /// The public side of the network.
     pub gateway: Gateway,
+    /// Who is let in.
+    pub auth: Auth,
     /// The cache of answers.
     pub cache: Cache,
     /// The compression of answers.
@@ -51,6 +57,8 @@ pub struct Raw {
     pub log: Log,
     /// Who may bring policies, and what is kept of their decisions.
     pub policy: Policy,
+    /// Models trained by clients elsewhere.
+    pub federated: Federated,
     /// What limits count requests by.
     pub limits: Vec<LimitZone>,
     /// Policies.

@@ -164,6 +164,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
     let raw = Raw {
         server: section("server", from, located, problems),
         gateway: section("gateway", from, located, problems),
+        auth: section("auth", from, located, problems),
         cache: section("cache", from, located, problems),
         compression: section("compression", from, located, problems),
         api: section("api", from, located, problems),
@@ -172,14 +173,15 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         machine: section("machine", from, located, problems),
         log: section("log", from, located, problems),
         policy: section("policy", from, located, problems),
+        federated: section("federated", from, located, problems),
         limits: list("limits", from, located, problems),
         plugins: list("plugins", from, located, problems),
         routes: list("routes", from, located, problems),
         upstreams: list("upstreams", from, located, problems),
     };
     for name in merged.keys() {
-        let known = "server, gateway, cache, compression, api, inference, store, machine, log, policy, \
-                     [[limits]], [[plugins]], [[routes]], [[upstreams]]";
+        let known = "server, gateway, auth, cache, compression, api, inference, store, machine, \
+                     log, policy, federated, [[limits]], [[plugins]], [[routes]], [[upstreams]]";
         problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
     }
     raw

@@ -18,7 +18,19 @@ use super::RegistryError;
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// The path of a file that has no place yet; goes with it.
-struct Temporary(PathBuf);
+pub struct Temporary(PathBuf);
+
+impl Temporary {
+    /// Takes the file at this path.
+    pub fn of(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for Temporary {
     fn drop(&mut self) {

@@ -40,6 +40,7 @@ impl Collector for Engine {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let mut page = Page(encoder);
         self.gateway(&mut page)?;
+        gateway::auth(&self.0.authority, &mut page)?;
         self.limits(&mut page)?;
         self.cache(&mut page)?;
         gateway::routes(self.0.reconfigure.live(), &mut page)?;

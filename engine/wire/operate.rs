@@ -14,7 +14,7 @@ use truststram_base::{Clock, Counter};
 use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
 use truststram_model::{Engine, ModelInfo, ModelState};
 use truststram_policy::Host;
-use truststram_proxy::{Cache, GatewayStats, Purge};
+use truststram_proxy::{Authority, Cache, GatewayStats, Purge};
 use truststram_store::Store;
 
 use super::background::Background;
@@ -49,6 +49,8 @@ pub struct Parts {
     pub access_log: Option<Arc<LogFile>>,
     /// The cache of answers, if there is one.
     pub cache: Option<Arc<Cache>>,
+    /// What judges credentials.
+    pub authority: Arc<Authority>,
     /// Set when the drain begins.
     pub draining: AtomicBool,
     /// Reloads the configuration, on its own thread.

@@ -15,28 +15,33 @@ use crate::config::{Plan, Problems, Raw};
 /// Reads the configuration as it was read at the start.
 pub type Read = Arc<dyn Fn() -> Result<(Plan, Located), Problems> + Send + Sync>;
 
-/// Keys of the section `gateway` that a reload exchanges; so are all routes and upstream groups.
-const EXCHANGED: [&str; 16] = [
-    "trusted_proxies",
-    "real_ip_header",
-    "certificates",
-    "tls_min",
-    "tls_tickets",
-    "tls_client_ca",
-    "hsts_s",
-    "security_headers",
-    "https_redirect",
-    "access_log_format",
-    "access_log_escape",
-    "access_log_skip",
-    "limit_requests",
-    "limit_in_flight",
-    "limit_status",
-    "limit_dry_run",
+/// Keys that a reload exchanges; so are all routes and upstream groups.
+const EXCHANGED: [&str; 21] = [
+    "gateway.trusted_proxies",
+    "gateway.real_ip_header",
+    "gateway.certificates",
+    "gateway.tls_min",
+    "gateway.tls_tickets",
+    "gateway.tls_client_ca",
+    "gateway.hsts_s",
+    "gateway.security_headers",
+    "gateway.https_redirect",
+    "gateway.access_log_format",
+    "gateway.access_log_escape",
+    "gateway.access_log_skip",
+    "gateway.limit_requests",
+    "gateway.limit_in_flight",
+    "gateway.limit_status",
+    "gateway.limit_dry_run",
+    "auth.mode",
+    "gateway.cors",
+    "auth.open",
+    "auth.issuers",
+    "auth.certificates",
 ];
 const EXCHANGED_WHOLE: [&str; 4] = ["routes", "upstreams", "limits", "compression"];
 /// The one key of the section `cache` that it does not: how the memory is laid out.
-const CACHE_FIXED: &str = "memory_mib";
+const CACHE_FIXED: &str = "cache.memory_mib";
 
 /// See the module.
 pub struct Reconfigure {
@@ -106,13 +111,11 @@ fn restart_keys(before: &Raw, after: &Raw) -> Vec<String> {
         match new {
             Value::Object(values) => {
                 let differ = values.iter().filter(|(key, value)| old[*key] != **value);
-                let is_fixed = |key: &str| match section.as_str() {
-                    "gateway" => !EXCHANGED.contains(&key),
-                    "cache" => key == CACHE_FIXED,
-                    _ => true,
+                let names = differ.map(|(key, _)| format!("{section}.{key}"));
+                let is_exchanged = |name: &str| {
+                    EXCHANGED.contains(&name) || (section == "cache" && name != CACHE_FIXED)
                 };
-                let fixed = differ.filter(|(key, _)| is_fixed(key));
-                keys.extend(fixed.map(|(key, _)| format!("{section}.{key}")));
+                keys.extend(names.filter(|name| !is_exchanged(name)));
             }
             _ => keys.push(section.clone()),
         }
@@ -130,6 +133,7 @@ mod tests {
         let mut after = before.clone();
         after.routes.push(crate::config::raw::Route::default());
         after.gateway.hsts_s = 5;
+        after.auth.open.push("/v2".to_owned());
         after.gateway.limit_status = 503;
         after.cache.stale_if_error_s = 5;
         assert_eq!(restart_keys(&before, &after), Vec::<String>::new());

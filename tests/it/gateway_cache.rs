@@ -1,7 +1,8 @@
 //! The cache of answers as the operator of the real binary sees it.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
@@ -27,16 +28,38 @@ fn answer(mut stream: TcpStream) {
     }
 }
 
+/// Ends the wait for connections, also where the test fails.
+struct Ending<'a>(&'a AtomicBool, SocketAddr);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+        let _ = TcpStream::connect(self.1);
+    }
+}
+
 #[test]
 fn answers_are_removed_at_an_operators_wish() {
-    let dir = trained_dir();
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = upstream.local_addr().unwrap();
-    std::thread::spawn(move || {
-        while let Ok((stream, _)) = upstream.accept() {
-            std::thread::spawn(move || answer(stream));
-        }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let over = &over;
+        scope.spawn(move || {
+            while let Ok((stream, _)) = upstream.accept() {
+                if over.load(Ordering::Acquire) {
+                    return;
+                }
+                scope.spawn(move || answer(stream));
+            }
+        });
+        let _ending = Ending(over, address);
+        purge_in_front_of(address);
     });
+}
+
+fn purge_in_front_of(address: SocketAddr) {
+    let dir = trained_dir();
     let config = format!(
         "[cache]\nmemory_mib = 8\n[[routes]]\nname = \"up\"\nupstream = \"g\"\ncache = true\n\
          [[upstreams]]\nname = \"g\"\nservers = [{{ address = \"{address}\" }}]\n"

@@ -83,10 +83,15 @@ impl Server {
         Self::start_with(data_dir, &["--config", file.to_str().unwrap()])
     }
 
-    /// Starts with more arguments and waits for the line that says where it listens.
+    /// Starts with more arguments on ports that the kernel chooses.
     pub fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
+        Self::start_on("127.0.0.1:0", data_dir, arguments)
+    }
+
+    /// The same on a public address that was chosen before.
+    pub fn start_on(address: &str, data_dir: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(BINARY)
-            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["serve", "--json", "--listen", address, "--admin-listen", "127.0.0.1:0"])
             .arg("--data-dir")
             .arg(data_dir)
             .args(arguments)
@@ -206,6 +211,29 @@ impl Server {
         send(|agent| agent.put(&url).header("content-type", media).send(body))
     }
 
+    /// Sends a body of JSON by PATCH.
+    pub fn patch(&self, path: &str) -> Answer {
+        let url = format!("{}{path}", self.public);
+        send(|agent| agent.patch(&url).header("content-type", "application/json").send("{}"))
+    }
+
+    /// Sends a request with just these headers.
+    pub fn send_raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &[u8],
+    ) -> Answer {
+        let mut request = ureq::http::Request::builder().method(method);
+        request = request.uri(format!("{}{path}", self.public));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(body.to_vec()).unwrap();
+        send(|agent| agent.run(request))
+    }
+
     pub fn delete(&self, path: &str) -> Answer {
         send(|agent| agent.delete(format!("{}{path}", self.public)).call())
     }
@@ -267,6 +295,17 @@ fn send(
     try_send(ask).unwrap()
 }
 
+/// Asks with these headers, and a body of JSON if there is one.
+pub fn ask_with(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.header("content-type", "application/json");
+    let body = body.map(Value::to_string).unwrap_or_default();
+    send(|agent| agent.run(request.body(body).unwrap()))
+}
+
 /// As the others, for servers that are being killed.
 pub fn try_post(url: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
     try_send(|agent| agent.post(url).header("content-type", "application/json").send(body))
@@ -286,4 +325,11 @@ fn try_send(
     let body = serde_json::from_str(&text).unwrap_or(Value::Null);
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Ok(Answer { status, headers, body, text })
+}
+
+/// Says why a test was left out, where somebody reads it.
+pub fn remark(words: &str) {
+    use std::io::Write;
+    // Nothing can be done where standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{words}");
 }

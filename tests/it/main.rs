@@ -3,11 +3,13 @@
 //! Owns the tests of the whole. Refuses to reach into crates, except for the held-out digits.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests by clippy")]
 
+mod auth;
 mod bad_input;
 mod cli;
 mod config;
 mod db;
 mod encoders;
+mod federate;
 mod gateway;
 mod gateway_cache;
 mod harness;
@@ -20,3 +22,4 @@ mod plugin_author;
 mod plugins;
 mod registry;
 mod store_api;
+mod upgrade;

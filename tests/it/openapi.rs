@@ -39,11 +39,18 @@ fn every_described_operation_is_routed_and_answers_as_described() {
     }
 }
 
-const METHODS: [&str; 4] = ["get", "put", "post", "delete"];
+const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 
 /// The path with a name in each place of one.
 fn concrete_of(path: &str) -> String {
-    let names = [("{id}", "digits"), ("{model}", "digits"), ("{name}", "set"), ("{version}", "1")];
+    let names = [
+        ("{id}", "digits"),
+        ("{model}", "digits"),
+        ("{name}", "set"),
+        ("{version}", "1"),
+        ("{client}", "1"),
+        ("{task}", "1"),
+    ];
     names.iter().fold(path.to_owned(), |path, (place, name)| path.replace(place, name))
 }
 
@@ -52,6 +59,7 @@ fn send(server: &Server, method: &str, path: &str) -> Answer {
         "get" => server.get(path),
         "put" => server.put(path, "application/json", b"{}"),
         "post" => server.post(path, b"{}"),
+        "patch" => server.patch(path),
         "delete" => server.delete(path),
         other => panic!("{path} is described with {other}, which this test cannot send"),
     }

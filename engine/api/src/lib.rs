@@ -5,6 +5,7 @@
 //! [`ports`]. Bound: bodies arrive whole and limited; pages and batches by
 //! [`truststram_base::limits`].
 
+mod access;
 mod admin;
 mod batch;
 mod cache;
@@ -15,7 +16,10 @@ mod datasets;
 #[allow(unused_qualifications, reason = "as above")]
 mod embeddings;
 mod explain;
+#[allow(unused_qualifications, reason = "as above")]
+mod federated;
 mod filters;
+mod keys;
 mod lists;
 #[allow(unused_qualifications, reason = "as above")]
 mod models;
@@ -42,7 +46,10 @@ mod target;
 mod tensor;
 mod timestamp;
 #[allow(unused_qualifications, reason = "as above")]
+mod token;
+#[allow(unused_qualifications, reason = "as above")]
 mod versions;
 
+pub use access::{admin_access, public_access};
 pub use problem::{FieldError, Problem};
 pub use router::{Ports, admin_router, public_router, reject, streams};

@@ -11,6 +11,8 @@ use serde_json::Value;
 use truststram_base::{Kind, ModelId, ModelVersion, RequestId, UserId};
 
 mod datasets;
+mod federated;
+mod keys;
 mod records;
 mod registry;
 mod serving;
@@ -20,6 +22,11 @@ mod tensors;
 pub use datasets::{
     Appended, Dataset, DatasetFailure, DatasetRow, DatasetRows, Datasets, NewRow, RowReader,
 };
+pub use federated::{
+    Federated, FederatedAnswer, FederatedFailure, FederatedTask, ModelFacts, NewClient, Signed,
+    UpdateClaim, UpdateReceipt,
+};
+pub use keys::{KeyChange, Keys, NewKey, OVERLAP_S, TokenAsk, TokenGiven};
 pub use records::{
     Explained, ListedModel, ModelsPage, ModelsPlan, ModelsQuery, Page, PageFailure, Performance,
     PredictionsQuery, Records, Statistic, Statistics, StatisticsQuery, StoredAnswer,

@@ -5,7 +5,7 @@
 //! [`CHANGE_BYTES_MAX`].
 
 mod artifact;
-mod digest;
+pub(crate) mod digest;
 mod render;
 pub(crate) mod upload;
 

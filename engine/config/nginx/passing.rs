@@ -3,7 +3,7 @@
 //! Refuses what depends on variables. Bound: one group for each address.
 
 use truststram_proxy::{
-    ActionSpec, EditSpec, PathSpec, RewriteSpec, RouteSpec, TableSpec, Timeouts, UseSpec,
+    ActionSpec, EditSpec, PathSpec, RewriteSpec, RouteAuth, RouteSpec, TableSpec, Timeouts, UseSpec,
 };
 
 use super::http::Conversion;
@@ -169,6 +169,7 @@ pub(super) fn check_expression(pattern: &str) -> Result<(), String> {
         body_bytes_max: None,
         is_logged: false,
         is_cached: false,
+        auth: RouteAuth::default(),
         limits: UseSpec::default(),
     };
     let table = TableSpec { routes: vec![route], ..TableSpec::default() };

@@ -35,6 +35,7 @@ impl Check<'_> {
             within("cache.lifetimes", lifetime.status.into(), 200, 599);
             within("cache.lifetimes", lifetime.seconds, 0, 1 << 31);
         }
+        within("auth.token_ttl_s", raw.auth.token_ttl_s.into(), 1, 86_400);
         within("gateway.head_timeout_s", gateway.head_timeout_s, 1, 3_600);
         within("gateway.keepalive_s", gateway.keepalive_s, 1, 86_400);
         within("gateway.h2_idle_timeout_s", gateway.h2_idle_timeout_s, 1, 86_400);
@@ -47,6 +48,12 @@ impl Check<'_> {
         within("inference.batch_max", u64::from(inference.batch_max), 1, 4_096);
         within("inference.batch_target_us", inference.batch_target_us.into(), 1, 10_000_000);
         within("inference.loaded_max", inference.loaded_max as u64, 1, 4_096);
+        let federated = &raw.federated;
+        within("federated.clients_max", federated.clients_max.into(), 1, 100_000);
+        within("federated.waiters_max", federated.waiters_max.into(), 1, 100_000);
+        within("federated.uploads_max", federated.uploads_max.into(), 1, 10_000);
+        within("federated.watchers_max", federated.watchers_max.into(), 1, 10_000);
+        within("federated.refusals_max", federated.refusals_max.into(), 1, 1 << 20);
         let store = &raw.store;
         within("store.queue_rows_max", store.queue_rows_max as u64, 1, 1 << 24);
         within("store.group_rows_max", store.group_rows_max as u64, 1, 1 << 20);

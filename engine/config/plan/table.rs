@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use truststram_proxy::{
     AccessSpec, ActionSpec, BreakerSpec, COMBINED, CertificateSpec, CheckSpec, CompressionSpec,
-    EditSpec, Encoding, Escape, FormatSpec, GroupSpec, HashKey, PathSpec, Policy, Protocol, RealIp,
-    RewriteSpec, RouteSpec, Scheme, ServerSpec, TableSpec, Timeouts, TlsSpec,
+    CorsSpec, EditSpec, Encoding, Escape, FormatSpec, GroupSpec, HashKey, PathSpec, Policy,
+    Protocol, RealIp, RewriteSpec, RouteSpec, Scheme, ServerSpec, TableSpec, Timeouts, TlsSpec,
 };
 
-use super::Check;
 use super::zones::uses;
+use super::{Check, auth};
 use crate::config::raw;
 
 /// Longest time that may be configured, in milliseconds: a day.
@@ -45,6 +45,8 @@ impl Check<'_> {
             access: self.access(gateway),
             limits: self.limits(raw),
             hsts_s: gateway.hsts_s,
+            auth: self.auth_spec(raw),
+            cors: cors(&gateway.cors),
         };
         for fault in truststram_proxy::check(&table) {
             self.fail(&fault.key, fault.message);
@@ -177,6 +179,7 @@ impl Check<'_> {
             body_bytes_max: (route.body_bytes_max > 0).then_some(route.body_bytes_max),
             is_logged: route.access_log,
             is_cached: route.cache,
+            auth: auth::of_route(route),
             limits: uses(&route.limit_requests, &route.limit_in_flight),
         }
     }
@@ -313,6 +316,16 @@ impl Check<'_> {
                 Protocol::Tls { name, verify: one.tls_verify }
             }
         }
+    }
+}
+
+fn cors(cors: &raw::Cors) -> CorsSpec {
+    CorsSpec {
+        origins: cors.origins.clone(),
+        methods: cors.methods.clone(),
+        headers: cors.headers.clone(),
+        credentials: cors.credentials,
+        max_age_s: cors.max_age_s,
     }
 }
 

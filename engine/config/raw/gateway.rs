@@ -73,7 +73,8 @@ pub struct Gateway {
     /// 2, that says for whom they connect; one that does not is closed. Other connections begin as
     /// usual.
     pub proxy_protocol: bool,
-    /// A second public address, spoken to by TLS; empty for none. It may be other than loopback.
+    /// A second public address, spoken to by TLS; empty for none. One that is not loopback needs
+    /// `auth.mode = "required"`, `tls_client_ca` or `--insecure`.
     pub tls_listen: String,
     /// Whether requests without TLS are sent to the same address by TLS (308), all but those for
     /// `/.well-known/acme-challenge/`. Changed by a reload.
@@ -96,6 +97,40 @@ pub struct Gateway {
     /// Whether public answers have `X-Frame-Options` and `X-Content-Type-Options`. Changed by a
     /// reload.
     pub security_headers: bool,
+    /// Which pages of other origins browsers let read answers, such as `{ origins =
+    /// ["https://app.example.com"] }`; no origins: none. `credentials = true` cannot go with "*".
+    /// Changed by a reload.
+    #[schema(value_type = Object)]
+    pub cors: Cors,
+}
+
+/// Which pages of other origins browsers let read answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cors {
+    /// Origins such as "https://app.example.com", or "*" for all.
+    pub origins: Vec<String>,
+    /// Methods that pages may use.
+    pub methods: Vec<String>,
+    /// Headers that pages may send.
+    pub headers: Vec<String>,
+    /// Whether pages may send cookies and client certificates.
+    pub credentials: bool,
+    /// Seconds for which a browser remembers it.
+    pub max_age_s: u32,
+}
+
+impl Default for Cors {
+    fn default() -> Self {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        Self {
+            origins: Vec::new(),
+            methods: texts(&["GET", "HEAD", "POST", "PUT", "DELETE"]),
+            headers: texts(&["authorization", "content-type", "x-api-key"]),
+            credentials: false,
+            max_age_s: 600,
+        }
+    }
 }
 
 /// A certificate.
@@ -146,6 +181,7 @@ impl Default for Gateway {
             tls_client_ca: String::new(),
             hsts_s: 31_536_000,
             security_headers: true,
+            cors: Cors::default(),
         }
     }
 }

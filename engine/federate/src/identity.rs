@@ -1,17 +1,21 @@
 //! Owns who a request is from: a signature over all of it, and the memory of those that were seen.
 //!
 //! ```text
-//! signed   method LF path and query LF SHA-256 of the body in hexadecimal LF client LF
+//! signed   epoch LF method LF path and query LF SHA-256 of the body in hexadecimal LF client LF
 //!          time in microseconds UTC LF nonce in hexadecimal
 //! ```
 //!
-//! Ed25519 (RFC 8032). Refuses to know HTTP and who may do what. Bound: `NONCES_MAX` requests
-//! within `WINDOW_US`; beyond that one is refused rather than an old one forgotten.
+//! Ed25519 (RFC 8032). The epoch is the server's, another one after each of its starts, so that
+//! nothing of before a start is let in again. Refuses to know HTTP and who may do what. Bound:
+//! `NONCES_MAX` requests within `WINDOW_US`; beyond that one is refused rather than an old one
+//! forgotten.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use ring::signature::{ED25519, UnparsedPublicKey};
+use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use truststram_base::Kind;
 
 use crate::error::FederateError;
 
@@ -19,8 +23,7 @@ use crate::error::FederateError;
 pub const PUBLIC_KEY_BYTES: usize = 32;
 /// How far a client's clock may be from the server's, microseconds.
 const WINDOW_US: i64 = 300_000_000;
-/// How far it may be ahead. What was signed so far ahead may have been seen before a restart, so
-/// that nothing is let in for as long after one.
+/// How far it may be ahead.
 const AHEAD_US: i64 = 10_000_000;
 const NONCES_MAX: usize = 1_000_000;
 
@@ -40,6 +43,8 @@ pub struct Proof<'a> {
 /// What is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
+    /// The server's epoch.
+    pub epoch: &'a str,
     /// The method, in capitals.
     pub method: &'a str,
     /// The path with its query, as it was sent.
@@ -50,12 +55,13 @@ pub struct Request<'a> {
 
 /// The bytes that a client signs.
 pub fn signed_text(request: &Request<'_>, client: u32, signed_us: i64, nonce: &[u8; 16]) -> String {
-    let Request { method, path, body_sha256 } = request;
+    let Request { epoch, method, path, body_sha256 } = request;
     let (body, nonce) = (hexadecimal(body_sha256), hexadecimal(nonce));
-    format!("{method}\n{path}\n{body}\n{client}\n{signed_us}\n{nonce}")
+    format!("{epoch}\n{method}\n{path}\n{body}\n{client}\n{signed_us}\n{nonce}")
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal.
+pub fn hexadecimal(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
         // A string takes whatever is written.
@@ -64,19 +70,77 @@ fn hexadecimal(bytes: &[u8]) -> String {
     text
 }
 
-/// The requests that were seen.
+/// Bytes of hexadecimal text.
+pub fn of_hexadecimal<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().as_chunks::<2>().0) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16);
+        *byte = (digit(0)? * 16 + digit(1)?) as u8;
+    }
+    Some(bytes)
+}
+
+/// Bytes that nobody can guess.
+///
+/// # Errors
+/// [`FederateError::Port`] where the system has none.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], FederateError> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| FederateError::Port {
+        message: "the system gives no random bytes".to_owned(),
+        kind: Kind::Internal,
+    })?;
+    Ok(bytes)
+}
+
+/// A client's key.
 #[derive(Debug)]
+pub struct Signer(Ed25519KeyPair);
+
+impl Signer {
+    /// Bytes of what a key is made from.
+    pub const SEED_BYTES: usize = 32;
+
+    /// The key of these secret bytes.
+    ///
+    /// # Errors
+    /// [`FederateError::Denied`] if no key can be made of them.
+    pub fn of_seed(seed: &[u8; Self::SEED_BYTES]) -> Result<Self, FederateError> {
+        let made = Ed25519KeyPair::from_seed_unchecked(seed);
+        made.map(Self).map_err(|_| FederateError::Denied { reason: "the key cannot be used" })
+    }
+
+    /// What the server knows it by.
+    pub fn public_key(&self) -> &[u8] {
+        self.0.public_key().as_ref()
+    }
+
+    /// The signature of a request.
+    pub fn sign(
+        &self,
+        request: &Request<'_>,
+        client: u32,
+        signed_us: i64,
+        nonce: &[u8; 16],
+    ) -> Vec<u8> {
+        let text = signed_text(request, client, signed_us, nonce);
+        self.0.sign(text.as_bytes()).as_ref().to_vec()
+    }
+}
+
+/// The requests that were seen.
+#[derive(Debug, Default)]
 pub struct Gate {
-    /// What was signed before this may have been seen before a restart.
-    since_us: i64,
     seen: BTreeSet<(i64, u32, [u8; 16])>,
 }
 
 impl Gate {
-    /// Opens the gate. What may have been signed before now is refused: it may have been let in
-    /// before.
-    pub fn new(now_us: i64) -> Self {
-        Self { since_us: now_us.saturating_add(AHEAD_US), seen: BTreeSet::new() }
+    /// Opens the gate of an epoch that nobody has signed for yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Lets a request in once, if it is signed with the key.
@@ -92,14 +156,14 @@ impl Gate {
     ) -> Result<(), FederateError> {
         let denied = |reason| Err(FederateError::Denied { reason });
         let Proof { client, signed_us, nonce, signature } = *proof;
-        let oldest = now_us.saturating_sub(WINDOW_US).max(self.since_us);
+        let oldest = now_us.saturating_sub(WINDOW_US);
         if signed_us < oldest || signed_us > now_us.saturating_add(AHEAD_US) {
             return denied("it was signed too long ago, over 300 s, or the clocks differ by 10 s");
         }
         let text = signed_text(request, client, signed_us, &nonce);
         let key = UnparsedPublicKey::new(&ED25519, public_key);
         if key.verify(text.as_bytes(), signature).is_err() {
-            return denied("its signature is not the client's");
+            return denied("its signature is not the client's, or of another epoch");
         }
         // Only what is rightly signed takes room here.
         self.seen = self.seen.split_off(&(oldest, 0, [0; 16]));
@@ -116,32 +180,29 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
-    use ring::signature::{Ed25519KeyPair, KeyPair};
-    use truststram_base::Kind;
-
     use super::*;
 
     const NOW: i64 = 1_700_000_000_000_000;
-    const REQUEST: Request<'static> =
-        Request { method: "POST", path: "/api/v1/fl/tasks/7/updates", body_sha256: [3; 32] };
+    const REQUEST: Request<'static> = Request {
+        epoch: "e1",
+        method: "POST",
+        path: "/api/v1/fl/tasks/7/updates",
+        body_sha256: [3; 32],
+    };
 
-    fn pair() -> Ed25519KeyPair {
-        Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap()
-    }
-
-    fn sign(request: &Request<'_>, client: u32, signed_us: i64, nonce: [u8; 16]) -> Vec<u8> {
-        let text = signed_text(request, client, signed_us, &nonce);
-        pair().sign(text.as_bytes()).as_ref().to_vec()
+    fn signer() -> Signer {
+        Signer::of_seed(&[9; 32]).unwrap()
     }
 
     #[test]
     fn a_request_is_let_in_once_and_only_as_it_was_signed() {
-        let key = pair().public_key().as_ref().to_vec();
+        let key = signer().public_key().to_vec();
         assert_eq!(key.len(), PUBLIC_KEY_BYTES);
-        let mut gate = Gate::new(NOW - WINDOW_US);
-        let signature = sign(&REQUEST, 5, NOW, [1; 16]);
+        let mut gate = Gate::new();
+        let signature = signer().sign(&REQUEST, 5, NOW, &[1; 16]);
         let proof = Proof { client: 5, signed_us: NOW, nonce: [1; 16], signature: &signature };
         let others = [
+            (Request { epoch: "e2", ..REQUEST }, proof),
             (Request { method: "PUT", ..REQUEST }, proof),
             (Request { path: "/api/v1/fl/tasks/8/updates", ..REQUEST }, proof),
             (Request { body_sha256: [4; 32], ..REQUEST }, proof),
@@ -164,14 +225,13 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_is_too_old_to_be_let_in() {
-        let key = pair().public_key().as_ref().to_vec();
-        let mut gate = Gate::new(NOW - AHEAD_US);
+        let key = signer().public_key().to_vec();
+        let mut gate = Gate::new();
         let mut admit = |now_us: i64, signed_us: i64, nonce: u8| {
-            let signature = sign(&REQUEST, 5, signed_us, [nonce; 16]);
+            let signature = signer().sign(&REQUEST, 5, signed_us, &[nonce; 16]);
             let proof = Proof { client: 5, signed_us, nonce: [nonce; 16], signature: &signature };
             gate.admit(now_us, &key, &REQUEST, &proof).map_err(|error| error.to_string())
         };
-        assert!(admit(NOW, NOW - 1, 1).unwrap_err().contains("too long ago"), "before the start");
         admit(NOW, NOW, 1).unwrap();
         admit(NOW + WINDOW_US, NOW, 2).unwrap();
         let late = NOW + WINDOW_US + 1;
@@ -182,17 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_let_in_again_after_a_restart() {
-        let key = pair().public_key().as_ref().to_vec();
-        let signed_us = NOW + AHEAD_US;
-        let signature = sign(&REQUEST, 5, signed_us, [1; 16]);
-        let proof = Proof { client: 5, signed_us, nonce: [1; 16], signature: &signature };
-        Gate::new(0).admit(NOW, &key, &REQUEST, &proof).unwrap();
-        // It starts again at once, and is asked at every later second.
-        let mut gate = Gate::new(NOW + 1);
-        for second in 0..400 {
-            let now_us = NOW + 1 + second * 1_000_000;
-            gate.admit(now_us, &key, &REQUEST, &proof).unwrap_err();
+    fn hexadecimal_there_and_back() {
+        let bytes = random_bytes::<32>().unwrap();
+        assert_eq!(of_hexadecimal(&hexadecimal(&bytes)), Some(bytes));
+        assert_ne!(random_bytes::<32>().unwrap(), bytes);
+        for wrong in ["", "0", "zz", "+1"] {
+            assert_eq!(of_hexadecimal::<1>(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Owns the settings that libraries read from the environment of the process.
+//! Owns the settings of the process: those that libraries read from its environment, and how many
+//! files it may open.
 //!
-//! Refuses to know the libraries. Bound: two variables, set once, first thing in `main`.
+//! Refuses to know the libraries. Bound: two variables and one limit, set once, first in `main`.
 #![allow(unsafe_code, reason = "std::env::set_var is unsafe; here is proof of its condition")]
 
 use std::fs;
 use std::path::Path;
 
 use crate::error::MachineError;
+use crate::system_calls;
 
 /// Variables that keep rayon and candle from starting threads of their own, which would compete
 /// with the pinned workers.
@@ -34,6 +36,14 @@ pub fn limit_library_threads() -> Result<(), MachineError> {
     Ok(())
 }
 
+/// Files that a process may open where the kernel says nothing else.
+const OPEN_FILES_USUAL: u64 = 1_024;
+
+/// Lets the process open as many files as the system allows it, and says how many those are.
+pub fn raise_open_files() -> u64 {
+    system_calls::raise_open_files().unwrap_or(OPEN_FILES_USUAL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +54,12 @@ mod tests {
     fn a_second_thread_forbids_it() {
         let error = limit_library_threads().unwrap_err();
         assert!(matches!(error, MachineError::ThreadsRunning { count: 2.., .. }), "{error}");
+    }
+
+    #[test]
+    fn more_files_can_be_opened() {
+        let most = raise_open_files();
+        assert!(most >= 256, "{most}");
+        assert_eq!(raise_open_files(), most);
     }
 }

@@ -115,6 +115,17 @@ pub fn lower_priority(nice: i32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) })
 }
 
+/// Lets the process open as many files as it may, and says how many those are.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one `rlimit` into `limit`, which lives on this stack frame.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }.into())?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the kernel reads one `rlimit` from `limit` and keeps no pointer.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }.into())?;
+    Ok(limit.rlim_cur)
+}
+
 /// Bytes of one page of memory.
 pub fn page_bytes() -> usize {
     // SAFETY: sysconf only reads its argument.

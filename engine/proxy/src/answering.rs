@@ -3,14 +3,16 @@
 //!
 //! Refuses to choose servers. Bound: one request.
 
+use std::sync::Arc;
+
 use axum::body::Body;
-use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION};
+use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use crate::app::App;
+use crate::app::{App, turn};
 use crate::cache::Cache;
 use crate::compress::{Compression, Decoded, decode};
 use crate::context::RequestContext;
@@ -25,6 +27,8 @@ use crate::route::edit::{Facts, Headers};
 use crate::route::path::normalise;
 use crate::route::spec::Scheme;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
+use crate::strict;
+use crate::upstream::group::Group;
 
 /// RFC 8555, section 8.3.
 const ACME_PATH: &str = "/.well-known/acme-challenge/";
@@ -43,6 +47,18 @@ pub(crate) enum Step {
 pub(crate) fn of_client(mut error: Box<Error>) -> Box<Error> {
     error.as_down();
     error
+}
+
+/// Judges a head by more than Pingora does.
+fn is_unambiguous(session: &Session) -> Result<(), Refusal> {
+    let head = session.req_header();
+    let Some(connection) = session.as_downstream().as_http1() else {
+        return strict::check_host(head);
+    };
+    if turn(session).is_some_and(|turn| turn.has_odd_line()) {
+        return Err(Refusal::malformed("the first line is not that of a request".to_owned()));
+    }
+    strict::check(head, &connection.get_headers_raw_bytes())
 }
 
 /// What variables stand for; `$uri` is the path that was asked for.
@@ -84,6 +100,13 @@ impl App {
         {
             module.options = Some(table.compression.clone());
         }
+        // What the cache asks was judged when it came.
+        if !self.is_behind
+            && let Err(refusal) = is_unambiguous(session)
+        {
+            session.set_keepalive(None);
+            return Err(refusal);
+        }
         head::normalise_target(session.req_header_mut())?;
         let peer = head::peer(session);
         ctx.client = match &ctx.table {
@@ -103,6 +126,7 @@ impl App {
         ctx: &mut RequestContext,
     ) -> Result<Step, Refusal> {
         self.begin(session, ctx)?;
+        self.identify(session, ctx);
         let table = ctx.table.clone();
         if let Some(port) = table.as_ref().and_then(|table| table.https_port)
             && let Some(to) = by_tls(session, ctx, port)
@@ -110,8 +134,12 @@ impl App {
             return Ok(Step::Answer(redirect(308, &to)));
         }
         self.admit(session, ctx, table.as_ref().and_then(|table| table.gate.as_ref())).await?;
+        if let Some(answer) = self.preflight(session, ctx) {
+            return Ok(answer);
+        }
         let Some(table) = table.filter(|table| !table.routes.is_empty()) else {
-            return Ok(Step::Local);
+            let path = session.req_header().uri.path();
+            return self.let_in(session, ctx, None, path).map(|()| Step::Local);
         };
         if let Some(answer) = self.find(session, ctx, &table)? {
             return Ok(answer);
@@ -171,6 +199,7 @@ impl App {
                 Some(form.map_err(|bad| Refusal::malformed(bad.to_string()))?.unwrap_or(path))
             }
         };
+        self.let_in(session, ctx, Some(route), path.as_deref().unwrap_or(request.uri.path()))?;
         match &route.action {
             Action::Redirect(status, to) => {
                 Ok(Step::Answer(redirect(*status, &to.fill(&facts(session, ctx)))))
@@ -194,20 +223,32 @@ impl App {
                 Ok(Step::Cached)
             }
             Action::Upstream(group) => {
-                let limit = route.body_bytes_max.unwrap_or(self.body_bytes_max);
-                if exchange::declared_length(session).is_some_and(|bytes| bytes > limit as u64) {
-                    return Err(Refusal::too_large(limit));
-                }
-                if !group.admits(self.clock.monotonic_us()) {
-                    return Err(Refusal::broken(group.name()));
-                }
-                let mut proxying = Proxying::new(group.clone(), route.timeouts, ctx.started, limit);
-                proxying.take_key(session, ctx.client);
-                proxying.path = path;
-                ctx.proxying = Some(proxying);
+                ctx.proxying = Some(self.way_to(group, session, ctx, route, path)?);
                 Ok(Step::Upstream)
             }
         }
+    }
+
+    /// The way to a server of `group`, if the group takes the request.
+    fn way_to(
+        &self,
+        group: &Arc<Group>,
+        session: &Session,
+        ctx: &RequestContext,
+        route: &Route,
+        path: Option<String>,
+    ) -> Result<Proxying, Refusal> {
+        let limit = route.body_bytes_max.unwrap_or(self.body_bytes_max);
+        if exchange::declared_length(session).is_some_and(|bytes| bytes > limit as u64) {
+            return Err(Refusal::too_large(limit));
+        }
+        if !group.admits(self.clock.monotonic_us()) {
+            return Err(Refusal::broken(group.name()));
+        }
+        let mut proxying = Proxying::new(group.clone(), route.timeouts, ctx.started, limit);
+        proxying.take_key(session, ctx.client);
+        proxying.path = path;
+        Ok(proxying)
     }
 
     /// Has the router answer.
@@ -218,6 +259,9 @@ impl App {
     ) -> Result<()> {
         let mut extensions = http::Extensions::new();
         extensions.insert(ctx.id);
+        if let Ok(Some(identity)) = &ctx.identity {
+            extensions.insert(identity.clone());
+        }
         let request = session.req_header();
         let response = if (self.streams)(&request.method, request.uri.path()) {
             let answered = exchange::call_streaming(&self.router, session, extensions).await;
@@ -265,7 +309,12 @@ impl App {
     }
 
     pub(crate) fn refused(&self, session: &Session, refusal: &Refusal) -> Response<Body> {
-        (self.reject)(&session.req_header().uri, refusal)
+        let mut response = (self.reject)(&session.req_header().uri, refusal);
+        let challenge = refusal.challenge.as_deref().map(HeaderValue::from_str);
+        if let Some(Ok(challenge)) = challenge {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 
     /// Sends an answer of ours.
@@ -286,6 +335,9 @@ impl App {
         if table.security_headers {
             headers.set(&header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
             headers.set(&header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        if let Some(cors) = table.cors.as_ref().filter(|_| !self.is_behind) {
+            cors.write(&session.req_header().headers, headers);
         }
         if let Some(hsts) = &table.hsts
             && head::scheme(session) == Scheme::Https
@@ -332,6 +384,7 @@ impl App {
             request.insert_header(HOST, host.as_str())?;
         }
         request.insert_header(X_REQUEST_ID, ctx.id_header())?;
+        self.tell_identity(request, ctx)?;
         if let Some(route) = ctx.route()
             && !route.request_edits.is_empty()
         {

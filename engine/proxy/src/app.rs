@@ -20,9 +20,10 @@ use truststram_base::Clock;
 use truststram_machine::LogFile;
 
 use crate::answering::Step;
+use crate::auth::Guard;
 use crate::cache::Cache;
 use crate::compress;
-use crate::connection::turn_of;
+use crate::connection::shared_of;
 use crate::context::RequestContext;
 use crate::gateway::Rejection;
 use crate::head_timer::Turn;
@@ -53,13 +54,14 @@ pub(crate) struct App {
     /// The index of the network thread.
     pub(crate) thread: usize,
     pub(crate) cached: Option<Cached>,
+    pub(crate) guard: Option<Guard>,
     /// Whether it answers a cache, in front of which requests are limited and counted.
     pub(crate) is_behind: bool,
 }
 
 /// The turn of the connection that the request came by.
-fn turn(session: &Session) -> Option<&Arc<Turn>> {
-    turn_of(session.digest()?.proxy_digest.as_ref()?)
+pub(crate) fn turn(session: &Session) -> Option<&Arc<Turn>> {
+    shared_of(session.digest()?.proxy_digest.as_ref()?).map(|shared| &shared.turn)
 }
 
 #[async_trait]
@@ -82,8 +84,8 @@ impl ProxyHttp for App {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<bool> {
-        if let Some(turn) = turn(session) {
-            turn.begin(session.is_http2());
+        if turn(session).is_some_and(|turn| turn.begin(session.is_http2())) {
+            self.stats.connections_fresh.lower(1);
         }
         session.set_read_timeout(Some(self.read_timeout));
         session.set_write_timeout(Some(self.write_timeout));

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use http::HeaderValue;
 use pingora_http::RequestHeader;
+use truststram_base::Identity;
 
 use crate::head;
 use crate::limit::{InFlight, LimitHeaders, Limits, Outcome, Subject};
@@ -37,6 +38,7 @@ impl Gate {
         &self,
         request: &RequestHeader,
         client: Option<IpAddr>,
+        identity: Option<&Identity>,
         now_ms: u64,
     ) -> (LimitHeaders, Passage) {
         let (authority, path) = (head::authority(request), request.uri.path());
@@ -46,7 +48,7 @@ impl Gate {
             "" => authority,
             host => host,
         };
-        let subject = Subject { client, headers: &request.headers, host, path };
+        let subject = Subject { client, headers: &request.headers, host, path, identity };
         let verdict = self.limits.by_rate(&subject, now_ms);
         let headers = LimitHeaders::of(&self.limits, self.policy.clone(), &verdict);
         let wait_ms = match verdict.outcome {

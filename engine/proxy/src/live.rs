@@ -12,10 +12,13 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use crate::access::{Access, AccessSpec};
+use crate::auth::{AuthRules, AuthSpec};
 use crate::compress::{Compiled, CompressionSpec};
+use crate::cors::{Cors, CorsSpec};
 use crate::forwarded::{Networks, RealIp};
 use crate::limit::{LimitSpec, Zones};
 use crate::limiting::Gate;
+use crate::route::compile::Route;
 use crate::route::spec::{Fault, RouteSpec};
 use crate::route::table::{Made, Routes};
 use crate::stats::RouteStats;
@@ -49,6 +52,10 @@ pub struct TableSpec {
     pub https_port: Option<u16>,
     /// Seconds for which clients that came by TLS are to come by it again; 0 says nothing.
     pub hsts_s: u64,
+    /// Whom the public side lets in.
+    pub auth: AuthSpec,
+    /// Which pages of other origins may read answers.
+    pub cors: CorsSpec,
 }
 
 /// The compiled table.
@@ -66,6 +73,10 @@ pub(crate) struct Table {
     pub(crate) security_headers: bool,
     pub(crate) hsts: Option<HeaderValue>,
     pub(crate) https_port: Option<u16>,
+    pub(crate) auth: AuthRules,
+    pub(crate) cors: Option<Cors>,
+    /// Whether it has anybody asked who they are.
+    pub(crate) asks_anybody: bool,
 }
 
 impl Table {
@@ -107,6 +118,13 @@ impl Table {
         let every = zones.limits("gateway", &limits.every, limits.is_dry_run, &mut faults);
         let made = Made { groups: &groups, zones: &zones, limits };
         let routes = Routes::compile(&spec.routes, &made, stats, &mut faults);
+        for (index, route) in spec.routes.iter().enumerate().filter(|(_, route)| route.is_cached) {
+            if route.auth.is_required.unwrap_or(spec.auth.is_required) {
+                // What one is answered, another would be.
+                let why = "cannot go with authentication; give the route `auth = \"off\"`";
+                faults.push(Fault::new(format!("routes[{index}].cache"), why));
+            }
+        }
         let trusted = Networks::parse(&spec.trusted_proxies).unwrap_or_else(|message| {
             faults.push(Fault::new("gateway.trusted_proxies", message));
             Networks::default()
@@ -114,6 +132,10 @@ impl Table {
         let tls = spec.tls.as_ref().and_then(|tls| tls::compile(tls, tickets, &mut faults));
         let hsts = format!("max-age={}; includeSubDomains", spec.hsts_s);
         let hsts = HeaderValue::try_from(hsts).ok().filter(|_| spec.hsts_s > 0);
+        let cors = Cors::compile(&spec.cors, &mut faults);
+        let auth = AuthRules::compile(&spec.auth, &mut faults);
+        let of_routes = |route: &Route| route.auth.is_required == Some(true);
+        let asks_anybody = auth.is_required || routes.all().iter().any(of_routes);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -130,6 +152,9 @@ impl Table {
             security_headers: spec.security_headers,
             hsts,
             https_port: spec.https_port,
+            auth,
+            cors,
+            asks_anybody,
         })
     }
 }

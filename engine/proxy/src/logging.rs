@@ -32,6 +32,7 @@ impl App {
             address.and_then(|address| address.as_inet()).copied()
         };
         let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+        let identity = ctx.identity.as_ref().ok().and_then(Option::as_deref);
         log.append(access.line(&Logged {
             request,
             target: if ctx.target.is_empty() { request.raw_path() } else { &ctx.target },
@@ -49,6 +50,7 @@ impl App {
             server: inet(session.server_addr()),
             tls: digest.map(|digest| (&*digest.version, &*digest.cipher)),
             id: ctx.id,
+            identity: identity.filter(|_| ctx.is_let_in),
             route: route.map(|route| route.name.as_str()),
             is_proxied: ctx.proxying.is_some(),
             upstream: ctx.proxying.as_ref().and_then(|proxying| proxying.address()),

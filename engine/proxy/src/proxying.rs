@@ -43,6 +43,8 @@ pub(crate) struct Proxying {
     tried: Servers,
     attempts: u32,
     made: Vec<Attempt>,
+    /// Whether a kept connection turned out to be closed.
+    met_stale: bool,
     lease: Option<Lease>,
     /// The status that the server gave.
     status: u16,
@@ -68,6 +70,7 @@ impl Proxying {
             tried: 0,
             attempts: 0,
             made: Vec::new(),
+            met_stale: false,
             lease: None,
             status: 0,
             path: None,
@@ -238,9 +241,11 @@ impl Proxying {
             return error;
         }
         self.ended(None, now_us);
-        // A server may end an idle connection just when it is used again; that is no failure.
+        // A server may end an idle connection just when it is used again: once, that is neither a
+        // failure nor an attempt.
         let is_stale = was_reused && matches!(error.retry, RetryType::ReusedOnly);
-        if is_stale {
+        if is_stale && !std::mem::replace(&mut self.met_stale, true) {
+            self.attempts -= 1;
             if let Some(lease) = self.lease.take() {
                 self.tried &= !(1 << lease.place);
             }

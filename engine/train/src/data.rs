@@ -78,13 +78,29 @@ impl Dataset {
         Split { train: part(false), held_out: part(true) }
     }
 
-    fn select(&self, rows: &[usize]) -> Self {
+    /// Some of the rows, by their numbers.
+    ///
+    /// # Panics
+    /// As [`Self::row`].
+    pub fn select(&self, rows: &[usize]) -> Self {
         Self {
             features: rows.iter().flat_map(|&row| self.row(row)).copied().collect(),
             labels: rows.iter().filter_map(|&row| self.labels.get(row)).copied().collect(),
             values: rows.iter().filter_map(|&row| self.values.get(row)).copied().collect(),
             feature_count: self.feature_count,
             classes: self.classes.clone(),
+        }
+    }
+
+    /// Checks rows that need not have all classes.
+    pub(crate) fn check_alone(&self) -> Result<(), TrainError> {
+        match self.classes.len() {
+            // One class is enough where others have the other ones.
+            1 => {
+                let classes = vec![self.classes[0].clone(), String::new()];
+                Self { classes, ..self.clone() }.check(Loss::CrossEntropy)
+            }
+            _ => self.check(Loss::CrossEntropy),
         }
     }
 

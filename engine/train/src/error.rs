@@ -38,6 +38,12 @@ pub enum TrainError {
         /// The class.
         class: String,
     },
+    /// A class that the model does not have.
+    #[error("the model has no class `{class}`; leave its rows out or train another model")]
+    UnknownClass {
+        /// The class.
+        class: String,
+    },
     /// An option out of its range.
     #[error("the option `{option}` must be {expected}")]
     Option {
@@ -95,6 +101,7 @@ impl TrainError {
             Self::File { .. } => Kind::Internal,
             Self::Dataset(_)
             | Self::EmptyClass { .. }
+            | Self::UnknownClass { .. }
             | Self::Option { .. }
             | Self::Diverged { .. } => Kind::Invalid,
             Self::Model(error) => error.kind(),

@@ -195,7 +195,7 @@ fn outputs(data: &Dataset, spec: &TrainSpec) -> Result<usize, TrainError> {
 }
 
 /// Mean and inverse standard deviation of each feature; a constant one is only shifted.
-fn standardise(data: &Dataset) -> Preprocessing {
+pub(crate) fn standardise(data: &Dataset) -> Preprocessing {
     let (rows, count) = (data.rows() as f64, data.feature_count);
     let mut means = vec![0.0_f64; count];
     let mut squares = vec![0.0_f64; count];

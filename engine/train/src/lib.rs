@@ -14,6 +14,7 @@ mod export;
 mod fit;
 #[cfg(test)]
 mod goldens;
+mod local;
 mod loss;
 mod net;
 mod optimiser;
@@ -29,6 +30,7 @@ pub use error::TrainError;
 pub use evaluate::Evaluation;
 pub use export::Exported;
 pub use fit::{Checkpoints, Go, Outcome, Step, train};
+pub use local::{LocalOutcome, LocalTrainer, LocalWork, accuracy, local_sgd, untrained};
 pub use loss::{Loss, Sums, Targets};
 pub use net::{LayerActivation, LayerSpec, Net, NetSpec, Pass};
 pub use optimiser::{Optimiser, OptimiserSpec};

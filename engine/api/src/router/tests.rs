@@ -2,6 +2,7 @@
 
 mod embeddings;
 mod fakes;
+mod federated;
 mod inference;
 mod oip;
 mod predictions;
@@ -38,8 +39,10 @@ impl Routes {
             registry: fake.clone(),
             records: fake.clone(),
             datasets: fake.clone(),
+            federated: fake.clone(),
             store: fake.clone(),
             operate: fake.clone(),
+            keys: fake.clone(),
             policies: fake.clone(),
             server_timing: false,
         };

@@ -60,9 +60,13 @@ fn algorithm<'a>(list: &'a str, wanted: &str) -> Option<&'a str> {
     })
 }
 
-fn of_hex(text: &str) -> Option<Sha256> {
-    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
-    let mut bytes = [0; 32];
+/// Bytes of hexadecimal text.
+pub(crate) fn of_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N {
+        return None;
+    }
     for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
         let digit = |at: usize| char::from(pair[at]).to_digit(16);
         *byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;

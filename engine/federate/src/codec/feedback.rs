@@ -22,6 +22,18 @@ impl ErrorFeedback {
         Self { residual: vec![0.0; schema.parameters()] }
     }
 
+    /// Goes on with what was lost before.
+    ///
+    /// # Errors
+    /// For another number of values than the model has, or one that is not finite.
+    pub fn resume(residual: Vec<f32>, schema: &Schema) -> Result<Self, FederateError> {
+        if residual.len() != schema.parameters() || residual.iter().any(|v| !v.is_finite()) {
+            let expected = format!("{} finite values", schema.parameters());
+            return Err(field_error("residual", residual.len(), expected));
+        }
+        Ok(Self { residual })
+    }
+
     /// What was not sent yet.
     pub fn residual(&self) -> &[f32] {
         &self.residual

@@ -60,7 +60,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         }
         // What a crash left behind: bodies that no record names, a model that never was.
         let kept: Vec<u64> = state.accepted().map(|task| task.id).collect();
-        files.tidy(&kept, Self::versions(&settings, state.job.version));
+        files.tidy(&kept, Self::versions(&settings, &state, state.job.version));
         let mut federation = Self { settings, schema, ledger, files, policy, state };
         if federation.state.job.round == 0 {
             federation.commit(vec![Entry::Job(Job { round: 1, ..Job::default() })])?;
@@ -153,8 +153,11 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
     /// [`FederateError::Unknown`], and what the ledger says.
     pub fn task_of(&mut self, now_us: i64, client: u32) -> Result<Option<Task>, FederateError> {
         self.heard(now_us, client)?;
-        if let Some(task) = self.state.open_task(client) {
-            return Ok(Some(task.clone()));
+        let own = self.state.open_task(client).cloned();
+        // One whose model is too old would be refused: the client may have another.
+        let is_old = |task: &Task| self.staleness(task) > u64::from(self.settings.staleness_max);
+        if own.as_ref().is_some_and(|task| !is_old(task)) {
+            return Ok(own);
         }
         let open = self.state.tasks.values().filter(|task| task.state == TaskState::Open).count();
         let is_full = open >= self.settings.clients_max as usize;
@@ -173,9 +176,15 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         let mut job = self.state.job.clone();
         let (entries, id) = self.give(now_us, &mut job, &[(client, assignment)]);
         let mut entries = [vec![Entry::Job(job)], entries].concat();
+        entries.extend(own.as_ref().map(expired));
         entries.extend(self.forgotten());
         self.commit(entries)?;
         Ok(self.state.tasks.get(&id).cloned())
+    }
+
+    /// Versions since the one that a task begins with.
+    pub(super) fn staleness(&self, task: &Task) -> u64 {
+        self.state.job.version - task.base
     }
 
     /// Does what is due: ends a round that is complete or late, and begins the next. Returns when
@@ -285,8 +294,25 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         if self.settings.mode == Mode::Sync {
             entries.extend(self.open_tasks().map(expired));
         }
+        entries.extend(self.crowded_out(&entries));
         entries.extend(self.forgotten());
-        self.commit(entries)
+        self.commit(entries)?;
+        let kept: Vec<u64> = self.state.accepted().map(|task| task.id).collect();
+        let versions = Self::versions(&self.settings, &self.state, self.state.job.version);
+        self.files.tidy(&kept, versions);
+        Ok(())
+    }
+
+    /// The oldest of the updates that wait, where more wait than a round has clients: else they
+    /// would pile up for as long as no model can be made of them. Those in `entries` wait no more.
+    fn crowded_out(&self, entries: &[Entry]) -> Vec<Entry> {
+        let is_done = |id: u64| {
+            entries.iter().any(|entry| matches!(entry, Entry::Task(task) if task.id == id))
+        };
+        let waiting: Vec<&Task> = self.state.accepted().filter(|task| !is_done(task.id)).collect();
+        let more = waiting.len().saturating_sub(self.settings.clients_max as usize);
+        let reason = "more updates wait than a round has clients";
+        waiting[..more].iter().map(|task| left_out((*task).clone(), reason)).collect()
     }
 
     /// Tasks whose clients are at work.
@@ -314,12 +340,15 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         Ok(())
     }
 
-    /// The versions that updates may still be based on.
+    /// The versions that updates may still be based on, or that accepted ones are: a setting that
+    /// was lowered since does not take away what they need.
     pub(super) fn versions(
         settings: &RoundSettings,
+        state: &State,
         version: u64,
     ) -> std::ops::RangeInclusive<u64> {
-        version.saturating_sub(u64::from(settings.staleness_max))..=version
+        let oldest = version.saturating_sub(u64::from(settings.staleness_max));
+        state.accepted().map(|task| task.base).fold(oldest, u64::min)..=version
     }
 
     fn deadline(&self, now_us: i64) -> i64 {
@@ -350,6 +379,11 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         }
         columns
     }
+}
+
+/// The task as one whose update is left out.
+pub(super) fn left_out(task: Task, reason: &str) -> Entry {
+    Entry::Task(Task { state: TaskState::LeftOut { reason: reason.to_owned() }, ..task })
 }
 
 /// The task as one that its round ended without.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use truststram_decide::aggregation::{Outcome, Plan, Reducer, Updates};
 
-use super::federation::{Federation, expired};
+use super::federation::{Federation, expired, left_out};
 use super::ports::{Files, Ledger, Policy};
 use super::records::{Entry, Phase, Task, TaskState};
 use super::settings::Mode;
@@ -82,7 +82,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         }
         entries.extend(self.forgotten());
         self.commit(entries)?;
-        self.files.tidy(&[], Self::versions(&self.settings, version));
+        self.files.tidy(&[], Self::versions(&self.settings, &self.state, version));
         Ok(())
     }
 
@@ -142,8 +142,4 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
 fn norms(tasks: &[Task]) -> Vec<f64> {
     let norm = |task: &Task| task.update.as_ref().map_or(0.0, |update| update.l2_norm);
     tasks.iter().map(norm).collect()
-}
-
-fn left_out(task: Task, reason: &str) -> Entry {
-    Entry::Task(Task { state: TaskState::LeftOut { reason: reason.to_owned() }, ..task })
 }

@@ -142,9 +142,13 @@ fn buffered_rounds_take_whoever_comes_and_weigh_the_late() {
         }
         machine.check();
     }
+    // It may have another one in its place.
+    let fresh = machine.task_of(11).unwrap().unwrap();
+    assert_eq!((fresh.base, fresh.id != slowest.id), (8, true));
+    assert_eq!(machine.task_of(11).unwrap().unwrap().id, fresh.id);
     let error = machine.upload(11, slowest.id).unwrap_err();
     assert_eq!(error.kind(), Cause::Gone);
-    assert!(error.to_string().contains("too old"), "{error}");
+    assert!(error.to_string().contains("over"), "{error}");
     machine.pass(301);
     machine.advance().unwrap();
     assert!(machine.open_tasks().is_empty(), "late clients are given up");
@@ -171,6 +175,54 @@ fn a_plan_that_cannot_be_carried_out_keeps_the_last_good_model() {
     assert!(state.job.last.contains("new model"), "{}", state.job.last);
     assert_eq!((state.job.version, state.accepted().count()), (0, 0));
     assert!(far.model().values.iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn updates_do_not_pile_up_where_no_model_comes() {
+    let noisy = r#"{"policy": "fedavg", "clip_norm": 1.0, "noise_multiplier": 1.0}"#;
+    let few = RoundSettings { clients_max: 8, ..settings(Mode::Sync) };
+    let mut machine = Machine::new(few, policy(noisy, 0.8), SharedDisk::default());
+    machine.enrol(10).unwrap();
+    for _ in 0..20 {
+        machine.advance().unwrap();
+        let task = machine.open_tasks()[0].clone();
+        machine.upload(task.client, task.id).unwrap();
+        machine.check();
+    }
+    machine.pass(301);
+    machine.advance().unwrap();
+    let state = machine.state();
+    assert!(state.accepted().count() <= 8, "{}", state.accepted().count());
+    let reasons = state.tasks.values().filter_map(|task| match &task.state {
+        TaskState::LeftOut { reason } => Some(reason),
+        _ => None,
+    });
+    assert!(reasons.into_iter().any(|reason| reason.contains("more updates wait")));
+    assert_eq!(machine.disk.0.borrow().body_count(), state.accepted().count());
+}
+
+#[test]
+fn a_shorter_staleness_takes_no_model_away_that_an_update_needs() {
+    let chosen = policy(r#"{"policy": "fedbuff", "buffer": 2}"#, 1.0);
+    let mut machine = Machine::new(settings(Mode::Buffered), chosen, SharedDisk::default());
+    machine.enrol(4).unwrap();
+    let slow = machine.task_of(4).unwrap().unwrap();
+    let base = machine.model().values;
+    for _ in 0..2 {
+        for client in 1..=2 {
+            let task = machine.task_of(client).unwrap().unwrap();
+            machine.upload(client, task.id).unwrap();
+        }
+        machine.advance().unwrap();
+    }
+    let late = machine::weights(slow.id, slow.base, &base);
+    machine.send(4, slow.id, late, 100.0).unwrap();
+    machine.restart_with(RoundSettings { staleness_max: 0, ..settings(Mode::Buffered) });
+    let task = machine.task_of(3).unwrap().unwrap();
+    machine.upload(3, task.id).unwrap();
+    machine.advance().unwrap();
+    assert_eq!(machine.state().job.version, 3);
+    machine.check();
 }
 
 #[test]

@@ -34,6 +34,45 @@ pub enum Receipt {
 }
 
 impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
+    /// Whether an update of this body would be taken, before any of it has arrived; what is said
+    /// of one that was.
+    ///
+    /// # Errors
+    /// [`FederateError::Unknown`], [`FederateError::Gone`] and [`FederateError::Conflict`], as
+    /// [`Federation::upload`].
+    pub fn expects(
+        &mut self,
+        now_us: i64,
+        (client, task): (u32, u64),
+        sha256: &[u8; 32],
+    ) -> Result<Option<Receipt>, FederateError> {
+        let task = self.known(now_us, (client, task))?;
+        match &task.update {
+            Some(update) if update.sha256 == *sha256 => Ok(Some(Receipt::Again)),
+            Some(_) => Err(FederateError::Conflict { task: task.id }),
+            None => self.in_time(now_us, &task).map(|_| None),
+        }
+    }
+
+    /// The task of a client, which is heard of.
+    fn known(&mut self, now_us: i64, (client, task): (u32, u64)) -> Result<Task, FederateError> {
+        self.heard(now_us, client)?;
+        let found = self.state.tasks.get(&task).filter(|found| found.client == client);
+        found.cloned().ok_or(FederateError::Unknown { what: "task", id: task })
+    }
+
+    /// How stale an update of a task is, if it is not too late for one.
+    fn in_time(&self, now_us: i64, task: &Task) -> Result<u64, FederateError> {
+        let staleness = self.staleness(task);
+        if task.state != TaskState::Open || task.deadline_us <= now_us {
+            return Err(FederateError::Gone { task: task.id, reason: "its round is over" });
+        }
+        if staleness > u64::from(self.settings.staleness_max) {
+            return Err(FederateError::Gone { task: task.id, reason: "its model is too old" });
+        }
+        Ok(staleness)
+    }
+
     /// Takes an update in. It is durable once this returns.
     ///
     /// # Errors
@@ -43,13 +82,11 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
     pub fn upload(
         &mut self,
         now_us: i64,
-        (client, task): (u32, u64),
+        of: (u32, u64),
         claim: Claim,
         body: F::Upload,
     ) -> Result<Receipt, FederateError> {
-        self.heard(now_us, client)?;
-        let found = self.state.tasks.get(&task).filter(|found| found.client == client);
-        let task = found.ok_or(FederateError::Unknown { what: "task", id: task })?.clone();
+        let task = self.known(now_us, of)?;
         if let Some(update) = &task.update {
             return match update.sha256 == claim.sha256 {
                 true => Ok(Receipt::Again),
@@ -78,13 +115,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         claim: Claim,
         body: &F::Upload,
     ) -> Result<(Update, bool, u64), FederateError> {
-        let staleness = self.state.job.version - task.base;
-        if task.state != TaskState::Open || task.deadline_us <= now_us {
-            return Err(FederateError::Gone { task: task.id, reason: "its round is over" });
-        }
-        if staleness > u64::from(self.settings.staleness_max) {
-            return Err(FederateError::Gone { task: task.id, reason: "its model is too old" });
-        }
+        let staleness = self.in_time(now_us, task)?;
         // What a client has is what it has said when it was enrolled, at most twice.
         let known = self.state.clients.get(&task.client).map_or(1, |c| c.resources.samples);
         let most = self.settings.examples_max.min(known.saturating_mul(2));

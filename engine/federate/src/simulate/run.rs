@@ -103,6 +103,10 @@ pub struct History {
     pub accepted: u64,
     /// Updates that were refused.
     pub refused: u64,
+    /// How many of them for which reason.
+    pub refusals: BTreeMap<String, u64>,
+    /// Tasks that were given, each with a model to fetch.
+    pub given: u64,
     /// Bytes of the accepted updates.
     pub bytes: u64,
     /// Rounds that ended with the model as it was.
@@ -133,13 +137,22 @@ pub fn run(
         federation.enrol(0, key, Resources { samples, ..Resources::default() })?;
         clients.push(Client::new(index, schema, conditions));
     }
-    let mut world = World { conditions, federation, clients, events: BTreeMap::new(), now_us: 0 };
+    let mut world = World {
+        conditions,
+        federation,
+        clients,
+        events: BTreeMap::new(),
+        now_us: 0,
+        given: 0,
+        refusals: BTreeMap::new(),
+    };
     let mut history = History::default();
     while world.step(learner)? {
         let job = &world.federation.state().job;
         let (totals, version) = (job.totals, job.version);
         (history.accepted, history.refused) = (totals.accepted, totals.refused);
         (history.bytes, history.kept) = (totals.bytes, totals.kept);
+        (history.given, history.refusals) = (world.given, world.refusals.clone());
         if history.points.last().map_or(0, |point| point.version) < version {
             let model = world.federation.files().model(version)?;
             let accuracy = learner.accuracy(&model.values)?;
@@ -165,6 +178,8 @@ struct World<'a> {
     /// Uploads on their way, by the time at which they arrive and the task.
     events: BTreeMap<(i64, u64), Task>,
     now_us: i64,
+    given: u64,
+    refusals: BTreeMap<String, u64>,
 }
 
 impl World<'_> {
@@ -203,6 +218,7 @@ impl World<'_> {
             let Some(task) = self.federation.task_of(self.now_us, index as u32 + 1)? else {
                 continue;
             };
+            self.given += 1;
             let client = &mut self.clients[index];
             let arrives = self.now_us + client.delay_us(self.conditions);
             // Of one that drops out nothing comes; it is given up at its deadline.
@@ -218,7 +234,12 @@ impl World<'_> {
         if is_open != Some(task.id) || task.deadline_us <= self.now_us {
             return Ok(());
         }
-        let model = self.federation.files().model(task.base)?.values;
+        let Ok(model) = self.federation.files().model(task.base) else {
+            // The client has it still, and is told that it is too old.
+            *self.refusals.entry("its model is too old".to_owned()).or_default() += 1;
+            return Ok(());
+        };
+        let model = model.values;
         let client = &mut self.clients[task.client as usize - 1];
         let schema = self.federation.schema().clone();
         let work = (task, model.as_slice());
@@ -227,11 +248,17 @@ impl World<'_> {
         sha256[..8].copy_from_slice(&task.id.to_le_bytes());
         let train_loss = Some(sent.loss);
         let claim = Claim { sha256, examples: sent.examples, train_loss, upload_s: 1.0 };
-        match self.federation.upload(self.now_us, (task.client, task.id), claim, sent.body) {
-            // A refusal is the client's affair, and counted.
-            Ok(_) | Err(FederateError::Tensor { .. } | FederateError::Refused { .. }) => Ok(()),
-            Err(FederateError::Gone { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
+        let reason =
+            match self.federation.upload(self.now_us, (task.client, task.id), claim, sent.body) {
+                Ok(_) => return Ok(()),
+                // A refusal is the client's affair, and counted.
+                Err(FederateError::Tensor { .. }) => "values that the model cannot have".to_owned(),
+                Err(FederateError::Field { field, .. }) => format!("a {field} that cannot be"),
+                Err(FederateError::Refused { reason }) => reason,
+                Err(FederateError::Gone { reason, .. }) => reason.to_owned(),
+                Err(error) => return Err(error),
+            };
+        *self.refusals.entry(reason).or_default() += 1;
+        Ok(())
     }
 }

@@ -202,4 +202,6 @@ fn hostile_clients_are_outvoted_or_refused() {
     }
     let (accuracy, history) = after(plain, Attack::NotANumber);
     assert!(accuracy > 0.93 && history.refused > 10, "{accuracy} {}", history.refused);
+    assert_eq!(history.refusals.values().sum::<u64>(), history.refused);
+    assert!(history.given >= history.accepted + history.refused);
 }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName};
 use pingora_http::{RequestHeader, ResponseHeader};
 use serde_json::json;
-use truststram_base::RequestId;
+use truststram_base::{Identity, RequestId};
 
 use super::format::{Access, Escape, Format, Part};
 use crate::proxying::Attempt;
@@ -36,6 +36,8 @@ pub(crate) struct Logged<'a> {
     /// Version and cipher.
     pub(crate) tls: Option<(&'a str, &'a str)>,
     pub(crate) id: RequestId,
+    /// Who asked, once that was proved.
+    pub(crate) identity: Option<&'a Identity>,
     pub(crate) route: Option<&'a str>,
     pub(crate) is_proxied: bool,
     pub(crate) upstream: Option<&'a str>,
@@ -102,6 +104,12 @@ impl Logged<'_> {
         });
         if let Some(route) = self.route {
             line["route"] = route.into();
+        }
+        if let Some(identity) = self.identity {
+            line["user"] = identity.user.as_str().into();
+            if let Some(key) = &identity.key {
+                line["key"] = (**key).into();
+            }
         }
         if self.is_proxied {
             line["upstream"] = self.upstream.into();

@@ -33,6 +33,7 @@ fn logged<'a>(request: &'a RequestHeader, answer: &'a ResponseHeader) -> Logged<
         server: Some(([127, 0, 0, 1], 80).into()),
         tls: None,
         id: RequestId(255),
+        identity: None,
         route: Some("r"),
         is_proxied: false,
         upstream: None,

@@ -140,8 +140,12 @@ impl Logged<'_> {
         format!("{}-{month:02}-{}T{}+00:00", part(12..16), part(5..7), part(17..25))
     }
 
-    /// The name of `Authorization: Basic`.
+    /// Who asked, or the name in `Authorization: Basic`.
     fn user(&self, out: &mut Vec<u8>) -> bool {
+        if let Some(identity) = self.identity {
+            out.extend_from_slice(identity.user.as_str().as_bytes());
+            return true;
+        }
         let header = self.request.headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
         let Some((scheme, rest)) = header.and_then(|value| value.split_at_checked(6)) else {
             return false;

@@ -1,6 +1,7 @@
 //! Owns the choice of a coding from `Accept-Encoding` (RFC 9110, section 12.5.3).
 //!
-//! Refuses to fail: where nothing fits, an answer is sent as it is. Bound: one pass over the header.
+//! Refuses to fail: where nothing fits, an answer is sent as it is. Bound: one pass over the
+//! header.
 
 use http::{HeaderMap, header};
 

@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn what_was_encoded_is_read() {
-        let plain: Vec<u8> = (0..100_000_u32).map(|index| (index * index >> 7) as u8).collect();
+        let plain: Vec<u8> =
+            (0..100_000_u32).map(|index| (index.wrapping_mul(index) >> 7) as u8).collect();
         for coding in ALL {
             let body = encoded(coding, &plain);
             let read = |most| decode(&said(coding.name()), &body, most);

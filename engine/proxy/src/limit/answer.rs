@@ -55,7 +55,12 @@ impl LimitHeaders {
 
     /// Those of a request for which too many others are under way.
     pub(crate) fn in_flight() -> Self {
-        Self { retry_after_s: Some(1), ..Self::default() }
+        Self::retry_after(1_000)
+    }
+
+    /// Those of a request that has room after so many milliseconds.
+    pub(crate) fn retry_after(wait_ms: u64) -> Self {
+        Self { retry_after_s: Some(wait_ms.div_ceil(1_000)), ..Self::default() }
     }
 
     /// These and those of limits that were asked after them.

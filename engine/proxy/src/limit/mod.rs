@@ -24,4 +24,5 @@ pub(crate) use key::Subject;
 pub(crate) use limiter::Limits;
 pub(crate) use limiter::Outcome;
 pub use spec::{InFlightUseSpec, LimitSpec, RateUseSpec, UseSpec, ZoneSpec, Zones};
+pub(crate) use zone::Looked;
 pub use zone::{InFlightZone, RateZone, ZoneStats};

@@ -107,7 +107,8 @@ impl RateZone {
         self.buckets.len()
     }
 
-    pub(crate) fn key(&self) -> &Key {
+    /// What it counts by.
+    pub fn key(&self) -> &Key {
         &self.key
     }
 
@@ -204,7 +205,8 @@ impl InFlightZone {
         self.counts.len()
     }
 
-    pub(crate) fn key(&self) -> &Key {
+    /// What it counts by.
+    pub fn key(&self) -> &Key {
         &self.key
     }
 

@@ -12,6 +12,7 @@ use super::edit::{Edits, Rewrite, Template};
 use super::path;
 use super::spec::{ActionSpec, Fault, PathSpec, RewriteSpec, RouteSpec, Scheme, Timeouts, is_name};
 use super::table::Made;
+use crate::auth::RouteAuth;
 use crate::limiting::Gate;
 use crate::stats::RouteStats;
 use crate::upstream::group::Group;
@@ -46,6 +47,7 @@ pub(crate) struct Route {
     pub(crate) body_bytes_max: Option<usize>,
     pub(crate) is_logged: bool,
     pub(crate) is_cached: bool,
+    pub(crate) auth: RouteAuth,
     /// What its requests must pass, after what all must.
     pub(crate) gate: Option<Gate>,
     pub(crate) stats: Arc<RouteStats>,
@@ -117,6 +119,7 @@ pub(crate) fn compile(
         body_bytes_max: spec.body_bytes_max,
         is_logged: spec.is_logged,
         is_cached: spec.is_cached,
+        auth: spec.auth,
         gate: Gate::new(limits, made.limits.status),
         stats,
     })

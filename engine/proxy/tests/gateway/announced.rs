@@ -14,7 +14,8 @@ async fn a_trusted_proxy_says_who_the_client_is() {
         trusted_proxies: networks.iter().map(|&text| text.to_owned()).collect(),
         ..spec.clone()
     };
-    let rig = Rig::start_announced(&trusted(&["127.0.0.0/8"]));
+    let with = With { has_proxy_header: true, ..With::default() };
+    let rig = Rig::start_behind(&trusted(&["127.0.0.0/8"]), options(), &with);
     let said = async |before: &[u8]| {
         let mut stream = TcpStream::connect(rig.plain).await.unwrap();
         let request = get("/").replace("host:", "connection: close\r\nhost:");

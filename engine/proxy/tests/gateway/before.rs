@@ -11,17 +11,17 @@ use truststram_proxy::{
 use crate::rig::*;
 
 /// A zone of rates, or of requests under way.
-fn zone(name: &str, key: &str, rate: Option<&str>) -> ZoneSpec {
+pub fn zone(name: &str, key: &str, rate: Option<&str>) -> ZoneSpec {
     let rate = rate.map(|rate| rate.parse().unwrap());
     ZoneSpec { name: name.to_owned(), key: key.parse().unwrap(), rate, bytes_max: 1 << 20 }
 }
 
-fn rate(zone: &str, burst: u32) -> UseSpec {
+pub fn rate(zone: &str, burst: u32) -> UseSpec {
     let one = RateUseSpec { zone: zone.to_owned(), burst, undelayed: None };
     UseSpec { rates: vec![one], in_flight: Vec::new() }
 }
 
-fn limits(zones: Vec<ZoneSpec>, every: UseSpec) -> LimitSpec {
+pub fn limits(zones: Vec<ZoneSpec>, every: UseSpec) -> LimitSpec {
     LimitSpec { zones, every, ..LimitSpec::default() }
 }
 
@@ -89,7 +89,11 @@ async fn a_route_behind_the_cache_is_limited_once() {
     let kept = RouteSpec { is_cached: true, limits: rate("api", 0), ..route("kept", "/", to("g")) };
     let spec = table(vec![kept], vec![group("g", &[upstream])]);
     let spec = TableSpec { limits, ..spec };
-    let rig = Rig::start_behind(&spec, by(&clock), Some(&cache));
+    let rig = Rig::start_behind(
+        &spec,
+        by(&clock),
+        &With { cache: Some(cache.clone()), ..With::default() },
+    );
     assert_eq!(ask(rig.plain, &get("/")).await.status, 200);
     assert_eq!(ask(rig.plain, &get("/")).await.status, 429);
     let zones = rig.live.zones();
@@ -172,7 +176,8 @@ async fn upstream_answers_are_used_again_where_the_route_says_so() {
     let routes = vec![kept, route("all", "/", to("g"))];
     let spec = table(routes, vec![group("g", &[upstream])]);
     let spec = TableSpec { security_headers: true, ..spec };
-    let rig = Rig::start_behind(&spec, options, Some(&cache));
+    let rig =
+        Rig::start_behind(&spec, options, &With { cache: Some(cache.clone()), ..With::default() });
     let first = ask(rig.plain, &get("/kept")).await;
     assert_eq!(first.header("cache-status"), Some("truststram; fwd=uri-miss; stored"));
     assert!(first.body.starts_with("one\nGET /kept "), "{}", first.body);

@@ -137,7 +137,11 @@ async fn upstream_and_cached_answers_are_compressed_too() {
     let routes = vec![kept, route("all", "/", to("g"))];
     let spec = compressing(table(routes, vec![group("g", &[upstream])]));
     let cache = Cache::new(CacheOptions::default(), Arc::new(SystemClock::new()));
-    let rig = Rig::start_behind(&spec, options(), Some(&Arc::new(cache)));
+    let rig = Rig::start_behind(
+        &spec,
+        options(),
+        &With { cache: Some(Arc::new(cache)), ..With::default() },
+    );
     for path in ["/", "/kept", "/kept"] {
         for accepted in ["br", "gzip", "identity"] {
             let lines = format!("accept-encoding: {accepted}\r\n");
@@ -242,6 +246,6 @@ async fn compressed_bodies_are_read_within_the_limit() {
     // The limit of the rig is 1,000 bytes.
     assert_eq!(send("gzip", &gzip(&[b'a'; 1_000])).await.0, 200);
     assert_eq!(send("gzip", &gzip(&[b'a'; 1_001])).await.0, 413);
-    assert_eq!(send("gzip", &gzip(&vec![0; 900_000])[..900]).await.0, 413);
+    assert_eq!(send("gzip", &gzip(&vec![0; 2_000_000])[..900]).await.0, 413);
     rig.stop();
 }

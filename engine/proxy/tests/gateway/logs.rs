@@ -32,7 +32,7 @@ async fn lines_of(spec: &TableSpec, requests: &[&str]) -> Vec<String> {
     let log = open(&path);
     let mut options = options();
     options.access_log = Some(log.clone());
-    let rig = Rig::start_logged(spec, options);
+    let rig = Rig::start_behind(spec, options, &With { is_logged: true, ..With::default() });
     for request in requests {
         let mut stream = TcpStream::connect(rig.plain).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();

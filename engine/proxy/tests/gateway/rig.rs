@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
 use truststram_proxy::{
-    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Listener, Live,
-    PathSpec, Policy, Protocol, RewriteSpec, RouteSpec, ServerSpec, TableSpec, Timeouts, UseSpec,
-    bind,
+    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard, Listener,
+    Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RouteSpec, ServerSpec, TableSpec,
+    Timeouts, UseSpec, bind,
 };
 
 /// A gateway that serves without TLS and, where the table has certificates, with it.
@@ -27,11 +27,13 @@ pub struct Rig {
     pub tls: SocketAddr,
 }
 
+/// What stands before the routes, and how connections begin.
 #[derive(Default)]
-struct With<'a> {
-    cache: Option<&'a Arc<Cache>>,
-    is_logged: bool,
-    has_proxy_header: bool,
+pub struct With {
+    pub cache: Option<Arc<Cache>>,
+    pub guard: Option<Guard>,
+    pub is_logged: bool,
+    pub has_proxy_header: bool,
 }
 
 pub fn options() -> GatewayOptions {
@@ -62,27 +64,10 @@ impl Rig {
     }
 
     pub fn start_with(table: &TableSpec, options: GatewayOptions) -> Self {
-        Self::start_behind(table, options, None)
+        Self::start_behind(table, options, &With::default())
     }
 
-    pub fn start_logged(table: &TableSpec, options: GatewayOptions) -> Self {
-        Self::start_all(table, options, With { is_logged: true, ..With::default() })
-    }
-
-    /// One whose trusted proxies speak by the PROXY protocol.
-    pub fn start_announced(table: &TableSpec) -> Self {
-        Self::start_all(table, options(), With { has_proxy_header: true, ..With::default() })
-    }
-
-    pub fn start_behind(
-        table: &TableSpec,
-        options: GatewayOptions,
-        cache: Option<&Arc<Cache>>,
-    ) -> Self {
-        Self::start_all(table, options, With { cache, ..With::default() })
-    }
-
-    fn start_all(table: &TableSpec, options: GatewayOptions, with: With<'_>) -> Self {
+    pub fn start_behind(table: &TableSpec, options: GatewayOptions, with: &With) -> Self {
         let live = Live::new(table, 1).unwrap();
         // The router says what it was asked.
         let router = Router::new().fallback(|request: Request| async move {
@@ -106,7 +91,8 @@ impl Rig {
             has_proxy_header: with.has_proxy_header,
             live: Some(live.clone()),
             is_tls,
-            cache: with.cache.cloned(),
+            cache: with.cache.clone(),
+            guard: with.guard.clone(),
         };
         let listeners = vec![listener(false), listener(true)];
         let [plain, tls] = [0, 1].map(|index: usize| listeners[index].bound.address());
@@ -258,6 +244,7 @@ pub fn route(name: &str, path: &str, action: ActionSpec) -> RouteSpec {
         body_bytes_max: None,
         is_logged: true,
         is_cached: false,
+        auth: RouteAuth::default(),
         limits: UseSpec::default(),
     }
 }

@@ -47,6 +47,12 @@ impl Default for SharedDisk {
     }
 }
 
+impl Disk {
+    pub fn body_count(&self) -> usize {
+        self.bodies.len()
+    }
+}
+
 fn down() -> FederateError {
     FederateError::Port { message: "the disk is gone".to_owned(), kind: Kind::Internal }
 }

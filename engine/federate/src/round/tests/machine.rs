@@ -157,6 +157,12 @@ impl Machine {
         self.running = fresh.running;
     }
 
+    /// The same with other settings.
+    pub fn restart_with(&mut self, settings: RoundSettings) {
+        self.settings = settings;
+        self.restart();
+    }
+
     /// What must hold at any moment.
     pub fn check(&mut self) {
         let state = self.running.state().clone();

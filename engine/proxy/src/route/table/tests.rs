@@ -24,6 +24,7 @@ fn route(name: &str, hosts: &[&str], path: PathSpec) -> RouteSpec {
         body_bytes_max: None,
         is_logged: true,
         is_cached: false,
+        auth: crate::auth::RouteAuth::default(),
         limits: Default::default(),
     }
 }

@@ -1,0 +1,44 @@
+//! Owns what everybody may see of a federation: where it stands, and what happens in it.
+//!
+//! Refuses to name clients by more than their numbers. Bound: the watchers that the port allows.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderValue, Response, header};
+use truststram_base::Kind;
+
+use crate::filters::json;
+use crate::problem::Problem;
+use crate::router::Ports;
+
+/// Show where the federation stands.
+#[utoipa::path(get, path = "/api/v1/fl/status", operation_id = "federation_status",
+    tag = "federated learning",
+    responses((status = 200, description = "State, round, clients, updates, bytes", body = serde_json::Value)))]
+pub(crate) async fn status(State(ports): State<Ports>) -> Response<Body> {
+    json(&ports.federated.status())
+}
+
+/// Watch what happens in the federation, as server-sent events.
+#[utoipa::path(get, path = "/api/v1/fl/events", operation_id = "federation_events",
+    tag = "federated learning",
+    responses(
+        (status = 200, description = "`round`, `client`, `update`, `refused`, `version`, `kept`",
+         content((String = "text/event-stream"))),
+        (status = 503, description = "Too many watch; see Retry-After", body = Problem),
+    ))]
+pub(crate) async fn events(State(ports): State<Ports>) -> Response<Body> {
+    let Some(events) = ports.federated.events() else {
+        let detail = "federated learning is off, or too many watch it already";
+        return Problem::new(Kind::Overloaded, detail).into_response();
+    };
+    let chunks = events.map(|event| Ok::<_, std::convert::Infallible>(Bytes::from(event)));
+    let mut response = Response::new(Body::from_stream(chunks));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

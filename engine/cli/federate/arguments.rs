@@ -1,0 +1,292 @@
+//! Owns the options of `federate simulate` and what they mean together.
+//!
+//! Refuses pairs that no policy has. Bound: 1,000 clients, 10,000 versions.
+
+use anyhow::anyhow;
+use clap::ValueEnum;
+use serde_json::{Map, Value, json};
+use truststram_decide::{aggregation, selection};
+use truststram_federate::codec::Encoding;
+use truststram_federate::round::{Mode, NativePolicy, RoundSettings};
+use truststram_federate::simulate::{Attack, Conditions, Split};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct SimulateArguments {
+    /// How many clients there are.
+    #[arg(long, default_value_t = 20)]
+    clients: usize,
+    /// How the rows are divided among them.
+    #[arg(long, value_enum, default_value_t = Division::Iid)]
+    split: Division,
+    /// With `--split dirichlet`, the concentration; the smaller the more unlike are the clients.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.5)]
+    concentration: f64,
+    /// How updates become one.
+    #[arg(long, value_enum, default_value_t = Rule::Fedavg)]
+    rule: Rule,
+    /// How the server applies that one; others than sgd go with `--rule fedavg --mode sync` alone.
+    #[arg(long, value_enum, default_value_t = Optimiser::Sgd)]
+    server_optimiser: Optimiser,
+    /// The server's step size; by default 0.01 for adam and yogi, 1 for the others.
+    #[arg(long, value_name = "RATE")]
+    server_learning_rate: Option<f32>,
+    /// Wait for the clients of a round, or take updates as they come (with `--rule fedavg`).
+    #[arg(long, value_enum, default_value_t = Timing::Sync)]
+    mode: Timing,
+    /// With `--mode buffered`, updates of one version.
+    #[arg(long, default_value_t = 5)]
+    buffer: u32,
+    /// With `--mode buffered`, clients that train at a time; all of them if absent.
+    #[arg(long, value_name = "COUNT")]
+    at_work: Option<usize>,
+    /// How updates are written: f32, f16, bf16 or int8, alone or as top-0.01-int8.
+    #[arg(long, default_value = "f32")]
+    encoding: String,
+    /// What hostile clients send.
+    #[arg(long, value_enum, default_value_t = Hostility::None)]
+    attack: Hostility,
+    /// The share of hostile clients. The rules that defend are told of a tenth more.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    attackers: f64,
+    /// How many times its length a hostile update has, with `sign-flip` and `noise`.
+    #[arg(long, value_name = "FACTOR", default_value_t = 10.0)]
+    attack_strength: f32,
+    /// The share of clients that train in a round.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    ratio: f64,
+    /// The usual time of a task, virtual seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    task_s: f64,
+    /// How much longer some take: a task's time is multiplied by 1 and this times the half of a
+    /// normal distribution.
+    #[arg(long, value_name = "FACTOR", default_value_t = 0.5)]
+    stragglers: f64,
+    /// The share of tasks of which nothing is heard again.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    drop_out: f64,
+    /// Neurons of each hidden layer.
+    #[arg(long, value_delimiter = ',', default_value = "128,64")]
+    pub(super) hidden: Vec<usize>,
+    /// The clients' step size.
+    #[arg(long, value_name = "RATE", default_value_t = 0.05)]
+    pub(super) client_learning_rate: f64,
+    /// The most versions of the model.
+    #[arg(long, default_value_t = 100)]
+    rounds: u64,
+    /// The accuracy on held-out rows at which it ends; above 1 it never does.
+    #[arg(long, value_name = "ACCURACY", default_value_t = 0.95)]
+    target: f64,
+    /// Of all that is drawn.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Division {
+    /// At random.
+    Iid,
+    /// Sorted by class and cut: each client has two pieces.
+    Shards,
+    /// Of each class shares that are drawn.
+    Dirichlet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Rule {
+    /// The mean, weighted by examples.
+    Fedavg,
+    /// The median of each weight.
+    Median,
+    /// The mean of each weight without its extremes.
+    TrimmedMean,
+    /// The mean of the updates with the nearest neighbours.
+    MultiKrum,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Optimiser {
+    /// Adds it.
+    Sgd,
+    /// With momentum (FedAvgM).
+    Momentum,
+    /// FedAdam.
+    Adam,
+    /// FedYogi.
+    Yogi,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Timing {
+    /// Rounds.
+    Sync,
+    /// FedBuff: a new model of every few updates.
+    Buffered,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Hostility {
+    /// All are honest.
+    None,
+    /// The change with the sign turned.
+    SignFlip,
+    /// Noise.
+    Noise,
+    /// What is learnt from wrong labels.
+    LabelFlip,
+    /// A value that is no number.
+    Nan,
+}
+
+impl SimulateArguments {
+    pub(super) fn split(&self) -> Split {
+        match self.split {
+            Division::Iid => Split::Iid,
+            Division::Shards => Split::Shards(2),
+            Division::Dirichlet => Split::Dirichlet(self.concentration),
+        }
+    }
+
+    /// What the options say together.
+    pub(super) fn conditions(&self) -> anyhow::Result<Conditions> {
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        let above_zero = |value: f64| value > 0.0 && value.is_finite();
+        let rules = [
+            ((2..=1_000).contains(&self.clients), "--clients must be from 2 to 1000"),
+            ((1..=10_000).contains(&self.rounds), "--rounds must be from 1 to 10000"),
+            (share(self.attackers), "--attackers must be from 0 to 1"),
+            (share(self.drop_out), "--drop-out must be from 0 to 1"),
+            (self.ratio > 0.0 && self.ratio <= 1.0, "--ratio must be above 0 and at most 1"),
+            (above_zero(self.concentration), "--concentration must be above 0"),
+            (above_zero(f64::from(self.attack_strength)), "--attack-strength must be above 0"),
+            (above_zero(self.client_learning_rate), "--client-learning-rate must be above 0"),
+            (
+                self.task_s > 0.0 && self.task_s <= 3_600.0,
+                "--task-s must be above 0 and at most 3600",
+            ),
+            ((0.0..=100.0).contains(&self.stragglers), "--stragglers must be from 0 to 100"),
+            (self.target > 0.0, "--target must be above 0"),
+        ];
+        if let Some((_, message)) = rules.iter().find(|(holds, _)| !holds) {
+            return Err(anyhow!(*message));
+        }
+        let encoding: Encoding = self.encoding.parse()?;
+        let mode = match self.mode {
+            Timing::Sync => Mode::Sync,
+            Timing::Buffered => Mode::Buffered,
+        };
+        // A round waits for the slow, not for the lost.
+        let deadline_s = (self.task_s * (1.0 + 4.0 * self.stragglers)).ceil().clamp(1.0, 86_400.0);
+        let at_work = self.at_work.unwrap_or(self.clients).max(1);
+        let selection = selection::Settings {
+            policy: selection::Policy::Random,
+            ratio: self.ratio,
+            seed: self.seed,
+            ..selection::Settings::default()
+        };
+        Ok(Conditions {
+            clients: self.clients,
+            rounds: RoundSettings {
+                mode,
+                deadline_s: deadline_s as u32,
+                clients_max: 1_000,
+                ..RoundSettings::default()
+            },
+            policy: NativePolicy { aggregation: self.aggregation()?, selection },
+            encoding,
+            train_s: self.task_s,
+            straggling: self.stragglers,
+            drop_out: self.drop_out,
+            attack: match self.attack {
+                Hostility::None => None,
+                Hostility::SignFlip => Some(Attack::SignFlip(self.attack_strength)),
+                Hostility::Noise => Some(Attack::Noise(self.attack_strength)),
+                Hostility::LabelFlip => Some(Attack::LabelFlip),
+                Hostility::Nan => Some(Attack::NotANumber),
+            },
+            hostile_share: self.attackers,
+            at_work,
+            target: self.target,
+            versions_max: self.rounds,
+            seed: self.seed,
+        })
+    }
+
+    /// The policy for the rule, the optimiser and the mode.
+    fn aggregation(&self) -> anyhow::Result<aggregation::Settings> {
+        let policy = match (self.mode, self.rule, self.server_optimiser) {
+            (Timing::Sync, Rule::Fedavg, Optimiser::Sgd) => "fedavg",
+            (Timing::Sync, Rule::Fedavg, Optimiser::Momentum) => "fedavgm",
+            (Timing::Sync, Rule::Fedavg, Optimiser::Adam) => "fedadam",
+            (Timing::Sync, Rule::Fedavg, Optimiser::Yogi) => "fedyogi",
+            (Timing::Sync, Rule::Median, Optimiser::Sgd) => "median",
+            (Timing::Sync, Rule::TrimmedMean, Optimiser::Sgd) => "trimmed-mean",
+            (Timing::Sync, Rule::MultiKrum, Optimiser::Sgd) => "multi-krum",
+            (Timing::Buffered, Rule::Fedavg, Optimiser::Sgd) => "fedbuff",
+            (Timing::Sync, ..) => {
+                return Err(anyhow!("another --server-optimiser than sgd needs --rule fedavg"));
+            }
+            (Timing::Buffered, ..) => {
+                let needs = "--rule fedavg and --server-optimiser sgd";
+                return Err(anyhow!("--mode buffered needs {needs}"));
+            }
+        };
+        // Of those asked more may be hostile than of all.
+        let hostile = (self.attackers + 0.1).min(0.45);
+        let mut settings = Map::new();
+        settings.insert("policy".to_owned(), policy.into());
+        settings.insert("buffer".to_owned(), self.buffer.into());
+        settings.insert("trim_share".to_owned(), json!(hostile));
+        settings.insert("hostile_share".to_owned(), json!(hostile));
+        if let Some(rate) = self.server_learning_rate {
+            settings.insert("learning_rate".to_owned(), json!(rate));
+        }
+        let text = Value::Object(settings).to_string();
+        aggregation::Settings::parse(&text).map_err(|error| anyhow!(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: SimulateArguments,
+    }
+
+    fn conditions(line: &str) -> anyhow::Result<Conditions> {
+        let words = std::iter::once("simulate").chain(line.split_whitespace());
+        Line::parse_from(words).arguments.conditions()
+    }
+
+    #[test]
+    fn options_are_a_policy_or_refused() {
+        let check = |line: &str, expected: Result<aggregation::Policy, &str>| match (
+            conditions(line),
+            expected,
+        ) {
+            (Ok(found), Ok(policy)) => {
+                assert_eq!(found.policy.aggregation.policy, policy, "{line}");
+            }
+            (Err(error), Err(part)) => {
+                assert!(error.to_string().contains(part), "{line}: {error}");
+            }
+            (found, _) => panic!("{line}: {found:?}"),
+        };
+        check("", Ok(aggregation::Policy::Fedavg));
+        check("--server-optimiser adam", Ok(aggregation::Policy::Fedadam));
+        check("--mode buffered", Ok(aggregation::Policy::Fedbuff));
+        check("--rule multi-krum --attackers 1", Ok(aggregation::Policy::MultiKrum));
+        check("--rule median --server-optimiser yogi", Err("needs --rule fedavg"));
+        check("--rule median --mode buffered", Err("--mode buffered needs"));
+        check("--clients 1", Err("--clients"));
+        check("--attackers 1.5", Err("--attackers"));
+        check("--drop-out NaN", Err("--drop-out"));
+        check("--task-s 0", Err("--task-s"));
+        check("--encoding int4", Err("int8"));
+        check("--server-learning-rate 0", Err("learning_rate"));
+    }
+}

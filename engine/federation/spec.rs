@@ -1,0 +1,156 @@
+//! Owns the description of a federation as operators write it.
+//!
+//! Refuses to know whether its model is there. Bound: every value is checked before anything starts.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use truststram_base::ModelId;
+use truststram_decide::{aggregation, selection};
+use truststram_federate::codec::Encoding;
+use truststram_federate::round::{NativePolicy, RoundSettings};
+
+/// What is trained, by whom and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The model, which is registered.
+    pub model: String,
+    /// The version that it begins with; the active one if absent.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// Whether each version that comes out answers at once.
+    #[serde(default)]
+    pub activate: bool,
+    /// Versions after which it is over; 0 for none.
+    #[serde(default)]
+    pub versions: u64,
+    /// Versions of it that stay registered, besides those in use.
+    #[serde(default = "keep_versions")]
+    pub keep_versions: u32,
+    /// The clients' learning rate.
+    #[serde(default = "learning_rate")]
+    pub learning_rate: f64,
+    /// How updates may be written, the most wanted first.
+    #[serde(default = "encodings")]
+    pub encodings: Vec<String>,
+    /// The rounds.
+    #[serde(default)]
+    pub rounds: RoundSettings,
+    /// The aggregator and its settings, as a plugin of that kind has them.
+    #[serde(default)]
+    pub aggregator: Map<String, Value>,
+    /// The selector of clients and its settings.
+    #[serde(default)]
+    pub selector: Map<String, Value>,
+}
+
+fn keep_versions() -> u32 {
+    8
+}
+
+fn learning_rate() -> f64 {
+    0.05
+}
+
+fn encodings() -> Vec<String> {
+    ["f32", "bf16", "int8", "top-0.1-int8", "top-0.01-int8"].map(str::to_owned).to_vec()
+}
+
+impl Spec {
+    /// Reads a description and checks it.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn read(value: Value) -> Result<(Self, NativePolicy), String> {
+        let spec: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        let policy = spec.policy()?;
+        Ok((spec, policy))
+    }
+
+    /// The model's id.
+    ///
+    /// # Errors
+    /// Why it can be none.
+    pub fn id(&self) -> Result<ModelId, String> {
+        ModelId::new(&self.model).map_err(|error| format!("`model` {error}"))
+    }
+
+    /// Checks all values; the policies that they say.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn policy(&self) -> Result<NativePolicy, String> {
+        self.id()?;
+        self.rounds.check().map_err(|why| format!("rounds: {why}"))?;
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err("`learning_rate` must be a number above 0".to_owned());
+        }
+        if self.keep_versions == 0 {
+            return Err("`keep_versions` must be at least 1".to_owned());
+        }
+        if self.encodings.is_empty() {
+            return Err("`encodings` must name at least one, such as f32".to_owned());
+        }
+        for text in &self.encodings {
+            text.parse::<Encoding>().map_err(|error| format!("encodings: {error}"))?;
+        }
+        let json = |settings: &Map<String, Value>| Value::Object(settings.clone()).to_string();
+        let aggregation = aggregation::Settings::parse(&json(&self.aggregator));
+        let selection = selection::Settings::parse(&json(&self.selector));
+        Ok(NativePolicy {
+            aggregation: aggregation.map_err(|why| format!("aggregator: {why}"))?,
+            selection: selection.map_err(|why| format!("selector: {why}"))?,
+        })
+    }
+}
+
+/// Which federation the records are of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// When it began, microseconds UTC; its name.
+    pub run: i64,
+    /// What it is.
+    pub spec: Spec,
+    /// The registered version that it began with.
+    pub began_with: u32,
+    /// Why it is over, if it is.
+    pub ended: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_example_has_every_key_with_its_default() {
+        let text = include_str!("../../config/federation.toml");
+        let (example, _) = Spec::read(toml::from_str(text).unwrap()).unwrap();
+        let (least, _) = Spec::read(json!({ "model": "digits" })).unwrap();
+        let policies = |spec: &Spec| format!("{:?}", spec.policy().unwrap());
+        assert_eq!(policies(&example), policies(&least));
+        let (aggregator, selector) = (example.aggregator.clone(), example.selector.clone());
+        assert_eq!(example, Spec { aggregator, selector, ..least });
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let good = json!({ "model": "digits" });
+        let (spec, _) = Spec::read(good).unwrap();
+        assert_eq!((spec.rounds.deadline_s, spec.rounds.over_selection), (300, 1.3));
+        for (spec, expected) in [
+            (json!({}), "`model`"),
+            (json!({ "model": "a b" }), "`model`"),
+            (json!({ "model": "a", "modle": 1 }), "modle"),
+            (json!({ "model": "a", "rounds": { "quorum": 0 } }), "rounds: `quorum`"),
+            (json!({ "model": "a", "encodings": ["f64"] }), "f64"),
+            (json!({ "model": "a", "aggregator": { "policy": "mean" } }), "aggregator: "),
+            (json!({ "model": "a", "selector": { "ratio": 2 } }), "selector: `ratio`"),
+            (json!({ "model": "a", "learning_rate": -1 }), "`learning_rate`"),
+        ] {
+            let error = Spec::read(spec).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

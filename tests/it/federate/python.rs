@@ -1,0 +1,87 @@
+//! The client in Python: its signatures, its encodings, and its part in a federation beside others.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use super::clients::{CONFIG, Client, begin, shares, tokens, write_rows};
+use crate::harness::{Server, trained_dir};
+
+/// A Python that has numpy and safetensors: `PYTHON`, or the one on the path.
+fn python() -> Option<PathBuf> {
+    let named = std::env::var_os("PYTHON").map(PathBuf::from);
+    let candidates = named.into_iter().chain(["python3".into()]);
+    let has_all = |python: &PathBuf| {
+        let tried = Command::new(python)
+            .args(["-c", "import numpy, safetensors.numpy"])
+            .stderr(Stdio::null())
+            .status();
+        tried.is_ok_and(|status| status.success())
+    };
+    candidates.into_iter().find(has_all)
+}
+
+const SIGNATURE: &str = "
+from truststram_fl import ed25519
+seed = '9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60'
+key = ed25519._Key(bytes.fromhex(seed))
+assert key.public.hex() == 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a'
+assert key.sign(b'').hex().startswith('e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065')
+";
+
+#[test]
+fn a_client_in_python_takes_part() {
+    let Some(python) = python() else {
+        crate::harness::remark("skipped: no python3 with numpy and safetensors (set PYTHON)");
+        return;
+    };
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&python);
+        command.args(arguments).env("PYTHONPATH", &package).env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    };
+    // RFC 8032, section 7.1, test 1.
+    assert!(run(&["-c", SIGNATURE]).status().unwrap().success());
+
+    let dir = trained_dir();
+    let server = Server::start_configured(dir.path(), CONFIG);
+    begin(
+        &server,
+        &json!({
+            "model": "digits", "versions": 2, "selector": { "ratio": 1.0 },
+            "encodings": ["top-0.1-int8", "f32"],
+            "rounds": { "clients_min": 3, "over_selection": 1.0 },
+        }),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let (parts, tokens) = (shares(3), tokens(&server, 3));
+    let example = package.join("example.py");
+    let in_python: Vec<_> = (0..2)
+        .map(|index| {
+            let rows = folder.path().join(format!("{index}.csv"));
+            write_rows(&rows, &parts[index]);
+            let state = folder.path().join(format!("state-{index}"));
+            run(&[example.to_str().unwrap(), &server.public, &tokens[index]])
+                .args([rows, state])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let ours = folder.path().join("ours");
+    let ours = Client::join(&ours, &server.public, &tokens[2], &parts[2], &[]);
+    for client in in_python {
+        let output = client.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let failed = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}{failed}");
+        assert_eq!(said.matches(", counts").count(), 2, "{said}");
+        assert!(said.contains("the federation is over"), "{said}");
+    }
+    ours.wait();
+    let status = server.get("/api/v1/fl/status").body;
+    assert_eq!((&status["version"], &status["updates"]["refused"]), (&json!(2), &json!(0)));
+}

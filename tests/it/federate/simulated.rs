@@ -1,0 +1,34 @@
+//! Simulated federations from the command line.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::harness::BINARY;
+
+fn simulate(options: &str) -> Output {
+    let options = options.split_whitespace();
+    Command::new(BINARY).args(["federate", "simulate"]).args(options).output().unwrap()
+}
+
+#[test]
+fn a_federation_is_lived_again_by_its_seed() {
+    let few = "--clients 6 --hidden 16 --rounds 3 --ratio 1 --target 1.1 --attack nan --seed 4";
+    let json = format!("{few} --json");
+    let (first, again) = (simulate(&json), simulate(&json));
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    assert_eq!(first.stdout, again.stdout);
+    let report: Value = serde_json::from_slice(&first.stdout).unwrap();
+    let rounds = report["rounds"].as_array().unwrap();
+    assert_eq!((rounds.len(), &report["reached"]), (3, &Value::Null));
+    assert!(rounds[2]["accuracy"].as_f64() > rounds[0]["accuracy"].as_f64());
+    let refused = report["updates_refused"].as_object().unwrap();
+    assert!(refused.values().filter_map(Value::as_u64).sum::<u64>() >= 1, "{refused:?}");
+
+    let table = String::from_utf8(simulate(few).stdout).unwrap();
+    assert!(table.contains("not reached") && table.contains("bytes down"), "{table}");
+
+    let wrong = simulate("--mode buffered --rule median");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("--mode buffered needs"));
+}
