@@ -158,7 +158,7 @@ impl App {
         let dropped = Arc::new(Counter::new());
         let engine = engine(plan, &store, &clock, &replies, (&policies, &dropped))?;
         let versions = versions(plan, &store, &engine, &clock, ring)?;
-        let access_log = open_access_log(plan, mode)?;
+        let access_log = open_access_log(plan, mode, &clock)?;
         let threads = Threads::start(plan, &store)?;
         let infer = EngineInfer {
             engine: engine.clone(),

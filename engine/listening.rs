@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use truststram_api::Ports;
+use truststram_base::Clock;
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
-use truststram_machine::{LogFile, RingMode, probe};
+use truststram_machine::{LogFile, RingMode, Rotation, probe};
 use truststram_proxy::{Authority, Cache, GatewayOptions, Guard, Listener, Live, ProxyError};
 
 use crate::app::{Addresses, AppError};
@@ -21,13 +22,21 @@ const ADMIN_BODY_BYTES_MAX: usize = PLUGIN_FILE_BYTES_MAX as usize;
 pub(crate) fn open_access_log(
     plan: &Plan,
     mode: RingMode,
+    clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<LogFile>>, AppError> {
     if plan.gateway.access_log.is_empty() {
         return Ok(None);
     }
     let path = std::path::Path::new(&plan.gateway.access_log);
     // The log's own ring: a ring belongs to one thread.
-    let log = LogFile::open(path, probe(mode).0, plan.gateway.access_log_lines_max)?;
+    let gateway = &plan.gateway;
+    let rotation = Rotation {
+        bytes_max: gateway.access_log_rotate_mib << 20,
+        every_s: gateway.access_log_rotate_hours * 3_600,
+        keep: gateway.access_log_keep,
+    };
+    let lines_max = gateway.access_log_lines_max;
+    let log = LogFile::open(path, probe(mode).0, lines_max, rotation, clock.clone())?;
     Ok(Some(Arc::new(log)))
 }
 
@@ -55,6 +64,7 @@ pub(crate) fn listeners(
         is_logged: true,
         live: Some(live.clone()),
         is_tls,
+        has_proxy_header: plan.gateway.proxy_protocol,
         cache: cache.clone(),
         guard: Some(Guard {
             authority: authority.clone(),
@@ -71,6 +81,7 @@ pub(crate) fn listeners(
         is_logged: false,
         live: None,
         is_tls: false,
+        has_proxy_header: false,
         cache: None,
         guard: Some(Guard {
             authority: authority.clone(),

@@ -4,9 +4,11 @@
 //! limits of [`parse`] for files, one route for each location.
 
 mod cache;
+mod compression;
 mod http;
 mod limits;
 mod location;
+mod logs;
 mod notes;
 mod parse;
 mod passing;

@@ -92,6 +92,9 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     if tls_listen.is_some_and(|tls| tls.port() != 0 && [listen, admin_listen].contains(&tls)) {
         check.fail("gateway.tls_listen", "is the address of another listener");
     }
+    if raw.gateway.proxy_protocol && raw.gateway.trusted_proxies.is_empty() {
+        check.fail("gateway.proxy_protocol", "needs `trusted_proxies`, which are believed");
+    }
     let table = check.table(raw);
     let (network_cores, inference_cores) = check.cores(raw, &topology);
     check.bounds(raw);

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 mod auth;
 mod cache;
+mod compression;
 mod federated;
 mod gateway;
 mod limits;
@@ -19,6 +20,7 @@ mod upstreams;
 
 pub use auth::{Auth, AuthMode, Holder, Issuer};
 pub use cache::{Cache, CacheLifetime};
+pub use compression::Compression;
 pub use federated::Federated;
 pub use gateway::{Certificate, Cors, Gateway};
 pub use limits::{LimitInFlight, LimitRequests, LimitZone};
@@ -41,6 +43,8 @@ pub struct Raw {
     pub auth: Auth,
     /// The cache of answers.
     pub cache: Cache,
+    /// The compression of answers.
+    pub compression: Compression,
     /// The HTTP interface.
     pub api: Api,
     /// The inference core.

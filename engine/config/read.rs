@@ -166,6 +166,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         gateway: section("gateway", from, located, problems),
         auth: section("auth", from, located, problems),
         cache: section("cache", from, located, problems),
+        compression: section("compression", from, located, problems),
         api: section("api", from, located, problems),
         inference: section("inference", from, located, problems),
         store: section("store", from, located, problems),
@@ -179,8 +180,8 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         upstreams: list("upstreams", from, located, problems),
     };
     for name in merged.keys() {
-        let known = "server, gateway, auth, cache, api, inference, store, machine, log, policy, \
-                     federated, [[limits]], [[plugins]], [[routes]], [[upstreams]]";
+        let known = "server, gateway, auth, cache, compression, api, inference, store, machine, \
+                     log, policy, federated, [[limits]], [[plugins]], [[routes]], [[upstreams]]";
         problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
     }
     raw

@@ -75,6 +75,9 @@ impl Engine {
         let late = each(&|stats| stats.heads_late.get());
         let help = "Connections ended because a head did not come in time";
         page.counters("truststram_heads_late", help, late)?;
+        let bad = each(&|stats| stats.proxy_headers_bad.get());
+        let help = "Connections without the header of the PROXY protocol that they must have";
+        page.counters("truststram_proxy_headers_bad", help, bad)?;
         let broken = each(&|stats| stats.broken.get());
         page.counters("truststram_requests_broken", "Answers that could not be sent", broken)?;
         let by_class = listeners.iter().flat_map(|(name, stats)| {

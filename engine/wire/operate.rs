@@ -9,12 +9,12 @@ use std::sync::{Arc, OnceLock};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
-use truststram_api::ports::{Operate, ReloadFailure};
+use truststram_api::ports::{CachePurge, Operate, ReloadFailure};
 use truststram_base::{Clock, Counter};
 use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
 use truststram_model::{Engine, ModelInfo, ModelState};
 use truststram_policy::Host;
-use truststram_proxy::{Authority, Cache, GatewayStats};
+use truststram_proxy::{Authority, Cache, GatewayStats, Purge};
 use truststram_store::Store;
 
 use crate::federation::Notices;
@@ -129,6 +129,39 @@ impl Operate for Operator {
 
     fn metrics(&self) -> String {
         metrics::render(&self.0)
+    }
+
+    fn cache(&self) -> Value {
+        let Some(cache) = &self.0.cache else { return json!({ "enabled": false }) };
+        let (stats, (keys, bytes)) = (cache.stats(), cache.size());
+        json!({
+            "enabled": true,
+            "keys": keys,
+            "bytes": bytes,
+            "hits": stats.hits.get(),
+            "stale": stats.stale.get(),
+            "forwarded": stats.forwarded.get(),
+            "collapsed": stats.collapsed.get(),
+            "validated": stats.validated.get(),
+            "stored": stats.stored.get(),
+            "invalidated": stats.invalidated.get(),
+            "failed": stats.failed.get(),
+        })
+    }
+
+    fn purge(&self, purge: &CachePurge) -> Option<usize> {
+        let place =
+            |text: &'_ str| text.split_once("://").map_or(text, |(_, place)| place).to_owned();
+        let removed = self.0.cache.as_ref().map(|cache| match purge {
+            CachePurge::Key(key) => cache.purge(Purge::Key(&place(key))),
+            CachePurge::Prefix(prefix) => cache.purge(Purge::Prefix(&place(prefix))),
+            CachePurge::Tag(tag) => cache.purge(Purge::Tag(tag)),
+            CachePurge::All(_) => cache.purge(Purge::All),
+        });
+        if let Some(removed) = removed {
+            tracing::info!(?purge, removed, "answers are removed from the cache");
+        }
+        removed
     }
 
     fn reload(&self) -> BoxFuture<'static, Result<(), ReloadFailure>> {

@@ -16,7 +16,7 @@ use crate::config::{Plan, Problems, Raw};
 pub type Read = Arc<dyn Fn() -> Result<(Plan, Located), Problems> + Send + Sync>;
 
 /// Keys that a reload exchanges; so are all routes and upstream groups.
-const EXCHANGED: [&str; 17] = [
+const EXCHANGED: [&str; 21] = [
     "gateway.trusted_proxies",
     "gateway.real_ip_header",
     "gateway.certificates",
@@ -25,6 +25,10 @@ const EXCHANGED: [&str; 17] = [
     "gateway.tls_client_ca",
     "gateway.hsts_s",
     "gateway.security_headers",
+    "gateway.https_redirect",
+    "gateway.access_log_format",
+    "gateway.access_log_escape",
+    "gateway.access_log_skip",
     "gateway.limit_requests",
     "gateway.limit_in_flight",
     "gateway.limit_status",
@@ -35,7 +39,7 @@ const EXCHANGED: [&str; 17] = [
     "auth.issuers",
     "auth.certificates",
 ];
-const EXCHANGED_LISTS: [&str; 3] = ["routes", "upstreams", "limits"];
+const EXCHANGED_WHOLE: [&str; 4] = ["routes", "upstreams", "limits", "compression"];
 /// The one key of the section `cache` that it does not: how the memory is laid out.
 const CACHE_FIXED: &str = "cache.memory_mib";
 
@@ -101,7 +105,7 @@ fn restart_keys(before: &Raw, after: &Raw) -> Vec<String> {
     let mut keys = Vec::new();
     for (section, new) in after.as_object().into_iter().flatten() {
         let old = &before[section];
-        if old == new || EXCHANGED_LISTS.contains(&section.as_str()) {
+        if old == new || EXCHANGED_WHOLE.contains(&section.as_str()) {
             continue;
         }
         match new {

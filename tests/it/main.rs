@@ -11,6 +11,7 @@ mod db;
 mod encoders;
 mod federate;
 mod gateway;
+mod gateway_cache;
 mod harness;
 mod hostile_plugins;
 mod inference_protocol;

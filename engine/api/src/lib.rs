@@ -8,6 +8,7 @@
 mod access;
 mod admin;
 mod batch;
+mod cache;
 #[allow(unused_qualifications, reason = "what `utoipa` expands to names types in full")]
 mod dataset_rows;
 #[allow(unused_qualifications, reason = "as above")]

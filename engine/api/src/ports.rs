@@ -342,6 +342,24 @@ pub trait Operate: Send + Sync {
     fn metrics(&self) -> String;
     /// Reads the configuration again and takes over what needs no restart: all of it, or nothing.
     fn reload(&self) -> BoxFuture<'static, Result<(), ReloadFailure>>;
+    /// The figures of the cache of answers.
+    fn cache(&self) -> Value;
+    /// Removes answers from it; returns how many keys that were, or `None` where there is none.
+    fn purge(&self, purge: &CachePurge) -> Option<usize>;
+}
+
+/// What is removed from the cache of answers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CachePurge {
+    /// One address, with its query: `example.org/a?b`, with or without a scheme.
+    Key(String),
+    /// Everything that begins like this.
+    Prefix(String),
+    /// Everything whose `Cache-Tag` or `Surrogate-Key` has this word.
+    Tag(String),
+    /// Everything.
+    All(bool),
 }
 
 /// Why the configuration was not taken over.

@@ -20,8 +20,8 @@ use crate::ports::{
 use crate::problem::Problem;
 use crate::versions::{self, upload};
 use crate::{
-    admin, batch, datasets, embeddings, federated, keys, models, oip, pages, performance, policies,
-    predict, predictions, similarity, store, token,
+    admin, batch, cache, datasets, embeddings, federated, keys, models, oip, pages, performance,
+    policies, predict, predictions, similarity, store, token,
 };
 
 /// The engine behind the API.
@@ -108,6 +108,8 @@ pub fn admin_router(ports: Ports) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/admin/v1/status", get(admin::status))
         .route("/admin/v1/config/reload", post(admin::reload))
+        .route("/admin/v1/cache", get(cache::show))
+        .route("/admin/v1/cache/purge", post(cache::purge))
         .route("/admin/v1/store", get(store::show))
         .route("/admin/v1/store/{action}", post(store::run))
         .merge(federated::admin_routes())

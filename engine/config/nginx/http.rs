@@ -25,6 +25,8 @@ pub(super) struct Conversion {
     pub(super) idle_max: Option<usize>,
     pub(super) limit_status: Option<u16>,
     pub(super) inactive_s: Option<u64>,
+    /// Formats of the access log by their names.
+    pub(super) formats: HashMap<String, Directive>,
     /// Directives of the cache, all of them and those of each cached route.
     pub(super) cache_seen: Vec<Directive>,
     pub(super) cache_uses: Vec<Vec<Directive>>,
@@ -43,12 +45,15 @@ impl Conversion {
         // The file says which of these headers there are.
         gateway.security_headers = false;
         gateway.hsts_s = 0;
+        // nginx logs every request.
+        gateway.access_log_skip = Vec::new();
         Self {
             raw,
             folder,
             idle_max: None,
             limit_status: None,
             inactive_s: None,
+            formats: HashMap::new(),
             cache_seen: Vec::new(),
             cache_uses: Vec::new(),
             notes: Vec::new(),
@@ -94,6 +99,15 @@ impl Conversion {
         }
     }
 
+    /// Whether the file has said `key`.
+    pub(super) fn is_known(&self, key: &str) -> bool {
+        self.once.contains_key(key)
+    }
+
+    pub(super) fn used_format(&self) -> Option<String> {
+        self.once.get("access_log_format").cloned()
+    }
+
     /// A path of the file as the process would find it.
     pub(super) fn path(&self, text: &str) -> String {
         self.folder.join(text).display().to_string()
@@ -115,13 +129,18 @@ impl Conversion {
         let (zones, others): (Vec<_>, Vec<_>) = directives.iter().partition(|directive| {
             matches!(
                 directive.name.as_str(),
-                "upstream" | "limit_req_zone" | "limit_conn_zone" | "proxy_cache_path"
+                "upstream"
+                    | "limit_req_zone"
+                    | "limit_conn_zone"
+                    | "proxy_cache_path"
+                    | "log_format"
             )
         });
         for directive in zones {
             match directive.name.as_str() {
                 "upstream" => self.upstream(directive),
                 "proxy_cache_path" => self.cache_path(directive),
+                "log_format" => self.define_format(directive),
                 _ => self.limit_zone(directive),
             }
         }
@@ -150,6 +169,7 @@ impl Conversion {
         self.scoped(scope, directive)
             || self.protection(scope, directive)
             || self.cache_scoped(scope, directive)
+            || self.compression(directive)
             || self.single(directive)
     }
 
@@ -204,6 +224,10 @@ impl Conversion {
             }
             "real_ip_header" => {
                 let header = first.to_ascii_lowercase();
+                if header == "proxy_protocol" {
+                    // It says who the peer is; no header of a request is asked.
+                    return true;
+                }
                 if !["x-forwarded-for", "x-real-ip", "forwarded"].contains(&header.as_str()) {
                     self.note(directive, "is not a header that clients are read from");
                 } else if self.is_first(directive, name, &header) {
@@ -226,7 +250,11 @@ impl Conversion {
         if let Some(most) = self.idle_max {
             gateway.upstream_idle_max = most.clamp(1, 1 << 16);
         }
+        let gateway = &mut self.raw.gateway;
+        // Without a proxy that is believed there is nobody whose header is read.
+        gateway.proxy_protocol &= !gateway.trusted_proxies.is_empty();
         self.gather_limits();
+        self.end_formats();
         self.end_cache();
         let order =
             |one: &Note, other: &Note| (&one.file, one.line).cmp(&(&other.file, other.line));

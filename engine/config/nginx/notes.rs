@@ -49,8 +49,8 @@ const HEADS: &str = "heads have a fixed largest size";
 const SOCKETS: &str = "sockets have no such option here";
 const TLS: &str = "TLS has fixed ciphers, curves and sessions; only the oldest version is chosen";
 const FILES: &str = "files are not served";
-const COMPRESSED: &str = "answers are not compressed";
-const FORMAT: &str = "the access log has one format, a line of JSON for each request";
+const COMPRESSED: &str = "compression has no such setting: [compression]";
+const FORMAT: &str = "the access log has one file";
 const LOGIC: &str = "has no counterpart; write a route for each case";
 
 /// Directives that have no counterpart, and why.
@@ -58,7 +58,7 @@ const REASONS: &[(&[&str], &str)] = &[
     (&["user", "worker_*", "pid", "daemon", "master_process", "env", "load_module"], PROCESS),
     (&["events", "pcre_jit", "thread_pool", "timer_resolution"], PROCESS),
     (&["error_log"], OWN_LOG),
-    (&["log_format", "open_log_file_cache", "log_not_found"], FORMAT),
+    (&["open_log_file_cache", "log_not_found", "log_subrequest"], FORMAT),
     (&["proxy_buffer*", "proxy_busy_*", "proxy_request_buffering"], BUFFERS),
     (&["client_body_*", "proxy_max_temp_*", "proxy_temp_*", "output_buffers"], BUFFERS),
     (&["client_header_buffer_size", "large_client_header_buffers", "proxy_headers_*"], HEADS),

@@ -143,9 +143,7 @@ impl Conversion {
         if self.is_first(directive, "access_log", &path) {
             self.raw.gateway.access_log = path;
         }
-        if directive.arguments.len() > 1 {
-            self.note(directive, "the file is taken over; each line is JSON");
-        }
+        self.log_format(directive);
     }
 
     /// Puts `scope` on a route; `proxy_host` is nginx's name of where it leads, if to a server.

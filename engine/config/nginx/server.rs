@@ -145,6 +145,10 @@ impl Conversion {
                 // By TLS it is always offered.
                 "http2" if is_tls => {}
                 "http2" => self.raw.gateway.h2c = true,
+                "proxy_protocol" => {
+                    self.raw.gateway.proxy_protocol = true;
+                    self.note(directive, "the header is read of proxies of `set_real_ip_from`");
+                }
                 _ => self.note(directive, format!("`{argument}` has no counterpart")),
             }
         }

@@ -123,11 +123,12 @@ fn included_files_are_read_in_the_order_of_their_names() {
 #[test]
 fn nothing_is_dropped_silently() {
     let converted = converted(
-        "user a;\nevents { x y; }\nfoo bar;\nhttp {\nsendfile on;\ngzip on;\n}\nstream { a b; }\n",
+        "user a;\nevents { x y; }\nfoo bar;\nhttp {\nsendfile on;\ngunzip on;\n}\n\
+         stream { a b; }\n",
     );
     assert_eq!(
         lines(&converted),
-        ["1 user", "2 events", "3 foo", "5 sendfile", "6 gzip", "8 stream"]
+        ["1 user", "2 events", "3 foo", "5 sendfile", "6 gunzip", "8 stream"]
     );
     assert_eq!(converted.notes[2].why, "is not known to the converter here");
 }
@@ -378,4 +379,43 @@ fn one_cache_holds_for_all_cached_locations() {
     let why: Vec<&str> = all.notes.iter().map(|note| note.why.as_str()).collect();
     assert_eq!(why[1], "nothing is cached there");
     assert_eq!(why[2], "there is one cache: it holds for all cached routes");
+}
+
+#[test]
+fn formats_of_the_access_log_are_converted() {
+    let all = in_http(
+        "log_format main escape=json '{\"t\":\"$time_iso8601\",' '\"r\":\"${request}x\"}';
+         log_format other '$status'; access_log /var/log/a.log main buffer=32k;
+         server { listen 127.0.0.1:80; return 204; }",
+    );
+    let gateway = &all.raw.gateway;
+    assert_eq!(gateway.access_log, "/var/log/a.log");
+    assert_eq!(gateway.access_log_format, "{\"t\":\"$time_iso8601\",\"r\":\"${request}x\"}");
+    assert_eq!((gateway.access_log_escape.as_str(), gateway.access_log_skip.len()), ("json", 0));
+    assert_eq!(lines(&all), ["3 access_log", "3 log_format"]);
+    let all = in_http("access_log a.log; server { listen 127.0.0.1:80; return 204; }");
+    assert_eq!(all.raw.gateway.access_log_format, "combined");
+    let unknown = in_http(
+        "log_format m '$remote_addr $bytes_sent $bytes_sentx ${pipe}';
+         access_log a.log m; server { listen 127.0.0.1:80; return 204; }",
+    );
+    assert_eq!(unknown.raw.gateway.access_log_format, "$remote_addr - - -");
+    assert_eq!(unknown.notes.len(), 3);
+}
+
+#[test]
+fn compression_is_converted() {
+    let server = "server { listen 127.0.0.1:80; return 204; }";
+    let all = in_http(&format!(
+        "gzip on; gzip_types text/css; gzip_min_length 1k; gzip_comp_level 4; gzip_vary on;
+         brotli on; gzip_proxied any; {server}"
+    ));
+    let compression = &all.raw.compression;
+    assert_eq!(compression.encodings, ["gzip", "br"]);
+    assert_eq!(compression.types, ["text/html", "text/css"]);
+    assert_eq!((compression.bytes_min, compression.gzip_level), (1_024, 4));
+    assert_eq!(lines(&all), ["3 gzip_proxied"]);
+    let plain = in_http(&format!("gzip on; {server}")).raw.compression;
+    assert_eq!((plain.types.len(), plain.bytes_min, plain.gzip_level), (1, 20, 1));
+    assert!(in_http(&format!("gzip off; {server}")).raw.compression.encodings.is_empty());
 }

@@ -22,6 +22,9 @@ impl Check<'_> {
         within("gateway.write_timeout_s", gateway.write_timeout_s, 1, 3_600);
         let lines_max = gateway.access_log_lines_max as u64;
         within("gateway.access_log_lines_max", lines_max, 1, 1 << 24);
+        within("gateway.access_log_rotate_mib", gateway.access_log_rotate_mib, 0, 1 << 20);
+        within("gateway.access_log_rotate_hours", gateway.access_log_rotate_hours, 0, 8_784);
+        within("gateway.access_log_keep", gateway.access_log_keep.into(), 1, 1_000);
         let cache = &raw.cache;
         within("cache.memory_mib", cache.memory_mib as u64, 0, 1 << 20);
         within("cache.object_kib_max", cache.object_kib_max as u64, 1, 1 << 20);

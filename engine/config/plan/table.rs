@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use truststram_proxy::{
-    ActionSpec, BreakerSpec, CertificateSpec, CheckSpec, CorsSpec, EditSpec, GroupSpec, HashKey,
-    PathSpec, Policy, Protocol, RealIp, RewriteSpec, RouteSpec, Scheme, ServerSpec, TableSpec,
-    Timeouts, TlsSpec,
+    AccessSpec, ActionSpec, BreakerSpec, COMBINED, CertificateSpec, CheckSpec, CompressionSpec,
+    CorsSpec, EditSpec, Encoding, Escape, FormatSpec, GroupSpec, HashKey, PathSpec, Policy,
+    Protocol, RealIp, RewriteSpec, RouteSpec, Scheme, ServerSpec, TableSpec, Timeouts, TlsSpec,
 };
 
 use super::zones::uses;
@@ -40,6 +40,9 @@ impl Check<'_> {
             real_ip: self.real_ip(&gateway.real_ip_header),
             tls: self.tls(gateway),
             security_headers: gateway.security_headers,
+            https_port: self.https_port(gateway),
+            compression: self.compression(&raw.compression),
+            access: self.access(gateway),
             limits: self.limits(raw),
             hsts_s: gateway.hsts_s,
             auth: self.auth_spec(raw),
@@ -62,6 +65,56 @@ impl Check<'_> {
                 RealIp::default()
             }
         }
+    }
+
+    fn https_port(&mut self, gateway: &raw::Gateway) -> Option<u16> {
+        if !gateway.https_redirect {
+            return None;
+        }
+        let address = gateway.tls_listen.parse::<std::net::SocketAddr>().ok();
+        let port = address.map(|address| address.port()).filter(|port| *port > 0);
+        if port.is_none() {
+            self.fail("gateway.https_redirect", "needs `tls_listen` with a port other than 0");
+        }
+        port
+    }
+
+    fn compression(&mut self, section: &raw::Compression) -> CompressionSpec {
+        let mut encodings = Vec::new();
+        for name in &section.encodings {
+            match name.as_str() {
+                "gzip" => encodings.push((Encoding::Gzip, section.gzip_level)),
+                "br" => encodings.push((Encoding::Brotli, section.brotli_level)),
+                "zstd" => encodings.push((Encoding::Zstd, section.zstd_level)),
+                _ => {
+                    let message = format!("`{name}` is not \"zstd\", \"br\" or \"gzip\"");
+                    self.fail("compression.encodings", message);
+                }
+            }
+        }
+        let (types, bytes_min) = (section.types.clone(), section.bytes_min);
+        CompressionSpec { encodings, types, bytes_min }
+    }
+
+    fn access(&mut self, gateway: &raw::Gateway) -> AccessSpec {
+        let escape = match gateway.access_log_escape.as_str() {
+            "json" => Escape::Json,
+            "none" => Escape::Nothing,
+            name => {
+                if name != "default" {
+                    let known = "must be \"default\", \"json\" or \"none\"";
+                    self.fail("gateway.access_log_escape", known);
+                }
+                Escape::Hex
+            }
+        };
+        let template = |text: &str| FormatSpec::Template { text: text.to_owned(), escape };
+        let format = match gateway.access_log_format.as_str() {
+            "json" => FormatSpec::Json,
+            "combined" => template(COMBINED),
+            text => template(text),
+        };
+        AccessSpec { format, skip: gateway.access_log_skip.clone() }
     }
 
     fn tls(&mut self, gateway: &raw::Gateway) -> Option<TlsSpec> {

@@ -17,8 +17,24 @@ pub struct Gateway {
     pub read_timeout_s: u64,
     /// Seconds that a write of an answer may stall.
     pub write_timeout_s: u64,
-    /// File to which every public request is logged as a line of JSON. Empty: no access log.
+    /// File to which every public request is logged as a line. Empty: no access log. SIGUSR1 opens
+    /// it anew, after it was renamed.
     pub access_log: String,
+    /// How a line is written: "json", "combined" (as nginx and Apache do), or a text with variables
+    /// by nginx's names, such as `$remote_addr [$time_local] "$request" $status $request_time`; a
+    /// name that is not known is refused with a list of those that are. Changed by a reload.
+    pub access_log_format: String,
+    /// What is escaped in values, as in nginx: "default" (`\x22`), "json" or "none". Changed by a
+    /// reload.
+    pub access_log_escape: String,
+    /// Paths whose requests are not logged. Changed by a reload.
+    pub access_log_skip: Vec<String>,
+    /// MiB of the file after which it is renamed to NAME.1 and a new one begun; 0 for never.
+    pub access_log_rotate_mib: u64,
+    /// Hours after which it is, counted from midnight UTC, such as 24 for every day; 0 for never.
+    pub access_log_rotate_hours: u64,
+    /// Files that are kept so, NAME.1 the newest.
+    pub access_log_keep: u32,
     /// Access log lines that may wait to be written; more are dropped and counted.
     pub access_log_lines_max: usize,
     /// Zones that limit how often public requests come, asked in this order, such as
@@ -53,9 +69,16 @@ pub struct Gateway {
     pub trusted_proxies: Vec<String>,
     /// Where they say it: "x-forwarded-for", "x-real-ip" or "forwarded". Changed by a reload.
     pub real_ip_header: String,
+    /// Whether connections of these proxies begin with a header of the PROXY protocol, version 1 or
+    /// 2, that says for whom they connect; one that does not is closed. Other connections begin as
+    /// usual.
+    pub proxy_protocol: bool,
     /// A second public address, spoken to by TLS; empty for none. One that is not loopback needs
     /// `auth.mode = "required"`, `tls_client_ca` or `--insecure`.
     pub tls_listen: String,
+    /// Whether requests without TLS are sent to the same address by TLS (308), all but those for
+    /// `/.well-known/acme-challenge/`. Changed by a reload.
+    pub https_redirect: bool,
     /// Certificates, chosen by the names in them, the first one for all other names:
     /// `[{ chain = "a.pem", key = "a.key", ocsp = "a.der" }]`, `ocsp` if there is one. Changed by a
     /// reload.
@@ -130,6 +153,12 @@ impl Default for Gateway {
             read_timeout_s: 60,
             write_timeout_s: 60,
             access_log: String::new(),
+            access_log_format: "json".to_owned(),
+            access_log_escape: "default".to_owned(),
+            access_log_skip: ["/health", "/livez", "/readyz"].map(str::to_owned).to_vec(),
+            access_log_rotate_mib: 0,
+            access_log_rotate_hours: 0,
+            access_log_keep: 14,
             access_log_lines_max: 65_536,
             limit_requests: Vec::new(),
             limit_in_flight: Vec::new(),
@@ -143,7 +172,9 @@ impl Default for Gateway {
             upstream_idle_max: 128,
             trusted_proxies: Vec::new(),
             real_ip_header: "x-forwarded-for".to_owned(),
+            proxy_protocol: false,
             tls_listen: String::new(),
+            https_redirect: false,
             certificates: Vec::new(),
             tls_min: "1.2".to_owned(),
             tls_tickets: true,

@@ -31,7 +31,7 @@ pub use dir_lock::DirLock;
 pub use error::MachineError;
 pub use handover::{inherited_listener, keep_across_exec};
 pub use host::{HostFacts, SimdLevel, host_facts};
-pub use log_file::LogFile;
+pub use log_file::{LogFile, Rotation};
 pub use memory::NodeBuffer;
 pub use pool::compute_pool;
 pub use pressure::{Pressure, Resource};

@@ -1,13 +1,20 @@
-//! Owns an append-only file of lines, written by a thread of its own.
+//! Owns an append-only file of lines, written by a thread of its own, and its turns: a file that is
+//! long or old enough is renamed to `NAME.1` and a new one begun.
 //!
 //! Refuses to know what a line says. Whoever logs never waits: a full queue drops the line and
-//! counts it. Bound: the given number of queued lines; what is queued is written with one append.
+//! counts it. Bound: the given number of queued lines; what is queued is written with one append,
+//! or one for each file.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::UNIX_EPOCH;
+use std::{fs, io};
+
+use truststram_base::Clock;
 
 use crate::error::MachineError;
 use crate::ring::Ring;
@@ -16,10 +23,22 @@ use crate::thread::{Priority, Thread, ThreadSpec, spawn};
 /// Most lines of one append.
 const LINES_PER_APPEND: usize = 512;
 
+/// When a file gives way to a new one. The default never does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// Before it would be longer than this; 0 for any length.
+    pub bytes_max: u64,
+    /// With the first line after each multiple of so many seconds since the epoch; 0 for any age.
+    pub every_s: u64,
+    /// Older files that are kept, `NAME.1` the newest of them.
+    pub keep: u32,
+}
+
 #[derive(Debug, Default)]
 struct Counts {
     written: AtomicU64,
     dropped: AtomicU64,
+    stuck: AtomicU64,
     reopen: AtomicBool,
 }
 
@@ -41,11 +60,23 @@ impl LogFile {
         path: &Path,
         ring: Box<dyn Ring>,
         queue_lines_max: usize,
+        rotation: Rotation,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, MachineError> {
         let file = open_for_append(path)?;
         let (lines, queue) = sync_channel(queue_lines_max);
         let counts = Arc::new(Counts::default());
-        let writer = Writer { path: path.to_owned(), file, ring, counts: Arc::clone(&counts) };
+        let mut writer = Writer {
+            path: path.to_owned(),
+            file,
+            bytes: 0,
+            turn: 0,
+            rotation,
+            clock,
+            ring,
+            counts: Arc::clone(&counts),
+        };
+        writer.measure();
         let spec = ThreadSpec {
             name: "access-log".to_owned(),
             priority: Priority::Batch,
@@ -74,6 +105,11 @@ impl LogFile {
     /// Lines that are in the file.
     pub fn written(&self) -> u64 {
         self.counts.written.load(Ordering::Relaxed)
+    }
+
+    /// Times that the file could not be renamed, or a new one not be opened.
+    pub fn stuck(&self) -> u64 {
+        self.counts.stuck.load(Ordering::Relaxed)
     }
 
     /// Has the writer open the path anew before the next line, after the file was renamed away.
@@ -107,6 +143,11 @@ fn open_for_append(path: &Path) -> Result<File, MachineError> {
 struct Writer {
     path: PathBuf,
     file: File,
+    /// Its length, and the multiple of `every_s` in which it was written last.
+    bytes: u64,
+    turn: i64,
+    rotation: Rotation,
+    clock: Arc<dyn Clock>,
     ring: Box<dyn Ring>,
     counts: Arc<Counts>,
 }
@@ -124,55 +165,113 @@ impl Writer {
 
     fn write(&mut self, lines: &[String]) {
         if self.counts.reopen.swap(false, Ordering::Acquire) {
-            // If the new file cannot be opened, the lines go on into the old one.
-            if let Ok(file) = open_for_append(&self.path) {
-                self.file = file;
-            }
+            self.open_anew();
         }
+        let mut rest = lines;
+        while let Some(first) = rest.first() {
+            if self.is_over(first.len() as u64) {
+                self.rotate();
+            }
+            let (now, later) = rest.split_at(self.room_for(rest));
+            self.append(now);
+            rest = later;
+        }
+    }
+
+    fn append(&mut self, lines: &[String]) {
         let chunks: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
         let count = match self.ring.append(&self.file, &chunks) {
             Ok(()) => &self.counts.written,
             Err(_) => &self.counts.dropped,
         };
         count.fetch_add(lines.len() as u64, Ordering::Relaxed);
+        self.bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
+    /// How many of `lines` go into this file, at least one.
+    fn room_for(&self, lines: &[String]) -> usize {
+        let Rotation { bytes_max, .. } = self.rotation;
+        if bytes_max == 0 {
+            return lines.len();
+        }
+        let mut bytes = self.bytes;
+        let fits = lines.iter().take_while(|line| {
+            bytes += line.len() as u64;
+            bytes <= bytes_max
+        });
+        fits.count().max(1)
+    }
 
-    use super::*;
-    use crate::ring::{RingMode, probe};
+    /// Whether the file ends before a line of so many bytes.
+    fn is_over(&self, line_bytes: u64) -> bool {
+        let Rotation { bytes_max, every_s, .. } = self.rotation;
+        let is_long = bytes_max > 0 && self.bytes > 0 && self.bytes + line_bytes > bytes_max;
+        is_long || (every_s > 0 && self.turn_of(self.clock.utc_us() / 1_000_000) != self.turn)
+    }
 
-    #[test]
-    fn every_line_is_written_in_order_or_counted() {
-        let dir = tempfile::tempdir().unwrap();
-        for (mode, name) in [(RingMode::Auto, "a"), (RingMode::Off, "b")] {
-            let path = dir.path().join(name);
-            let log = LogFile::open(&path, probe(mode).0, 8).unwrap();
-            for line in 0..2_000 {
-                log.append(line.to_string());
+    fn turn_of(&self, utc_s: i64) -> i64 {
+        let every_s = i64::try_from(self.rotation.every_s).unwrap_or(i64::MAX).max(1);
+        utc_s.div_euclid(every_s)
+    }
+
+    /// Renames the file away and begins another one. Where that cannot be done, the lines go on
+    /// into the old one, and it is tried again once as much was written or as much time is over.
+    fn rotate(&mut self) {
+        let is_empty = self.bytes == 0;
+        self.turn = self.turn_of(self.clock.utc_us() / 1_000_000);
+        self.bytes = 0;
+        if is_empty {
+            return;
+        }
+        match shift(&self.path, self.rotation.keep) {
+            Ok(()) => self.open_anew(),
+            Err(_) => {
+                self.counts.stuck.fetch_add(1, Ordering::Relaxed);
             }
-            log.close().unwrap();
-            log.append("late".to_owned());
-            let text = fs::read_to_string(&path).unwrap();
-            let numbers: Vec<u64> = text.lines().map(|line| line.parse().unwrap()).collect();
-            assert!(numbers.is_sorted());
-            assert_eq!(numbers.len() as u64, log.written());
-            assert_eq!(log.written() + log.dropped(), 2_001);
         }
     }
 
-    #[test]
-    fn a_renamed_file_is_left_for_a_new_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        let log = LogFile::open(&path, probe(RingMode::Auto).0, 8).unwrap();
-        fs::rename(&path, dir.path().join("old")).unwrap();
-        log.reopen();
-        log.append("new".to_owned());
-        log.close().unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
+    /// If the new file cannot be opened, the lines go on into the old one.
+    fn open_anew(&mut self) {
+        match open_for_append(&self.path) {
+            Ok(file) => {
+                self.file = file;
+                self.measure();
+            }
+            Err(_) => {
+                self.counts.stuck.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Learns how long the file is and how old.
+    fn measure(&mut self) {
+        let now_s = self.clock.utc_us() / 1_000_000;
+        let found = self.file.metadata().ok();
+        self.bytes = found.as_ref().map_or(0, fs::Metadata::len);
+        let modified =
+            found.filter(|found| found.len() > 0).and_then(|found| found.modified().ok());
+        let since = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let modified_s = since.and_then(|since| i64::try_from(since.as_secs()).ok());
+        self.turn = self.turn_of(modified_s.unwrap_or(now_s));
     }
 }
+
+/// Makes of `path` the newest of the files that are kept, and of each of those the next older one.
+fn shift(path: &Path, keep: u32) -> io::Result<()> {
+    let older = |number: u32| {
+        let mut name = OsString::from(path);
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    let last = keep.max(1);
+    // What was missing before stays the place where the others end.
+    let end = (1..last).find(|number| !older(*number).exists()).unwrap_or(last);
+    for number in (1..end).rev() {
+        fs::rename(older(number), older(number + 1))?;
+    }
+    fs::rename(path, older(1))
+}
+
+#[cfg(test)]
+mod tests;

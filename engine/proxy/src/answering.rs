@@ -11,10 +11,10 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
-use serde_json::json;
 
 use crate::app::{App, turn};
 use crate::cache::Cache;
+use crate::compress::{Compression, Decoded, decode};
 use crate::context::RequestContext;
 use crate::exchange::{self, RequestBody};
 use crate::forwarded::{self, Origin};
@@ -25,10 +25,13 @@ use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
 use crate::route::edit::{Facts, Headers};
 use crate::route::path::normalise;
+use crate::route::spec::Scheme;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
 use crate::strict;
 use crate::upstream::group::Group;
 
+/// RFC 8555, section 8.3.
+const ACME_PATH: &str = "/.well-known/acme-challenge/";
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What is done with a request.
@@ -72,11 +75,31 @@ fn facts(session: &Session, ctx: &RequestContext) -> Facts {
     }
 }
 
+/// The same address by TLS, for requests without it; but those that prove who has the host stay.
+fn by_tls(session: &Session, ctx: &RequestContext, port: u16) -> Option<String> {
+    let request = session.req_header();
+    if head::scheme(session) == Scheme::Https || request.uri.path().starts_with(ACME_PATH) {
+        return None;
+    }
+    let Facts { host, path, query, .. } = facts(session, ctx);
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    (!host.is_empty()).then(|| format!("https://{host}{port}{path}{query}"))
+}
+
 impl App {
     /// Takes the table that the request goes by, brings its path into the one form, and finds out
     /// whose it is.
     fn begin(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Refusal> {
         ctx.table = self.live.as_ref().map(|live| live.table());
+        if self.access_log.is_some() {
+            ctx.target = session.req_header().raw_path().to_vec();
+        }
+        if let Some(table) = &ctx.table
+            && let Some(module) = session.downstream_modules_ctx.get_mut::<Compression>()
+        {
+            module.options = Some(table.compression.clone());
+        }
         // What the cache asks was judged when it came.
         if !self.is_behind
             && let Err(refusal) = is_unambiguous(session)
@@ -105,6 +128,11 @@ impl App {
         self.begin(session, ctx)?;
         self.identify(session, ctx);
         let table = ctx.table.clone();
+        if let Some(port) = table.as_ref().and_then(|table| table.https_port)
+            && let Some(to) = by_tls(session, ctx, port)
+        {
+            return Ok(Step::Answer(redirect(308, &to)));
+        }
         self.admit(session, ctx, table.as_ref().and_then(|table| table.gate.as_ref())).await?;
         if let Some(answer) = self.preflight(session, ctx) {
             return Ok(answer);
@@ -244,7 +272,16 @@ impl App {
             let body = exchange::read_body(session, limit).await;
             match body.map_err(of_client)? {
                 RequestBody::Whole(body) => {
-                    exchange::call(&self.router, session, body, extensions).await
+                    let headers = &session.req_header().headers;
+                    match decode(headers, &body, limit) {
+                        Decoded::Plain => {
+                            exchange::call(&self.router, session, body, extensions).await
+                        }
+                        Decoded::Whole(body) => {
+                            exchange::call_decoded(&self.router, session, body, extensions).await
+                        }
+                        other => self.undecoded(session, &other, limit),
+                    }
                 }
                 RequestBody::TooLarge => {
                     // The rest of the body is not read, so the connection cannot be used again.
@@ -254,6 +291,21 @@ impl App {
             }
         };
         self.send(session, response, ctx).await
+    }
+
+    /// The answer to a body that cannot be read as it is encoded.
+    fn undecoded(&self, session: &Session, decoded: &Decoded, limit: usize) -> Response<Body> {
+        let refusal = match decoded {
+            Decoded::TooLarge => Refusal::grows_too_large(limit),
+            Decoded::Unknown => Refusal::unknown_encoding(),
+            _ => Refusal::malformed("the body is not encoded as it says".to_owned()),
+        };
+        let mut response = self.refused(session, &refusal);
+        if refusal.status == 415 {
+            let known = HeaderValue::from_static("gzip, br, zstd");
+            response.headers_mut().insert(header::ACCEPT_ENCODING, known);
+        }
+        response
     }
 
     pub(crate) fn refused(&self, session: &Session, refusal: &Refusal) -> Response<Body> {
@@ -288,7 +340,7 @@ impl App {
             cors.write(&session.req_header().headers, headers);
         }
         if let Some(hsts) = &table.hsts
-            && head::scheme(session) == crate::route::spec::Scheme::Https
+            && head::scheme(session) == Scheme::Https
         {
             headers.set(&header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
@@ -356,39 +408,6 @@ impl App {
         let _ = response.insert_header(X_REQUEST_ID, ctx.id_header());
         self.dress(session, response, ctx);
         ctx.limited.write(response);
-    }
-
-    pub(crate) fn access_line(
-        &self,
-        session: &Session,
-        status: u16,
-        duration_us: u64,
-        ctx: &RequestContext,
-    ) -> String {
-        let request = session.req_header();
-        let mut line = json!({
-            "timestamp_us": self.clock.utc_us(),
-            "remote": ctx.client,
-            "method": request.method.as_str(),
-            "path": ctx.asked_path.as_deref().unwrap_or_else(|| request.uri.path()),
-            "status": status,
-            "body_bytes_sent": session.body_bytes_sent(),
-            "duration_us": duration_us,
-            "request_id": ctx.id.to_string(),
-        });
-        if let Some(route) = ctx.route() {
-            line["route"] = route.name.as_str().into();
-        }
-        if let (true, Ok(Some(identity))) = (ctx.is_let_in, &ctx.identity) {
-            line["user"] = identity.user.as_str().into();
-            if let Some(key) = &identity.key {
-                line["key"] = (**key).into();
-            }
-        }
-        if let Some(proxying) = &ctx.proxying {
-            line["upstream"] = proxying.address().into();
-        }
-        line.to_string()
     }
 }
 

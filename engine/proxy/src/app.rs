@@ -11,6 +11,7 @@ use axum::Router;
 use bytes::Bytes;
 use http::Method;
 use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -21,6 +22,7 @@ use truststram_machine::LogFile;
 use crate::answering::Step;
 use crate::auth::Guard;
 use crate::cache::Cache;
+use crate::compress;
 use crate::connection::shared_of;
 use crate::context::RequestContext;
 use crate::gateway::Rejection;
@@ -70,7 +72,12 @@ impl ProxyHttp for App {
         RequestContext::new()
     }
 
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        // What the cache keeps is not compressed.
+        if !self.is_behind {
+            modules.add_module(Box::new(compress::Builder));
+        }
+    }
 
     async fn request_filter(
         &self,
@@ -122,6 +129,21 @@ impl ProxyHttp for App {
             Some(proxying) => proxying.next(session, self.thread, self.clock.monotonic_us()),
             None => Error::e_explain(ErrorType::ConnectProxyFailure, "no route names an upstream"),
         }
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        if let Some(proxying) = &mut ctx.proxying {
+            proxying.connected(reused, self.clock.monotonic_us());
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -241,10 +263,7 @@ impl ProxyHttp for App {
         if error.is_some() {
             self.stats.broken.add(1);
         }
-        let is_logged = ctx.route().is_none_or(|route| route.is_logged);
-        if let Some(log) = self.access_log.as_ref().filter(|_| is_logged) {
-            log.append(self.access_line(session, status, duration_us, ctx));
-        }
+        self.log(session, status, duration_us, ctx);
         if let Some(proxying) = &mut ctx.proxying {
             proxying.finish(error, self.clock.monotonic_us());
         }

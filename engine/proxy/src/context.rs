@@ -25,6 +25,8 @@ pub(crate) struct RequestContext {
     pub(crate) route: Option<usize>,
     /// Who it is from, proxies in between left out.
     pub(crate) client: Option<IpAddr>,
+    /// The target as the client wrote it, where it is logged.
+    pub(crate) target: Vec<u8>,
     /// The path that was asked for, where another one is answered.
     pub(crate) asked_path: Option<String>,
     /// Its way upstream, if it goes there.
@@ -47,6 +49,7 @@ impl RequestContext {
             table: None,
             route: None,
             client: None,
+            target: Vec::new(),
             asked_path: None,
             proxying: None,
             identity: Ok(None),

@@ -18,6 +18,11 @@ use pingora_proxy::Session;
 use tokio::sync::mpsc;
 use tower_service::Service;
 
+use crate::compress::Compression;
+
+/// What is compressed at a time.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// What reading a request's body came to.
 pub(crate) enum RequestBody {
     Whole(Bytes),
@@ -71,6 +76,23 @@ pub(crate) async fn call(
     extensions: http::Extensions,
 ) -> Response<Body> {
     match router.clone().call(request(session, Body::from(body), extensions)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// The same with a body that is no longer encoded as the head says.
+pub(crate) async fn call_decoded(
+    router: &Router,
+    session: &Session,
+    body: Bytes,
+    extensions: http::Extensions,
+) -> Response<Body> {
+    let length = HeaderValue::from(body.len());
+    let mut request = request(session, Body::from(body), extensions);
+    request.headers_mut().remove(header::CONTENT_ENCODING);
+    request.headers_mut().insert(header::CONTENT_LENGTH, length);
+    match router.clone().call(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
@@ -162,15 +184,14 @@ pub(crate) async fn answer(
     }
     let is_head = session.req_header().method == http::Method::HEAD;
     let empty = is_head || exact == Some(0);
-    let downstream = session.as_downstream_mut();
-    downstream.write_response_header(Box::new(ResponseHeader::from(head))).await?;
+    session.write_response_header(Box::new(ResponseHeader::from(head)), empty).await?;
     if empty {
-        return downstream.write_response_body(Bytes::new(), true).await;
+        return session.write_response_body(None, true).await;
     }
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             // The head is out; closing early is the only way to say that the body is not whole.
-            downstream.set_keepalive(None);
+            session.set_keepalive(None);
             return pingora_core::Error::e_explain(
                 pingora_core::ErrorType::InternalError,
                 "the answer's body ended early",
@@ -178,11 +199,23 @@ pub(crate) async fn answer(
         };
         if let Ok(chunk) = frame.into_data() {
             let last = body.is_end_stream();
-            downstream.write_response_body(chunk, last).await?;
+            write(session, chunk, last).await?;
             if last {
                 return Ok(());
             }
         }
     }
-    downstream.write_response_body(Bytes::new(), true).await
+    session.write_response_body(None, true).await
+}
+
+/// Writes a chunk; one that is compressed goes in pieces, between which others have their turn.
+async fn write(session: &mut Session, mut chunk: Bytes, is_last: bool) -> Result<()> {
+    let is_slow =
+        session.downstream_modules_ctx.get::<Compression>().is_some_and(Compression::is_at_work);
+    while is_slow && chunk.len() > PIECE_BYTES {
+        let piece = chunk.split_to(PIECE_BYTES);
+        session.write_response_body(Some(piece), false).await?;
+        tokio::task::yield_now().await;
+    }
+    session.write_response_body(Some(chunk), is_last).await
 }

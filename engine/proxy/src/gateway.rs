@@ -5,7 +5,7 @@
 //! nobody pins, bind ports after threads exist and leave by `exit`; its `HttpProxy` is made for an
 //! accept loop like this one. Bound: the drain ends when its time is over, whatever is open.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::{GetProxyDigest, Ssl};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use truststram_base::Clock;
 use truststram_machine::{LogFile, Priority, Thread, ThreadSpec};
@@ -29,6 +30,7 @@ use crate::connection::{Connection, shared_of};
 use crate::error::ProxyError;
 use crate::head_timer::{HeadLimits, Turn};
 use crate::live::Live;
+use crate::proxy_protocol;
 use crate::refusal::Refusal;
 use crate::stats::GatewayStats;
 use crate::upstream::upkeep;
@@ -61,6 +63,8 @@ pub struct Listener {
     pub live: Option<Arc<Live>>,
     /// Whether it is spoken to by TLS, with the certificates of `live`.
     pub is_tls: bool,
+    /// Whether connections of trusted proxies begin with a header of the PROXY protocol.
+    pub has_proxy_header: bool,
     /// Where upstream answers are kept to be used again.
     pub cache: Option<Arc<Cache>>,
     /// What is asked of those who come, if anything may be.
@@ -142,6 +146,7 @@ impl Gateway {
                     stats: stats.clone(),
                     limits: HeadLimits { head: options.head_timeout, idle: options.keepalive },
                     certificates: listener.live.clone().filter(|_| listener.is_tls),
+                    announcing: listener.live.clone().filter(|_| listener.has_proxy_header),
                 };
                 ends.push(Endpoint { socket: listener.bound.duplicate()?, site });
             }
@@ -262,6 +267,8 @@ struct Site {
     limits: HeadLimits,
     /// Whose certificates are shown, where TLS is spoken.
     certificates: Option<Arc<Live>>,
+    /// Whose trusted proxies say for whom they connect, where they do.
+    announcing: Option<Arc<Live>>,
 }
 
 fn run_thread(
@@ -301,8 +308,7 @@ async fn serve_endpoint(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     site.stats.connections_accepted.add(1);
-                    let connection = Connection::new(stream, peer, site.limits, site.stats.clone());
-                    tokio::spawn(serve(&site, connection, closing_seen.clone()));
+                    tokio::spawn(serve(&site, stream, peer, closing_seen.clone()));
                 }
                 Err(error) => {
                     site.stats.accept_failures.add(1);
@@ -348,13 +354,23 @@ async fn all_asked(stats: &GatewayStats) {
 /// Serves one connection to its end.
 fn serve(
     site: &Site,
-    connection: Connection,
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
     closing: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + use<> {
-    let (proxy, stats, turn) = (site.proxy.clone(), site.stats.clone(), connection.turn().clone());
+    let (proxy, stats, limits) = (site.proxy.clone(), site.stats.clone(), site.limits);
+    let announcing = site.announcing.clone();
     // Certificates are those of the moment in which it was accepted.
     let certificates = site.certificates.as_ref().map(|live| live.table().tls().cloned());
     async move {
+        if announcing.is_some_and(|live| live.table().trusted.contains(peer.ip())) {
+            match tokio::time::timeout(limits.head, proxy_protocol::read(&mut stream)).await {
+                Ok(Ok(source)) => peer = source.unwrap_or(peer),
+                Ok(Err(_)) | Err(_) => return stats.proxy_headers_bad.add(1),
+            }
+        }
+        let connection = Connection::new(stream, peer, limits, stats.clone());
+        let turn = connection.turn().clone();
         let _counted = OpenConnection::new(&stats, &turn);
         let Some(config) = certificates else {
             proxy.process_new(Box::new(Watched::new(connection, turn)), &closing).await;

@@ -5,6 +5,7 @@
 //! Refuses to know what a model or a prediction is: it calls an axum `Router` in process.
 //! Bound: one thread per network core; bodies by `body_bytes_max`; the drain by its time limit.
 
+mod access;
 mod admitting;
 mod answering;
 mod app;
@@ -12,6 +13,7 @@ mod auth;
 mod authorising;
 mod bind;
 mod cache;
+mod compress;
 mod connection;
 mod context;
 mod cors;
@@ -24,6 +26,8 @@ mod head_timer;
 mod limit;
 mod limiting;
 mod live;
+mod logging;
+mod proxy_protocol;
 mod proxying;
 mod refusal;
 mod route;
@@ -33,12 +37,14 @@ mod tls;
 mod upstream;
 mod watched;
 
+pub use access::{AccessSpec, COMBINED, Escape, FormatSpec, unknown_variable};
 pub use auth::{
     Algorithm, AuthSpec, AuthStats, Authority, FreshKey, Guard, HolderSpec, IssuerSpec, KeyRecord,
     KeySecret, KeySource, Keys, RouteAuth, Seed, Signers, UnknownAlgorithm, fresh, fresh_seed,
 };
 pub use bind::{Bound, bind};
 pub use cache::{Cache, CacheOptions, CacheStats, Purge};
+pub use compress::{CompressionSpec, Encoding};
 pub use cors::CorsSpec;
 pub use error::ProxyError;
 pub use forwarded::RealIp;

@@ -11,7 +11,9 @@ use http::HeaderValue;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
+use crate::access::{Access, AccessSpec};
 use crate::auth::{AuthRules, AuthSpec};
+use crate::compress::{Compiled, CompressionSpec};
 use crate::cors::{Cors, CorsSpec};
 use crate::forwarded::{Networks, RealIp};
 use crate::limit::{LimitSpec, Zones};
@@ -40,8 +42,14 @@ pub struct TableSpec {
     pub tls: Option<TlsSpec>,
     /// Whether answers say that they are not to be framed and not to be sniffed.
     pub security_headers: bool,
+    /// Which answers are compressed.
+    pub compression: CompressionSpec,
+    /// What of requests is logged, where they are.
+    pub access: AccessSpec,
     /// How often and how many at a time requests may come.
     pub limits: LimitSpec,
+    /// The port by TLS that requests without it are sent to, if they are.
+    pub https_port: Option<u16>,
     /// Seconds for which clients that came by TLS are to come by it again; 0 says nothing.
     pub hsts_s: u64,
     /// Whom the public side lets in.
@@ -55,6 +63,8 @@ pub(crate) struct Table {
     pub(crate) routes: Routes,
     groups: Vec<Arc<Group>>,
     zones: Zones,
+    pub(crate) access: Access,
+    pub(crate) compression: Arc<Compiled>,
     /// What every request must pass.
     pub(crate) gate: Option<Gate>,
     pub(crate) trusted: Networks,
@@ -62,6 +72,7 @@ pub(crate) struct Table {
     tls: Option<Arc<ServerConfig>>,
     pub(crate) security_headers: bool,
     pub(crate) hsts: Option<HeaderValue>,
+    pub(crate) https_port: Option<u16>,
     pub(crate) auth: AuthRules,
     pub(crate) cors: Option<Cors>,
     /// Whether it has anybody asked who they are.
@@ -100,6 +111,8 @@ impl Table {
             let mut known = known.filter(|known| known.name == name);
             known.next().map_or_else(|| Arc::new(RouteStats::new()), |known| known.stats.clone())
         };
+        let access = Access::compile(&spec.access, &mut faults);
+        let compression = Arc::new(Compiled::compile(&spec.compression, &mut faults));
         let limits = &spec.limits;
         let zones = Zones::make(&limits.zones, before.map(|before| &before.zones));
         let every = zones.limits("gateway", &limits.every, limits.is_dry_run, &mut faults);
@@ -130,12 +143,15 @@ impl Table {
             routes,
             groups,
             zones,
+            access,
+            compression,
             gate: Gate::new(every, limits.status),
             trusted,
             real_ip: spec.real_ip,
             tls,
             security_headers: spec.security_headers,
             hsts,
+            https_port: spec.https_port,
             auth,
             cors,
             asks_anybody,

@@ -22,6 +22,18 @@ use crate::upstream::websocket::ForUpgrade;
 /// Requests at once on one connection of HTTP/2.
 const STREAMS_MAX: usize = 128;
 
+/// What is known of one attempt; times are microseconds since it began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Attempt {
+    pub(crate) place: usize,
+    pub(crate) began_us: u64,
+    pub(crate) connect_us: Option<u64>,
+    pub(crate) header_us: Option<u64>,
+    pub(crate) end_us: Option<u64>,
+    /// 0 where there was no answer.
+    pub(crate) status: u16,
+}
+
 /// One request's way upstream.
 pub(crate) struct Proxying {
     pub(crate) group: std::sync::Arc<Group>,
@@ -30,6 +42,7 @@ pub(crate) struct Proxying {
     key: u64,
     tried: Servers,
     attempts: u32,
+    made: Vec<Attempt>,
     /// Whether a kept connection turned out to be closed.
     met_stale: bool,
     lease: Option<Lease>,
@@ -56,6 +69,7 @@ impl Proxying {
             key: 0,
             tried: 0,
             attempts: 0,
+            made: Vec::new(),
             met_stale: false,
             lease: None,
             status: 0,
@@ -126,6 +140,7 @@ impl Proxying {
             return Error::e_explain(ErrorType::HTTPStatus(502), "no server can be asked");
         };
         self.attempts += 1;
+        self.made.push(Attempt { place, began_us: now_us, ..Attempt::default() });
         // An attempt sends the body from its beginning.
         self.body_bytes = 0;
         self.tried |= 1 << place;
@@ -165,9 +180,36 @@ impl Proxying {
         peer
     }
 
+    /// There is a connection, a new one or one that was kept.
+    pub(crate) fn connected(&mut self, is_kept: bool, now_us: u64) {
+        if let Some(attempt) = self.made.last_mut() {
+            let took_us = now_us.saturating_sub(attempt.began_us);
+            attempt.connect_us = Some(if is_kept { 0 } else { took_us });
+        }
+    }
+
+    /// The address and the times of each attempt.
+    pub(crate) fn made(&self) -> impl Iterator<Item = (&str, Attempt)> {
+        self.made.iter().filter_map(|attempt| {
+            let server = self.group.servers.get(attempt.place)?;
+            Some((server.spec.address.as_str(), *attempt))
+        })
+    }
+
+    fn ended(&mut self, status: Option<u16>, now_us: u64) {
+        if let Some(attempt) = self.made.last_mut().filter(|attempt| attempt.end_us.is_none()) {
+            attempt.end_us = Some(now_us.saturating_sub(attempt.began_us));
+            attempt.status = status.unwrap_or(attempt.status);
+        }
+    }
+
     /// The answer's head is here.
     pub(crate) fn answered(&mut self, status: u16, now_us: u64) {
         self.status = status;
+        if let Some(attempt) = self.made.last_mut() {
+            attempt.status = status;
+            attempt.header_us = Some(now_us.saturating_sub(attempt.began_us));
+        }
         if let Some(lease) = &self.lease {
             lease.answered(now_us);
         }
@@ -180,6 +222,7 @@ impl Proxying {
 
     /// There is no connection: nothing was sent, so that any request may be tried again.
     pub(crate) fn not_connected(&mut self, mut error: Box<Error>, now_us: u64) -> Box<Error> {
+        self.ended(Some(status_of(&error)).filter(|status| *status > 0), now_us);
         self.failed(now_us);
         error.set_retry(self.may_retry(now_us));
         error
@@ -197,6 +240,7 @@ impl Proxying {
             error.set_retry(false);
             return error;
         }
+        self.ended(None, now_us);
         // A server may end an idle connection just when it is used again: once, that is neither a
         // failure nor an attempt.
         let is_stale = was_reused && matches!(error.retry, RetryType::ReusedOnly);

@@ -65,6 +65,16 @@ impl Refusal {
         Self::new(413, "too-large", "Body too large", detail)
     }
 
+    pub(crate) fn grows_too_large(limit: usize) -> Self {
+        let detail = format!("the body grows beyond {limit} bytes, or out of all proportion");
+        Self::new(413, "too-large", "Body too large", detail)
+    }
+
+    pub(crate) fn unknown_encoding() -> Self {
+        let detail = "bodies are read plain, or encoded by gzip, br or zstd, or by two of them";
+        Self::new(415, "media-type", "Unsupported media type", detail.to_owned())
+    }
+
     /// A limit was reached.
     pub(crate) fn too_many(status: u16) -> Self {
         let detail = "more requests came than are allowed; Retry-After says when to try again";

@@ -27,6 +27,8 @@ pub struct GatewayStats {
     pub accept_failures: Counter,
     /// Connections whose TLS handshake failed.
     pub handshake_failures: Counter,
+    /// Connections of trusted proxies that did not begin as the PROXY protocol says.
+    pub proxy_headers_bad: Counter,
     /// Connections ended because a request's head did not arrive in time.
     pub heads_late: Counter,
     /// Answered requests by status class, in the order of [`STATUS_CLASSES`].
@@ -45,6 +47,7 @@ impl GatewayStats {
             connections_fresh: Gauge::new(),
             accept_failures: Counter::new(),
             handshake_failures: Counter::new(),
+            proxy_headers_bad: Counter::new(),
             heads_late: Counter::new(),
             requests: [const { Counter::new() }; 5],
             broken: Counter::new(),

@@ -7,6 +7,7 @@ use crate::config::nginx::parse::{self, Directive};
 
 /// Directives that say what holds here without them.
 const HOLDS_ANYWAY: &[&str] = &[
+    "gzip_vary on",
     "keepalive_requests 1000",
     "keepalive_timeout 60s",
     "proxy_http_version 1.1",

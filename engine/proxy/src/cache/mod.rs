@@ -26,7 +26,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use date::write as http_date;
 pub(crate) use inner::Inner;
 pub use memory::Purge;
 pub use options::{CacheOptions, CacheStats};
 pub use serve::Cache;
+pub(crate) use status::word;

@@ -64,3 +64,17 @@ impl Handling {
         }
     }
 }
+/// What nginx calls the way in which these headers of an answer say that it came to be.
+pub(crate) fn word(headers: &HeaderMap) -> Option<&'static str> {
+    let line = headers.get_all(CACHE_STATUS).iter().next_back()?.to_str().ok()?;
+    let ours = line.rsplit(',').next()?.trim().strip_prefix("truststram;")?;
+    let has = |wanted: &str| ours.split(';').any(|part| part.trim() == wanted);
+    Some(match () {
+        () if has("hit") && ours.contains("ttl=-") => "STALE",
+        () if has("hit") => "HIT",
+        () if has("fwd-status=304") => "REVALIDATED",
+        () if has("fwd=stale") => "EXPIRED",
+        () if has("fwd=request") => "BYPASS",
+        () => "MISS",
+    })
+}

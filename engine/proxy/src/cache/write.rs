@@ -36,9 +36,9 @@ pub(super) async fn write_head(
     if has_body && is_11 && !head.headers.contains_key(header::CONTENT_LENGTH) {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    session.as_downstream_mut().write_response_header(Box::new(head)).await.map_err(of_client)
+    session.write_response_header(Box::new(head), !has_body).await.map_err(of_client)
 }
 
 pub(super) async fn write_body(session: &mut Session, body: Bytes, is_end: bool) -> Result<()> {
-    session.as_downstream_mut().write_response_body(body, is_end).await.map_err(of_client)
+    session.write_response_body(Some(body), is_end).await.map_err(of_client)
 }

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests by clippy")]
 
 mod access;
+mod announced;
 mod before;
+mod compression;
 mod connections;
 mod http2;
+mod logs;
 mod malformed;
 mod reloads;
 mod rig;

@@ -27,11 +27,13 @@ pub struct Rig {
     pub tls: SocketAddr,
 }
 
-/// What stands before the routes.
+/// What stands before the routes, and how connections begin.
 #[derive(Default)]
 pub struct With {
     pub cache: Option<Arc<Cache>>,
     pub guard: Option<Guard>,
+    pub is_logged: bool,
+    pub has_proxy_header: bool,
 }
 
 pub fn options() -> GatewayOptions {
@@ -69,16 +71,24 @@ impl Rig {
         let live = Live::new(table, 1).unwrap();
         // The router says what it was asked.
         let router = Router::new().fallback(|request: Request| async move {
-            let (head, _) = request.into_parts();
+            let (head, body) = request.into_parts();
             let tenant = head.headers.get("x-tenant").map_or("", |value| value.to_str().unwrap());
-            format!("local {} {} {tenant}", head.method, head.uri.path())
+            let said = format!("local {} {} {tenant}", head.method, head.uri.path());
+            match head.uri.path() {
+                "/echo" => {
+                    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+                    format!("{said} {}", String::from_utf8(body.to_vec()).unwrap())
+                }
+                _ => said,
+            }
         });
         let listener = |is_tls| Listener {
             bound: bind("127.0.0.1:0".parse().unwrap()).unwrap(),
             router: router.clone(),
             body_bytes_max: 1_000,
             streams: |_, _| false,
-            is_logged: false,
+            is_logged: with.is_logged,
+            has_proxy_header: with.has_proxy_header,
             live: Some(live.clone()),
             is_tls,
             cache: with.cache.clone(),

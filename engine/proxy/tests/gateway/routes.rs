@@ -2,6 +2,7 @@
 
 use truststram_proxy::{ActionSpec, EditSpec, PathSpec, RewriteSpec, Scheme, TableSpec};
 
+use crate::connections::{client, connect, with_tls};
 use crate::rig::*;
 
 fn pair(name: &str, value: &str) -> (String, String) {
@@ -112,5 +113,30 @@ async fn a_trusted_proxy_says_who_the_client_is() {
     assert_eq!(told("x-real-ip"), Some("192.0.2.1"));
     assert_eq!(told("x-forwarded-for"), Some("6.6.6.6, 192.0.2.1, 127.0.0.1"));
     assert_eq!(told("x-forwarded-proto"), Some("https"));
+    rig.stop();
+}
+
+#[tokio::test]
+async fn requests_without_tls_are_sent_to_it() {
+    let upstream = server("one", Manner::Echo).await;
+    let mut spec = with_tls(&["a"]);
+    spec.routes = vec![route("up", "/up", to("g")), route("all", "/", to("g"))];
+    spec.upstreams = vec![group("g", &[upstream])];
+    spec.https_port = Some(443);
+    let rig = Rig::start(&spec);
+    for (path, port, expected) in [
+        ("/up/a?b=c", 443, "https://a.test/up/a?b=c"),
+        ("/", 8443, "https://a.test:8443/"),
+        ("//x/../y", 443, "https://a.test/y"),
+    ] {
+        rig.live.replace(&TableSpec { https_port: Some(port), ..spec.clone() }).unwrap();
+        let answer = ask(rig.plain, &get(path)).await;
+        assert_eq!((answer.status, answer.header("location")), (308, Some(expected)));
+    }
+    let stays = ask(rig.plain, &get("/.well-known/acme-challenge/x")).await;
+    assert_eq!(stays.status, 200);
+    let mut stream = connect(&rig, &client(&[]), "a.test").await;
+    assert_eq!(ask_on(&mut stream, &get("/up")).await.unwrap().status, 200);
+    drop(stream);
     rig.stop();
 }

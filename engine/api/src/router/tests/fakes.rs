@@ -243,6 +243,14 @@ impl Operate for Fake {
         Value::Null
     }
 
+    fn cache(&self) -> Value {
+        Value::Null
+    }
+
+    fn purge(&self, _purge: &CachePurge) -> Option<usize> {
+        None
+    }
+
     fn metrics(&self) -> String {
         String::new()
     }

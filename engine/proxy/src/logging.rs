@@ -1,0 +1,60 @@
+//! Owns the line of a request in the access log.
+//!
+//! Refuses to know its format. Bound: one line for each request.
+
+use pingora_proxy::Session;
+
+use crate::access::{Access, Logged};
+use crate::app::App;
+use crate::context::RequestContext;
+use crate::head;
+use crate::route::table::{HOST_BYTES_MAX, host_of};
+
+impl App {
+    /// Logs a request that is over, unless its route or its path is not logged.
+    pub(crate) fn log(
+        &self,
+        session: &Session,
+        status: u16,
+        duration_us: u64,
+        ctx: &RequestContext,
+    ) {
+        let Some(log) = &self.access_log else { return };
+        let (request, route) = (session.req_header(), ctx.route());
+        let path = ctx.asked_path.as_deref().unwrap_or_else(|| request.uri.path());
+        let plain = Access::default();
+        let access = ctx.table.as_ref().map_or(&plain, |table| &table.access);
+        if route.is_some_and(|route| !route.is_logged) || access.skips(path) {
+            return;
+        }
+        let mut buffer = [0; HOST_BYTES_MAX];
+        let inet = |address: Option<&pingora_core::protocols::l4::socket::SocketAddr>| {
+            address.and_then(|address| address.as_inet()).copied()
+        };
+        let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+        let identity = ctx.identity.as_ref().ok().and_then(Option::as_deref);
+        log.append(access.line(&Logged {
+            request,
+            target: if ctx.target.is_empty() { request.raw_path() } else { &ctx.target },
+            path,
+            host: host_of(head::authority(request), &mut buffer),
+            scheme: head::scheme(session).name(),
+            answer: session.response_written(),
+            status,
+            body_bytes_sent: session.body_bytes_sent(),
+            duration_us,
+            utc_us: self.clock.utc_us(),
+            now_us: self.clock.monotonic_us(),
+            client: ctx.client,
+            peer: inet(session.client_addr()),
+            server: inet(session.server_addr()),
+            tls: digest.map(|digest| (&*digest.version, &*digest.cipher)),
+            id: ctx.id,
+            identity: identity.filter(|_| ctx.is_let_in),
+            route: route.map(|route| route.name.as_str()),
+            is_proxied: ctx.proxying.is_some(),
+            upstream: ctx.proxying.as_ref().and_then(|proxying| proxying.address()),
+            attempts: ctx.proxying.iter().flat_map(|proxying| proxying.made()).collect(),
+        }));
+    }
+}
