@@ -90,7 +90,8 @@ fn kills_lose_no_update_and_no_model() {
             for line in lines.lines().map_while(Result::ok) {
                 let _ = tell.send(serde_json::from_str(&line).unwrap_or_default());
             }
-        });
+        })
+        .unwrap();
         clients.push((client, reader));
     }
     drop(tell);
