@@ -55,6 +55,15 @@ fn wait_for(said: &Receiver<Value>, acknowledged: &mut BTreeSet<u64>, more: usiz
     }
 }
 
+/// Leaves the figures of the long count.
+fn note(status: &Value, (kills, clients): (usize, usize), (told, accepted): (usize, usize)) {
+    let figures = json!({
+        "kills": kills, "clients": clients, "acknowledged": told, "accepted": accepted,
+        "versions": status["version"], "rounds_without_model": status["rounds_without_model"],
+    });
+    std::fs::write("target/federate-kills.json", figures.to_string()).unwrap();
+}
+
 #[test]
 fn kills_lose_no_update_and_no_model() {
     let is_long = std::env::var_os("TRUSTSTRAM_SOAK").is_some();
@@ -123,12 +132,7 @@ fn kills_lose_no_update_and_no_model() {
     let status = standing(&server);
     assert!(status["version"].as_u64().unwrap() > 1, "{status}");
     if is_long {
-        let figures = json!({
-            "kills": kills, "clients": count, "acknowledged": acknowledged.len(),
-            "accepted": accepted, "versions": status["version"],
-            "rounds_without_model": status["rounds_without_model"],
-        });
-        std::fs::write("target/federate-kills.json", figures.to_string()).unwrap();
+        note(&status, (kills, count), (acknowledged.len(), accepted));
     }
     assert!(server.terminate().success());
 }
