@@ -14,22 +14,22 @@ use tokio::sync::Semaphore;
 use truststram_api::Ports;
 use truststram_api::ports::Records;
 use truststram_base::{Clock, Counter, SystemClock};
-use truststram_machine::{DirLock, HostFacts, MachineError, Priority, Ring, RingMode, probe};
-use truststram_model::ModelError;
-use truststram_model::{Engine, EngineOptions, WorkerPlace};
-use truststram_policy::{Host, HostOptions, PolicyError};
-use truststram_proxy::{Bound, Cache, Gateway, ProxyError};
+use truststram_machine::{DirLock, HostFacts, MachineError, Ring, RingMode, probe};
+use truststram_model::{Engine, ModelError};
+use truststram_policy::{Host, PolicyError};
+use truststram_proxy::{Authority, Bound, Cache, Gateway, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::{Plan, Problems, Raw};
+use crate::keys::{self, KeyError};
 use crate::listening::{gateway_options, listeners, live, open_access_log};
 use crate::registry::{RegistryError, Versions, incoming};
 use crate::threads::Threads;
-use crate::wire::batcher::PluginBatcher;
 use crate::wire::datasets::StoreDatasets;
 use crate::wire::decisions::Decisions;
 use crate::wire::federated::Federation;
 use crate::wire::infer::{EngineInfer, Predictions};
+use crate::wire::keys::StoredKeys;
 use crate::wire::operate::{Operator, Parts};
 use crate::wire::policies::OpenPolicies;
 use crate::wire::questions::Questions;
@@ -38,11 +38,12 @@ use crate::wire::records::StoreRecords;
 use crate::wire::reload::Reloads;
 use crate::wire::replies::Replies;
 use crate::wire::serving::EngineModels;
-use crate::wire::sink::{Outcome, RecordingSink, Ticket};
+use crate::wire::sink::Ticket;
 use crate::wire::slow_queries::SlowQueries;
 use crate::wire::store_operations::StoreOperator;
 use crate::wire::tensors::EngineTensors;
 use crate::wire::versions::{StoreRegistry, UPLOADS_MAX};
+use crate::workers::{engine, host_options};
 
 /// Why the process could not start or stop.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,9 @@ pub enum AppError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The API keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The inference engine.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -166,7 +170,7 @@ impl App {
         };
         infer.reloads.begin(versions.clone(), threads.models.clone());
         let decisions = policies.decisions().cloned();
-        let live = live(plan)?;
+        let (live, authority) = (live(plan)?, authority(plan, &store, clock.utc_us())?);
         let cache = plan.cache.clone().map(|options| Arc::new(Cache::new(options, clock.clone())));
         let parts = Arc::new(Parts {
             clock,
@@ -181,9 +185,9 @@ impl App {
             dropped,
             access_log,
             draining: AtomicBool::new(false),
-            reconfigure: Arc::new(Reconfigure::new(read, raw.clone(), live.clone())),
-            limits: plan.limits.clone(),
+            reconfigure: Arc::new(Reconfigure::new(read, raw.clone(), live.clone(), cache.clone())),
             cache: cache.clone(),
+            authority: authority.clone(),
             reconfigurer: threads.reconfigurer.clone(),
             federation: OnceLock::new(),
             listeners: OnceLock::new(),
@@ -196,7 +200,8 @@ impl App {
         let addresses = [bound.public.address(), bound.admin.address()];
         let tls_address = bound.tls.as_ref().map(Bound::address);
         let options = gateway_options(plan, &parts, replies);
-        let gateway = Gateway::start(listeners(plan, bound, ports, &live, cache), options)?;
+        let gateway =
+            Gateway::start(listeners(plan, bound, ports, &live, cache, &authority), options)?;
         let named = ["public", "admin", "tls"].into_iter().zip(gateway.stats().iter().cloned());
         // Set once, here.
         let _ = parts.listeners.set(named.collect());
@@ -278,31 +283,12 @@ impl App {
     }
 }
 
-/// The workers, with what forms their batches and what keeps their answers.
-fn engine(
-    plan: &Plan,
-    store: &Arc<Store>,
-    clock: &Arc<dyn Clock>,
-    replies: &Arc<Replies<Outcome>>,
-    (policies, dropped): (&OpenPolicies, &Arc<Counter>),
-) -> Result<Arc<Engine<Ticket>>, ModelError> {
-    let (batcher, on_failure) = (policies.batcher().clone(), plan.batcher.on_failure);
-    let engine = Engine::<Ticket>::start(
-        &engine_options(plan),
-        clock.clone(),
-        |_worker| Box::new(PluginBatcher::new(batcher.instance(), on_failure)),
-        |_worker| {
-            let sink = RecordingSink::new(
-                store.clone(),
-                replies.clone(),
-                clock.clone(),
-                plan.rejects_when_full(),
-                dropped.clone(),
-            );
-            Box::new(sink)
-        },
-    )?;
-    Ok(Arc::new(engine))
+/// What judges credentials, with the keys and the seeds of the store.
+fn authority(plan: &Plan, store: &Store, now_us: i64) -> Result<Arc<Authority>, KeyError> {
+    let authority = Authority::new(plan.auth.failure_rate, plan.auth.failure_burst);
+    authority.keys().replace(keys::load(store)?);
+    authority.signers().replace(&keys::signers::open(store, now_us)?);
+    Ok(Arc::new(authority))
 }
 
 /// The registered versions, loaded.
@@ -353,6 +339,13 @@ fn ports(
         thread: threads.maintenance.clone(),
         reader: reader.clone(),
     };
+    let keys = StoredKeys {
+        store: store.clone(),
+        authority: parts.authority.clone(),
+        thread: threads.keys.clone(),
+        clock: clock.clone(),
+        token_ttl_s: plan.auth.token_ttl_s,
+    };
     let policies = policies.serve(threads.loader.clone(), reader.clone(), store.clone());
     let infer = Arc::new(infer);
     let records: Arc<dyn Records> =
@@ -381,33 +374,8 @@ fn ports(
         federated: Arc::new(Federation(None)),
         store: Arc::new(operations),
         operate: Arc::new(Operator(parts.clone())),
+        keys: Arc::new(keys),
         policies: Arc::new(policies),
         server_timing: plan.api.server_timing,
-    }
-}
-
-fn engine_options(plan: &Plan) -> EngineOptions {
-    let place = |&core: &u32| WorkerPlace { core, memory_node: plan.topology.node_of_core(core) };
-    // Where workers share cores with network threads, a woken worker must not push the network
-    // thread aside in the middle of reading requests: it would compute batches of one.
-    let shares = plan.inference_cores.iter().any(|core| plan.network_cores.contains(core));
-    EngineOptions {
-        workers: plan.inference_cores.iter().map(place).collect(),
-        requests_max: plan.inference.queue_requests_max.max(plan.inference_cores.len()),
-        batch_max: plan.inference.batch_max,
-        target_us: plan.inference.batch_target_us,
-        loaded_max: plan.inference.loaded_max,
-        memory_bytes_max: plan.inference.memory_bytes_max(),
-        priority: if shares { Priority::Batch } else { Priority::Normal },
-    }
-}
-
-fn host_options(plan: &Plan) -> HostOptions {
-    let plugins = std::iter::once(&plan.batcher).chain(&plan.other_plugins);
-    let deadlines = plugins.map(|plugin| plugin.spec.limits.deadline_us);
-    HostOptions {
-        compiled: Some(plan.data_dir.join("plugins/compiled")),
-        deadline_us_min: deadlines.min().unwrap_or(0),
-        ..HostOptions::default()
     }
 }

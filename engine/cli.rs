@@ -7,6 +7,8 @@ mod client;
 mod config;
 mod db;
 mod federate;
+mod import_nginx;
+mod key;
 mod model;
 mod output;
 mod plugin;
@@ -15,7 +17,9 @@ mod progress;
 mod serve;
 mod signals;
 mod train;
+mod upgrade;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,7 +45,9 @@ enum Command {
     /// Serve predictions until SIGTERM or Ctrl-C.
     ///
     /// The first signal lets open requests finish (`server.drain_s`) and writes what is queued;
-    /// a second one cuts open connections. SIGUSR1 opens the access log anew. With `--json` the
+    /// a second one cuts open connections. SIGUSR1 opens the access log anew, SIGHUP reads the
+    /// configuration again. SIGUSR2 exchanges the program for the one that stands in its place now:
+    /// open requests finish, new connections wait meanwhile, the process stays. With `--json` the
     /// addresses are printed as one line of JSON once requests are accepted.
     Serve(ServeArguments),
     /// Report every problem of a configuration at once; change nothing.
@@ -54,6 +60,11 @@ enum Command {
         #[arg(long)]
         default: bool,
     },
+    /// Convert an nginx.conf into a configuration.
+    ///
+    /// Prints the configuration, and on standard error each directive that was not converted, or
+    /// not quite, with its line and why. With `--json` both are printed as one line of JSON.
+    ImportNginx(import_nginx::ImportNginxArguments),
     /// Ask a running server for predictions.
     ///
     /// Reads rows of features from a file or standard input: CSV (one row a line), or JSON (a list
@@ -67,6 +78,12 @@ enum Command {
     /// Look at the models of a running server, import them and put them to use.
     #[command(subcommand)]
     Model(model::ModelCommand),
+    /// Make, list and revoke API keys.
+    ///
+    /// A command takes the data directory where no process has it, also before a server's first
+    /// start; otherwise it asks that server.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Make, check and install policies.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -105,6 +122,28 @@ struct ConfigArguments {
     /// Allow addresses that are not loopback although nothing protects them.
     #[arg(long)]
     insecure: bool,
+}
+
+impl ConfigArguments {
+    /// The same as words of a command line.
+    fn words(&self) -> Vec<OsString> {
+        let file = self.config.clone().map(PathBuf::into_os_string);
+        let [listen, admin, data] =
+            [&self.listen, &self.admin_listen, &self.data_dir].map(|given| given.clone());
+        let given = [
+            ("--config", file),
+            ("--listen", listen.map(Into::into)),
+            ("--admin-listen", admin.map(Into::into)),
+            ("--data-dir", data.map(Into::into)),
+        ];
+        let mut words: Vec<OsString> = given
+            .into_iter()
+            .filter_map(|(flag, value)| Some([flag.into(), value?]))
+            .flatten()
+            .collect();
+        words.extend(self.insecure.then(|| "--insecure".into()));
+        words
+    }
 }
 
 #[derive(Debug, Args)]
@@ -165,9 +204,11 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments, json),
         Command::CheckConfig(arguments) => config::check(&arguments, json),
         Command::PrintConfig { config, default } => config::print(&config, default, json),
+        Command::ImportNginx(arguments) => import_nginx::run(&arguments, json),
         Command::Predict(arguments) => predict::run(&arguments, json),
         Command::Train(arguments) => train::run(&arguments, json),
         Command::Model(command) => model::run(&command, json),
+        Command::Key(command) => key::run(&command, json),
         Command::Plugin(command) => plugin::run(&command, json),
         Command::Db(command) => db::run(&command, json),
         Command::Federate(command) => federate::run(&command, json),

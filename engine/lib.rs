@@ -9,9 +9,11 @@ pub mod config;
 pub mod example;
 mod federation;
 mod installed;
+mod keys;
 mod listening;
 mod registry;
 mod threads;
 mod wire;
+mod workers;
 
 pub use app::{Addresses, App, AppError, StartError, Started};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use truststram_api::Ports;
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
 use truststram_machine::{LogFile, RingMode, probe};
-use truststram_proxy::{Cache, GatewayOptions, Limits, Listener, Live, ProxyError};
+use truststram_proxy::{Authority, Cache, GatewayOptions, Guard, Listener, Live, ProxyError};
 
 use crate::app::{Addresses, AppError};
 use crate::config::Plan;
@@ -44,6 +44,7 @@ pub(crate) fn listeners(
     ports: Ports,
     live: &Arc<Live>,
     cache: Option<Arc<Cache>>,
+    authority: &Arc<Authority>,
 ) -> Vec<Listener> {
     let router = truststram_api::public_router(ports.clone());
     let public = |bound, is_tls| Listener {
@@ -54,9 +55,13 @@ pub(crate) fn listeners(
         is_logged: true,
         live: Some(live.clone()),
         is_tls,
-        limits: plan.limits.public.clone(),
-        limit_status: plan.gateway.limit_status,
         cache: cache.clone(),
+        guard: Some(Guard {
+            authority: authority.clone(),
+            access: truststram_api::public_access,
+            is_required: false,
+            rules: None,
+        }),
     };
     let admin = Listener {
         bound: bound.admin,
@@ -66,9 +71,13 @@ pub(crate) fn listeners(
         is_logged: false,
         live: None,
         is_tls: false,
-        limits: Limits::default(),
-        limit_status: plan.gateway.limit_status,
         cache: None,
+        guard: Some(Guard {
+            authority: authority.clone(),
+            access: truststram_api::admin_access,
+            is_required: plan.auth.is_admin_required,
+            rules: Some(live.clone()),
+        }),
     };
     let mut all = vec![public(bound.public, false), admin];
     all.extend(bound.tls.map(|tls| public(tls, true)));

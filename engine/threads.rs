@@ -29,6 +29,8 @@ const FEDERATION_FILES_MAX: usize = 1_024;
 
 /// Reloads of the configuration that may wait for each other.
 const RELOADS_MAX: usize = 2;
+/// Changes of API keys that may wait for each other.
+const KEYS_MAX: usize = 64;
 
 /// Threads for what would hold up a network thread, one for each kind of work.
 pub struct Threads {
@@ -48,6 +50,8 @@ pub struct Threads {
     pub texts: Arc<Background>,
     /// Compares vectors.
     pub similarities: Arc<Background>,
+    /// Changes API keys.
+    pub keys: Arc<Background>,
     /// Writes the updates of federated clients, and reads the models that they fetch.
     pub federation_files: Arc<Background>,
     /// Reads the configuration again.
@@ -69,6 +73,7 @@ impl Threads {
             models: start("model-loader", "model", CHANGES_MAX)?,
             texts: start("text-tokens", "text", TEXTS_MAX)?,
             similarities: start("similarity", "similarity", SIMILARITIES_MAX)?,
+            keys: start("api-keys", "key", KEYS_MAX)?,
             federation_files: start("federation-io", "update", FEDERATION_FILES_MAX)?,
             reconfigurer: start("config-reload", "reload", RELOADS_MAX)?,
             upkeep: UpkeepThread::start(store.clone(), plan.maintenance())?,
@@ -87,6 +92,7 @@ impl Threads {
             &self.appender,
             &self.federation_files,
             &self.reconfigurer,
+            &self.keys,
         ];
         // Each is ended whatever became of the one before; the first error is reported.
         bringers.map(|thread| thread.close()).into_iter().collect()

@@ -1,9 +1,10 @@
-//! The client of `benches/http.sh`: connections on one thread, an open or a closed loop.
+//! The client of `benches/http.sh` and `benches/gateway.sh`: connections on one thread, a loop that
+//! is open or closed.
 //!
 //! Owns the sending and the clock. In the open loop requests are due at the moments of a Poisson
 //! process, whatever the answers do, and a latency counts from the moment when the request was due,
 //! so that a stall of the server is seen by all who would have asked meanwhile.
-//! Refuses to know what is asked: the bodies are a file, one a line.
+//! Refuses to know what is asked: the bodies are a file, one a line; without one it is a GET.
 //! Bound: one core, which it never leaves idle; every request has one answer or ends the run.
 
 use std::cell::RefCell;
@@ -20,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Sender, channel};
 
 /// Largest answer that is read.
-const ANSWER_BYTES: usize = 1 << 16;
+const ANSWER_BYTES: usize = 1 << 17;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Loop {
@@ -41,8 +42,14 @@ struct Arguments {
     #[arg(long, default_value = "")]
     path: String,
     /// Bodies, one a line, sent in turn.
-    #[arg(long, default_value = "/dev/null")]
-    bodies: std::path::PathBuf,
+    #[arg(long)]
+    bodies: Option<std::path::PathBuf>,
+    /// A header of every request, such as "name: value".
+    #[arg(long, default_value = "x-client: load")]
+    header: String,
+    /// The status of the answers that count; others are refusals.
+    #[arg(long, default_value_t = 200)]
+    status: u16,
     #[arg(long, default_value_t = 0)]
     connections: usize,
     #[arg(long = "loop", value_enum)]
@@ -75,6 +82,9 @@ struct Shared {
     refills: bool,
     counts_from: Instant,
     ends: Instant,
+    status: u16,
+    /// Answers of this status, those of the warm-up too.
+    total: u64,
     latencies_us: Vec<u32>,
     refused: u64,
     failed: Option<Sender<String>>,
@@ -101,13 +111,13 @@ impl Shared {
     fn answered(&mut self, connection: usize, status: u16) {
         let now = Instant::now();
         let due = self.due[connection];
+        self.total += u64::from(status == self.status);
         if due >= self.counts_from && due < self.ends {
-            match status {
-                200 => {
-                    let micros = now.duration_since(due).as_micros();
-                    self.latencies_us.push(u32::try_from(micros).unwrap_or(u32::MAX));
-                }
-                _ => self.refused += 1,
+            if status == self.status {
+                let micros = now.duration_since(due).as_micros();
+                self.latencies_us.push(u32::try_from(micros).unwrap_or(u32::MAX));
+            } else {
+                self.refused += 1;
             }
         }
         if self.refills && now < self.ends {
@@ -268,14 +278,19 @@ async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> 
     if arguments.kind == Loop::Gaps {
         return Ok(gaps(arguments.seconds));
     }
-    let bodies = std::fs::read_to_string(&arguments.bodies)?;
-    let request = |body: &str| {
-        let (path, server, length) = (&arguments.path, &arguments.server, body.len());
-        format!(
-            "POST {path} HTTP/1.1\r\nhost: {server}\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\n\r\n{body}"
-        )
-        .into_bytes()
+    let (path, server, header) = (&arguments.path, &arguments.server, &arguments.header);
+    let common = format!("{path} HTTP/1.1\r\nhost: {server}\r\n{header}\r\n");
+    let requests = match &arguments.bodies {
+        None => vec![format!("GET {common}\r\n").into_bytes()],
+        Some(file) => {
+            let post = |body: &str| {
+                let length = body.len();
+                let kind = "content-type: application/json";
+                format!("POST {common}{kind}\r\ncontent-length: {length}\r\n\r\n{body}")
+                    .into_bytes()
+            };
+            std::fs::read_to_string(file)?.lines().map(post).collect()
+        }
     };
     let mut streams = Vec::new();
     for _ in 0..arguments.connections {
@@ -287,7 +302,7 @@ async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> 
     let counts_from = begins + Duration::from_secs_f64(arguments.warm_up);
     let (failed, mut failure) = channel(1);
     let shared = Rc::new(RefCell::new(Shared {
-        requests: bodies.lines().map(request).collect(),
+        requests,
         next: 0,
         due: vec![begins; streams.len()],
         streams,
@@ -296,6 +311,8 @@ async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> 
         refills: arguments.kind == Loop::Closed,
         counts_from,
         ends: counts_from + Duration::from_secs_f64(arguments.seconds),
+        status: arguments.status,
+        total: 0,
         latencies_us: Vec::new(),
         refused: 0,
         failed: Some(failed),
@@ -315,6 +332,7 @@ async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> 
     };
     Ok(json!({
         "answered": shared.latencies_us.len(),
+        "total": shared.total,
         "refused": shared.refused,
         "per_second": shared.latencies_us.len() as f64 / arguments.seconds,
         "p50_us": of(0.5), "p90_us": of(0.9), "p99_us": of(0.99), "p999_us": of(0.999),

@@ -154,6 +154,23 @@ fn answer(
         .with_context(|| format!("{url} did not answer with JSON (status {status})"))?)
 }
 
+/// The variable that holds the key which commands present.
+const KEY_VARIABLE: &str = "TRUSTSTRAM_API_KEY";
+
+/// Presents the key that the environment names.
+fn present(
+    mut request: ureq::http::Request<ureq::SendBody<'_>>,
+    next: ureq::middleware::MiddlewareNext<'_>,
+) -> Answered {
+    let key = std::env::var(KEY_VARIABLE).unwrap_or_default();
+    if let Ok(value) = format!("Bearer {}", key.trim()).parse()
+        && !key.is_empty()
+    {
+        request.headers_mut().insert("authorization", value);
+    }
+    next.handle(request)
+}
+
 /// The body of a good answer; of any other the detail is the failure.
 fn bytes(
     ask: impl FnOnce(&ureq::Agent) -> Answered,
@@ -164,6 +181,7 @@ fn bytes(
     let settings = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(timeout))
+        .middleware(present)
         .build();
     let mut response = ask(&settings.into()).with_context(|| {
         format!("no answer from {url}; is `truststram serve` running there (see {option})?")

@@ -10,11 +10,11 @@ mod export;
 mod files;
 mod import;
 mod maintain;
-mod place;
+pub(super) mod place;
 mod query;
 mod shape;
 mod stats;
-mod time;
+pub(super) mod time;
 mod verify;
 
 use self::place::{AdminPlace, Directory};

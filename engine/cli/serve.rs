@@ -1,17 +1,19 @@
-//! Owns `serve`: configuration, ports, example, start, signals, drain.
+//! Owns `serve`: configuration, ports, example, start, signals, drain, upgrade.
 //!
 //! Refuses to know how anything is served. Bound: the drain by `server.drain_s`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use truststram_base::Kind;
 use truststram_machine::{MachineError, Signal, Signals, limit_library_threads};
-use truststram_proxy::bind;
+use truststram_proxy::{Bound, bind};
 
 use super::signals::Watch;
+use super::upgrade::{Inherited, Upgrade};
 use super::{Example, Failure, ServeArguments, config, output};
 use crate::config::read::Located;
 use crate::config::{Plan, Problems};
@@ -28,7 +30,10 @@ pub(super) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure>
         }
         _ => data_dir_problem(&located, error),
     })?;
-    let bound = bind_all(&plan, &located)?;
+    let mut upgrade = Upgrade::new()?;
+    let inherited = Inherited::take()?;
+    let is_upgraded = inherited.is_any();
+    let bound = bind_all(&plan, &located, inherited, &mut upgrade)?;
     if let Some(Example::Digits) = arguments.example {
         train_digits(&plan, &started)?;
     }
@@ -43,25 +48,39 @@ pub(super) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure>
             }
             StartError::Other(error) => Failure::Failed(error.into()),
         })?;
-    announce(&app, json)?;
+    if is_upgraded {
+        // Whoever read the announcement of the program before may be gone.
+        tracing::info!("the newer program serves");
+    } else {
+        announce(&app, json)?;
+    }
     let first = loop {
         match signals.wait()? {
             Signal::User1 => app.reopen_logs(),
             // What is wrong is in the log; the process goes on as it was.
             Signal::Hangup => drop(app.reload()),
+            Signal::User2 => match upgrade.try_configuration(&arguments.config) {
+                Ok(()) => break Signal::User2,
+                Err(error) => tracing::error!("no upgrade: {error:#}"),
+            },
             stop @ (Signal::Terminate | Signal::Interrupt) => break stop,
         }
     };
     tracing::info!(signal = ?first, "draining; a second signal cuts open connections");
     // A second signal while the first one's drain runs.
-    let watch = Watch::start(signals, app.cutter())?;
+    let is_to_stop = Arc::new(AtomicBool::new(first != Signal::User2));
+    let (cut, told) = (app.cutter(), is_to_stop.clone());
+    let watch = Watch::start(signals, move || {
+        told.store(true, Ordering::Release);
+        cut();
+    })?;
     let stopped = app.stop();
     watch.end()?;
     match stopped? {
         0 => tracing::info!("stopped"),
         cut => tracing::warn!(connections = cut, "stopped; connections were cut"),
     }
-    Ok(())
+    if is_to_stop.load(Ordering::Acquire) { Ok(()) } else { Err(Failure::Failed(upgrade.run())) }
 }
 
 fn start_log(plan: &Plan) {
@@ -92,11 +111,25 @@ fn data_dir_problem(located: &Located, error: AppError) -> Failure {
     Failure::Usage(problems.into())
 }
 
-/// Binds all addresses, so that one in use is reported together with the others.
-fn bind_all(plan: &Plan, located: &Located) -> Result<Addresses, Failure> {
+/// Binds all addresses, so that one in use is reported together with the others; takes the sockets
+/// that an older program left, and leaves all to a newer one.
+fn bind_all(
+    plan: &Plan,
+    located: &Located,
+    mut inherited: Inherited,
+    upgrade: &mut Upgrade,
+) -> Result<Addresses, Failure> {
     let mut problems = Problems::default();
     let mut attempt = |key: &str, address| {
-        bind(address).map_err(|error| problems.add(key, located.place(key), error.to_string())).ok()
+        let bound = match inherited.socket(key, address) {
+            Some(socket) => Bound::listening(socket, address),
+            None => bind(address),
+        };
+        let bound = bound.and_then(|bound| {
+            upgrade.leave(key, address, bound.duplicate()?);
+            Ok(bound)
+        });
+        bound.map_err(|error| problems.add(key, located.place(key), error.to_string())).ok()
     };
     let public = attempt("server.listen", plan.listen);
     let admin = attempt("server.admin_listen", plan.admin_listen);

@@ -25,6 +25,7 @@ pub fn default_file() -> String {
     let mut text = HEAD.to_owned();
     section(&mut text, "server", &default.server);
     section(&mut text, "gateway", &default.gateway);
+    section(&mut text, "auth", &default.auth);
     section(&mut text, "cache", &default.cache);
     section(&mut text, "api", &default.api);
     section(&mut text, "inference", &default.inference);
@@ -89,6 +90,7 @@ fn example_route() -> raw::Route {
         path_exact: text("/health"),
         path_regex: text("^/v[0-9]+/"),
         scheme: Some(raw::RouteScheme::Https),
+        auth: Some(raw::AuthMode::Required),
         upstream: text("backend"),
         redirect: text("https://$host$request_uri"),
         status: Some(404),

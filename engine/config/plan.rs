@@ -4,6 +4,7 @@
 //! Refuses to change anything besides creating the data directory. Every problem is reported, not
 //! only the first. Bound: one value per key.
 
+mod auth;
 mod bounds;
 mod plugins;
 mod table;
@@ -22,8 +23,8 @@ use truststram_store::{IoMode, MaintenanceOptions, StoreOptions, Tier};
 use super::problem::Problems;
 use super::raw::{self, IoUring, LogFormat, WhenFull};
 use super::read::Located;
+pub use auth::AuthPlan;
 pub use plugins::PluginPlan;
-pub use zones::LimitPlan;
 
 /// What the process does, without doubt.
 #[derive(Clone, Debug)]
@@ -48,8 +49,8 @@ pub struct Plan {
     pub topology: Topology,
     /// Limits of the public side.
     pub gateway: raw::Gateway,
-    /// How often and how many at a time public requests may come.
-    pub limits: LimitPlan,
+    /// Whom the listeners let in.
+    pub auth: AuthPlan,
     /// How answers are kept, if any are.
     pub cache: Option<CacheOptions>,
     /// The HTTP interface.
@@ -87,9 +88,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     if listen == admin_listen && listen.port() != 0 {
         check.fail("server.admin_listen", "is the same address as server.listen");
     }
-    // What TLS protects may be reached from anywhere.
-    let tls_listen = Some(&raw.gateway.tls_listen).filter(|text| !text.is_empty());
-    let tls_listen = tls_listen.map(|text| check.address("gateway.tls_listen", text, true));
+    let tls_listen = check.tls_address(raw, insecure);
     if tls_listen.is_some_and(|tls| tls.port() != 0 && [listen, admin_listen].contains(&tls)) {
         check.fail("gateway.tls_listen", "is the address of another listener");
     }
@@ -99,7 +98,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     check.log_level(&raw.log.level);
     check.tiers(&raw.store.tiers);
     let (batcher, other_plugins) = check.plugins(&raw.plugins);
-    let limits = check.limit_plan(raw);
+    let auth = check.auth(raw, &table.limits);
     let trusted_keys = check.trusted_keys(&raw.policy);
     let data_dir = PathBuf::from(&raw.server.data_dir);
     check.data_dir(&data_dir);
@@ -114,7 +113,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         inference_cores,
         topology,
         gateway: raw.gateway.clone(),
-        limits,
+        auth,
         cache: cache_options(&raw.cache),
         api: raw.api.clone(),
         inference: raw.inference.clone(),

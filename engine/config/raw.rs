@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod auth;
 mod cache;
 mod federated;
 mod gateway;
@@ -16,9 +17,10 @@ mod routes;
 mod store;
 mod upstreams;
 
+pub use auth::{Auth, AuthMode, Holder, Issuer};
 pub use cache::{Cache, CacheLifetime};
 pub use federated::Federated;
-pub use gateway::{Certificate, Gateway};
+pub use gateway::{Certificate, Cors, Gateway};
 pub use limits::{LimitInFlight, LimitRequests, LimitZone};
 pub use plugins::{DEFAULT_BATCHER, OnFailure, Plugin, PluginKind, PluginLimits, default_batcher};
 pub use routes::{HeaderEdits, Route, RouteScheme};
@@ -35,6 +37,8 @@ pub struct Raw {
     pub server: Server,
     /// The public side of the network.
     pub gateway: Gateway,
+    /// Who is let in.
+    pub auth: Auth,
     /// The cache of answers.
     pub cache: Cache,
     /// The HTTP interface.

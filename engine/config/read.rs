@@ -164,6 +164,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
     let raw = Raw {
         server: section("server", from, located, problems),
         gateway: section("gateway", from, located, problems),
+        auth: section("auth", from, located, problems),
         cache: section("cache", from, located, problems),
         api: section("api", from, located, problems),
         inference: section("inference", from, located, problems),
@@ -178,7 +179,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         upstreams: list("upstreams", from, located, problems),
     };
     for name in merged.keys() {
-        let known = "server, gateway, cache, api, inference, store, machine, log, policy, \
+        let known = "server, gateway, auth, cache, api, inference, store, machine, log, policy, \
                      federated, [[limits]], [[plugins]], [[routes]], [[upstreams]]";
         problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
     }

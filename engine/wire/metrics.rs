@@ -41,6 +41,7 @@ impl Collector for Engine {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let mut page = Page(encoder);
         self.gateway(&mut page)?;
+        gateway::auth(&self.0.authority, &mut page)?;
         self.limits(&mut page)?;
         self.cache(&mut page)?;
         gateway::routes(self.0.reconfigure.live(), &mut page)?;
@@ -93,10 +94,10 @@ impl Engine {
     }
 
     fn limits(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let limits = &self.0.limits;
-        let rates = limits.rate_zones.iter();
+        let zones = self.0.reconfigure.live().zones();
+        let rates = zones.rates.iter();
         let rates = rates.map(|zone| (zone.name(), zone.stats(), zone.key_count()));
-        let in_flight = limits.in_flight_zones.iter();
+        let in_flight = zones.in_flight.iter();
         let in_flight = in_flight.map(|zone| (zone.name(), zone.stats(), zone.key_count()));
         let zones: Vec<_> = rates.chain(in_flight).collect();
         let each = |value: &dyn Fn(&ZoneStats, usize) -> u64| -> Vec<_> {

@@ -13,6 +13,7 @@ pub mod datasets;
 pub mod decisions;
 pub mod federated;
 pub mod infer;
+pub mod keys;
 pub mod learner;
 pub mod metrics;
 pub mod operate;

@@ -14,10 +14,9 @@ use truststram_base::{Clock, Counter};
 use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
 use truststram_model::{Engine, ModelInfo, ModelState};
 use truststram_policy::Host;
-use truststram_proxy::{Cache, GatewayStats};
+use truststram_proxy::{Authority, Cache, GatewayStats};
 use truststram_store::Store;
 
-use crate::config::LimitPlan;
 use crate::federation::Notices;
 
 use super::background::Background;
@@ -50,10 +49,10 @@ pub struct Parts {
     pub dropped: Arc<Counter>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<LogFile>>,
-    /// Zones of limits.
-    pub limits: LimitPlan,
     /// The cache of answers, if there is one.
     pub cache: Option<Arc<Cache>>,
+    /// What judges credentials.
+    pub authority: Arc<Authority>,
     /// Set when the drain begins.
     pub draining: AtomicBool,
     /// Reloads the configuration, on its own thread.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use truststram_proxy::Live;
+use truststram_proxy::{Cache, Live};
 
 use crate::config::read::Located;
 use crate::config::{Plan, Problems, Raw};
@@ -15,30 +15,42 @@ use crate::config::{Plan, Problems, Raw};
 /// Reads the configuration as it was read at the start.
 pub type Read = Arc<dyn Fn() -> Result<(Plan, Located), Problems> + Send + Sync>;
 
-/// Keys of the section `gateway` that a reload exchanges; so are all routes and upstream groups.
-const EXCHANGED: [&str; 8] = [
-    "trusted_proxies",
-    "real_ip_header",
-    "certificates",
-    "tls_min",
-    "tls_tickets",
-    "tls_client_ca",
-    "hsts_s",
-    "security_headers",
+/// Keys that a reload exchanges; so are all routes and upstream groups.
+const EXCHANGED: [&str; 17] = [
+    "gateway.trusted_proxies",
+    "gateway.real_ip_header",
+    "gateway.certificates",
+    "gateway.tls_min",
+    "gateway.tls_tickets",
+    "gateway.tls_client_ca",
+    "gateway.hsts_s",
+    "gateway.security_headers",
+    "gateway.limit_requests",
+    "gateway.limit_in_flight",
+    "gateway.limit_status",
+    "gateway.limit_dry_run",
+    "auth.mode",
+    "gateway.cors",
+    "auth.open",
+    "auth.issuers",
+    "auth.certificates",
 ];
-const EXCHANGED_LISTS: [&str; 2] = ["routes", "upstreams"];
+const EXCHANGED_LISTS: [&str; 3] = ["routes", "upstreams", "limits"];
+/// The one key of the section `cache` that it does not: how the memory is laid out.
+const CACHE_FIXED: &str = "cache.memory_mib";
 
 /// See the module.
 pub struct Reconfigure {
     read: Read,
     started: Raw,
     live: Arc<Live>,
+    cache: Option<Arc<Cache>>,
 }
 
 impl Reconfigure {
-    /// Reloads into `live` what differs from `started`.
-    pub fn new(read: Read, started: Raw, live: Arc<Live>) -> Self {
-        Self { read, started, live }
+    /// Reloads into `live` and `cache` what differs from `started`.
+    pub fn new(read: Read, started: Raw, live: Arc<Live>, cache: Option<Arc<Cache>>) -> Self {
+        Self { read, started, live, cache }
     }
 
     /// The gateway's table.
@@ -73,7 +85,11 @@ impl Reconfigure {
                 problems.add(&fault.key, located.place(&fault.key), fault.message);
             }
             problems
-        })
+        })?;
+        if let (Some(cache), Some(options)) = (&self.cache, plan.cache) {
+            cache.set(options);
+        }
+        Ok(())
     }
 }
 
@@ -91,9 +107,11 @@ fn restart_keys(before: &Raw, after: &Raw) -> Vec<String> {
         match new {
             Value::Object(values) => {
                 let differ = values.iter().filter(|(key, value)| old[*key] != **value);
-                let is_fixed = |key: &str| section != "gateway" || !EXCHANGED.contains(&key);
-                let fixed = differ.filter(|(key, _)| is_fixed(key));
-                keys.extend(fixed.map(|(key, _)| format!("{section}.{key}")));
+                let names = differ.map(|(key, _)| format!("{section}.{key}"));
+                let is_exchanged = |name: &str| {
+                    EXCHANGED.contains(&name) || (section == "cache" && name != CACHE_FIXED)
+                };
+                keys.extend(names.filter(|name| !is_exchanged(name)));
             }
             _ => keys.push(section.clone()),
         }
@@ -111,12 +129,16 @@ mod tests {
         let mut after = before.clone();
         after.routes.push(crate::config::raw::Route::default());
         after.gateway.hsts_s = 5;
+        after.auth.open.push("/v2".to_owned());
+        after.gateway.limit_status = 503;
+        after.cache.stale_if_error_s = 5;
         assert_eq!(restart_keys(&before, &after), Vec::<String>::new());
         after.gateway.keepalive_s = 5;
+        after.cache.memory_mib = 5;
         after.server.listen = "127.0.0.1:1".to_owned();
         after.plugins.push(crate::config::raw::default_batcher());
         let mut keys = restart_keys(&before, &after);
         keys.sort();
-        assert_eq!(keys, ["gateway.keepalive_s", "plugins", "server.listen"]);
+        assert_eq!(keys, ["cache.memory_mib", "gateway.keepalive_s", "plugins", "server.listen"]);
     }
 }

@@ -83,7 +83,7 @@ impl Server {
         Self::start_with(data_dir, &["--config", file.to_str().unwrap()])
     }
 
-    /// Starts with more arguments and waits for the line that says where it listens.
+    /// Starts with more arguments on ports that the kernel chooses.
     pub fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
         Self::start_on("127.0.0.1:0", data_dir, arguments)
     }
@@ -299,6 +299,17 @@ fn send(
     ask: impl FnOnce(&ureq::Agent) -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
 ) -> Answer {
     try_send(ask).unwrap()
+}
+
+/// Asks with these headers, and a body of JSON if there is one.
+pub fn ask_with(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.header("content-type", "application/json");
+    let body = body.map(Value::to_string).unwrap_or_default();
+    send(|agent| agent.run(request.body(body).unwrap()))
 }
 
 /// As the others, for servers that are being killed.

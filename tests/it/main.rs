@@ -3,6 +3,7 @@
 //! Owns the tests of the whole. Refuses to reach into crates, except for the held-out digits.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests by clippy")]
 
+mod auth;
 mod bad_input;
 mod cli;
 mod config;
@@ -20,3 +21,4 @@ mod plugin_author;
 mod plugins;
 mod registry;
 mod store_api;
+mod upgrade;

@@ -5,6 +5,7 @@
 //! [`ports`]. Bound: bodies arrive whole and limited; pages and batches by
 //! [`truststram_base::limits`].
 
+mod access;
 mod admin;
 mod batch;
 #[allow(unused_qualifications, reason = "what `utoipa` expands to names types in full")]
@@ -17,6 +18,7 @@ mod explain;
 #[allow(unused_qualifications, reason = "as above")]
 mod federated;
 mod filters;
+mod keys;
 mod lists;
 #[allow(unused_qualifications, reason = "as above")]
 mod models;
@@ -43,7 +45,10 @@ mod target;
 mod tensor;
 mod timestamp;
 #[allow(unused_qualifications, reason = "as above")]
+mod token;
+#[allow(unused_qualifications, reason = "as above")]
 mod versions;
 
+pub use access::{admin_access, public_access};
 pub use problem::{FieldError, Problem};
 pub use router::{Ports, admin_router, public_router, reject, streams};

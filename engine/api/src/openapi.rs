@@ -3,8 +3,15 @@
 //! Refuses to describe what is not routed: `tests/it/openapi.rs` asks the running server for each
 //! described operation. Bound: made once.
 
-use utoipa::openapi::{OpenApi as Described, RefOr};
+use http::Method;
+use truststram_base::Access;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{OpenApi as Described, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
+
+use crate::access::public_access;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -59,6 +66,8 @@ use utoipa::{Modify, OpenApi};
         crate::datasets::append,
         crate::datasets::rows,
         crate::datasets::remove,
+        crate::token::give,
+        crate::token::jwks,
         crate::federated::clients::enrol,
         crate::federated::clients::heartbeat,
         crate::federated::clients::task,
@@ -80,11 +89,12 @@ use utoipa::{Modify, OpenApi};
         (name = "inference protocol", description = "The Open Inference Protocol, version 2, with \
          Triton's extensions"),
         (name = "datasets", description = "Rows to train on"),
+        (name = "access", description = "Tokens in the place of API keys"),
         (name = "federated learning", description = "Clients that train on data of their own; \
          every request of theirs is signed"),
         (name = "health", description = "For load balancers and supervisors"),
     ),
-    modifiers(&ProblemMedia)
+    modifiers(&ProblemMedia, &Security)
 )]
 struct Document;
 
@@ -108,6 +118,49 @@ impl Modify for ProblemMedia {
             }
             if let Some(content) = response.content.shift_remove("application/json") {
                 response.content.insert("application/problem+json".to_owned(), content);
+            }
+        }
+    }
+}
+
+/// Says what each operation asks of whoever comes, where the server asks.
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut Described) {
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key, a token of /auth/token, or one of a known issuer"));
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        let header = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+        components.add_security_scheme("key", SecurityScheme::ApiKey(header));
+        for (path, item) in &mut document.paths.paths {
+            let operations = [
+                (Method::GET, &mut item.get),
+                (Method::PUT, &mut item.put),
+                (Method::POST, &mut item.post),
+                (Method::DELETE, &mut item.delete),
+            ];
+            for (method, operation) in operations {
+                let Some(operation) = operation else { continue };
+                let scopes = match public_access(&method, path) {
+                    Access::Open => continue,
+                    Access::AnyOf(scopes) => scopes.names().collect(),
+                    Access::Known | Access::Proof | Access::Role(_) => Vec::new(),
+                };
+                let asks = ["bearer", "key"];
+                let asks = asks.map(|name| SecurityRequirement::new(name, scopes.clone()));
+                operation.security = Some(asks.into());
+                for (status, what) in [
+                    ("401", "No credential, or none that is good (`auth.mode`)"),
+                    ("403", "The credential may not do this"),
+                    ("429", "Too many requests, or too many attempts that failed"),
+                ] {
+                    let response = ResponseBuilder::new().description(what).build();
+                    let responses = &mut operation.responses.responses;
+                    responses.entry(status.to_owned()).or_insert(RefOr::T(response));
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use truststram_base::{Kind, ModelId, ModelVersion, RequestId, UserId};
 
 mod datasets;
 mod federated;
+mod keys;
 mod records;
 mod registry;
 mod serving;
@@ -25,6 +26,7 @@ pub use federated::{
     Federated, FederatedAnswer, FederatedFailure, FederatedTask, ModelFacts, NewClient, Signed,
     UpdateClaim, UpdateReceipt,
 };
+pub use keys::{KeyChange, Keys, NewKey, OVERLAP_S, TokenAsk, TokenGiven};
 pub use records::{
     Explained, ListedModel, ModelsPage, ModelsPlan, ModelsQuery, Page, PageFailure, Performance,
     PredictionsQuery, Records, Statistic, Statistics, StatisticsQuery, StoredAnswer,

@@ -8,20 +8,20 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Query};
 use axum::response::IntoResponse;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use http::{Method, Response, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use truststram_base::Kind;
 
 use crate::ports::{
-    Datasets, Federated, Infer, Models, Operate, Policies, Records, Registry, StoreOperations,
-    Tensors,
+    Datasets, Federated, Infer, Keys, Models, Operate, Policies, Records, Registry,
+    StoreOperations, Tensors,
 };
 use crate::problem::Problem;
 use crate::versions::{self, upload};
 use crate::{
-    admin, batch, datasets, embeddings, federated, models, oip, pages, performance, policies,
-    predict, predictions, similarity, store,
+    admin, batch, datasets, embeddings, federated, keys, models, oip, pages, performance, policies,
+    predict, predictions, similarity, store, token,
 };
 
 /// The engine behind the API.
@@ -45,6 +45,8 @@ pub struct Ports {
     pub store: Arc<dyn StoreOperations>,
     /// Describes the process.
     pub operate: Arc<dyn Operate>,
+    /// Lists, makes and revokes API keys.
+    pub keys: Arc<dyn Keys>,
     /// Lists and exchanges plugins.
     pub policies: Arc<dyn Policies>,
     /// Whether predictions carry `Server-Timing`.
@@ -69,6 +71,8 @@ pub fn public_router(ports: Ports) -> Router {
         .route("/api/v1/datasets", get(datasets::list))
         .route("/api/v1/datasets/{name}", get(datasets::show).delete(datasets::remove))
         .route("/api/v1/datasets/{name}/rows", get(datasets::rows).post(datasets::append))
+        .route("/auth/token", post(token::give))
+        .route("/.well-known/jwks.json", get(token::jwks))
         .merge(federated::routes())
         .route("/health", get(pages::livez))
         .route("/livez", get(pages::livez))
@@ -122,6 +126,11 @@ pub fn admin_router(ports: Ports) -> Router {
             post(policies::ask).layer(DefaultBodyLimit::disable()),
         )
         .route("/admin/v1/plugins/{name}/decisions", get(policies::decisions))
+        .route("/auth/token", post(token::give))
+        .route("/admin/v1/signing-key/rotate", post(keys::rotate_signer))
+        .route("/admin/v1/keys", get(keys::list).post(keys::create))
+        .route("/admin/v1/keys/{id}", delete(keys::revoke))
+        .route("/admin/v1/keys/{id}/rotate", post(keys::rotate))
         .route("/livez", get(pages::livez))
         .route("/readyz", get(pages::readyz))
         .fallback(no_route)

@@ -5,6 +5,7 @@
 //! Bound: every type here is plain data; nothing blocks and nothing allocates without a limit
 //! from [`limits`].
 
+pub mod access;
 pub mod clock;
 pub mod counters;
 pub mod ids;
@@ -12,6 +13,7 @@ pub mod kind;
 pub mod limits;
 pub mod record;
 
+pub use access::{Access, Credential, Identity, Role, Scope, Scopes, UnknownScope};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use counters::{Counter, Gauge, Histogram, HistogramSnapshot, Peak};
 pub use ids::{IdError, ModelId, ModelVersion, RequestId, UserId};

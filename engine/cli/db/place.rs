@@ -61,22 +61,22 @@ pub(super) enum IfMissing {
 }
 
 /// A store that this process has.
-pub(super) struct Local {
-    pub(super) store: Store,
-    pub(super) clock: Arc<dyn Clock>,
+pub(in crate::cli) struct Local {
+    pub(in crate::cli) store: Store,
+    pub(in crate::cli) clock: Arc<dyn Clock>,
     pub(super) path: PathBuf,
     _lock: DirLock,
 }
 
 /// What could be had.
-pub(super) enum Reached {
+pub(in crate::cli) enum Reached {
     Here(Box<Local>),
     Server(AdminArgument),
 }
 
 impl Local {
     /// Does `work` and closes the store, whatever came of it.
-    pub(super) fn with<T>(
+    pub(in crate::cli) fn with<T>(
         self,
         work: impl FnOnce(&Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
@@ -112,12 +112,21 @@ impl Directory {
 
 impl AdminPlace {
     /// Takes the directory, or finds the server that has it.
-    pub(super) fn reach(&self) -> Result<Reached, Failure> {
+    pub(in crate::cli) fn reach(&self) -> Result<Reached, Failure> {
+        self.reach_or(IfMissing::Refuse)
+    }
+
+    /// The same, and makes the directory where there is none.
+    pub(in crate::cli) fn reach_or_create(&self) -> Result<Reached, Failure> {
+        self.reach_or(IfMissing::Create)
+    }
+
+    fn reach_or(&self, if_missing: IfMissing) -> Result<Reached, Failure> {
         if let Some(url) = &self.admin {
             return Ok(Reached::Server(AdminArgument::at(url)));
         }
         let raw = self.directory.raw()?;
-        match open(&raw, IfMissing::Refuse)? {
+        match open(&raw, if_missing)? {
             Ok(local) => Ok(Reached::Here(Box::new(local))),
             Err(locked) => Ok(Reached::Server(server_of(&raw, &locked)?)),
         }

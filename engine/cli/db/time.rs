@@ -7,7 +7,7 @@ use truststram_exchange::time;
 
 /// Reads `7d`, `24h`, `90m` or `30s` before `now_us`, RFC 3339, or microseconds since 1970.
 pub(super) fn parse(text: &str, now_us: i64) -> anyhow::Result<i64> {
-    let before = before(text).map(|length_us| now_us.saturating_sub(length_us));
+    let before = length(text).map(|length_us| now_us.saturating_sub(length_us));
     before.or_else(|| time::parse(text)).ok_or_else(|| {
         anyhow!(
             "`{text}` is no time; write 7d, 24h, 90m or 30s before now, or 2026-11-23T14:00:00Z"
@@ -15,7 +15,8 @@ pub(super) fn parse(text: &str, now_us: i64) -> anyhow::Result<i64> {
     })
 }
 
-fn before(text: &str) -> Option<i64> {
+/// Microseconds of `7d`, `24h`, `90m` or `30s`.
+pub(in crate::cli) fn length(text: &str) -> Option<i64> {
     let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let unit_s: i64 = match unit {
         "s" => 1,

@@ -32,6 +32,7 @@ impl Check<'_> {
             within("cache.lifetimes", lifetime.status.into(), 200, 599);
             within("cache.lifetimes", lifetime.seconds, 0, 1 << 31);
         }
+        within("auth.token_ttl_s", raw.auth.token_ttl_s.into(), 1, 86_400);
         within("gateway.head_timeout_s", gateway.head_timeout_s, 1, 3_600);
         within("gateway.keepalive_s", gateway.keepalive_s, 1, 86_400);
         within("gateway.h2_idle_timeout_s", gateway.h2_idle_timeout_s, 1, 86_400);

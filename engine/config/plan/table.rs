@@ -1,5 +1,5 @@
 //! Owns what of the configuration a reload exchanges, in the gateway's terms: routes, upstream
-//! groups, TLS, trusted proxies.
+//! groups, limits, TLS, trusted proxies.
 //!
 //! Refuses to compile it; the gateway does, and names what is wrong. Bound: one table.
 
@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use truststram_proxy::{
-    ActionSpec, BreakerSpec, CertificateSpec, CheckSpec, EditSpec, GroupSpec, HashKey, PathSpec,
-    Policy, Protocol, RealIp, RewriteSpec, RouteSpec, Scheme, ServerSpec, TableSpec, Timeouts,
-    TlsSpec,
+    ActionSpec, BreakerSpec, CertificateSpec, CheckSpec, CorsSpec, EditSpec, GroupSpec, HashKey,
+    PathSpec, Policy, Protocol, RealIp, RewriteSpec, RouteSpec, Scheme, ServerSpec, TableSpec,
+    Timeouts, TlsSpec,
 };
 
-use super::Check;
+use super::zones::uses;
+use super::{Check, auth};
 use crate::config::raw;
 
 /// Longest time that may be configured, in milliseconds: a day.
@@ -39,7 +40,10 @@ impl Check<'_> {
             real_ip: self.real_ip(&gateway.real_ip_header),
             tls: self.tls(gateway),
             security_headers: gateway.security_headers,
+            limits: self.limits(raw),
             hsts_s: gateway.hsts_s,
+            auth: self.auth_spec(raw),
+            cors: cors(&gateway.cors),
         };
         for fault in truststram_proxy::check(&table) {
             self.fail(&fault.key, fault.message);
@@ -122,6 +126,8 @@ impl Check<'_> {
             body_bytes_max: (route.body_bytes_max > 0).then_some(route.body_bytes_max),
             is_logged: route.access_log,
             is_cached: route.cache,
+            auth: auth::of_route(route),
+            limits: uses(&route.limit_requests, &route.limit_in_flight),
         }
     }
 
@@ -257,6 +263,16 @@ impl Check<'_> {
                 Protocol::Tls { name, verify: one.tls_verify }
             }
         }
+    }
+}
+
+fn cors(cors: &raw::Cors) -> CorsSpec {
+    CorsSpec {
+        origins: cors.origins.clone(),
+        methods: cors.methods.clone(),
+        headers: cors.headers.clone(),
+        credentials: cors.credentials,
+        max_age_s: cors.max_age_s,
     }
 }
 

@@ -24,15 +24,17 @@ pub struct Gateway {
     /// Zones that limit how often public requests come, asked in this order, such as
     /// `[{ zone = "api", burst = 200, nodelay = true }]`. A zone is
     /// `[[limits]]` with `name = "api"`, `key = "ip"`, `rate = "100r/s"`, `memory_mib = 10`.
+    /// Changed by a reload, as all limits; a zone that stays as it is keeps its counts.
     #[schema(value_type = Vec<Object>)]
     pub limit_requests: Vec<LimitRequests>,
     /// Zones that limit how many public requests are under way at a time, such as
-    /// `[{ zone = "addr", at_most = 50 }]`; their `[[limits]]` have no rate.
+    /// `[{ zone = "addr", at_most = 50 }]`; their `[[limits]]` have no rate. Changed
+    /// by a reload.
     #[schema(value_type = Vec<Object>)]
     pub limit_in_flight: Vec<LimitInFlight>,
-    /// The status of requests that a limit refuses: 429 or 503.
+    /// The status of requests that a limit refuses: 429 or 503. Changed by a reload.
     pub limit_status: u16,
-    /// Whether limits only count what they would refuse.
+    /// Whether limits only count what they would refuse. Changed by a reload.
     pub limit_dry_run: bool,
     /// Seconds within which the head of a request, or a TLS handshake, must be complete.
     pub head_timeout_s: u64,
@@ -51,7 +53,8 @@ pub struct Gateway {
     pub trusted_proxies: Vec<String>,
     /// Where they say it: "x-forwarded-for", "x-real-ip" or "forwarded". Changed by a reload.
     pub real_ip_header: String,
-    /// A second public address, spoken to by TLS; empty for none. It may be other than loopback.
+    /// A second public address, spoken to by TLS; empty for none. One that is not loopback needs
+    /// `auth.mode = "required"`, `tls_client_ca` or `--insecure`.
     pub tls_listen: String,
     /// Certificates, chosen by the names in them, the first one for all other names:
     /// `[{ chain = "a.pem", key = "a.key", ocsp = "a.der" }]`, `ocsp` if there is one. Changed by a
@@ -71,6 +74,40 @@ pub struct Gateway {
     /// Whether public answers have `X-Frame-Options` and `X-Content-Type-Options`. Changed by a
     /// reload.
     pub security_headers: bool,
+    /// Which pages of other origins browsers let read answers, such as `{ origins =
+    /// ["https://app.example.com"] }`; no origins: none. `credentials = true` cannot go with "*".
+    /// Changed by a reload.
+    #[schema(value_type = Object)]
+    pub cors: Cors,
+}
+
+/// Which pages of other origins browsers let read answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cors {
+    /// Origins such as "https://app.example.com", or "*" for all.
+    pub origins: Vec<String>,
+    /// Methods that pages may use.
+    pub methods: Vec<String>,
+    /// Headers that pages may send.
+    pub headers: Vec<String>,
+    /// Whether pages may send cookies and client certificates.
+    pub credentials: bool,
+    /// Seconds for which a browser remembers it.
+    pub max_age_s: u32,
+}
+
+impl Default for Cors {
+    fn default() -> Self {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        Self {
+            origins: Vec::new(),
+            methods: texts(&["GET", "HEAD", "POST", "PUT", "DELETE"]),
+            headers: texts(&["authorization", "content-type", "x-api-key"]),
+            credentials: false,
+            max_age_s: 600,
+        }
+    }
 }
 
 /// A certificate.
@@ -113,6 +150,7 @@ impl Default for Gateway {
             tls_client_ca: String::new(),
             hsts_s: 31_536_000,
             security_headers: true,
+            cors: Cors::default(),
         }
     }
 }

@@ -12,8 +12,9 @@ pub struct LimitZone {
     /// The name, also in metrics and in `RateLimit`.
     pub name: String,
     /// What requests are counted by: "ip", "ip/24/64" for networks (bits of IPv4 and of IPv6),
-    /// "header:NAME", "host", "path", "constant", or several of them separated by spaces. Requests
-    /// that have none of it are not limited.
+    /// "api-key" and "user" (that a request proved, where `auth` asks for it), "header:NAME",
+    /// "host", "path", "constant", or several of them separated by spaces. Requests that have none
+    /// of it are not limited.
     #[serde(default = "by_address")]
     pub key: String,
     /// How fast requests of one key may come, such as "100r/s" or "30r/m". Without it the zone

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::auth::AuthMode;
+use super::limits::{LimitInFlight, LimitRequests};
+
 /// The scheme by which a client came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -111,6 +114,21 @@ pub struct Route {
     pub access_log: bool,
     /// Whether upstream answers are kept in the cache of `[cache]`.
     pub cache: bool,
+    /// "required" or "off": whether requests need a key; without it `auth.mode` decides, and
+    /// redirects and fixed answers need none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub auth: Option<AuthMode>,
+    /// Whether a server gets the key of a request that needed one. It is told the user in
+    /// `X-Authenticated-User` either way, which nobody else can set.
+    pub forward_credentials: bool,
+    /// Zones that limit how often its requests come, asked after those of the gateway and written
+    /// as there. A zone that is used at several places counts the requests of all of them.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_requests: Vec<LimitRequests>,
+    /// Zones that limit how many of its requests are under way, as in the gateway.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_in_flight: Vec<LimitInFlight>,
 }
 
 impl Default for Route {
@@ -142,6 +160,10 @@ impl Default for Route {
             body_bytes_max: 0,
             access_log: true,
             cache: false,
+            auth: None,
+            forward_credentials: false,
+            limit_requests: Vec::new(),
+            limit_in_flight: Vec::new(),
         }
     }
 }

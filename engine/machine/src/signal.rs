@@ -1,7 +1,7 @@
 //! Owns the signals that operators send: they are blocked in every thread and read from a file.
 //!
 //! So no handler runs between two instructions of anybody. Refuses to know what a signal leads
-//! to. Bound: four signals; the kernel keeps one pending of each.
+//! to. Bound: five signals; the kernel keeps one pending of each.
 #![allow(unsafe_code, reason = "signal masks and signalfd have no safe form in std")]
 
 use std::fs::File;
@@ -22,10 +22,13 @@ pub enum Signal {
     Hangup,
     /// SIGUSR1.
     User1,
+    /// SIGUSR2.
+    User2,
 }
 
 impl Signal {
-    const ALL: [Self; 4] = [Self::Terminate, Self::Interrupt, Self::Hangup, Self::User1];
+    const ALL: [Self; 5] =
+        [Self::Terminate, Self::Interrupt, Self::Hangup, Self::User1, Self::User2];
 
     fn number(self) -> libc::c_int {
         match self {
@@ -33,6 +36,7 @@ impl Signal {
             Self::Interrupt => libc::SIGINT,
             Self::Hangup => libc::SIGHUP,
             Self::User1 => libc::SIGUSR1,
+            Self::User2 => libc::SIGUSR2,
         }
     }
 
@@ -55,7 +59,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Blocks the four signals in this thread and in all that it starts, and opens their queue.
+    /// Blocks the five signals in this thread and in all that it starts, and opens their queue.
     /// Must be called before other threads start: those would still be ended by the signals.
     /// Child processes started through `std::process::Command` get an empty mask again.
     ///

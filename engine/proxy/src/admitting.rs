@@ -1,6 +1,7 @@
-//! Owns what stands before the routes and before upstream: limits and the cache.
+//! Owns what stands before the routes and before upstream: limits, pages of other origins and the
+//! cache.
 //!
-//! Refuses to decide; `limiting` and `cache` do. Bound: one request.
+//! Refuses to decide; `limiting`, `cors` and `cache` do. Bound: one request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,27 +10,30 @@ use http::HeaderMap;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
+use crate::answering::Step;
 use crate::app::App;
 use crate::cache::Inner;
 use crate::context::RequestContext;
 use crate::head;
-use crate::limiting::Passage;
+use crate::limiting::{Gate, Passage};
 use crate::refusal::Refusal;
 
 impl App {
-    /// Asks the limits, and waits where they say so.
+    /// Asks the limits of `gate`, and waits where they say so.
     pub(crate) async fn admit(
         &self,
         session: &mut Session,
         ctx: &mut RequestContext,
+        gate: Option<&Gate>,
     ) -> Result<(), Refusal> {
-        let Some(gate) = &self.gate else { return Ok(()) };
+        let Some(gate) = gate.filter(|_| !self.is_behind) else { return Ok(()) };
         let now_ms = self.clock.monotonic_us() / 1_000;
-        let (headers, passage) = gate.pass(session.req_header(), ctx.client, now_ms);
-        ctx.limited = headers;
+        let identity = ctx.identity.as_ref().ok().and_then(Option::as_deref);
+        let (headers, passage) = gate.pass(session.req_header(), ctx.client, identity, now_ms);
+        ctx.limited = std::mem::take(&mut ctx.limited).and(headers);
         match passage {
             Passage::Open { in_flight, wait_ms } => {
-                ctx.in_flight = Some(in_flight);
+                ctx.in_flight.extend(in_flight);
                 if wait_ms > 0 {
                     tokio::time::sleep(Duration::from_millis(wait_ms)).await;
                 }
@@ -37,6 +41,12 @@ impl App {
             }
             Passage::Closed => Err(Refusal::too_many(gate.status)),
         }
+    }
+
+    /// The answer to a page that asks first whether it may ask.
+    pub(crate) fn preflight(&self, session: &Session, ctx: &RequestContext) -> Option<Step> {
+        let cors = ctx.table.as_ref()?.cors.as_ref()?;
+        cors.preflight(session.req_header()).map(Step::Answer)
     }
 
     /// Has the cache answer; what it lacks comes by the same route.
@@ -51,7 +61,12 @@ impl App {
             client: session.client_addr().and_then(|address| address.as_inet()).copied(),
             ssl: session.digest().and_then(|digest| digest.ssl_digest.clone()),
         };
+        let asked = session.req_header().headers.clone();
+        let cors = ctx.table.as_ref().and_then(|table| table.cors.as_ref());
         let finish = |headers: &mut HeaderMap| {
+            if let Some(cors) = cors {
+                cors.write(&asked, headers);
+            }
             ctx.limited.write(headers);
             headers.insert("x-request-id", ctx.id_header());
         };

@@ -3,26 +3,31 @@
 //!
 //! Refuses to choose servers. Bound: one request.
 
+use std::sync::Arc;
+
 use axum::body::Body;
-use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION};
+use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use serde_json::json;
 
-use crate::app::App;
+use crate::app::{App, turn};
 use crate::cache::Cache;
 use crate::context::RequestContext;
 use crate::exchange::{self, RequestBody};
 use crate::forwarded::{self, Origin};
 use crate::head;
+use crate::live::Table;
 use crate::proxying::Proxying;
 use crate::refusal::Refusal;
-use crate::route::compile::Action;
+use crate::route::compile::{Action, Route};
 use crate::route::edit::{Facts, Headers};
 use crate::route::path::normalise;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
+use crate::strict;
+use crate::upstream::group::Group;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -39,6 +44,18 @@ pub(crate) enum Step {
 pub(crate) fn of_client(mut error: Box<Error>) -> Box<Error> {
     error.as_down();
     error
+}
+
+/// Judges a head by more than Pingora does.
+fn is_unambiguous(session: &Session) -> Result<(), Refusal> {
+    let head = session.req_header();
+    let Some(connection) = session.as_downstream().as_http1() else {
+        return strict::check_host(head);
+    };
+    if turn(session).is_some_and(|turn| turn.has_odd_line()) {
+        return Err(Refusal::malformed("the first line is not that of a request".to_owned()));
+    }
+    strict::check(head, &connection.get_headers_raw_bytes())
 }
 
 /// What variables stand for; `$uri` is the path that was asked for.
@@ -58,12 +75,15 @@ fn facts(session: &Session, ctx: &RequestContext) -> Facts {
 impl App {
     /// Takes the table that the request goes by, brings its path into the one form, and finds out
     /// whose it is.
-    pub(crate) fn begin(
-        &self,
-        session: &mut Session,
-        ctx: &mut RequestContext,
-    ) -> Result<(), Refusal> {
+    fn begin(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Refusal> {
         ctx.table = self.live.as_ref().map(|live| live.table());
+        // What the cache asks was judged when it came.
+        if !self.is_behind
+            && let Err(refusal) = is_unambiguous(session)
+        {
+            session.set_keepalive(None);
+            return Err(refusal);
+        }
         head::normalise_target(session.req_header_mut())?;
         let peer = head::peer(session);
         ctx.client = match &ctx.table {
@@ -76,15 +96,40 @@ impl App {
         Ok(())
     }
 
-    /// Finds the route and what it does.
-    pub(crate) fn route(
+    /// Takes a request through the limits to its route, and finds what that does.
+    pub(crate) async fn step(
         &self,
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<Step, Refusal> {
-        let Some(table) = ctx.table.clone().filter(|table| !table.routes.is_empty()) else {
-            return Ok(Step::Local);
+        self.begin(session, ctx)?;
+        self.identify(session, ctx);
+        let table = ctx.table.clone();
+        self.admit(session, ctx, table.as_ref().and_then(|table| table.gate.as_ref())).await?;
+        if let Some(answer) = self.preflight(session, ctx) {
+            return Ok(answer);
+        }
+        let Some(table) = table.filter(|table| !table.routes.is_empty()) else {
+            let path = session.req_header().uri.path();
+            return self.let_in(session, ctx, None, path).map(|()| Step::Local);
         };
+        if let Some(answer) = self.find(session, ctx, &table)? {
+            return Ok(answer);
+        }
+        let Some(route) = ctx.route.and_then(|place| table.routes.get(place)) else {
+            return Err(Refusal::no_route());
+        };
+        self.admit(session, ctx, route.gate.as_ref()).await?;
+        self.act(session, ctx, route)
+    }
+
+    /// Finds the route, or what is answered without one.
+    fn find(
+        &self,
+        session: &Session,
+        ctx: &mut RequestContext,
+        table: &Table,
+    ) -> Result<Option<Step>, Refusal> {
         let request = session.req_header();
         let mut buffer = [0; HOST_BYTES_MAX];
         let asked = Asked {
@@ -94,20 +139,31 @@ impl App {
             headers: &request.headers,
             scheme: head::scheme(session),
         };
-        let place = match table.routes.find(&asked) {
-            Found::Route(place) => place,
-            Found::Nothing => return Err(Refusal::no_route()),
+        match table.routes.find(&asked) {
+            Found::Route(place) => {
+                ctx.route = Some(place);
+                Ok(None)
+            }
+            Found::Nothing => Err(Refusal::no_route()),
             Found::WrongMethod => {
                 let allowed = table.routes.allowed(&asked);
                 let mut response = self.refused(session, &Refusal::wrong_method());
                 if let Ok(allowed) = HeaderValue::try_from(allowed) {
                     response.headers_mut().insert(ALLOW, allowed);
                 }
-                return Ok(Step::Answer(response));
+                Ok(Some(Step::Answer(response)))
             }
-        };
-        ctx.route = Some(place);
-        let Some(route) = table.routes.get(place) else { return Err(Refusal::no_route()) };
+        }
+    }
+
+    /// What `route` does with the request.
+    fn act(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        route: &Route,
+    ) -> Result<Step, Refusal> {
+        let request = session.req_header();
         let path = match route.rewrite.apply(request.uri.path()) {
             None => None,
             Some(path) => {
@@ -115,6 +171,7 @@ impl App {
                 Some(form.map_err(|bad| Refusal::malformed(bad.to_string()))?.unwrap_or(path))
             }
         };
+        self.let_in(session, ctx, Some(route), path.as_deref().unwrap_or(request.uri.path()))?;
         match &route.action {
             Action::Redirect(status, to) => {
                 Ok(Step::Answer(redirect(*status, &to.fill(&facts(session, ctx)))))
@@ -138,20 +195,32 @@ impl App {
                 Ok(Step::Cached)
             }
             Action::Upstream(group) => {
-                let limit = route.body_bytes_max.unwrap_or(self.body_bytes_max);
-                if exchange::declared_length(session).is_some_and(|bytes| bytes > limit as u64) {
-                    return Err(Refusal::too_large(limit));
-                }
-                if !group.admits(self.clock.monotonic_us()) {
-                    return Err(Refusal::broken(group.name()));
-                }
-                let mut proxying = Proxying::new(group.clone(), route.timeouts, ctx.started, limit);
-                proxying.take_key(session, ctx.client);
-                proxying.path = path;
-                ctx.proxying = Some(proxying);
+                ctx.proxying = Some(self.way_to(group, session, ctx, route, path)?);
                 Ok(Step::Upstream)
             }
         }
+    }
+
+    /// The way to a server of `group`, if the group takes the request.
+    fn way_to(
+        &self,
+        group: &Arc<Group>,
+        session: &Session,
+        ctx: &RequestContext,
+        route: &Route,
+        path: Option<String>,
+    ) -> Result<Proxying, Refusal> {
+        let limit = route.body_bytes_max.unwrap_or(self.body_bytes_max);
+        if exchange::declared_length(session).is_some_and(|bytes| bytes > limit as u64) {
+            return Err(Refusal::too_large(limit));
+        }
+        if !group.admits(self.clock.monotonic_us()) {
+            return Err(Refusal::broken(group.name()));
+        }
+        let mut proxying = Proxying::new(group.clone(), route.timeouts, ctx.started, limit);
+        proxying.take_key(session, ctx.client);
+        proxying.path = path;
+        Ok(proxying)
     }
 
     /// Has the router answer.
@@ -162,6 +231,9 @@ impl App {
     ) -> Result<()> {
         let mut extensions = http::Extensions::new();
         extensions.insert(ctx.id);
+        if let Ok(Some(identity)) = &ctx.identity {
+            extensions.insert(identity.clone());
+        }
         let request = session.req_header();
         let response = if (self.streams)(&request.method, request.uri.path()) {
             let answered = exchange::call_streaming(&self.router, session, extensions).await;
@@ -185,7 +257,12 @@ impl App {
     }
 
     pub(crate) fn refused(&self, session: &Session, refusal: &Refusal) -> Response<Body> {
-        (self.reject)(&session.req_header().uri, refusal)
+        let mut response = (self.reject)(&session.req_header().uri, refusal);
+        let challenge = refusal.challenge.as_deref().map(HeaderValue::from_str);
+        if let Some(Ok(challenge)) = challenge {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 
     /// Sends an answer of ours.
@@ -206,6 +283,9 @@ impl App {
         if table.security_headers {
             headers.set(&header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
             headers.set(&header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        if let Some(cors) = table.cors.as_ref().filter(|_| !self.is_behind) {
+            cors.write(&session.req_header().headers, headers);
         }
         if let Some(hsts) = &table.hsts
             && head::scheme(session) == crate::route::spec::Scheme::Https
@@ -252,6 +332,7 @@ impl App {
             request.insert_header(HOST, host.as_str())?;
         }
         request.insert_header(X_REQUEST_ID, ctx.id_header())?;
+        self.tell_identity(request, ctx)?;
         if let Some(route) = ctx.route()
             && !route.request_edits.is_empty()
         {
@@ -297,6 +378,12 @@ impl App {
         });
         if let Some(route) = ctx.route() {
             line["route"] = route.name.as_str().into();
+        }
+        if let (true, Ok(Some(identity))) = (ctx.is_let_in, &ctx.identity) {
+            line["user"] = identity.user.as_str().into();
+            if let Some(key) = &identity.key {
+                line["key"] = (**key).into();
+            }
         }
         if let Some(proxying) = &ctx.proxying {
             line["upstream"] = proxying.address().into();

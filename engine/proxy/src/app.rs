@@ -19,12 +19,12 @@ use truststram_base::Clock;
 use truststram_machine::LogFile;
 
 use crate::answering::Step;
+use crate::auth::Guard;
 use crate::cache::Cache;
-use crate::connection::turn_of;
+use crate::connection::shared_of;
 use crate::context::RequestContext;
 use crate::gateway::Rejection;
 use crate::head_timer::Turn;
-use crate::limiting::Gate;
 use crate::live::Live;
 use crate::proxying::status_of;
 use crate::refusal::Refusal;
@@ -51,15 +51,15 @@ pub(crate) struct App {
     pub(crate) live: Option<Arc<Live>>,
     /// The index of the network thread.
     pub(crate) thread: usize,
-    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) cached: Option<Cached>,
-    /// Whether it answers a cache, in front of which requests are counted.
+    pub(crate) guard: Option<Guard>,
+    /// Whether it answers a cache, in front of which requests are limited and counted.
     pub(crate) is_behind: bool,
 }
 
 /// The turn of the connection that the request came by.
-fn turn(session: &Session) -> Option<&Arc<Turn>> {
-    turn_of(session.digest()?.proxy_digest.as_ref()?)
+pub(crate) fn turn(session: &Session) -> Option<&Arc<Turn>> {
+    shared_of(session.digest()?.proxy_digest.as_ref()?).map(|shared| &shared.turn)
 }
 
 #[async_trait]
@@ -77,19 +77,13 @@ impl ProxyHttp for App {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<bool> {
-        if let Some(turn) = turn(session) {
-            turn.begin(session.is_http2());
+        if turn(session).is_some_and(|turn| turn.begin(session.is_http2())) {
+            self.stats.connections_fresh.lower(1);
         }
         session.set_read_timeout(Some(self.read_timeout));
         session.set_write_timeout(Some(self.write_timeout));
         // From here on the client and the path are what everything else may rely on.
-        let step = match self.begin(session, ctx) {
-            Ok(()) => match self.admit(session, ctx).await {
-                Ok(()) => self.route(session, ctx),
-                Err(refusal) => Err(refusal),
-            },
-            Err(refusal) => Err(refusal),
-        };
+        let step = self.step(session, ctx).await;
         match step.unwrap_or_else(|refusal| Step::Answer(self.refused(session, &refusal))) {
             Step::Upstream => Ok(false),
             Step::Cached => self.answer_cached(session, ctx).await.map(|()| true),

@@ -27,8 +27,21 @@ impl Bound {
         self.address
     }
 
-    /// A second descriptor of the same socket, for another thread.
-    pub(crate) fn duplicate(&self) -> Result<TcpListener, ProxyError> {
+    /// A socket that listens already.
+    ///
+    /// # Errors
+    /// [`ProxyError::Bind`] where the kernel does not say at which address.
+    pub fn listening(listener: TcpListener, asked: SocketAddr) -> Result<Self, ProxyError> {
+        let found = listener.set_nonblocking(true).and_then(|()| listener.local_addr());
+        let address = found.map_err(|source| ProxyError::Bind { address: asked, source })?;
+        Ok(Self { listener, address })
+    }
+
+    /// A second descriptor of the same socket, for another thread or a later program.
+    ///
+    /// # Errors
+    /// [`ProxyError::Bind`] without a descriptor to give.
+    pub fn duplicate(&self) -> Result<TcpListener, ProxyError> {
         self.listener
             .try_clone()
             .map_err(|source| ProxyError::Bind { address: self.address, source })

@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
@@ -44,8 +44,16 @@ pub(crate) struct Connection {
     stats: Arc<GatewayStats>,
 }
 
-/// The turn of the connection that `digest` came from.
-pub(crate) fn turn_of(digest: &ProxyDigest) -> Option<&Arc<Turn>> {
+/// What requests see of their connection.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) turn: Arc<Turn>,
+    /// The names in the client's certificate, if it showed one.
+    pub(crate) names: OnceLock<Vec<String>>,
+}
+
+/// That of the connection that `digest` came from.
+pub(crate) fn shared_of(digest: &ProxyDigest) -> Option<&Shared> {
     digest.user_data.as_ref()?.downcast_ref()
 }
 
@@ -64,9 +72,10 @@ impl Connection {
         let _ = socket.peer_addr.set(Some(peer.into()));
         let timer = HeadTimer::new(limits);
         // The one thing that is handed from a connection to its requests.
-        let turn: Box<dyn Any + Send + Sync> = Box::new(timer.turn().clone());
+        let shared = Shared { turn: timer.turn().clone(), names: OnceLock::new() };
+        let shared: Box<dyn Any + Send + Sync> = Box::new(shared);
         let empty = ResponseHeader::build(200, Some(0)).map(Box::new);
-        let proxy = empty.map(|empty| Arc::new(ProxyDigest::new(empty, Some(turn)))).ok();
+        let proxy = empty.map(|empty| Arc::new(ProxyDigest::new(empty, Some(shared)))).ok();
         Self {
             stream: BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream),
             socket: Arc::new(socket),
@@ -76,6 +85,11 @@ impl Connection {
             peeked: Vec::new(),
             stats,
         }
+    }
+
+    /// What its requests and its timer share.
+    pub(crate) fn turn(&self) -> &Arc<Turn> {
+        self.timer.turn()
     }
 
     /// Reads; a connection whose time is over is at its end.

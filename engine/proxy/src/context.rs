@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::HeaderValue;
-use truststram_base::RequestId;
+use truststram_base::{Identity, RequestId};
 
+use crate::auth::Denied;
 use crate::limit::{InFlight, LimitHeaders};
 use crate::live::Table;
 use crate::proxying::Proxying;
@@ -28,10 +29,14 @@ pub(crate) struct RequestContext {
     pub(crate) asked_path: Option<String>,
     /// Its way upstream, if it goes there.
     pub(crate) proxying: Option<Proxying>,
+    /// Who it is from, as far as that was asked and told.
+    pub(crate) identity: Result<Option<Arc<Identity>>, Denied>,
+    /// Whether that was needed and is enough.
+    pub(crate) is_let_in: bool,
     /// What its answer says of limits.
     pub(crate) limited: LimitHeaders,
     /// Places that it holds until it is over.
-    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) in_flight: InFlight,
 }
 
 impl RequestContext {
@@ -44,8 +49,10 @@ impl RequestContext {
             client: None,
             asked_path: None,
             proxying: None,
+            identity: Ok(None),
+            is_let_in: false,
             limited: LimitHeaders::default(),
-            in_flight: None,
+            in_flight: InFlight::default(),
         }
     }
 

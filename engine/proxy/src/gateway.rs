@@ -14,6 +14,7 @@ use axum::body::Body;
 use http::{Method, Response, Uri};
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
+use pingora_core::protocols::{GetProxyDigest, Ssl};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::sync::watch;
@@ -21,17 +22,20 @@ use truststram_base::Clock;
 use truststram_machine::{LogFile, Priority, Thread, ThreadSpec};
 
 use crate::app::{App, Cached};
+use crate::auth::{Guard, names_of_certificate};
 use crate::bind::Bound;
 use crate::cache::Cache;
-use crate::connection::Connection;
+use crate::connection::{Connection, shared_of};
 use crate::error::ProxyError;
-use crate::head_timer::HeadLimits;
-use crate::limit::Limits;
-use crate::limiting::Gate;
+use crate::head_timer::{HeadLimits, Turn};
 use crate::live::Live;
 use crate::refusal::Refusal;
 use crate::stats::GatewayStats;
 use crate::upstream::upkeep;
+use crate::watched::Watched;
+
+/// How long a drain waits for connections that have asked nothing yet.
+const FRESH_GRACE: Duration = Duration::from_secs(1);
 
 /// Makes the answer to a request that the gateway itself refuses.
 pub(crate) type Rejection = fn(&Uri, &Refusal) -> Response<Body>;
@@ -57,12 +61,10 @@ pub struct Listener {
     pub live: Option<Arc<Live>>,
     /// Whether it is spoken to by TLS, with the certificates of `live`.
     pub is_tls: bool,
-    /// How often and how many at a time requests may come.
-    pub limits: Limits,
-    /// The status of requests that a limit refuses.
-    pub limit_status: u16,
     /// Where upstream answers are kept to be used again.
     pub cache: Option<Arc<Cache>>,
+    /// What is asked of those who come, if anything may be.
+    pub guard: Option<Guard>,
 }
 
 /// How the gateway runs.
@@ -131,7 +133,6 @@ impl Gateway {
             let mut ends = Vec::new();
             for (listener, stats) in listeners.iter().zip(&gateway.stats) {
                 let mut app = make_app(listener, &options, stats.clone(), index);
-                app.gate = Gate::new(&listener.limits, listener.limit_status).map(Arc::new);
                 app.cached = listener.cache.as_ref().map(|cache| Cached {
                     cache: cache.clone(),
                     behind: Arc::new(behind_cache(listener, &options, index)),
@@ -235,8 +236,8 @@ fn make_app(
         clock: options.clock.clone(),
         live: listener.live.clone(),
         thread,
-        gate: None,
         cached: None,
+        guard: listener.guard.clone(),
         is_behind: false,
     }
 }
@@ -319,15 +320,29 @@ async fn serve_endpoint(
         }
     };
     drop(listener);
+    // Who was just accepted has not been heard yet, and might not be able to ask again.
+    let grace = limit.min(FRESH_GRACE);
+    tokio::select! {
+        () = all_asked(&site.stats) => {}
+        () = tokio::time::sleep(grace) => {}
+        _ = stop.wait_for(|stop| *stop == Stop::Cut) => {}
+    }
     closing.send_replace(true);
     drop(closing_seen);
     site.proxy.http_cleanup().await;
     tokio::select! {
         () = closing.closed() => {}
-        () = tokio::time::sleep(limit) => {}
+        () = tokio::time::sleep(limit.saturating_sub(grace)) => {}
         _ = stop.wait_for(|stop| *stop == Stop::Cut) => {}
     }
     Ok(closing.receiver_count())
+}
+
+/// Ends when no connection is left that has asked nothing.
+async fn all_asked(stats: &GatewayStats) {
+    while stats.connections_fresh.get() > 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Serves one connection to its end.
@@ -336,14 +351,13 @@ fn serve(
     connection: Connection,
     closing: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + use<> {
-    let (proxy, stats) = (site.proxy.clone(), site.stats.clone());
+    let (proxy, stats, turn) = (site.proxy.clone(), site.stats.clone(), connection.turn().clone());
     // Certificates are those of the moment in which it was accepted.
     let certificates = site.certificates.as_ref().map(|live| live.table().tls().cloned());
     async move {
-        stats.connections_open.raise(1);
-        let _counted = OpenConnection(&stats);
+        let _counted = OpenConnection::new(&stats, &turn);
         let Some(config) = certificates else {
-            proxy.process_new(Box::new(connection), &closing).await;
+            proxy.process_new(Box::new(Watched::new(connection, turn)), &closing).await;
             return;
         };
         let shaken = match config {
@@ -354,17 +368,38 @@ fn serve(
         };
         match shaken {
             Some(stream) => {
-                proxy.process_new(Box::new(stream), &closing).await;
+                let shown = stream.get_ssl().and_then(|tls| tls.peer_certificate_der());
+                if let (Some(shown), Some(digest)) = (shown, stream.get_proxy_digest())
+                    && let Some(shared) = shared_of(&digest)
+                {
+                    // The connection is new, so that nobody has said it before.
+                    let _ = shared.names.set(names_of_certificate(shown));
+                }
+                proxy.process_new(Box::new(Watched::new(stream, turn)), &closing).await;
             }
             None => stats.handshake_failures.add(1),
         }
     }
 }
 
-struct OpenConnection<'a>(&'a GatewayStats);
+struct OpenConnection<'a> {
+    stats: &'a GatewayStats,
+    turn: Arc<Turn>,
+}
+
+impl<'a> OpenConnection<'a> {
+    fn new(stats: &'a GatewayStats, turn: &Arc<Turn>) -> Self {
+        stats.connections_open.raise(1);
+        stats.connections_fresh.raise(1);
+        Self { stats, turn: turn.clone() }
+    }
+}
 
 impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
-        self.0.connections_open.lower(1);
+        self.stats.connections_open.lower(1);
+        if self.turn.is_fresh() {
+            self.stats.connections_fresh.lower(1);
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,25 +24,46 @@ pub(crate) struct HeadLimits {
 /// What a connection is at: an even number while it waits for a head, an odd one while a request is
 /// answered, [`MANY`] where requests overlap.
 #[derive(Debug, Default)]
-pub(crate) struct Turn(AtomicU32);
+pub(crate) struct Turn {
+    place: AtomicU32,
+    /// Whether a request line had something that none must have.
+    odd_line: AtomicBool,
+}
 
 const MANY: u32 = u32::MAX;
 
 impl Turn {
-    /// The head is here.
-    pub(crate) fn begin(&self, requests_overlap: bool) {
-        if requests_overlap {
-            self.0.store(MANY, Ordering::Relaxed);
-        } else {
-            self.0.fetch_or(1, Ordering::Relaxed);
-        }
+    /// The head is here; whether it is the first one.
+    pub(crate) fn begin(&self, requests_overlap: bool) -> bool {
+        let bits = if requests_overlap { MANY } else { 1 };
+        self.place.fetch_or(bits, Ordering::Relaxed) == 0
+    }
+
+    /// Whether nothing was asked yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.place.load(Ordering::Relaxed) == 0
+    }
+
+    /// Which head is waited for, if one is.
+    pub(crate) fn head(&self) -> Option<u32> {
+        Some(self.place.load(Ordering::Relaxed)).filter(|place| place & 1 == 0)
+    }
+
+    /// A line was read that only looks like one of a request.
+    pub(crate) fn doubt_line(&self) {
+        self.odd_line.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether such a line was read; nothing on the connection can be relied on then.
+    pub(crate) fn has_odd_line(&self) -> bool {
+        self.odd_line.load(Ordering::Relaxed)
     }
 
     /// The request is answered.
     pub(crate) fn end(&self) {
-        let now = self.0.load(Ordering::Relaxed);
+        let now = self.place.load(Ordering::Relaxed);
         if now != MANY && now & 1 == 1 {
-            self.0.store(now.wrapping_add(1) & (MANY - 1), Ordering::Relaxed);
+            self.place.store(now.wrapping_add(1) & (MANY - 1), Ordering::Relaxed);
         }
     }
 }
@@ -69,10 +90,7 @@ impl HeadTimer {
 
     /// Whether a head is waited for; begins anew where it is the next one.
     fn waits(&mut self) -> bool {
-        let now = self.turn.0.load(Ordering::Relaxed);
-        if now & 1 == 1 {
-            return false;
-        }
+        let Some(now) = self.turn.head() else { return false };
         if now != self.seen {
             self.seen = now;
             self.in_head = false;

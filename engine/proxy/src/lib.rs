@@ -1,17 +1,20 @@
 //! Floor 3: the gateway on Pingora.
 //!
-//! Owns listeners, connections, network threads, TLS, routes, upstream groups, limits, the cache,
-//! the access log and the drain.
+//! Owns listeners, connections, network threads, TLS, who a request is from, routes, upstream
+//! groups, limits, the cache, the access log and the drain.
 //! Refuses to know what a model or a prediction is: it calls an axum `Router` in process.
 //! Bound: one thread per network core; bodies by `body_bytes_max`; the drain by its time limit.
 
 mod admitting;
 mod answering;
 mod app;
+mod auth;
+mod authorising;
 mod bind;
 mod cache;
 mod connection;
 mod context;
+mod cors;
 mod error;
 mod exchange;
 mod forwarded;
@@ -25,16 +28,24 @@ mod proxying;
 mod refusal;
 mod route;
 mod stats;
+mod strict;
 mod tls;
 mod upstream;
+mod watched;
 
+pub use auth::{
+    Algorithm, AuthSpec, AuthStats, Authority, FreshKey, Guard, HolderSpec, IssuerSpec, KeyRecord,
+    KeySecret, KeySource, Keys, RouteAuth, Seed, Signers, UnknownAlgorithm, fresh, fresh_seed,
+};
 pub use bind::{Bound, bind};
 pub use cache::{Cache, CacheOptions, CacheStats, Purge};
+pub use cors::CorsSpec;
 pub use error::ProxyError;
 pub use forwarded::RealIp;
 pub use gateway::{Drained, Gateway, GatewayOptions, Listener, ThreadStart};
 pub use limit::{
-    InFlightUse, InFlightZone, Key, Limits, Rate, RateUse, RateZone, USES_MAX, ZoneStats,
+    InFlightUseSpec, InFlightZone, Key, LimitSpec, Rate, RateUseSpec, RateZone, UseSpec, ZoneSpec,
+    ZoneStats, Zones,
 };
 pub use live::{Live, ServerFigures, TableSpec, check};
 pub use refusal::Refusal;

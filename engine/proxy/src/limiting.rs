@@ -1,4 +1,4 @@
-//! Owns the passage of a request through the limits of its listener.
+//! Owns the passage of a request through the limits of its listener or of its route.
 //!
 //! Refuses to wait and to answer; the caller does. Bound: one decision for each request.
 
@@ -6,12 +6,13 @@ use std::net::IpAddr;
 
 use http::HeaderValue;
 use pingora_http::RequestHeader;
+use truststram_base::Identity;
 
 use crate::head;
 use crate::limit::{InFlight, LimitHeaders, Limits, Outcome, Subject};
 use crate::route::table::{HOST_BYTES_MAX, host_of};
 
-/// What requests of one listener must pass.
+/// What requests of one listener or route must pass.
 pub(crate) struct Gate {
     limits: Limits,
     policy: Option<HeaderValue>,
@@ -27,9 +28,9 @@ pub(crate) enum Passage {
 
 impl Gate {
     /// A gate, unless there is nothing to ask.
-    pub(crate) fn new(limits: &Limits, status: u16) -> Option<Self> {
-        let policy = LimitHeaders::policy(limits);
-        (!limits.is_empty()).then(|| Self { limits: limits.clone(), policy, status })
+    pub(crate) fn new(limits: Limits, status: u16) -> Option<Self> {
+        let policy = LimitHeaders::policy(&limits);
+        (!limits.is_empty()).then_some(Self { limits, policy, status })
     }
 
     /// Decides about a request of `client`, and what its answer says of that.
@@ -37,6 +38,7 @@ impl Gate {
         &self,
         request: &RequestHeader,
         client: Option<IpAddr>,
+        identity: Option<&Identity>,
         now_ms: u64,
     ) -> (LimitHeaders, Passage) {
         let (authority, path) = (head::authority(request), request.uri.path());
@@ -46,7 +48,7 @@ impl Gate {
             "" => authority,
             host => host,
         };
-        let subject = Subject { client, headers: &request.headers, host, path };
+        let subject = Subject { client, headers: &request.headers, host, path, identity };
         let verdict = self.limits.by_rate(&subject, now_ms);
         let headers = LimitHeaders::of(&self.limits, self.policy.clone(), &verdict);
         let wait_ms = match verdict.outcome {

@@ -1,5 +1,5 @@
-//! Owns what a reload exchanges: routes, upstream groups, certificates, trusted proxies. All of it
-//! is one table; a request keeps the one that it began with.
+//! Owns what a reload exchanges: routes, upstream groups, limits, certificates, trusted proxies.
+//! All of it is one table; a request keeps the one that it began with.
 //!
 //! Refuses a table with a fault: then nothing changes. Bound: tables live as long as requests that
 //! use them.
@@ -11,9 +11,14 @@ use http::HeaderValue;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
+use crate::auth::{AuthRules, AuthSpec};
+use crate::cors::{Cors, CorsSpec};
 use crate::forwarded::{Networks, RealIp};
+use crate::limit::{LimitSpec, Zones};
+use crate::limiting::Gate;
+use crate::route::compile::Route;
 use crate::route::spec::{Fault, RouteSpec};
-use crate::route::table::Routes;
+use crate::route::table::{Made, Routes};
 use crate::stats::RouteStats;
 use crate::tls::{self, Tickets, TlsSpec};
 use crate::upstream::group::{Group, GroupStats, ServerStats};
@@ -35,19 +40,32 @@ pub struct TableSpec {
     pub tls: Option<TlsSpec>,
     /// Whether answers say that they are not to be framed and not to be sniffed.
     pub security_headers: bool,
+    /// How often and how many at a time requests may come.
+    pub limits: LimitSpec,
     /// Seconds for which clients that came by TLS are to come by it again; 0 says nothing.
     pub hsts_s: u64,
+    /// Whom the public side lets in.
+    pub auth: AuthSpec,
+    /// Which pages of other origins may read answers.
+    pub cors: CorsSpec,
 }
 
 /// The compiled table.
 pub(crate) struct Table {
     pub(crate) routes: Routes,
     groups: Vec<Arc<Group>>,
+    zones: Zones,
+    /// What every request must pass.
+    pub(crate) gate: Option<Gate>,
     pub(crate) trusted: Networks,
     pub(crate) real_ip: RealIp,
     tls: Option<Arc<ServerConfig>>,
     pub(crate) security_headers: bool,
     pub(crate) hsts: Option<HeaderValue>,
+    pub(crate) auth: AuthRules,
+    pub(crate) cors: Option<Cors>,
+    /// Whether it has anybody asked who they are.
+    pub(crate) asks_anybody: bool,
 }
 
 impl Table {
@@ -82,7 +100,18 @@ impl Table {
             let mut known = known.filter(|known| known.name == name);
             known.next().map_or_else(|| Arc::new(RouteStats::new()), |known| known.stats.clone())
         };
-        let routes = Routes::compile(&spec.routes, &groups, stats, &mut faults);
+        let limits = &spec.limits;
+        let zones = Zones::make(&limits.zones, before.map(|before| &before.zones));
+        let every = zones.limits("gateway", &limits.every, limits.is_dry_run, &mut faults);
+        let made = Made { groups: &groups, zones: &zones, limits };
+        let routes = Routes::compile(&spec.routes, &made, stats, &mut faults);
+        for (index, route) in spec.routes.iter().enumerate().filter(|(_, route)| route.is_cached) {
+            if route.auth.is_required.unwrap_or(spec.auth.is_required) {
+                // What one is answered, another would be.
+                let why = "cannot go with authentication; give the route `auth = \"off\"`";
+                faults.push(Fault::new(format!("routes[{index}].cache"), why));
+            }
+        }
         let trusted = Networks::parse(&spec.trusted_proxies).unwrap_or_else(|message| {
             faults.push(Fault::new("gateway.trusted_proxies", message));
             Networks::default()
@@ -90,17 +119,26 @@ impl Table {
         let tls = spec.tls.as_ref().and_then(|tls| tls::compile(tls, tickets, &mut faults));
         let hsts = format!("max-age={}; includeSubDomains", spec.hsts_s);
         let hsts = HeaderValue::try_from(hsts).ok().filter(|_| spec.hsts_s > 0);
+        let cors = Cors::compile(&spec.cors, &mut faults);
+        let auth = AuthRules::compile(&spec.auth, &mut faults);
+        let of_routes = |route: &Route| route.auth.is_required == Some(true);
+        let asks_anybody = auth.is_required || routes.all().iter().any(of_routes);
         if !faults.is_empty() {
             return Err(faults);
         }
         Ok(Self {
             routes,
             groups,
+            zones,
+            gate: Gate::new(every, limits.status),
             trusted,
             real_ip: spec.real_ip,
             tls,
             security_headers: spec.security_headers,
             hsts,
+            auth,
+            cors,
+            asks_anybody,
         })
     }
 }
@@ -165,6 +203,11 @@ impl Live {
     /// How often the table was exchanged.
     pub fn reloads(&self) -> u64 {
         *self.changed.borrow()
+    }
+
+    /// The zones of limits; those that a reload leaves as they are stay the same.
+    pub fn zones(&self) -> Zones {
+        self.table.load().zones.clone()
     }
 
     /// Calls `see` with the name and counts of each route.

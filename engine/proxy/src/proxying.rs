@@ -30,6 +30,8 @@ pub(crate) struct Proxying {
     key: u64,
     tried: Servers,
     attempts: u32,
+    /// Whether a kept connection turned out to be closed.
+    met_stale: bool,
     lease: Option<Lease>,
     /// The status that the server gave.
     status: u16,
@@ -54,6 +56,7 @@ impl Proxying {
             key: 0,
             tried: 0,
             attempts: 0,
+            met_stale: false,
             lease: None,
             status: 0,
             path: None,
@@ -194,9 +197,11 @@ impl Proxying {
             error.set_retry(false);
             return error;
         }
-        // A server may end an idle connection just when it is used again; that is no failure.
+        // A server may end an idle connection just when it is used again: once, that is neither a
+        // failure nor an attempt.
         let is_stale = was_reused && matches!(error.retry, RetryType::ReusedOnly);
-        if is_stale {
+        if is_stale && !std::mem::replace(&mut self.met_stale, true) {
+            self.attempts -= 1;
             if let Some(lease) = self.lease.take() {
                 self.tried &= !(1 << lease.place);
             }

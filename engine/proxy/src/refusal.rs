@@ -14,15 +14,41 @@ pub struct Refusal {
     pub title: &'static str,
     /// What happened this time.
     pub detail: String,
+    /// What `WWW-Authenticate` says.
+    pub challenge: Option<String>,
 }
 
 impl Refusal {
     fn new(status: u16, name: &'static str, title: &'static str, detail: String) -> Self {
-        Self { status, name, title, detail }
+        Self { status, name, title, detail, challenge: None }
     }
 
     pub(crate) fn malformed(detail: String) -> Self {
         Self::new(400, "malformed", "Malformed request", detail)
+    }
+
+    pub(crate) fn target_too_long(limit: usize) -> Self {
+        let detail = format!("the target is longer than the limit of {limit} bytes");
+        Self::new(414, "target-too-long", "Target too long", detail)
+    }
+
+    pub(crate) fn head_too_large(limit: usize) -> Self {
+        let detail = format!("the head is larger than the limit of {limit} bytes");
+        Self::new(431, "head-too-large", "Head too large", detail)
+    }
+
+    pub(crate) fn not_implemented(detail: &str) -> Self {
+        Self::new(501, "not-implemented", "Not implemented", detail.to_owned())
+    }
+
+    /// It is not known who the request is from.
+    pub(crate) fn denied(detail: String) -> Self {
+        Self::new(401, "denied", "Not let in", detail)
+    }
+
+    /// It is known, and they may not do this.
+    pub(crate) fn forbidden(detail: String) -> Self {
+        Self::new(403, "forbidden", "Forbidden", detail)
     }
 
     pub(crate) fn no_route() -> Self {

@@ -21,6 +21,8 @@ pub struct GatewayStats {
     pub connections_accepted: Counter,
     /// Connections open now.
     pub connections_open: Gauge,
+    /// Open connections that have asked nothing yet.
+    pub connections_fresh: Gauge,
     /// Times that `accept` failed, for example for want of descriptors.
     pub accept_failures: Counter,
     /// Connections whose TLS handshake failed.
@@ -40,6 +42,7 @@ impl GatewayStats {
         Self {
             connections_accepted: Counter::new(),
             connections_open: Gauge::new(),
+            connections_fresh: Gauge::new(),
             accept_failures: Counter::new(),
             handshake_failures: Counter::new(),
             heads_late: Counter::new(),

@@ -179,8 +179,8 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: EntryProblem,
     },
-    /// A record of a federation is longer than any should be.
-    #[error("a record of a federation has {bytes} bytes, the limit is {bytes_max}")]
+    /// A small record is longer than any should be.
+    #[error("a record has {bytes} bytes, the limit is {bytes_max}")]
     RecordTooLarge {
         /// Its length.
         bytes: usize,

@@ -5,6 +5,7 @@
 //! models     (id, version)                        -> envelope(postcard ModelEntry)
 //! active     id                                   -> envelope(version u32)
 //! federation name                                 -> envelope(bytes)
+//! access     name                                 -> envelope(bytes)
 //! serving    id                                   -> envelope(postcard ModelServing)
 //! m_*        (group, position, id, version)       -> see index.rs
 //! ```
@@ -20,9 +21,9 @@ use std::sync::Arc;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use truststram_base::{ModelEntry, ModelId, ModelVersion};
 
-use self::federation::FEDERATION;
 use self::rows::{ACTIVE, MODELS};
 use self::serving::SERVING;
+use self::shelf::Shelf;
 use crate::database_file::DatabaseFile;
 use crate::disk::Disk;
 use crate::error::{Damage, StoreError};
@@ -30,11 +31,11 @@ use crate::options::OLD_FILE_CACHE_BYTES;
 use crate::stop::{self, Stop};
 
 pub mod check;
-mod federation;
 mod index;
 pub mod list;
 mod rows;
 mod serving;
+pub(crate) mod shelf;
 mod verify;
 
 /// The registered models.
@@ -213,7 +214,9 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(MODELS)?;
     transaction.open_table(ACTIVE)?;
     transaction.open_table(SERVING)?;
-    transaction.open_table(FEDERATION)?;
+    for shelf in Shelf::ALL {
+        transaction.open_table(shelf.table())?;
+    }
     for index in index::Index::ALL {
         transaction.open_table(index.table())?;
     }

@@ -1,10 +1,11 @@
-//! Owns the metrics of routes and of upstream servers.
+//! Owns the metrics of routes, of upstream servers and of who is let in.
 //!
 //! Refuses to count; the gateway does. Bound: one row per route and per server.
 
 use std::fmt::Error;
 
-use truststram_proxy::{Live, STATUS_CLASSES};
+use truststram_base::Counter;
+use truststram_proxy::{Authority, Live, STATUS_CLASSES};
 
 use super::{Page, Rows, labels};
 
@@ -23,6 +24,32 @@ pub(super) fn routes(live: &Live, page: &mut Page<'_>) -> Result<(), Error> {
     page.counters("truststram_route_requests", "Requests answered, by route", requests)?;
     let help = "Time from a request's head to the end of its answer, by route";
     page.histograms("truststram_route_seconds", help, 1e-6, times)
+}
+
+/// What became of requests that were asked who they are from.
+pub(super) fn auth(authority: &Authority, page: &mut Page<'_>) -> Result<(), Error> {
+    let stats = authority.stats();
+    let rows = |label: &'static str, counts: &[(&str, &Counter)]| -> Rows<u64> {
+        counts.iter().map(|(value, count)| (labels(label, value), count.get())).collect()
+    };
+    let granted = [
+        ("key", &stats.by_key),
+        ("token", &stats.by_token),
+        ("issuer", &stats.by_issuer),
+        ("certificate", &stats.by_certificate),
+    ];
+    let help = "Requests let in, by what they presented";
+    page.counters("truststram_auth_granted", help, rows("by", &granted))?;
+    let refused = [
+        ("missing", &stats.missing),
+        ("invalid", &stats.invalid),
+        ("forbidden", &stats.forbidden),
+        ("limited", &stats.limited),
+    ];
+    let help = "Requests not let in, by reason";
+    page.counters("truststram_auth_refused", help, rows("reason", &refused))?;
+    let keys = vec![(Vec::new(), authority.keys().count() as u64)];
+    page.gauges("truststram_auth_keys", "API keys", keys)
 }
 
 /// Counts per upstream group and per server of it.

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use serde_json::{Value, json};
-use truststram_machine::{ThreadSpec, spawn};
+use truststram_machine::{Thread, ThreadSpec, spawn};
 use truststram_model::ModelFile;
 
 use super::clients::{CONFIG, Client, begin, check_versions, shares, standing, tokens};
@@ -55,13 +55,16 @@ fn wait_for(said: &Receiver<Value>, acknowledged: &mut BTreeSet<u64>, more: usiz
     }
 }
 
-/// Leaves the figures of the long count.
-fn note(status: &Value, (kills, clients): (usize, usize), (told, accepted): (usize, usize)) {
-    let figures = json!({
-        "kills": kills, "clients": clients, "acknowledged": told, "accepted": accepted,
-        "versions": status["version"], "rounds_without_model": status["rounds_without_model"],
-    });
-    std::fs::write("target/federate-kills.json", figures.to_string()).unwrap();
+/// Has a thread hand on what a client says.
+fn listen(client: &mut Client, index: usize, tell: SyncSender<Value>) -> Thread<()> {
+    let lines = client.lines.take().unwrap();
+    let spec = ThreadSpec { name: format!("client-{index}"), ..ThreadSpec::default() };
+    let read = move |_placement| {
+        for line in lines.lines().map_while(Result::ok) {
+            let _ = tell.send(serde_json::from_str(&line).unwrap_or_default());
+        }
+    };
+    spawn(spec, read).unwrap()
 }
 
 #[test]
@@ -93,14 +96,7 @@ fn kills_lose_no_update_and_no_model() {
         let way = if index % 2 == 0 { "f32" } else { "top-0.1-int8" };
         let more = ["--encoding", way];
         let mut client = Client::join(&folder, &server.public, &tokens[index], rows, &more);
-        let (lines, tell) = (client.lines.take().unwrap(), tell.clone());
-        let named = ThreadSpec { name: "reader".to_owned(), ..ThreadSpec::default() };
-        let reader = spawn(named, move |_placement| {
-            for line in lines.lines().map_while(Result::ok) {
-                let _ = tell.send(serde_json::from_str(&line).unwrap_or_default());
-            }
-        })
-        .unwrap();
+        let reader = listen(&mut client, index, tell.clone());
         clients.push((client, reader));
     }
     drop(tell);
@@ -132,7 +128,12 @@ fn kills_lose_no_update_and_no_model() {
     let status = standing(&server);
     assert!(status["version"].as_u64().unwrap() > 1, "{status}");
     if is_long {
-        note(&status, (kills, count), (acknowledged.len(), accepted));
+        let figures = json!({
+            "kills": kills, "clients": count, "acknowledged": acknowledged.len(),
+            "accepted": accepted, "versions": status["version"],
+            "rounds_without_model": status["rounds_without_model"],
+        });
+        std::fs::write("target/federate-kills.json", figures.to_string()).unwrap();
     }
     assert!(server.terminate().success());
 }

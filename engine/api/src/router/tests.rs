@@ -42,6 +42,7 @@ impl Routes {
             federated: fake.clone(),
             store: fake.clone(),
             operate: fake.clone(),
+            keys: fake.clone(),
             policies: fake.clone(),
             server_timing: false,
         };

@@ -5,6 +5,7 @@
 //! its limit is no longer waited for.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct Flights {
     open: Mutex<HashMap<Box<str>, Flight>>,
-    age_ms_max: u64,
+    age_ms_max: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -43,8 +44,14 @@ pub(crate) struct Leader {
 impl Flights {
     /// Fetches that are older than `age_max` are not waited for.
     pub(crate) fn new(age_max: Duration) -> Self {
+        let flights = Self { open: Mutex::default(), age_ms_max: AtomicU64::new(0) };
+        flights.set_age_max(age_max);
+        flights
+    }
+
+    pub(crate) fn set_age_max(&self, age_max: Duration) {
         let age_ms_max = u64::try_from(age_max.as_millis()).unwrap_or(u64::MAX);
-        Self { open: Mutex::default(), age_ms_max }
+        self.age_ms_max.store(age_ms_max, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Flight>> {
@@ -55,7 +62,7 @@ impl Flights {
     pub(crate) fn join(self: &Arc<Self>, key: &str, now_ms: u64) -> Role {
         let mut open = self.lock();
         if let Some(flight) = open.get(key)
-            && now_ms.saturating_sub(flight.began_ms) <= self.age_ms_max
+            && now_ms.saturating_sub(flight.began_ms) <= self.age_ms_max.load(Ordering::Relaxed)
         {
             return Role::Follower(flight.over.clone());
         }

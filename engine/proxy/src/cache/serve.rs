@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora_core::Result;
@@ -28,7 +29,7 @@ use super::{conditional, date, invalidate, policy};
 
 /// A shared cache.
 pub struct Cache {
-    options: CacheOptions,
+    options: ArcSwap<CacheOptions>,
     memory: Memory,
     flights: Arc<Flights>,
     stats: CacheStats,
@@ -49,7 +50,18 @@ impl Cache {
     pub fn new(options: CacheOptions, clock: Arc<dyn Clock>) -> Self {
         let memory = Memory::new(options.bytes_max);
         let flights = Arc::new(Flights::new(options.lock_age));
+        let options = ArcSwap::from_pointee(options);
         Self { options, memory, flights, stats: CacheStats::default(), clock }
+    }
+
+    /// Works by these from now on; how much memory there is stays as it was.
+    pub fn set(&self, options: CacheOptions) {
+        self.flights.set_age_max(options.lock_age);
+        self.options.store(Arc::new(options));
+    }
+
+    fn options(&self) -> Arc<CacheOptions> {
+        self.options.load_full()
     }
 
     /// What it counts.
@@ -127,7 +139,7 @@ impl Cache {
             if directives.only_if_cached {
                 return answer_missing(session, finish).await;
             }
-            let is_alone = !self.options.is_locked
+            let is_alone = !self.options().is_locked
                 || forward == Forward::Request
                 || directives.no_store
                 || asked.is_particular();
@@ -139,7 +151,7 @@ impl Cache {
                 Role::Leader(leading) => leader = Some(leading),
                 Role::Follower(over) => {
                     handling.collapsed = true;
-                    if !flight::wait(over, self.options.lock_timeout).await {
+                    if !flight::wait(over, self.options().lock_timeout).await {
                         break (stored, forward);
                     }
                 }
@@ -177,10 +189,10 @@ impl Cache {
         asked_at: Now,
     ) -> Result<Fetched> {
         let (head, validates) = asked.conditional(stored);
-        let answered = fetch::ask(origin, head, self.options.read_timeout).await;
+        let answered = fetch::ask(origin, head, self.options().read_timeout).await;
         let now = self.now();
         let excuse = || {
-            let operator_s = self.options.stale_if_error_s;
+            let operator_s = self.options().stale_if_error_s;
             let serves = |one: &&Arc<Stored>| one.serves_for_error(directives, operator_s, now);
             stored.filter(serves).cloned()
         };
@@ -250,14 +262,14 @@ impl Cache {
         now: Now,
     ) -> Result<Stored, Unstorable> {
         let request = &asked.head.headers;
-        let lifetime = |status| self.options.lifetime_s(status);
+        let lifetime = |status| self.options().lifetime_s(status);
         let terms = policy::terms(&asked.head.method, request, status, headers, lifetime, now);
         let mut terms = terms?;
-        if body.len() > self.options.object_bytes_max {
+        if body.len() > self.options().object_bytes_max {
             return Err(Unstorable::Useless);
         }
         terms.stale_while_revalidate_s =
-            terms.stale_while_revalidate_s.or(self.options.refreshes_within_s());
+            terms.stale_while_revalidate_s.or(self.options().refreshes_within_s());
         let variant = Variant::of(request, headers);
         let parts = (status, policy::stored_headers(headers), body);
         Ok(Stored::new(parts, variant, terms, asked_at, now))
@@ -277,7 +289,7 @@ impl Cache {
         let from_origin = std::mem::take(&mut response.headers);
         let length = from_origin.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        let fits = length.is_none_or(|length| length <= self.options.object_bytes_max);
+        let fits = length.is_none_or(|length| length <= self.options().object_bytes_max);
         let parts = (status, &from_origin);
         let kept = self.to_store(asked, parts, Bytes::new(), asked_at, now);
         let kept = kept.and_then(|kept| if fits { Ok(kept) } else { Err(Unstorable::Useless) });
@@ -298,7 +310,7 @@ impl Cache {
         let mut captured = bytes::BytesMut::new();
         while let Some(chunk) = response.next_of(has_body).await? {
             if to_store.is_some() {
-                if captured.len() + chunk.len() > self.options.object_bytes_max {
+                if captured.len() + chunk.len() > self.options().object_bytes_max {
                     (to_store, captured) = (None, bytes::BytesMut::new());
                     drop(leader.take());
                 } else {
@@ -340,7 +352,7 @@ impl Cache {
             let fetched = cache.fetch(&asked, &none, Some(&stored), &*origin, asked_at).await;
             // Without an answer the response stays as stale as it is.
             let Ok(Fetched::New(mut response)) = fetched else { return };
-            let bytes_max = cache.options.object_bytes_max;
+            let bytes_max = cache.options().object_bytes_max;
             let Ok(Some(body)) = response.whole(bytes_max).await else { return };
             let parts = (response.status, &response.headers);
             match cache.to_store(&asked, parts, body, asked_at, cache.now()) {

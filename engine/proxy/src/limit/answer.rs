@@ -55,7 +55,28 @@ impl LimitHeaders {
 
     /// Those of a request for which too many others are under way.
     pub(crate) fn in_flight() -> Self {
-        Self { retry_after_s: Some(1), ..Self::default() }
+        Self::retry_after(1_000)
+    }
+
+    /// Those of a request that has room after so many milliseconds.
+    pub(crate) fn retry_after(wait_ms: u64) -> Self {
+        Self { retry_after_s: Some(wait_ms.div_ceil(1_000)), ..Self::default() }
+    }
+
+    /// These and those of limits that were asked after them.
+    pub(crate) fn and(self, later: Self) -> Self {
+        let both = |one: Option<HeaderValue>, other: Option<HeaderValue>| match (one, other) {
+            (Some(one), Some(other)) => {
+                let both = [one.as_bytes(), b", ", other.as_bytes()].concat();
+                HeaderValue::from_bytes(&both).ok()
+            }
+            (one, other) => one.or(other),
+        };
+        Self {
+            policy: both(self.policy, later.policy),
+            state: both(self.state, later.state),
+            retry_after_s: self.retry_after_s.max(later.retry_after_s),
+        }
     }
 
     /// Adds them to an answer.

@@ -16,6 +16,11 @@ impl InFlight {
     pub(crate) fn hold(&mut self, zone: &Arc<InFlightZone>, key: &[u8]) {
         self.held.push((zone.clone(), key.into()));
     }
+
+    /// Holds what `other` holds, too.
+    pub(crate) fn extend(&mut self, mut other: Self) {
+        self.held.append(&mut other.held);
+    }
 }
 
 impl Drop for InFlight {

@@ -1,5 +1,5 @@
-//! Owns what requests are counted by: the client's address or network, a header, the host, the
-//! path, or nothing, or several of these together.
+//! Owns what requests are counted by: the client's address or network, the API key or user that it
+//! proved, a header, the host, the path, or nothing, or several of these together.
 //!
 //! Refuses to know zones. Bound: a key of at most [`KEY_BYTES_MAX`]; a longer one is replaced by
 //! its SHA-256.
@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use http::{HeaderMap, HeaderName, header};
 use sha2::{Digest, Sha256};
+use truststram_base::Identity;
 
 /// Longest key that is kept as it is.
 const KEY_BYTES_MAX: usize = 256;
@@ -27,6 +28,8 @@ enum Part {
     Header(HeaderName),
     Host,
     Path,
+    ApiKey,
+    User,
 }
 
 /// A request as keys see it.
@@ -36,13 +39,15 @@ pub(crate) struct Subject<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
+    /// Who it is from, where that was asked.
+    pub(crate) identity: Option<&'a Identity>,
 }
 
 /// The text names nothing that requests can be counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is not one to {PARTS_MAX} of ip, ip/24/64 (bits of IPv4 and IPv6), host, path, constant and \
-     header:NAME, separated by spaces"
+    "is not one to {PARTS_MAX} of ip, ip/24/64 (bits of IPv4 and IPv6), api-key, user, host, path, \
+     constant and header:NAME, separated by spaces"
 )]
 pub struct NotAKey;
 
@@ -66,6 +71,8 @@ fn part_of(text: &str) -> Result<Part, NotAKey> {
         "ip" => Ok(Part::Ip(32, 128)),
         "host" => Ok(Part::Host),
         "path" => Ok(Part::Path),
+        "api-key" => Ok(Part::ApiKey),
+        "user" => Ok(Part::User),
         _ => {
             if let Some(name) = text.strip_prefix("header:") {
                 let name = name.parse::<HeaderName>().map_err(|_| NotAKey)?;
@@ -79,6 +86,11 @@ fn part_of(text: &str) -> Result<Part, NotAKey> {
 }
 
 impl Key {
+    /// Whether it counts by who a request is from.
+    pub fn is_of_identity(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::ApiKey | Part::User))
+    }
+
     /// Writes the key of `subject`; empty where it has none, which is not limited.
     pub(crate) fn write(&self, subject: &Subject<'_>, key: &mut Vec<u8>) {
         key.clear();
@@ -124,12 +136,22 @@ impl Part {
             }
             Self::Host => key.extend(subject.host.bytes().map(|byte| byte.to_ascii_lowercase())),
             Self::Path => key.extend_from_slice(subject.path.as_bytes()),
+            Self::ApiKey => {
+                let id = subject.identity.and_then(|identity| identity.key.as_deref());
+                key.extend_from_slice(id.unwrap_or_default().as_bytes());
+            }
+            Self::User => {
+                let user = subject.identity.map(|identity| identity.user.as_str());
+                key.extend_from_slice(user.unwrap_or_default().as_bytes());
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use truststram_base::{Credential, Scopes, UserId};
+
     use super::*;
 
     fn key_of(text: &str, client: &str, api_key: &str) -> Vec<u8> {
@@ -138,7 +160,15 @@ mod tests {
             headers.insert("x-api-key", api_key.parse().unwrap());
         }
         let (client, host, path) = (client.parse().ok(), "A.example", "/p");
-        let subject = Subject { client, headers: &headers, host, path };
+        let identity = Identity {
+            user: UserId::new("ada").unwrap(),
+            key: Some("0123".into()),
+            scopes: Scopes::NONE,
+            role: None,
+            by: Credential::Key,
+        };
+        let identity = Some(&identity).filter(|_| !api_key.is_empty());
+        let subject = Subject { client, headers: &headers, host, path, identity };
         let mut key = Vec::new();
         text.parse::<Key>().unwrap().write(&subject, &mut key);
         key
@@ -156,6 +186,8 @@ mod tests {
         assert_eq!(key_of("host", "10.1.2.3", ""), b"a.example");
         assert_eq!(key_of("path header:x-api-key", "10.1.2.3", "k"), b"/p\0k");
         assert_eq!(key_of("constant", "", ""), b"*");
+        assert_eq!(key_of("api-key", "", "k"), b"0123");
+        assert_eq!(key_of("user path", "", "k"), b"ada\0/p");
         assert_ne!(key_of("header:x-api-key", "", &"a".repeat(300)), b"");
     }
 
@@ -163,6 +195,7 @@ mod tests {
     fn a_request_without_the_key_has_none() {
         assert_eq!(key_of("header:x-api-key", "10.1.2.3", ""), b"");
         assert_eq!(key_of("ip header:x-api-key", "", ""), b"");
+        assert_eq!(key_of("api-key user", "10.1.2.3", ""), b"");
     }
 
     #[test]

@@ -9,18 +9,18 @@ use super::in_flight::InFlight;
 use super::key::Subject;
 use super::zone::{InFlightZone, Looked, RateZone};
 
-/// Most zones of each kind that one listener uses.
-pub const USES_MAX: usize = 8;
+/// Most zones of each kind that one listener or route uses.
+pub(crate) const USES_MAX: usize = 8;
 
 /// How a zone of rates is used.
 #[derive(Clone, Debug)]
-pub struct RateUse {
+pub(crate) struct RateUse {
     /// The zone.
-    pub zone: Arc<RateZone>,
+    pub(crate) zone: Arc<RateZone>,
     /// Requests above the rate that are taken before one is refused.
-    pub burst: u32,
+    pub(crate) burst: u32,
     /// Requests above the rate that do not wait; `None`: none of them waits.
-    pub undelayed: Option<u32>,
+    pub(crate) undelayed: Option<u32>,
 }
 
 impl RateUse {
@@ -36,22 +36,22 @@ impl RateUse {
 
 /// How a zone of requests under way is used.
 #[derive(Clone, Debug)]
-pub struct InFlightUse {
+pub(crate) struct InFlightUse {
     /// The zone.
-    pub zone: Arc<InFlightZone>,
+    pub(crate) zone: Arc<InFlightZone>,
     /// Requests of one key that may be under way.
-    pub at_most: u32,
+    pub(crate) at_most: u32,
 }
 
-/// The limits of a listener. The default has none.
+/// The limits of a listener or a route. The default has none.
 #[derive(Clone, Debug, Default)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Zones of rates, in the order in which they are asked.
-    pub rates: Vec<RateUse>,
+    pub(crate) rates: Vec<RateUse>,
     /// Zones of requests under way, asked after those.
-    pub in_flight: Vec<InFlightUse>,
+    pub(crate) in_flight: Vec<InFlightUse>,
     /// Whether nothing is refused or made to wait, only counted.
-    pub is_dry_run: bool,
+    pub(crate) is_dry_run: bool,
 }
 
 /// What becomes of a request.

@@ -9,6 +9,7 @@ mod bucket;
 mod in_flight;
 mod key;
 mod limiter;
+mod spec;
 mod table;
 mod zone;
 
@@ -20,6 +21,8 @@ pub use bucket::Rate;
 pub(crate) use in_flight::InFlight;
 pub use key::Key;
 pub(crate) use key::Subject;
+pub(crate) use limiter::Limits;
 pub(crate) use limiter::Outcome;
-pub use limiter::{InFlightUse, Limits, RateUse, USES_MAX};
+pub use spec::{InFlightUseSpec, LimitSpec, RateUseSpec, UseSpec, ZoneSpec, Zones};
+pub(crate) use zone::Looked;
 pub use zone::{InFlightZone, RateZone, ZoneStats};

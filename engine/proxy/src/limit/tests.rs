@@ -12,7 +12,7 @@ use super::zone::{InFlightZone, RateZone};
 use super::{LimitHeaders, Subject};
 
 fn subject<'a>(client: [u8; 4], headers: &'a HeaderMap, path: &'a str) -> Subject<'a> {
-    Subject { client: Some(IpAddr::from(client)), headers, host: "h", path }
+    Subject { client: Some(IpAddr::from(client)), headers, host: "h", path, identity: None }
 }
 
 fn rate_use(name: &str, key: &str, rate: &str, burst: u32, undelayed: Option<u32>) -> RateUse {

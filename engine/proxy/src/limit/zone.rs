@@ -11,6 +11,7 @@ use truststram_base::Counter;
 
 use super::bucket::{Bucket, Rate};
 use super::key::Key;
+use super::spec::ZoneSpec;
 use super::table::Table;
 
 const SHARD_COUNT: usize = 16;
@@ -66,6 +67,7 @@ pub struct RateZone {
     name: String,
     key: Key,
     rate: Rate,
+    bytes_max: usize,
     buckets: Shards<Bucket>,
     stats: ZoneStats,
 }
@@ -80,9 +82,14 @@ pub(crate) enum Looked {
 
 impl RateZone {
     /// A zone of at most `bytes_max`.
-    pub fn new(name: &str, key: Key, rate: Rate, bytes_max: usize) -> Self {
+    pub(crate) fn new(name: &str, key: Key, rate: Rate, bytes_max: usize) -> Self {
         let (buckets, stats) = (Shards::new(bytes_max), ZoneStats::default());
-        Self { name: name.to_owned(), key, rate, buckets, stats }
+        Self { name: name.to_owned(), key, rate, bytes_max, buckets, stats }
+    }
+
+    pub(crate) fn is_made_from(&self, spec: &ZoneSpec) -> bool {
+        let same = self.name == spec.name && self.key == spec.key;
+        same && Some(self.rate) == spec.rate && self.bytes_max == spec.bytes_max
     }
 
     /// Its name.
@@ -100,7 +107,8 @@ impl RateZone {
         self.buckets.len()
     }
 
-    pub(crate) fn key(&self) -> &Key {
+    /// What it counts by.
+    pub fn key(&self) -> &Key {
         &self.key
     }
 
@@ -165,15 +173,21 @@ impl RateZone {
 pub struct InFlightZone {
     name: String,
     key: Key,
+    bytes_max: usize,
     counts: Shards<u32>,
     stats: ZoneStats,
 }
 
 impl InFlightZone {
     /// A zone of at most `bytes_max`.
-    pub fn new(name: &str, key: Key, bytes_max: usize) -> Self {
+    pub(crate) fn new(name: &str, key: Key, bytes_max: usize) -> Self {
         let (counts, stats) = (Shards::new(bytes_max), ZoneStats::default());
-        Self { name: name.to_owned(), key, counts, stats }
+        Self { name: name.to_owned(), key, bytes_max, counts, stats }
+    }
+
+    pub(crate) fn is_made_from(&self, spec: &ZoneSpec) -> bool {
+        let same = self.name == spec.name && self.key == spec.key;
+        same && spec.rate.is_none() && self.bytes_max == spec.bytes_max
     }
 
     /// Its name.
@@ -191,7 +205,8 @@ impl InFlightZone {
         self.counts.len()
     }
 
-    pub(crate) fn key(&self) -> &Key {
+    /// What it counts by.
+    pub fn key(&self) -> &Key {
         &self.key
     }
 

@@ -11,6 +11,9 @@ use regex::Regex;
 use super::edit::{Edits, Rewrite, Template};
 use super::path;
 use super::spec::{ActionSpec, Fault, PathSpec, RewriteSpec, RouteSpec, Scheme, Timeouts, is_name};
+use super::table::Made;
+use crate::auth::RouteAuth;
+use crate::limiting::Gate;
 use crate::stats::RouteStats;
 use crate::upstream::group::Group;
 
@@ -44,6 +47,9 @@ pub(crate) struct Route {
     pub(crate) body_bytes_max: Option<usize>,
     pub(crate) is_logged: bool,
     pub(crate) is_cached: bool,
+    pub(crate) auth: RouteAuth,
+    /// What its requests must pass, after what all must.
+    pub(crate) gate: Option<Gate>,
     pub(crate) stats: Arc<RouteStats>,
 }
 
@@ -67,10 +73,11 @@ impl Faults<'_> {
 pub(crate) fn compile(
     spec: &RouteSpec,
     key: &str,
-    groups: &[Arc<Group>],
+    made: &Made<'_>,
     stats: Arc<RouteStats>,
     found: &mut Vec<Fault>,
 ) -> Option<Route> {
+    let limits = made.zones.limits(key, &spec.limits, made.limits.is_dry_run, found);
     let mut faults = Faults { key, found };
     if !is_name(&spec.name) {
         faults.add(".name", "must be 1 to 64 characters");
@@ -95,7 +102,7 @@ pub(crate) fn compile(
         .iter()
         .map(|(name, value)| faults.take(".headers", header_test(name, value)))
         .collect();
-    let action = action(spec, groups, &mut faults);
+    let action = action(spec, made.groups, &mut faults);
     let rewrite = rewrite(spec, &mut faults);
     let request_edits = faults.take(".request_headers", Edits::compile(&spec.request_edits));
     let response_edits = faults.take(".response_headers", Edits::compile(&spec.response_edits));
@@ -112,6 +119,8 @@ pub(crate) fn compile(
         body_bytes_max: spec.body_bytes_max,
         is_logged: spec.is_logged,
         is_cached: spec.is_cached,
+        auth: spec.auth,
+        gate: Gate::new(limits, made.limits.status),
         stats,
     })
 }

@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+use crate::auth::RouteAuth;
+use crate::limit::UseSpec;
+
 /// A value of the configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -139,4 +142,8 @@ pub struct RouteSpec {
     pub is_logged: bool,
     /// Whether upstream answers are kept, where the listener has a cache.
     pub is_cached: bool,
+    /// Whether a request must say who it is from.
+    pub auth: RouteAuth,
+    /// How often and how many at a time its requests may come, beside what holds for all.
+    pub limits: UseSpec,
 }

@@ -16,6 +16,7 @@ use regex::Regex;
 use super::compile::{HeaderTest, Route, compile, expression};
 use super::path;
 use super::spec::{Fault, PathSpec, RouteSpec, Scheme};
+use crate::limit::{LimitSpec, Zones};
 use crate::stats::RouteStats;
 use crate::upstream::group::Group;
 
@@ -38,6 +39,13 @@ pub(crate) enum Found {
     /// Some would have taken another method.
     WrongMethod,
     Nothing,
+}
+
+/// What routes refer to.
+pub(crate) struct Made<'a> {
+    pub(crate) groups: &'a [Arc<Group>],
+    pub(crate) zones: &'a Zones,
+    pub(crate) limits: &'a LimitSpec,
 }
 
 /// All routes, compiled.
@@ -63,7 +71,7 @@ impl Routes {
     /// Compiles all of `specs`; `stats` gives each its counts by name.
     pub(crate) fn compile(
         specs: &[RouteSpec],
-        groups: &[Arc<Group>],
+        made: &Made<'_>,
         mut stats: impl FnMut(&str) -> Arc<RouteStats>,
         faults: &mut Vec<Fault>,
     ) -> Self {
@@ -73,7 +81,7 @@ impl Routes {
             if specs[..index].iter().any(|earlier| earlier.name == spec.name) {
                 faults.push(Fault::new(format!("{key}.name"), "is taken already"));
             }
-            let route = compile(spec, &key, groups, stats(&spec.name), faults);
+            let route = compile(spec, &key, made, stats(&spec.name), faults);
             // A route with faults leaves a gap; the table is thrown away with them.
             let place = all.routes.len();
             all.routes.extend(route);

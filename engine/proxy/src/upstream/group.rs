@@ -187,23 +187,23 @@ impl Group {
         may
     }
 
-    /// The servers that may be asked now: the backups only where no other may.
+    /// The servers that may be asked now: the backups only where no other may, and those that rest
+    /// after failures where nobody else is left: there is nothing to lose.
     pub(crate) fn candidates(&self, now_us: u64, tried: Servers) -> Servers {
-        let is_single = self.servers.len() == 1;
-        let mut found = [0, 0];
+        let mut found = [0, 0, 0];
         for (place, server) in self.servers.iter().enumerate() {
             let was_tried = tried >> place & 1 == 1;
             if was_tried || server.spec.drain || server.state.addresses.load().is_empty() {
                 continue;
             }
             let health = server.state.health();
-            // A single server is asked whatever it failed before: there is nothing to lose.
-            let is_up = health.is_up() || !server.limits.is_checked;
-            if health.allows(server.limits, now_us) || (is_single && is_up) {
+            if health.allows(server.limits, now_us) {
                 found[usize::from(server.spec.backup)] |= 1 << place;
+            } else if health.is_up() || !server.limits.is_checked {
+                found[2] |= 1 << place;
             }
         }
-        if found[0] == 0 { found[1] } else { found[0] }
+        found.into_iter().find(|servers| *servers != 0).unwrap_or(0)
     }
 
     /// Chooses a server.

@@ -4,32 +4,42 @@ use std::sync::Arc;
 
 use truststram_base::ManualClock;
 use truststram_proxy::{
-    Cache, CacheOptions, InFlightUse, InFlightZone, Limits, RateUse, RateZone, RouteSpec, TableSpec,
+    ActionSpec, Cache, CacheOptions, GatewayOptions, InFlightUseSpec, LimitSpec, RateUseSpec,
+    RouteSpec, TableSpec, UseSpec, ZoneSpec,
 };
 
-use crate::rig::{Manner, Rig, With, ask, get, group, options, route, server, table, to};
+use crate::rig::*;
 
-fn rate_zone() -> Arc<RateZone> {
-    Arc::new(RateZone::new("api", "ip".parse().unwrap(), "1r/s".parse().unwrap(), 1 << 20))
+/// A zone of rates, or of requests under way.
+pub fn zone(name: &str, key: &str, rate: Option<&str>) -> ZoneSpec {
+    let rate = rate.map(|rate| rate.parse().unwrap());
+    ZoneSpec { name: name.to_owned(), key: key.parse().unwrap(), rate, bytes_max: 1 << 20 }
+}
+
+pub fn rate(zone: &str, burst: u32) -> UseSpec {
+    let one = RateUseSpec { zone: zone.to_owned(), burst, undelayed: None };
+    UseSpec { rates: vec![one], in_flight: Vec::new() }
+}
+
+pub fn limits(zones: Vec<ZoneSpec>, every: UseSpec) -> LimitSpec {
+    LimitSpec { zones, every, ..LimitSpec::default() }
+}
+
+fn by(clock: &Arc<ManualClock>) -> GatewayOptions {
+    GatewayOptions { clock: clock.clone(), ..options() }
 }
 
 #[tokio::test]
 async fn limits_refuse_and_say_when_to_come_back() {
-    let zone = rate_zone();
-    let rates = vec![RateUse { zone: zone.clone(), burst: 1, undelayed: None }];
-    let places = Arc::new(InFlightZone::new("addr", "ip".parse().unwrap(), 1 << 20));
-    let in_flight = vec![InFlightUse { zone: places.clone(), at_most: 1 }];
-    let limits = Limits { rates, in_flight, is_dry_run: false };
+    let mut every = rate("api", 1);
+    every.in_flight = vec![InFlightUseSpec { zone: "addr".to_owned(), at_most: 1 }];
+    let zones = vec![zone("api", "ip", Some("1r/s")), zone("addr", "ip", None)];
     let clock = Arc::new(ManualClock::at(1_790_000_000_000_000));
-    let mut options = options();
-    options.clock = clock.clone();
     let upstream = server("one", Manner::Echo).await;
     let routes = vec![route("up", "/up", to("g")), route("all", "/", to("g"))];
-    let rig = Rig::start_behind(
-        &table(routes, vec![group("g", &[upstream])]),
-        options,
-        &With { limits, cache: None },
-    );
+    let spec = table(routes, vec![group("g", &[upstream])]);
+    let spec = TableSpec { limits: limits(zones, every), ..spec };
+    let rig = Rig::start_with(&spec, by(&clock));
     let first = ask(rig.plain, &get("/up")).await;
     assert_eq!((first.status, first.header("ratelimit")), (200, Some("\"api\";r=1;t=0")));
     assert_eq!(first.header("ratelimit-policy"), Some("\"api\";q=2;w=2"));
@@ -40,22 +50,93 @@ async fn limits_refuse_and_say_when_to_come_back() {
     assert_eq!(third.header("retry-after"), Some("2"));
     clock.advance(1_001_000);
     assert_eq!(ask(rig.plain, &get("/")).await.status, 200);
-    assert_eq!((zone.stats().passed.get(), zone.stats().rejected.get()), (3, 1));
+    let zones = rig.live.zones();
+    let stats = zones.rates[0].stats();
+    assert_eq!((stats.passed.get(), stats.rejected.get()), (3, 1));
     rig.stop();
-    assert_eq!(places.key_count(), 0);
+    assert_eq!(zones.in_flight[0].key_count(), 0);
+}
+
+#[tokio::test]
+async fn a_route_has_limits_of_its_own_after_those_of_all() {
+    let zones = vec![zone("api", "ip", Some("1r/s")), zone("auth", "ip", Some("1r/m"))];
+    let clock = Arc::new(ManualClock::at(1_790_000_000_000_000));
+    let upstream = server("one", Manner::Echo).await;
+    let login = RouteSpec { limits: rate("auth", 0), ..route("login", "/login", to("g")) };
+    let spec = table(vec![login, route("all", "/", to("g"))], vec![group("g", &[upstream])]);
+    let spec = TableSpec { limits: limits(zones, rate("api", 2)), ..spec };
+    let rig = Rig::start_with(&spec, by(&clock));
+    let first = ask(rig.plain, &get("/login")).await;
+    assert_eq!((first.status, first.header("retry-after")), (200, None));
+    assert_eq!(first.header("ratelimit"), Some("\"api\";r=2;t=0, \"auth\";r=0;t=0"));
+    assert_eq!(first.header("ratelimit-policy"), Some("\"api\";q=3;w=3, \"auth\";q=1;w=63"));
+    let second = ask(rig.plain, &get("/login")).await;
+    assert_eq!((second.status, second.header("retry-after")), (429, Some("63")));
+    // What its route refuses was counted for all.
+    let third = ask(rig.plain, &get("/")).await;
+    assert_eq!((third.status, third.header("ratelimit")), (200, Some("\"api\";r=0;t=2")));
+    let fourth = ask(rig.plain, &get("/login")).await;
+    assert_eq!((fourth.status, fourth.header("ratelimit")), (429, Some("\"api\";r=0;t=2")));
+    rig.stop();
+}
+
+#[tokio::test]
+async fn a_route_behind_the_cache_is_limited_once() {
+    let clock = Arc::new(ManualClock::at(1_790_000_000_000_000));
+    let cache = Arc::new(Cache::new(CacheOptions::default(), clock.clone()));
+    let upstream = server("one", Manner::Echo).await;
+    let limits = limits(vec![zone("api", "ip", Some("1r/s"))], UseSpec::default());
+    let kept = RouteSpec { is_cached: true, limits: rate("api", 0), ..route("kept", "/", to("g")) };
+    let spec = table(vec![kept], vec![group("g", &[upstream])]);
+    let spec = TableSpec { limits, ..spec };
+    let rig = Rig::start_behind(
+        &spec,
+        by(&clock),
+        &With { cache: Some(cache.clone()), ..With::default() },
+    );
+    assert_eq!(ask(rig.plain, &get("/")).await.status, 200);
+    assert_eq!(ask(rig.plain, &get("/")).await.status, 429);
+    let zones = rig.live.zones();
+    let stats = zones.rates[0].stats();
+    assert_eq!((stats.passed.get(), stats.rejected.get()), (1, 1));
+    rig.stop();
+}
+
+#[tokio::test]
+async fn a_reload_exchanges_limits_and_keeps_what_zones_know() {
+    let clock = Arc::new(ManualClock::at(1_790_000_000_000_000));
+    let fixed = ActionSpec::Answer { status: 200, body: String::new() };
+    let spec = |rate: &str, every| {
+        let limits = limits(vec![zone("api", "ip", Some(rate))], every);
+        TableSpec { limits, ..table(vec![route("all", "/", fixed.clone())], Vec::new()) }
+    };
+    let rig = Rig::start_with(&spec("1r/m", rate("api", 0)), by(&clock));
+    let statuses = async || [ask(rig.plain, &get("/")).await.status];
+    assert_eq!(statuses().await, [200]);
+    assert_eq!(statuses().await, [429]);
+    // A larger burst of the same zone: one request is known.
+    rig.live.replace(&spec("1r/m", rate("api", 1))).unwrap();
+    assert_eq!(statuses().await, [200]);
+    assert_eq!(statuses().await, [429]);
+    // Another rate makes another zone, which knows nobody.
+    rig.live.replace(&spec("2r/m", rate("api", 0))).unwrap();
+    assert_eq!(statuses().await, [200]);
+    assert_eq!(statuses().await, [429]);
+    rig.live.replace(&spec("2r/m", UseSpec::default())).unwrap();
+    assert_eq!(statuses().await, [200]);
+    let faults = rig.live.replace(&spec("2r/m", rate("none", 0))).unwrap_err();
+    let fault = &faults[0];
+    assert_eq!(fault.key, "gateway.limit_requests");
+    assert_eq!(fault.message, "[0]: no zone of [[limits]] with a rate is `none`");
+    rig.stop();
 }
 
 #[tokio::test]
 async fn a_host_is_one_key_however_it_is_written() {
     for key in ["host", "header:Host"] {
-        let key = key.parse().unwrap();
-        let zone = Arc::new(RateZone::new("host", key, "1r/s".parse().unwrap(), 1 << 20));
-        let rates = vec![RateUse { zone: zone.clone(), burst: 0, undelayed: Some(0) }];
-        let limits = Limits { rates, in_flight: Vec::new(), is_dry_run: false };
-        let mut options = options();
-        options.clock = Arc::new(ManualClock::at(1));
-        let with = With { limits, cache: None };
-        let rig = Rig::start_behind(&table(Vec::new(), Vec::new()), options, &with);
+        let limits = limits(vec![zone("host", key, Some("1r/s"))], rate("host", 0));
+        let spec = TableSpec { limits, ..TableSpec::default() };
+        let rig = Rig::start_with(&spec, by(&Arc::new(ManualClock::at(1))));
         let statuses = ["a.test", "a.test:1", "a.test.", "A.Test", "b.test"].map(async |host| {
             let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
             ask(rig.plain, &head).await.status
@@ -71,18 +152,15 @@ async fn a_host_is_one_key_however_it_is_written() {
 
 #[tokio::test]
 async fn a_dry_run_only_counts() {
-    let zone = rate_zone();
-    let rates = vec![RateUse { zone: zone.clone(), burst: 0, undelayed: Some(0) }];
-    let limits = Limits { rates, in_flight: Vec::new(), is_dry_run: true };
-    let mut options = options();
-    options.clock = Arc::new(ManualClock::at(1));
-    let rig =
-        Rig::start_behind(&table(Vec::new(), Vec::new()), options, &With { limits, cache: None });
+    let limits = limits(vec![zone("api", "ip", Some("1r/s"))], rate("api", 0));
+    let limits = LimitSpec { is_dry_run: true, ..limits };
+    let spec = TableSpec { limits, ..TableSpec::default() };
+    let rig = Rig::start_with(&spec, by(&Arc::new(ManualClock::at(1))));
     for _ in 0..3 {
         let answer = ask(rig.plain, &get("/")).await;
         assert_eq!((answer.status, answer.header("retry-after")), (200, None));
     }
-    assert_eq!(zone.stats().rejected_dry_run.get(), 2);
+    assert_eq!(rig.live.zones().rates[0].stats().rejected_dry_run.get(), 2);
     rig.stop();
 }
 
@@ -96,10 +174,10 @@ async fn upstream_answers_are_used_again_where_the_route_says_so() {
     let upstream = server("one", Manner::Echo).await;
     let kept = RouteSpec { is_cached: true, ..route("kept", "/kept", to("g")) };
     let routes = vec![kept, route("all", "/", to("g"))];
-    let with = With { limits: Limits::default(), cache: Some(cache.clone()) };
     let spec = table(routes, vec![group("g", &[upstream])]);
     let spec = TableSpec { security_headers: true, ..spec };
-    let rig = Rig::start_behind(&spec, options, &with);
+    let rig =
+        Rig::start_behind(&spec, options, &With { cache: Some(cache.clone()), ..With::default() });
     let first = ask(rig.plain, &get("/kept")).await;
     assert_eq!(first.header("cache-status"), Some("truststram; fwd=uri-miss; stored"));
     assert!(first.body.starts_with("one\nGET /kept "), "{}", first.body);

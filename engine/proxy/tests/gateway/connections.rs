@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,7 +15,7 @@ use truststram_proxy::{CertificateSpec, TableSpec, TlsSpec};
 
 use crate::rig::*;
 
-fn key_file(name: &str) -> PathBuf {
+pub fn key_file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(name)
 }
 
@@ -36,6 +36,11 @@ pub fn with_tls(names: &[&str]) -> TableSpec {
 
 /// A client of TLS that trusts both certificates of the tests.
 pub fn client(alpn: &[&str]) -> TlsConnector {
+    showing(alpn, None)
+}
+
+/// The same with a certificate of its own.
+pub fn showing(alpn: &[&str], own: Option<&str>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     for name in ["a.pem", "b.pem"] {
         roots.add(CertificateDer::from_pem_file(key_file(name)).unwrap()).unwrap();
@@ -43,7 +48,15 @@ pub fn client(alpn: &[&str]) -> TlsConnector {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().unwrap();
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    let builder = builder.with_root_certificates(roots);
+    let mut config = match own {
+        None => builder.with_no_client_auth(),
+        Some(name) => {
+            let chain = CertificateDer::from_pem_file(key_file(&format!("{name}.pem"))).unwrap();
+            let key = PrivateKeyDer::from_pem_file(key_file(&format!("{name}.key"))).unwrap();
+            builder.with_client_auth_cert(vec![chain], key).unwrap()
+        }
+    };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     TlsConnector::from(Arc::new(config))
 }

@@ -1,9 +1,11 @@
 //! The gateway over real sockets: a client that speaks bytes on one side, servers on the other.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests by clippy")]
 
+mod access;
 mod before;
 mod connections;
 mod http2;
+mod malformed;
 mod reloads;
 mod rig;
 mod routes;

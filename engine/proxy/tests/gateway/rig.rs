@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
 use truststram_proxy::{
-    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Limits, Listener,
-    Live, PathSpec, Policy, Protocol, RewriteSpec, RouteSpec, ServerSpec, TableSpec, Timeouts,
-    bind,
+    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard, Listener,
+    Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RouteSpec, ServerSpec, TableSpec,
+    Timeouts, UseSpec, bind,
 };
 
 /// A gateway that serves without TLS and, where the table has certificates, with it.
@@ -30,8 +30,8 @@ pub struct Rig {
 /// What stands before the routes.
 #[derive(Default)]
 pub struct With {
-    pub limits: Limits,
     pub cache: Option<Arc<Cache>>,
+    pub guard: Option<Guard>,
 }
 
 pub fn options() -> GatewayOptions {
@@ -81,9 +81,8 @@ impl Rig {
             is_logged: false,
             live: Some(live.clone()),
             is_tls,
-            limits: with.limits.clone(),
-            limit_status: 429,
             cache: with.cache.clone(),
+            guard: with.guard.clone(),
         };
         let listeners = vec![listener(false), listener(true)];
         let [plain, tls] = [0, 1].map(|index: usize| listeners[index].bound.address());
@@ -235,6 +234,8 @@ pub fn route(name: &str, path: &str, action: ActionSpec) -> RouteSpec {
         body_bytes_max: None,
         is_logged: true,
         is_cached: false,
+        auth: RouteAuth::default(),
+        limits: UseSpec::default(),
     }
 }
 

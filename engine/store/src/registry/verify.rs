@@ -10,10 +10,10 @@ use redb::{ReadTransaction, ReadableTable, TableError};
 use truststram_base::ModelEntry;
 
 use super::Registry;
-use super::federation::{self, FEDERATION};
 use super::index::{self, Entries, Index, IndexKey};
 use super::rows::{self, ACTIVE, MODELS};
 use super::serving::{self, SERVING};
+use super::shelf;
 use crate::disagreement::{Disagreement, Found};
 use crate::envelope;
 use crate::error::StoreError;
@@ -105,24 +105,8 @@ fn read_rows(transaction: &ReadTransaction, found: &mut Found) -> Result<Truth, 
         found.add(Disagreement::Stray { table: "active", key: id.clone() });
     }
     check_serving(transaction, &registered, found)?;
-    check_federation(transaction, found)?;
+    shelf::check(transaction, found)?;
     Ok(truth)
-}
-
-/// Checks that the records of federations are readable.
-fn check_federation(transaction: &ReadTransaction, found: &mut Found) -> Result<(), Stop> {
-    let table = match transaction.open_table(FEDERATION) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        table => table?,
-    };
-    for row in table.iter()? {
-        let (key, frame) = row?;
-        let key = key.value().to_owned();
-        if let Err(damage) = federation::decode(&key, frame.value()) {
-            found.add(Disagreement::Damaged { table: "federation", key, damage });
-        }
-    }
-    Ok(())
 }
 
 /// Checks that what is made of versions is readable and about registered ones.

@@ -1,4 +1,5 @@
-//! Owns the part of the store's face that keeps models, training data and decisions.
+//! Owns the part of the store's face that keeps models, training data, decisions, and
+//! records of federations and of access.
 //!
 //! Refuses to know how it is done; see the module that each method calls. Bound: as those.
 
@@ -9,6 +10,7 @@ use crate::datasets::{DatasetInfo, DatasetName, DatasetScan, TrainingRow};
 use crate::disagreement::Disagreement;
 use crate::error::StoreError;
 use crate::registry::list::{ModelList, ModelQuery};
+use crate::registry::shelf::Shelf;
 
 impl Store {
     /// Registers a version of a model and syncs it. An active one becomes the model's only active
@@ -100,7 +102,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Corrupt`] if one is damaged.
     pub fn federation_records(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.registry.federation(prefix)
+        self.registry.records(Shelf::Federation, prefix)
     }
 
     /// Puts records of a federation, or removes those without bytes; all or none, and synced.
@@ -111,7 +113,23 @@ impl Store {
         &self,
         changes: &[(String, Option<Vec<u8>>)],
     ) -> Result<(), StoreError> {
-        self.registry.change_federation(changes)
+        self.registry.change_records(Shelf::Federation, changes)
+    }
+
+    /// Every record of access whose name begins so, by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if one is damaged.
+    pub fn access_records(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.registry.records(Shelf::Access, prefix)
+    }
+
+    /// Puts records of access, or removes those without bytes; all or none, and synced.
+    ///
+    /// # Errors
+    /// [`StoreError::RecordTooLarge`].
+    pub fn change_access(&self, changes: &[(String, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        self.registry.change_records(Shelf::Access, changes)
     }
 
     /// Compares the registered models with all their indexes, both ways.

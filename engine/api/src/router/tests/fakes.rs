@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use serde_json::{Value, json};
-use truststram_base::{ModelEntry, ModelId, ModelVersion, RequestId, UserId};
+use truststram_base::{Identity, ModelEntry, ModelId, ModelVersion, RequestId, UserId};
 
 use crate::ports::*;
 
@@ -184,6 +184,31 @@ impl StoreOperations for Fake {
             StoreAction::Checkpoint => Err(Failure::QueueFull("maintenance").into()),
             action => Ok(json!({ "did": format!("{action:?}") })),
         })
+    }
+}
+
+impl Keys for Fake {
+    fn list(&self) -> Answered<Value, StoreFailure> {
+        done(Ok(json!({ "keys": [] })))
+    }
+
+    fn change(&self, change: KeyChange) -> Answered<Value, StoreFailure> {
+        self.note(&change);
+        done(Ok(json!({ "id": "0123" })))
+    }
+
+    fn rotate_signer(&self) -> Answered<Value, StoreFailure> {
+        done(Ok(json!({})))
+    }
+
+    fn token(&self, identity: &Identity, ask: &TokenAsk) -> Result<TokenGiven, StoreFailure> {
+        self.note(ask);
+        let text = format!("token of {}", identity.user);
+        Ok(TokenGiven { text, ttl_s: 900, scopes: identity.scopes })
+    }
+
+    fn jwks(&self) -> Value {
+        json!({ "keys": [] })
     }
 }
 

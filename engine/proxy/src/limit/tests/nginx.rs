@@ -226,7 +226,7 @@ fn replay(zones: &[Zone], is_dry_run: bool, sent: &[String], judged: &[Judged]) 
             headers.append(name, HeaderValue::try_from(value).unwrap());
         }
         let client = Some(IpAddr::from([127, 0, 0, 1]));
-        let subject = Subject { client, headers: &headers, host: "h", path: "/" };
+        let subject = Subject { client, headers: &headers, host: "h", path: "/", identity: None };
         let verdict = limits.by_rate(&subject, theirs.at_ms);
         let (outcome, delay_ms) = match verdict.outcome {
             Outcome::Passed => ("PASSED".to_owned(), 0),

@@ -24,6 +24,8 @@ fn route(name: &str, hosts: &[&str], path: PathSpec) -> RouteSpec {
         body_bytes_max: None,
         is_logged: true,
         is_cached: false,
+        auth: crate::auth::RouteAuth::default(),
+        limits: Default::default(),
     }
 }
 
@@ -33,7 +35,9 @@ fn prefix(path: &str) -> PathSpec {
 
 fn compiled(specs: &[RouteSpec]) -> (Routes, Vec<Fault>) {
     let mut faults = Vec::new();
-    let routes = Routes::compile(specs, &[], |_| Arc::new(RouteStats::new()), &mut faults);
+    let (zones, limits) = (Zones::default(), LimitSpec::default());
+    let made = Made { groups: &[], zones: &zones, limits: &limits };
+    let routes = Routes::compile(specs, &made, |_| Arc::new(RouteStats::new()), &mut faults);
     (routes, faults)
 }
 

@@ -1,0 +1,71 @@
+//! Owns how the inference workers and the host of plugins are set up, from the plan.
+//!
+//! Refuses to know when they start and stop. Bound: one worker for each inference core.
+
+use std::sync::Arc;
+
+use truststram_base::{Clock, Counter};
+use truststram_machine::Priority;
+use truststram_model::{Engine, EngineOptions, ModelError, WorkerPlace};
+use truststram_policy::HostOptions;
+use truststram_store::Store;
+
+use crate::config::Plan;
+use crate::wire::batcher::PluginBatcher;
+use crate::wire::policies::OpenPolicies;
+use crate::wire::replies::Replies;
+use crate::wire::sink::{Outcome, RecordingSink, Ticket};
+
+/// The workers, with what forms their batches and what keeps their answers.
+pub(crate) fn engine(
+    plan: &Plan,
+    store: &Arc<Store>,
+    clock: &Arc<dyn Clock>,
+    replies: &Arc<Replies<Outcome>>,
+    (policies, dropped): (&OpenPolicies, &Arc<Counter>),
+) -> Result<Arc<Engine<Ticket>>, ModelError> {
+    let (batcher, on_failure) = (policies.batcher().clone(), plan.batcher.on_failure);
+    let engine = Engine::<Ticket>::start(
+        &engine_options(plan),
+        clock.clone(),
+        |_worker| Box::new(PluginBatcher::new(batcher.instance(), on_failure)),
+        |_worker| {
+            let sink = RecordingSink::new(
+                store.clone(),
+                replies.clone(),
+                clock.clone(),
+                plan.rejects_when_full(),
+                dropped.clone(),
+            );
+            Box::new(sink)
+        },
+    )?;
+    Ok(Arc::new(engine))
+}
+
+fn engine_options(plan: &Plan) -> EngineOptions {
+    let place = |&core: &u32| WorkerPlace { core, memory_node: plan.topology.node_of_core(core) };
+    // Where workers share cores with network threads, a woken worker must not push the network
+    // thread aside in the middle of reading requests: it would compute batches of one.
+    let shares = plan.inference_cores.iter().any(|core| plan.network_cores.contains(core));
+    EngineOptions {
+        workers: plan.inference_cores.iter().map(place).collect(),
+        requests_max: plan.inference.queue_requests_max.max(plan.inference_cores.len()),
+        batch_max: plan.inference.batch_max,
+        target_us: plan.inference.batch_target_us,
+        loaded_max: plan.inference.loaded_max,
+        memory_bytes_max: plan.inference.memory_bytes_max(),
+        priority: if shares { Priority::Batch } else { Priority::Normal },
+    }
+}
+
+/// What a plugin of the plan may use.
+pub(crate) fn host_options(plan: &Plan) -> HostOptions {
+    let plugins = std::iter::once(&plan.batcher).chain(&plan.other_plugins);
+    let deadlines = plugins.map(|plugin| plugin.spec.limits.deadline_us);
+    HostOptions {
+        compiled: Some(plan.data_dir.join("plugins/compiled")),
+        deadline_us_min: deadlines.min().unwrap_or(0),
+        ..HostOptions::default()
+    }
+}
