@@ -61,10 +61,11 @@ impl Health {
         (self.is_up || !limits.is_checked) && !rests
     }
 
-    /// Notes that a request goes there.
+    /// Notes that a request goes there. Where it is the last resort, an answer ends its rest.
     pub(crate) fn chosen(&mut self, limits: FailLimits, now_us: u64) {
-        if now_us.saturating_sub(self.checked_us) > limits.fail_timeout_us {
-            self.checked_us = now_us;
+        let is_over = now_us.saturating_sub(self.checked_us) > limits.fail_timeout_us;
+        if is_over || !self.allows(limits, now_us) {
+            self.checked_us = now_us.max(self.failed_us.saturating_add(1));
         }
     }
 
@@ -169,6 +170,14 @@ mod tests {
         health.chosen(LIMITS, 1_221);
         health.succeeded(LIMITS, 1_222);
         assert!(health.allows(LIMITS, 1_223));
+        // The last resort that answers is one no longer.
+        health.failed(1_224);
+        health.failed(1_225);
+        assert!(!health.allows(LIMITS, 1_226));
+        health.chosen(LIMITS, 1_226);
+        assert!(!health.allows(LIMITS, 1_227));
+        health.succeeded(LIMITS, 1_228);
+        assert!(health.allows(LIMITS, 1_229));
         // No limit, no rest.
         let never = FailLimits { max_fails: 0, ..LIMITS };
         health.failed(1_230);
