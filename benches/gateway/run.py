@@ -27,7 +27,7 @@ IDLE_CONNECTIONS = 10_000
 ROUNDS = 3
 # A rate that all can take, so that latencies are compared at the same load.
 SHARE = 0.5
-LIMITED = ["--header", "x-limited: 1", "--status", "429"]
+LIMITED = ["--status", "429"]
 # Key, title, path, what sends it, and the reach: most CPU per request, as a multiple of nginx's.
 CASES = [
     ("local", "small fixed answer, 128 B", "/local", "plain", None),

@@ -44,9 +44,6 @@ struct Arguments {
     /// Bodies, one a line, sent in turn.
     #[arg(long)]
     bodies: Option<std::path::PathBuf>,
-    /// A header of every request, such as "name: value".
-    #[arg(long, default_value = "x-client: load")]
-    header: String,
     /// The status of the answers that count; others are refusals.
     #[arg(long, default_value_t = 200)]
     status: u16,
@@ -278,8 +275,7 @@ async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> 
     if arguments.kind == Loop::Gaps {
         return Ok(gaps(arguments.seconds));
     }
-    let (path, server, header) = (&arguments.path, &arguments.server, &arguments.header);
-    let common = format!("{path} HTTP/1.1\r\nhost: {server}\r\n{header}\r\n");
+    let common = format!("{} HTTP/1.1\r\nhost: {}\r\n", arguments.path, arguments.server);
     let requests = match &arguments.bodies {
         None => vec![format!("GET {common}\r\n").into_bytes()],
         Some(file) => {

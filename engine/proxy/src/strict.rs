@@ -10,10 +10,10 @@ use pingora_http::RequestHeader;
 
 use crate::refusal::Refusal;
 
-/// Longest target; nginx takes 8 KiB.
-const TARGET_BYTES_MAX: usize = 16 << 10;
-/// Longest head; nginx takes 32 KiB.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Longest target: the API's own largest one is a filter of 16 KiB, percent-encoded.
+const TARGET_BYTES_MAX: usize = 64 << 10;
+/// Longest head.
+const HEAD_BYTES_MAX: usize = 128 << 10;
 const METHOD_BYTES_MAX: usize = 64;
 
 /// Judges a head of HTTP/1, parsed and as it was read.
