@@ -25,6 +25,6 @@ for line in sys.stdin:
     if message.get("executable") and message["target"]["name"] == "http":
         print(message["executable"])')
 
-# Each of 10,000 connections takes a descriptor of the client and one of the server.
+# 10,000 connections take 20,000 descriptors of HAProxy; where fewer are allowed, there are fewer.
 ulimit -n "$(ulimit -Hn)"
 exec python3 benches/gateway/run.py --driver "$driver" --work "${BENCH_WORK:-target/gateway}" "$@"

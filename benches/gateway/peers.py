@@ -4,10 +4,11 @@ cache and certificate, and the server behind them.
 Refuses to know how they are measured. Bound: one process tree each, pinned to one core.
 """
 
+import http.client
+import resource
 import shutil
 import signal
 import ssl
-import http.client
 from pathlib import Path
 
 from candidates import START_LIMIT_SECONDS, Server, fetch, free_port
@@ -15,7 +16,8 @@ from measure import BenchError
 
 BODY = "x" * 128
 SIZES = {"1k": 1 << 10, "64k": 64 << 10}
-CONNECTIONS_MAX = 20_000
+# HAProxy counts two descriptors for each connection.
+CONNECTIONS_MAX = min(12_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100) // 2)
 
 
 def program(name: str) -> str:
@@ -178,6 +180,7 @@ class Nginx(Peer):
     limit_req_status 429;
     ssl_certificate {chain};
     ssl_certificate_key {key};
+    ssl_protocols TLSv1.2 TLSv1.3;
     ssl_session_tickets off;
     ssl_session_cache off;
     upstream behind {{ server 127.0.0.1:{self.upstream}; keepalive 128; keepalive_requests 1000000000; }}

@@ -20,10 +20,10 @@ sys.path += [str(HERE.parent / "predict"), str(HERE)]
 
 import report
 from measure import BenchError, cpu_seconds, memory_bytes, read_kib
-from peers import HaProxy, Nginx, TrustStram, Upstream
+from peers import CONNECTIONS_MAX, HaProxy, Nginx, TrustStram, Upstream
 
 CONNECTIONS = 64
-IDLE_CONNECTIONS = 10_000
+IDLE_CONNECTIONS = min(10_000, CONNECTIONS_MAX - 100)
 ROUNDS = 3
 # A rate that all can take, so that latencies are compared at the same load.
 SHARE = 0.5
@@ -145,13 +145,13 @@ def resident(peer) -> int:
 
 
 def idle(loads: Loads, peer) -> float:
-    """KiB that an open connection takes, of 10,000 that have asked once."""
+    """KiB that an open connection takes, of all that have asked once."""
     command = [*loads.pin, str(loads.driver), "--server", f"127.0.0.1:{peer.port}", "--path",
                "/local", "--loop", "idle", "--connections", str(IDLE_CONNECTIONS)]
     before = resident(peer)
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     if process.stdout.readline().strip() != "open":
-        raise BenchError("the connections could not be opened: is `ulimit -n` above 10,100?")
+        raise BenchError("the connections could not be opened: is `ulimit -n` above 20,200?")
     held = resident(peer)
     found = json.loads(process.communicate()[0].strip().splitlines()[-1])
     if "error" in found:
