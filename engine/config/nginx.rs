@@ -1,7 +1,7 @@
 //! Owns turning an nginx.conf into a configuration of ours, with a list of what has no counterpart.
 //!
 //! Refuses to guess: a directive is converted as nginx means it or it is on the list. Bound: the
-//! limits of [`parse`] for files, one route for each location.
+//! limits of `parse` for files, one route for each location.
 
 mod cache;
 mod compression;

@@ -108,7 +108,7 @@ pub struct Gateway {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cors {
-    /// Origins such as "https://app.example.com", or "*" for all.
+    /// Origins such as `https://app.example.com`, or `*` for all.
     pub origins: Vec<String>,
     /// Methods that pages may use.
     pub methods: Vec<String>,
