@@ -261,7 +261,7 @@ worker_rlimit_nofile {2 * CONNECTIONS_MAX};
 daemon off;
 error_log {directory}/error.log crit;
 pid {directory}/nginx.pid;
-events {{ worker_connections {CONNECTIONS_MAX}; multi_accept on; }}
+events {{ worker_connections {2 * CONNECTIONS_MAX - 100}; multi_accept on; }}
 http {{
     access_log off;
     client_body_temp_path {directory}/body;

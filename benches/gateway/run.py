@@ -150,8 +150,9 @@ def idle(loads: Loads, peer) -> float:
                "/local", "--loop", "idle", "--connections", str(IDLE_CONNECTIONS)]
     before = resident(peer)
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    if process.stdout.readline().strip() != "open":
-        raise BenchError("the connections could not be opened: is `ulimit -n` above 20,200?")
+    said = process.stdout.readline().strip()
+    if said != "open":
+        raise BenchError(f"{peer.title}: {IDLE_CONNECTIONS:,} connections are not open: {said}")
     held = resident(peer)
     found = json.loads(process.communicate()[0].strip().splitlines()[-1])
     if "error" in found:
