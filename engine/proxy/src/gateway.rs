@@ -19,6 +19,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use truststram_base::Clock;
 use truststram_machine::{LogFile, Priority, Thread, ThreadSpec};
 
@@ -326,11 +327,11 @@ async fn serve_endpoint(
         }
     };
     drop(listener);
+    let begins = Instant::now();
     // Who was just accepted has not been heard yet, and might not be able to ask again.
-    let grace = limit.min(FRESH_GRACE);
     tokio::select! {
         () = all_asked(&site.stats) => {}
-        () = tokio::time::sleep(grace) => {}
+        () = tokio::time::sleep(limit.min(FRESH_GRACE)) => {}
         _ = stop.wait_for(|stop| *stop == Stop::Cut) => {}
     }
     closing.send_replace(true);
@@ -338,7 +339,7 @@ async fn serve_endpoint(
     site.proxy.http_cleanup().await;
     tokio::select! {
         () = closing.closed() => {}
-        () = tokio::time::sleep(limit.saturating_sub(grace)) => {}
+        () = tokio::time::sleep_until(begins + limit) => {}
         _ = stop.wait_for(|stop| *stop == Stop::Cut) => {}
     }
     Ok(closing.receiver_count())
@@ -405,8 +406,9 @@ struct OpenConnection<'a> {
 
 impl<'a> OpenConnection<'a> {
     fn new(stats: &'a GatewayStats, turn: &Arc<Turn>) -> Self {
-        stats.connections_open.raise(1);
+        // In this order an open connection that is not fresh has asked something.
         stats.connections_fresh.raise(1);
+        stats.connections_open.raise(1);
         Self { stats, turn: turn.clone() }
     }
 }

@@ -184,3 +184,19 @@ async fn an_idle_connection_is_closed_and_a_slow_answer_is_not() {
     assert_eq!(rig.gateway.stats()[0].heads_late.get(), 0);
     rig.stop();
 }
+
+#[tokio::test]
+async fn a_drain_gives_open_requests_all_of_its_time() {
+    let upstream = server("one", Manner::Silent).await;
+    let rig = Rig::start(&table(vec![route("all", "/", to("g"))], vec![group("g", &[upstream])]));
+    let mut stream = TcpStream::connect(rig.plain).await.unwrap();
+    stream.write_all(get("/x").as_bytes()).await.unwrap();
+    let stats = rig.gateway.stats()[0].clone();
+    while stats.connections_open.get() != 1 || stats.connections_fresh.get() != 0 {
+        tokio::task::yield_now().await;
+    }
+    let (limit, began) = (Duration::from_secs(1), std::time::Instant::now());
+    let drained = rig.gateway.drain(limit).unwrap();
+    assert_eq!(drained.connections_cut, 1);
+    assert!(began.elapsed() >= limit, "{:?}", began.elapsed());
+}
