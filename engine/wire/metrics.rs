@@ -80,6 +80,9 @@ impl Engine {
         page.counters("truststram_proxy_headers_bad", help, bad)?;
         let broken = each(&|stats| stats.broken.get());
         page.counters("truststram_requests_broken", "Answers that could not be sent", broken)?;
+        let direct = each(&|stats| stats.direct.get());
+        let help = "Requests whose answer was at hand: fixed, stored, or that of a limit";
+        page.counters("truststram_requests_direct", help, direct)?;
         let by_class = listeners.iter().flat_map(|(name, stats)| {
             STATUS_CLASSES.iter().zip(&stats.requests).map(|(class, count)| {
                 let labels =

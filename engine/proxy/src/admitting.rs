@@ -15,8 +15,10 @@ use crate::app::App;
 use crate::cache::Inner;
 use crate::context::RequestContext;
 use crate::head;
+use crate::limit::Subject;
 use crate::limiting::{Gate, Passage};
 use crate::refusal::Refusal;
+use crate::route::table::{HOST_BYTES_MAX, host_of};
 
 impl App {
     /// Asks the limits of `gate`, and waits where they say so.
@@ -29,7 +31,17 @@ impl App {
         let Some(gate) = gate.filter(|_| !self.is_behind) else { return Ok(()) };
         let now_ms = self.clock.monotonic_us() / 1_000;
         let identity = ctx.identity.as_ref().ok().and_then(Option::as_deref);
-        let (headers, passage) = gate.pass(session.req_header(), ctx.client, identity, now_ms);
+        let request = session.req_header();
+        let (authority, path) = (head::authority(request), request.uri.path());
+        let mut buffer = [0; HOST_BYTES_MAX];
+        // As routes see it: a port or a last dot makes no other key. One too long stays itself.
+        let host = match host_of(authority, &mut buffer) {
+            "" => authority,
+            host => host,
+        };
+        let (client, headers) = (ctx.client, &request.headers);
+        let subject = Subject { client, headers, host, path, identity };
+        let (headers, passage) = gate.pass(&subject, now_ms);
         ctx.limited = std::mem::take(&mut ctx.limited).and(headers);
         match passage {
             Passage::Open { in_flight, wait_ms } => {

@@ -332,17 +332,9 @@ impl App {
     /// Adds what every answer of this table has, then what the route changes.
     fn dress(&self, session: &Session, headers: &mut impl Headers, ctx: &RequestContext) {
         let Some(table) = &ctx.table else { return };
-        if table.security_headers {
-            headers.set(&header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-            headers.set(&header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        }
+        dress(table, head::scheme(session), headers);
         if let Some(cors) = table.cors.as_ref().filter(|_| !self.is_behind) {
             cors.write(&session.req_header().headers, headers);
-        }
-        if let Some(hsts) = &table.hsts
-            && head::scheme(session) == Scheme::Https
-        {
-            headers.set(&header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         if let Some(route) = ctx.route()
             && !route.response_edits.is_empty()
@@ -411,6 +403,17 @@ impl App {
     }
 }
 
+/// Adds what every answer of this table has.
+pub(crate) fn dress(table: &Table, scheme: Scheme, headers: &mut impl Headers) {
+    if table.security_headers {
+        headers.set(&header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        headers.set(&header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    if let Some(hsts) = table.hsts.as_ref().filter(|_| scheme == Scheme::Https) {
+        headers.set(&header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+}
+
 /// Removes what is meant for the connection to the server alone (RFC 9110 section 7.6.1); framing
 /// is Pingora's.
 fn remove_hop_by_hop(response: &mut ResponseHeader) {
@@ -432,7 +435,8 @@ fn redirect(status: u16, to: &str) -> Response<Body> {
     response
 }
 
-fn fixed(status: u16, body: &str) -> Response<Body> {
+/// An answer that is always the same.
+pub(crate) fn fixed(status: u16, body: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_owned()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     let headers = response.headers_mut();

@@ -25,6 +25,7 @@ use crate::cache::Cache;
 use crate::compress;
 use crate::connection::shared_of;
 use crate::context::RequestContext;
+use crate::direct::Refusals;
 use crate::gateway::Rejection;
 use crate::head_timer::Turn;
 use crate::live::Live;
@@ -33,6 +34,7 @@ use crate::refusal::Refusal;
 use crate::stats::GatewayStats;
 
 /// A cache and what it asks for what it lacks.
+#[derive(Clone)]
 pub(crate) struct Cached {
     pub(crate) cache: Arc<Cache>,
     /// The same gateway without limits, log and cache.
@@ -55,6 +57,8 @@ pub(crate) struct App {
     pub(crate) thread: usize,
     pub(crate) cached: Option<Cached>,
     pub(crate) guard: Option<Guard>,
+    /// Refusals that were made already.
+    pub(crate) refusals: Refusals,
     /// Whether it answers a cache, in front of which requests are limited and counted.
     pub(crate) is_behind: bool,
 }

@@ -30,7 +30,7 @@ use crate::stats::GatewayStats;
 const WRITE_BUFFER_BYTES: usize = 2048;
 
 /// How a connection of HTTP/2 begins (RFC 9113 section 3.4).
-const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[derive(Debug)]
 pub(crate) struct Connection {

@@ -82,7 +82,8 @@ fn random_u128() -> u128 {
     half() << 64 | half()
 }
 
-fn next_id() -> RequestId {
+/// The id of the next request.
+pub(crate) fn next_id() -> RequestId {
     NEXT_ID.with(|next| {
         let id = next.get();
         next.set(id.wrapping_add(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));

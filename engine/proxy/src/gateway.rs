@@ -7,6 +7,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +15,7 @@ use axum::body::Body;
 use http::{Method, Response, Uri};
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
-use pingora_core::protocols::{GetProxyDigest, Ssl};
+use pingora_core::protocols::{ALPN, GetProxyDigest, Peek, Ssl};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::net::TcpStream;
@@ -27,7 +28,8 @@ use crate::app::{App, Cached};
 use crate::auth::{Guard, names_of_certificate};
 use crate::bind::Bound;
 use crate::cache::Cache;
-use crate::connection::{Connection, shared_of};
+use crate::connection::{Connection, H2_PREFACE, shared_of};
+use crate::direct::{self, Refusals, Turns};
 use crate::error::ProxyError;
 use crate::head_timer::{HeadLimits, Turn};
 use crate::live::Live;
@@ -137,13 +139,24 @@ impl Gateway {
         for (index, &core) in options.cores.iter().enumerate() {
             let mut ends = Vec::new();
             for (listener, stats) in listeners.iter().zip(&gateway.stats) {
-                let mut app = make_app(listener, &options, stats.clone(), index);
-                app.cached = listener.cache.as_ref().map(|cache| Cached {
+                let behind = listener.cache.as_ref().map(|cache| Cached {
                     cache: cache.clone(),
                     behind: Arc::new(behind_cache(listener, &options, index)),
                 });
-                let site = Site {
+                let [app, direct] = [(), ()].map(|()| {
+                    let mut app = make_app(listener, &options, stats.clone(), index);
+                    app.cached = behind.clone();
+                    app
+                });
+                let turns = Turns {
                     proxy: Arc::new(make_proxy(app, &options)),
+                    app: direct,
+                    requests_max: options.keepalive_requests,
+                    is_stopping: AtomicBool::new(false),
+                };
+                let site = Site {
+                    turns: Arc::new(turns),
+                    h2c: options.h2c && !listener.is_tls,
                     stats: stats.clone(),
                     limits: HeadLimits { head: options.head_timeout, idle: options.keepalive },
                     certificates: listener.live.clone().filter(|_| listener.is_tls),
@@ -219,7 +232,6 @@ fn make_proxy(app: App, options: &GatewayOptions) -> HttpProxy<App> {
     let mut server = HttpServerOptions::default();
     server.h2c = options.h2c;
     server.h2_idle_timeout = Some(options.h2_idle_timeout);
-    server.keepalive_request_limit = options.keepalive_requests;
     proxy.server_options = Some(server);
     proxy
 }
@@ -243,6 +255,7 @@ fn make_app(
         live: listener.live.clone(),
         thread,
         cached: None,
+        refusals: Refusals::default(),
         guard: listener.guard.clone(),
         is_behind: false,
     }
@@ -263,7 +276,9 @@ struct Endpoint {
 
 /// What is served there.
 struct Site {
-    proxy: Arc<HttpProxy<App>>,
+    turns: Arc<Turns>,
+    /// Whether a connection may be one of HTTP/2 without TLS.
+    h2c: bool,
     stats: Arc<GatewayStats>,
     limits: HeadLimits,
     /// Whose certificates are shown, where TLS is spoken.
@@ -334,9 +349,10 @@ async fn serve_endpoint(
         () = tokio::time::sleep(limit.min(FRESH_GRACE)) => {}
         _ = stop.wait_for(|stop| *stop == Stop::Cut) => {}
     }
+    site.turns.is_stopping.store(true, Ordering::Relaxed);
     closing.send_replace(true);
     drop(closing_seen);
-    site.proxy.http_cleanup().await;
+    site.turns.proxy.http_cleanup().await;
     tokio::select! {
         () = closing.closed() => {}
         () = tokio::time::sleep_until(begins + limit) => {}
@@ -359,7 +375,8 @@ fn serve(
     mut peer: SocketAddr,
     closing: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + use<> {
-    let (proxy, stats, limits) = (site.proxy.clone(), site.stats.clone(), site.limits);
+    let (turns, stats, limits) = (site.turns.clone(), site.stats.clone(), site.limits);
+    let h2c = site.h2c;
     let announcing = site.announcing.clone();
     // Certificates are those of the moment in which it was accepted.
     let certificates = site.certificates.as_ref().map(|live| live.table().tls().cloned());
@@ -374,12 +391,19 @@ fn serve(
         let turn = connection.turn().clone();
         let _counted = OpenConnection::new(&stats, &turn);
         let Some(config) = certificates else {
-            proxy.process_new(Box::new(Watched::new(connection, turn)), &closing).await;
+            let mut stream = Watched::new(connection, turn.clone());
+            if h2c && begins_h2(&mut stream).await {
+                turns.proxy.process_new(Box::new(stream), &closing).await;
+            } else {
+                direct::serve(&turns, stream, turn, closing).await;
+            }
             return;
         };
         let shaken = match config {
+            // Kept apart, so that a connection does not hold the room of its handshake.
             Some(config) => {
-                Acceptor::from_server_config(config).tls_handshake(connection).await.ok()
+                let acceptor = Acceptor::from_server_config(config);
+                Box::pin(acceptor.tls_handshake(connection)).await.ok()
             }
             None => None,
         };
@@ -392,11 +416,22 @@ fn serve(
                     // The connection is new, so that nobody has said it before.
                     let _ = shared.names.set(names_of_certificate(shown));
                 }
-                proxy.process_new(Box::new(Watched::new(stream, turn)), &closing).await;
+                let stream = Watched::new(stream, turn.clone());
+                if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+                    turns.proxy.process_new(Box::new(stream), &closing).await;
+                } else {
+                    direct::serve(&turns, stream, turn, closing).await;
+                }
             }
             None => stats.handshake_failures.add(1),
         }
     }
+}
+
+/// Whether what comes first is the preface of HTTP/2; it is read again.
+async fn begins_h2(stream: &mut Watched<Connection>) -> bool {
+    let mut first = [0; H2_PREFACE.len()];
+    matches!(stream.try_peek(&mut first).await, Ok(true)) && first == *H2_PREFACE
 }
 
 struct OpenConnection<'a> {

@@ -17,6 +17,7 @@ mod compress;
 mod connection;
 mod context;
 mod cors;
+mod direct;
 mod error;
 mod exchange;
 mod forwarded;

@@ -4,6 +4,7 @@
 //! Refuses a table with a fault: then nothing changes. Bound: tables live as long as requests that
 //! use them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -26,6 +27,8 @@ use crate::tls::{self, Tickets, TlsSpec};
 use crate::upstream::group::{Group, GroupStats, ServerStats};
 use crate::upstream::spec::GroupSpec;
 use crate::upstream::upkeep::look_up;
+
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// What a table is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +80,11 @@ pub(crate) struct Table {
     pub(crate) cors: Option<Cors>,
     /// Whether it has anybody asked who they are.
     pub(crate) asks_anybody: bool,
+    /// Whether answers may be given without Pingora: none is compressed, made for pages of other
+    /// origins, or a way to TLS.
+    pub(crate) is_direct: bool,
+    /// Its number among all tables of the process.
+    pub(crate) number: u64,
 }
 
 impl Table {
@@ -139,7 +147,11 @@ impl Table {
         if !faults.is_empty() {
             return Err(faults);
         }
+        let is_direct =
+            compression.encodings.is_empty() && cors.is_none() && spec.https_port.is_none();
         Ok(Self {
+            is_direct,
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             routes,
             groups,
             zones,

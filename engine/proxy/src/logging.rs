@@ -2,13 +2,30 @@
 //!
 //! Refuses to know its format. Bound: one line for each request.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora_core::protocols::tls::SslDigest;
 use pingora_proxy::Session;
 
 use crate::access::{Access, Logged};
 use crate::app::App;
 use crate::context::RequestContext;
+use crate::direct::{Answered, Record};
 use crate::head;
+use crate::route::spec::Scheme;
 use crate::route::table::{HOST_BYTES_MAX, host_of};
+
+/// Most fields of an answer that is logged.
+const FIELDS_MAX: usize = 128;
+
+/// The connection that a logged request came by.
+pub(crate) struct Ends {
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) server: Option<SocketAddr>,
+    pub(crate) tls: Option<Arc<SslDigest>>,
+}
 
 impl App {
     /// Logs a request that is over, unless its route or its path is not logged.
@@ -24,7 +41,7 @@ impl App {
         let path = ctx.asked_path.as_deref().unwrap_or_else(|| request.uri.path());
         let plain = Access::default();
         let access = ctx.table.as_ref().map_or(&plain, |table| &table.access);
-        if route.is_some_and(|route| !route.is_logged) || access.skips(path) {
+        if !access.takes(route, path) {
             return;
         }
         let mut buffer = [0; HOST_BYTES_MAX];
@@ -39,7 +56,7 @@ impl App {
             path,
             host: host_of(head::authority(request), &mut buffer),
             scheme: head::scheme(session).name(),
-            answer: session.response_written(),
+            answer: session.response_written().map(|answer| &answer.headers),
             status,
             body_bytes_sent: session.body_bytes_sent(),
             duration_us,
@@ -57,4 +74,53 @@ impl App {
             attempts: ctx.proxying.iter().flat_map(|proxying| proxying.made()).collect(),
         }));
     }
+
+    /// Logs a request that was answered directly.
+    pub(crate) fn log_direct(&self, record: &Record, answered: &Answered<'_>, ends: &Ends) {
+        let Some(log) = &self.access_log else { return };
+        let (request, table) = (&record.request, answered.table);
+        let route = answered.route.and_then(|place| table.routes.get(place));
+        let mut buffer = [0; HOST_BYTES_MAX];
+        let scheme = if ends.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        log.append(table.access.line(&Logged {
+            request,
+            target: request.raw_path(),
+            path: request.uri.path(),
+            host: host_of(head::authority(request), &mut buffer),
+            scheme: scheme.name(),
+            answer: Some(&fields_of(&record.head)),
+            status: answered.status,
+            body_bytes_sent: answered.body_bytes_sent,
+            duration_us: answered.duration_us,
+            utc_us: self.clock.utc_us(),
+            now_us: self.clock.monotonic_us(),
+            client: ends.peer.map(|peer| peer.ip()),
+            peer: ends.peer,
+            server: ends.server,
+            tls: ends.tls.as_ref().map(|digest| (&*digest.version, &*digest.cipher)),
+            id: record.id,
+            identity: None,
+            route: route.map(|route| route.name.as_str()),
+            is_proxied: false,
+            upstream: None,
+            attempts: Vec::new(),
+        }));
+    }
+}
+
+/// The fields of a head that we have written.
+fn fields_of(head: &[u8]) -> HeaderMap {
+    let mut room = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut room);
+    let mut fields = HeaderMap::new();
+    if response.parse(head).is_err() {
+        return fields;
+    }
+    for field in response.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
+            fields.append(name, value);
+        }
+    }
+    fields
 }

@@ -35,6 +35,8 @@ pub struct GatewayStats {
     pub requests: [Counter; 5],
     /// Requests whose answer could not be sent whole.
     pub broken: Counter,
+    /// Requests whose answer was at hand, so that Pingora was not asked.
+    pub direct: Counter,
     /// From the request's head being read to its answer being written, microseconds.
     pub duration_us: Histogram,
 }
@@ -51,6 +53,7 @@ impl GatewayStats {
             heads_late: Counter::new(),
             requests: [const { Counter::new() }; 5],
             broken: Counter::new(),
+            direct: Counter::new(),
             duration_us: Histogram::new(DURATION_BOUNDS_US),
         }
     }

@@ -85,7 +85,7 @@ fn is_target(target: &[u8]) -> bool {
 }
 
 /// Whether this is a host, perhaps with a port (RFC 3986 section 3.2), and nothing else.
-fn is_authority(text: &[u8]) -> bool {
+pub(crate) fn is_authority(text: &[u8]) -> bool {
     let (host, port) = match text.strip_prefix(b"[") {
         Some(inside) => {
             let Some(end) = inside.iter().position(|&byte| byte == b']') else { return false };

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use http::HeaderName;
 
+use crate::route::compile::Route;
 use crate::route::spec::Fault;
 
 /// The format of nginx and Apache that most programs read.
@@ -168,9 +169,9 @@ impl Access {
         Self { format, skip: spec.skip.iter().map(|path| path.as_str().into()).collect() }
     }
 
-    /// Whether requests for `path` are left out.
-    pub(crate) fn skips(&self, path: &str) -> bool {
-        self.skip.contains(path)
+    /// Whether requests of `route` for `path` are logged.
+    pub(crate) fn takes(&self, route: Option<&Route>, path: &str) -> bool {
+        route.is_none_or(|route| route.is_logged) && !self.skip.contains(path)
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::RequestHeader;
 use serde_json::json;
 use truststram_base::{Identity, RequestId};
 
@@ -23,7 +23,8 @@ pub(crate) struct Logged<'a> {
     pub(crate) path: &'a str,
     pub(crate) host: &'a str,
     pub(crate) scheme: &'static str,
-    pub(crate) answer: Option<&'a ResponseHeader>,
+    /// The fields of the answer.
+    pub(crate) answer: Option<&'a HeaderMap>,
     /// 0 where nothing was answered.
     pub(crate) status: u16,
     pub(crate) body_bytes_sent: usize,

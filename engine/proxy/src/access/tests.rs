@@ -22,7 +22,7 @@ fn logged<'a>(request: &'a RequestHeader, answer: &'a ResponseHeader) -> Logged<
         path: "/p",
         host: "a.test",
         scheme: "http",
-        answer: Some(answer),
+        answer: Some(&answer.headers),
         status: 200,
         body_bytes_sent: 7,
         duration_us: 1_234_567,

@@ -24,7 +24,7 @@ impl Logged<'_> {
             Part::Variable(variable) => return self.variable(*variable, out),
             Part::Asked(name) => return joined(&self.request.headers, name, out),
             Part::Sent(name) => {
-                return self.answer.is_some_and(|answer| joined(&answer.headers, name, out));
+                return self.answer.is_some_and(|answer| joined(answer, name, out));
             }
             Part::Cookie(name) => return self.cookie(name, out),
             Part::Argument(name) => return self.argument(name, out),
@@ -81,7 +81,7 @@ impl Logged<'_> {
             Variable::TimeLocal => text.write_str(&self.local_time()),
             Variable::Uri => text.write_str(self.path),
             Variable::UpstreamCacheStatus => {
-                return show(self.answer.and_then(|answer| cache::word(&answer.headers)), out);
+                return show(self.answer.and_then(cache::word), out);
             }
             Variable::UpstreamAddr => return self.upstream(out, |at, _, text| text.push_str(at)),
             Variable::UpstreamStatus => {

@@ -12,6 +12,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::stored::Stored;
+use super::vary::Variant;
 
 const VARIANTS_MAX: usize = 32;
 /// What keys begin with.
@@ -74,6 +75,15 @@ impl Memory {
             Some(stored) => Found::Stored(stored.clone()),
             None => Found::NoVariant,
         }
+    }
+
+    /// The response stored for `key` that `matches` takes.
+    pub(super) fn find_by(
+        &self,
+        key: &str,
+        matches: impl Fn(&Variant) -> bool,
+    ) -> Option<Arc<Stored>> {
+        self.cache.get(key)?.iter().find(|stored| matches(&stored.variant)).cloned()
     }
 
     /// Stores a response in the place of those that `request` would get.

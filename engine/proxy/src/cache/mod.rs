@@ -12,6 +12,7 @@ mod directives;
 mod fetch;
 mod flight;
 mod freshness;
+mod hit;
 mod inner;
 mod invalidate;
 mod memory;
@@ -27,6 +28,7 @@ mod write;
 mod tests;
 
 pub(crate) use date::write as http_date;
+pub(crate) use hit::Hit;
 pub(crate) use inner::Inner;
 pub use memory::Purge;
 pub use options::{CacheOptions, CacheStats};

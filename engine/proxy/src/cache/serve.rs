@@ -30,7 +30,7 @@ use super::{conditional, date, invalidate, policy};
 /// A shared cache.
 pub struct Cache {
     options: ArcSwap<CacheOptions>,
-    memory: Memory,
+    pub(super) memory: Memory,
     flights: Arc<Flights>,
     stats: CacheStats,
     clock: Arc<dyn Clock>,
@@ -79,7 +79,7 @@ impl Cache {
         self.memory.purge(purge)
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         let utc_s = self.clock.utc_us().div_euclid(1_000_000);
         Now { utc_s, monotonic_ms: self.clock.monotonic_us() / 1_000 }
     }

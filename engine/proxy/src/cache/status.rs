@@ -2,7 +2,7 @@
 //!
 //! Refuses to decide. Bound: one member in each answer.
 
-use std::fmt::Write;
+use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -44,26 +44,32 @@ pub(crate) struct Handling {
 impl Handling {
     /// Adds the member of this cache to those of caches before it.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
-        let mut text = "truststram".to_owned();
-        // Writing to a `String` cannot fail.
-        let _ = match self.forward {
-            None => write!(text, "; hit"),
-            Some(forward) => write!(text, "; fwd={}", forward.name()),
-        };
-        if let Some(status) = self.forward_status {
-            let _ = write!(text, "; fwd-status={}", status.as_u16());
-        }
-        if let Some(seconds) = self.time_to_live_s {
-            let _ = write!(text, "; ttl={seconds}");
-        }
-        for (holds, name) in [(self.stored, "; stored"), (self.collapsed, "; collapsed")] {
-            text.push_str(if holds { name } else { "" });
-        }
-        if let Ok(value) = HeaderValue::try_from(text) {
+        if let Ok(value) = HeaderValue::try_from(self.to_string()) {
             headers.append(CACHE_STATUS, value);
         }
     }
 }
+
+impl fmt::Display for Handling {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str("truststram")?;
+        match self.forward {
+            None => text.write_str("; hit")?,
+            Some(forward) => write!(text, "; fwd={}", forward.name())?,
+        }
+        if let Some(status) = self.forward_status {
+            write!(text, "; fwd-status={}", status.as_u16())?;
+        }
+        if let Some(seconds) = self.time_to_live_s {
+            write!(text, "; ttl={seconds}")?;
+        }
+        for (holds, name) in [(self.stored, "; stored"), (self.collapsed, "; collapsed")] {
+            text.write_str(if holds { name } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
 /// What nginx calls the way in which these headers of an answer say that it came to be.
 pub(crate) fn word(headers: &HeaderMap) -> Option<&'static str> {
     let line = headers.get_all(CACHE_STATUS).iter().next_back()?.to_str().ok()?;

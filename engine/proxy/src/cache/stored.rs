@@ -2,6 +2,8 @@
 //!
 //! Refuses to know where it is stored. Bound: the body and headers of one response.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
@@ -9,9 +11,10 @@ use super::directives::{Directives, Scope};
 use super::freshness::{self, Now};
 use super::policy::Terms;
 use super::vary::Variant;
+use crate::direct::Prepared;
 
 /// A response that may be used again.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -21,6 +24,8 @@ pub(crate) struct Stored {
     /// Its age when it was received.
     initial_age_ms: u64,
     received_ms: u64,
+    /// As it is sent, once it was used again.
+    pub(super) prepared: OnceLock<Option<Prepared>>,
 }
 
 /// How a stored response may be used for a request.
@@ -48,7 +53,8 @@ impl Stored {
     ) -> Self {
         let initial_age_ms = freshness::initial_age_ms(&headers, asked, now);
         let received_ms = now.monotonic_ms;
-        Self { status, headers, body, variant, terms, initial_age_ms, received_ms }
+        let prepared = OnceLock::new();
+        Self { status, headers, body, variant, terms, initial_age_ms, received_ms, prepared }
     }
 
     /// Milliseconds since the origin made or validated it.
@@ -114,7 +120,8 @@ impl Stored {
             64 + name.as_str().len() + value.len()
         };
         let headers: usize = self.headers.iter().map(header).sum();
-        size_of::<Self>() + headers + self.variant.bytes() + self.body.len()
+        // Once as they are, and once as they are sent.
+        size_of::<Self>() + 2 * headers + self.variant.bytes() + self.body.len()
     }
 }
 

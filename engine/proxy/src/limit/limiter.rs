@@ -80,6 +80,42 @@ impl Limits {
         self.rates.is_empty() && self.in_flight.is_empty()
     }
 
+    /// Whether a request may be made to wait.
+    pub(crate) fn may_wait(&self) -> bool {
+        !self.is_dry_run
+            && self.rates.iter().any(|part| part.undelayed.is_some_and(|free| free < part.burst))
+    }
+
+    /// The verdict about a request that a zone refuses, which leaves all zones as they were; `None`,
+    /// with nothing counted, where no zone does.
+    pub(crate) fn refuses(&self, subject: &Subject<'_>, now_ms: u64) -> Option<Verdict> {
+        if self.is_dry_run {
+            return None;
+        }
+        let (mut excess, mut key) = ([None; USES_MAX], Vec::new());
+        for (index, part) in self.rates.iter().enumerate().take(USES_MAX) {
+            part.zone.key().write(subject, &mut key);
+            if key.is_empty() {
+                continue;
+            }
+            match part.zone.look(&key, part.burst_millis(), now_ms, false) {
+                Looked::Room(found) => excess[index] = Some(found),
+                Looked::Over(found) => return Some(self.rejected(index, found, excess)),
+            }
+        }
+        None
+    }
+
+    /// The verdict of the use at `index`, whose excess would be `found`.
+    fn rejected(&self, index: usize, found: u64, mut excess: [Option<u64>; USES_MAX]) -> Verdict {
+        let part = &self.rates[index];
+        excess[index] = Some(found.saturating_sub(1_000));
+        let wait_ms = part.zone.rate().ms_to_drain(found - part.burst_millis());
+        let outcome = Outcome::Rejected(wait_ms + 1);
+        self.count(&part.zone, outcome);
+        Verdict { outcome, by: Some((index, found)), excess }
+    }
+
     /// Decides by the rates. A zone that refuses leaves those before it as they were.
     pub(crate) fn by_rate(&self, subject: &Subject<'_>, now_ms: u64) -> Verdict {
         let rates = &self.rates[..self.rates.len().min(USES_MAX)];
@@ -94,13 +130,7 @@ impl Limits {
             let is_last = index + 1 == rates.len();
             match part.zone.look(key, part.burst_millis(), now_ms, is_last) {
                 Looked::Room(found) => excess[index] = Some(found),
-                Looked::Over(found) => {
-                    excess[index] = Some(found.saturating_sub(1_000));
-                    let wait_ms = part.zone.rate().ms_to_drain(found - part.burst_millis());
-                    let outcome = Outcome::Rejected(wait_ms + 1);
-                    self.count(&part.zone, outcome);
-                    return Verdict { outcome, by: Some((index, found)), excess };
-                }
+                Looked::Over(found) => return self.rejected(index, found, excess),
             }
         }
         // The last was accounted when it was looked at; the others are now, from the last back.

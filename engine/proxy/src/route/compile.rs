@@ -3,7 +3,7 @@
 //! Refuses to serve a route that means nothing: each fault is reported with its key. Bound: an
 //! expression by the size limit of its library.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, HeaderValue, Method};
 use regex::Regex;
@@ -13,6 +13,7 @@ use super::path;
 use super::spec::{ActionSpec, Fault, PathSpec, RewriteSpec, RouteSpec, Scheme, Timeouts, is_name};
 use super::table::Made;
 use crate::auth::RouteAuth;
+use crate::direct::Prepared;
 use crate::limiting::Gate;
 use crate::stats::RouteStats;
 use crate::upstream::group::Group;
@@ -51,6 +52,9 @@ pub(crate) struct Route {
     /// What its requests must pass, after what all must.
     pub(crate) gate: Option<Gate>,
     pub(crate) stats: Arc<RouteStats>,
+    /// Its fixed answer as bytes, without TLS and with it, once it was asked for; `None` where it
+    /// has none.
+    pub(crate) prepared: [OnceLock<Option<Prepared>>; 2],
 }
 
 /// Collects the faults of the route at `key`.
@@ -122,6 +126,7 @@ pub(crate) fn compile(
         auth: spec.auth,
         gate: Gate::new(limits, made.limits.status),
         stats,
+        prepared: Default::default(),
     })
 }
 

@@ -206,6 +206,11 @@ pub(crate) enum Rewrite {
 }
 
 impl Rewrite {
+    /// Whether every path stays as it is.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+
     /// The new path, or `None` where it stays.
     pub(crate) fn apply(&self, path: &str) -> Option<String> {
         match self {

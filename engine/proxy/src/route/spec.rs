@@ -103,7 +103,7 @@ pub struct Timeouts {
 }
 
 /// The scheme by which the client came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Without TLS.
     Http,

@@ -6,6 +6,7 @@ mod announced;
 mod before;
 mod compression;
 mod connections;
+mod direct;
 mod http2;
 mod logs;
 mod malformed;

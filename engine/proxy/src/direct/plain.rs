@@ -1,0 +1,200 @@
+//! Owns the reading of plain heads: GET or HEAD in HTTP/1.1, a target in its one form, and no field
+//! that asks for more than an answer.
+//!
+//! Refuses all other heads without saying what they are: that they are wrong, or ask for more, is
+//! for who reads them next. Bound: one pass over a head of at most [`FIELDS_MAX`] fields.
+
+use std::cell::OnceCell;
+use std::mem::MaybeUninit;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use pingora_http::RequestHeader;
+
+use crate::route::path::normalise;
+use crate::strict::is_authority;
+
+const FIELDS_MAX: usize = 32;
+
+/// Room for the fields of one head.
+pub(super) type Fields<'a> = [MaybeUninit<httparse::Header<'a>>; FIELDS_MAX];
+
+pub(super) const fn no_fields<'a>() -> Fields<'a> {
+    [const { MaybeUninit::uninit() }; FIELDS_MAX]
+}
+
+/// Fields that make the answer another one than that of others, or the request more than a head.
+const REFUSED: [&str; 20] = [
+    "authorization",
+    "cache-control",
+    "content-length",
+    "expect",
+    "http2-settings",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "keep-alive",
+    "pragma",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-api-key",
+];
+
+/// A plain request.
+pub(super) struct Plain<'a> {
+    pub(super) method: Method,
+    /// Path and query as they came, which is their one form.
+    pub(super) target: &'a str,
+    pub(super) path: &'a str,
+    /// What `Host` says.
+    pub(super) authority: &'a str,
+    fields: &'a [httparse::Header<'a>],
+    headers: OnceCell<HeaderMap>,
+}
+
+impl<'a> Plain<'a> {
+    /// The request that `bytes` is, no more and no less.
+    pub(super) fn read(bytes: &'a [u8], fields: &'a mut Fields<'a>) -> Option<Self> {
+        let mut request = httparse::Request::new(&mut []);
+        let is_whole = request.parse_with_uninit_headers(bytes, fields).ok()?
+            == httparse::Status::Complete(bytes.len());
+        let method = match (request.method, bytes.first()) {
+            (Some("GET"), Some(b'G')) => Method::GET,
+            (Some("HEAD"), Some(b'H')) => Method::HEAD,
+            _ => return None,
+        };
+        let target = request.path?;
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let is_plain = is_whole
+            && request.version == Some(1)
+            && lines_end_whole(bytes)
+            && target.bytes().all(is_of_target)
+            && path.starts_with('/')
+            && normalise(&method, path) == Ok(None);
+        if !is_plain {
+            return None;
+        }
+        let fields = &*request.headers;
+        let mut authority = None;
+        for field in fields {
+            if field.name.eq_ignore_ascii_case("host") {
+                let host = std::str::from_utf8(field.value).ok()?;
+                if authority.replace(host).is_some() {
+                    return None;
+                }
+            } else if !is_plain_field(field) {
+                return None;
+            }
+        }
+        let authority = authority.filter(|host| is_authority(host.as_bytes()))?;
+        Some(Self { method, target, path, authority, fields, headers: OnceCell::new() })
+    }
+
+    /// All fields.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.headers.get_or_init(|| {
+            let mut headers = HeaderMap::with_capacity(self.fields.len());
+            for field in self.fields {
+                // Both were read as what they are.
+                let name = HeaderName::from_bytes(field.name.as_bytes());
+                if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
+                    headers.append(name, value);
+                }
+            }
+            headers
+        })
+    }
+
+    /// The same as Pingora would have read it.
+    pub(super) fn to_header(&self) -> Option<RequestHeader> {
+        let (method, target) = (self.method.clone(), self.target.as_bytes());
+        let mut head = RequestHeader::build(method, target, Some(self.fields.len())).ok()?;
+        head.set_version(Version::HTTP_11);
+        for field in self.fields {
+            head.append_header(field.name.to_owned(), field.value).ok()?;
+        }
+        Some(head)
+    }
+}
+
+/// Whether every line feed has a carriage return before it. In what was parsed a carriage return
+/// has a line feed behind it.
+fn lines_end_whole(bytes: &[u8]) -> bool {
+    let count = |wanted: u8| bytes.iter().filter(|byte| **byte == wanted).count();
+    count(b'\n') == count(b'\r')
+}
+
+/// A character that a target may have wherever it stands, and that nobody reads in two ways.
+fn is_of_target(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
+}
+
+fn is_plain_field(field: &httparse::Header<'_>) -> bool {
+    let name = field.name;
+    if name.eq_ignore_ascii_case("connection") {
+        return field.value.eq_ignore_ascii_case(b"keep-alive");
+    }
+    // Some servers read `_` as `-`.
+    !name.contains('_') && !REFUSED.iter().any(|refused| refused.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_plain(head: &str) -> bool {
+        let mut fields = no_fields();
+        Plain::read(head.as_bytes(), &mut fields).is_some()
+    }
+
+    #[test]
+    fn a_plain_head_is_read() {
+        let head = "GET /a/b?c=%20 HTTP/1.1\r\nHost: A.test:80\r\nAccept: */*\r\nx-y: 1\r\n\r\n";
+        let mut fields = no_fields();
+        let plain = Plain::read(head.as_bytes(), &mut fields).unwrap();
+        assert_eq!((plain.target, plain.path), ("/a/b?c=%20", "/a/b"));
+        assert_eq!((plain.authority, plain.headers().len()), ("A.test:80", 3));
+        let header = plain.to_header().unwrap();
+        assert_eq!(&header.headers, plain.headers());
+        assert!(is_plain("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: Keep-Alive\r\n\r\n"));
+    }
+
+    #[test]
+    fn whatever_asks_for_more_is_not_plain() {
+        let with = |line: &str| format!("GET / HTTP/1.1\r\nhost: a\r\n{line}\r\n\r\n");
+        assert!(is_plain(&with("accept: x")));
+        for name in REFUSED {
+            assert!(!is_plain(&with(&format!("{}: 1", name.to_uppercase()))), "{name}");
+        }
+        for line in
+            ["connection: close", "host: a", "content_length: 1", " x: 1", "x : 1", "a\nb:1"]
+        {
+            assert!(!is_plain(&with(line)), "{line}");
+        }
+        for head in [
+            "",
+            "GET / HTTP/1.1\r\nhost: a\r\n",
+            "GET / HTTP/1.1\r\nhost: a\r\n\r\nx",
+            "\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET / HTTP/1.0\r\nhost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a\r\n\n",
+            "GET / HTTP/1.1\nhost: a\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET /a/../b HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET //a HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET /\u{e4} HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET http://a/ HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a b\r\n\r\n",
+            "GET / HTTP/1.1\r\naccept: x\r\n\r\n",
+        ] {
+            assert!(!is_plain(head), "{head:?}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Owns a connection of HTTP/1 from its first request to its last: it waits for each, and either
+//! answers directly or lends the connection to Pingora for that one request.
+//!
+//! Refuses to hold anything for a request while there is none. Bound: one read of
+//! [`HEAD_BYTES_MAX`], one answer.
+
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::{IO, Shutdown};
+use pingora_proxy::HttpProxy;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+
+use super::HEAD_BYTES_MAX;
+use super::answer::Caller;
+use super::ready::Ready;
+use crate::app::App;
+use crate::head_timer::Turn;
+use crate::watched::Watched;
+
+/// Seconds for which Pingora waits for a read of a head that has begun; the connection's own timer
+/// ends it earlier.
+const READ_S: u64 = 3_600;
+
+/// How the requests of connections are answered at one listener.
+pub(crate) struct Turns {
+    pub(crate) proxy: Arc<HttpProxy<App>>,
+    /// The same for what is answered directly.
+    pub(crate) app: App,
+    /// Most requests of one connection.
+    pub(crate) requests_max: Option<u32>,
+    /// Whether the drain has begun.
+    pub(crate) is_stopping: AtomicBool,
+}
+
+/// What follows on a wait for a request.
+enum Next {
+    /// Pingora answers what was read so far.
+    Lend(BytesMut),
+    /// The connection is over; after an answer it is ended in order.
+    Over { in_order: bool },
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve<S: IO + 'static>(
+    turns: &Turns,
+    stream: Watched<S>,
+    turn: Arc<Turn>,
+    mut closing: watch::Receiver<bool>,
+) {
+    let mut stream = Box::new(stream);
+    let caller = Caller::of(&*stream);
+    let mut left = turns.requests_max;
+    loop {
+        let next = {
+            let stream = &mut *stream;
+            let mut wait = Wait { turns, caller: &caller, turn: &turn, stream, left: &mut left };
+            wait.for_request(&mut closing).await
+        };
+        let read = match next {
+            Next::Lend(read) => read,
+            Next::Over { in_order } => {
+                if in_order {
+                    stream.shutdown().await;
+                }
+                return;
+            }
+        };
+        let mut session = ServerSession::new_http1(stream);
+        session.set_pipelined_prefix(read);
+        session.set_keepalive(Some(READ_S));
+        session.set_keepalive_reuses_remaining(left);
+        let Some(reused) = turns.proxy.process_new_http(session, &closing).await else { return };
+        left = left.map(|left| left.saturating_sub(1));
+        // It comes back as it went.
+        let Ok(same) = reused.consume().0.into_any().downcast() else { return };
+        stream = same;
+    }
+}
+
+/// A connection that waits.
+struct Wait<'a, S> {
+    turns: &'a Turns,
+    caller: &'a Caller,
+    turn: &'a Turn,
+    stream: &'a mut Watched<S>,
+    /// Requests that the connection may still have after the next one.
+    left: &'a mut Option<u32>,
+}
+
+impl<S: IO> Wait<'_, S> {
+    async fn for_request(&mut self, closing: &mut watch::Receiver<bool>) -> Next {
+        let mut over = pin!(closing.changed());
+        let (mut sending, mut stall) = (None, None);
+        poll_fn(|context| {
+            let next = self.poll(context, &mut sending, &mut stall);
+            match next {
+                // An answer that has begun is sent whole.
+                Poll::Pending if sending.is_none() => {
+                    over.as_mut().poll(context).map(|_| Next::Over { in_order: false })
+                }
+                next => next,
+            }
+        })
+        .await
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        sending: &mut Option<Ready>,
+        stall: &mut Option<Pin<Box<Sleep>>>,
+    ) -> Poll<Next> {
+        loop {
+            if let Some(answer) = sending {
+                let limit = self.turns.app.write_timeout;
+                let is_whole = match poll_sent(answer, self.stream, stall, limit, context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(is_whole) => is_whole,
+                };
+                let keeps = answer.keeps && is_whole;
+                self.turns.app.sent(answer, self.caller, is_whole);
+                self.turn.end();
+                (*sending, *stall) = (None, None);
+                if !keeps {
+                    return Poll::Ready(Next::Over { in_order: is_whole });
+                }
+            }
+            let mut room = [const { MaybeUninit::uninit() }; HEAD_BYTES_MAX];
+            let mut buffer = ReadBuf::uninit(&mut room);
+            match Pin::new(&mut *self.stream).poll_read(context, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Next::Over { in_order: false }),
+            }
+            let read = buffer.filled();
+            let is_last = self.turns.is_stopping.load(Ordering::Relaxed) || *self.left == Some(0);
+            if !self.turn.has_odd_line() {
+                *sending = self.turns.app.answer_directly(read, self.caller, !is_last);
+            }
+            if sending.is_none() {
+                let mut bytes = BytesMut::with_capacity(HEAD_BYTES_MAX);
+                bytes.extend_from_slice(read);
+                return Poll::Ready(Next::Lend(bytes));
+            }
+            if self.turn.begin(false) {
+                self.turns.app.stats.connections_fresh.lower(1);
+            }
+            *self.left = self.left.map(|left| left.saturating_sub(1));
+        }
+    }
+}
+
+/// Sends until the answer is out, or nothing of it went out for `limit`; with whether it is whole.
+fn poll_sent<S: IO>(
+    answer: &mut Ready,
+    stream: &mut Watched<S>,
+    stall: &mut Option<Pin<Box<Sleep>>>,
+    limit: Duration,
+    context: &mut Context<'_>,
+) -> Poll<bool> {
+    let mut sent = false;
+    if let Poll::Ready(result) = answer.poll_send(stream, context, &mut sent) {
+        return Poll::Ready(result.is_ok());
+    }
+    let deadline = Instant::now() + limit;
+    let sleep = stall.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+    if sent {
+        sleep.as_mut().reset(deadline);
+    }
+    sleep.as_mut().poll(context).map(|()| false)
+}
