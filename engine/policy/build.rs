@@ -19,7 +19,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const BUILTIN: [&str; 6] = ["aggregator", "batcher", "placer", "router", "selector", "tuner"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
     let plugins = root.join("plugins");
     // Folders are watched with everything in them; `plugins/` as a whole would include its build
     // output.

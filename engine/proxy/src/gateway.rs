@@ -5,7 +5,7 @@
 //! nobody pins, bind ports after threads exist and leave by `exit`; its `HttpProxy` is made for an
 //! accept loop like this one. Bound: the drain ends when its time is over, whatever is open.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,31 +13,26 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use http::{Method, Response, Uri};
-use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
-use pingora_core::listeners::tls::Acceptor;
-use pingora_core::protocols::{ALPN, GetProxyDigest, Peek, Ssl};
+use pingora_core::apps::{HttpServerApp, HttpServerOptions};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use truststram_base::Clock;
 use truststram_machine::{LogFile, Priority, Thread, ThreadSpec};
 
+use crate::accepted::{Site, serve};
 use crate::app::{App, Cached};
-use crate::auth::{Guard, names_of_certificate};
+use crate::auth::Guard;
 use crate::bind::Bound;
 use crate::cache::Cache;
-use crate::connection::{Connection, H2_PREFACE, shared_of};
-use crate::direct::{self, Refusals, Turns};
+use crate::direct::{Refusals, Turns};
 use crate::error::ProxyError;
-use crate::head_timer::{HeadLimits, Turn};
+use crate::head_timer::HeadLimits;
 use crate::live::Live;
-use crate::proxy_protocol;
 use crate::refusal::Refusal;
 use crate::stats::GatewayStats;
 use crate::upstream::upkeep;
-use crate::watched::Watched;
 
 /// How long a drain waits for connections that have asked nothing yet.
 const FRESH_GRACE: Duration = Duration::from_secs(1);
@@ -274,19 +269,6 @@ struct Endpoint {
     site: Site,
 }
 
-/// What is served there.
-struct Site {
-    turns: Arc<Turns>,
-    /// Whether a connection may be one of HTTP/2 without TLS.
-    h2c: bool,
-    stats: Arc<GatewayStats>,
-    limits: HeadLimits,
-    /// Whose certificates are shown, where TLS is spoken.
-    certificates: Option<Arc<Live>>,
-    /// Whose trusted proxies say for whom they connect, where they do.
-    announcing: Option<Arc<Live>>,
-}
-
 fn run_thread(
     ends: Vec<Endpoint>,
     stop: watch::Receiver<Stop>,
@@ -365,94 +347,5 @@ async fn serve_endpoint(
 async fn all_asked(stats: &GatewayStats) {
     while stats.connections_fresh.get() > 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-/// Serves one connection to its end.
-fn serve(
-    site: &Site,
-    mut stream: TcpStream,
-    mut peer: SocketAddr,
-    closing: watch::Receiver<bool>,
-) -> impl Future<Output = ()> + use<> {
-    let (turns, stats, limits) = (site.turns.clone(), site.stats.clone(), site.limits);
-    let h2c = site.h2c;
-    let announcing = site.announcing.clone();
-    // Certificates are those of the moment in which it was accepted.
-    let certificates = site.certificates.as_ref().map(|live| live.table().tls().cloned());
-    async move {
-        if announcing.is_some_and(|live| live.table().trusted.contains(peer.ip())) {
-            match tokio::time::timeout(limits.head, proxy_protocol::read(&mut stream)).await {
-                Ok(Ok(source)) => peer = source.unwrap_or(peer),
-                Ok(Err(_)) | Err(_) => return stats.proxy_headers_bad.add(1),
-            }
-        }
-        let connection = Connection::new(stream, peer, limits, stats.clone());
-        let turn = connection.turn().clone();
-        let _counted = OpenConnection::new(&stats, &turn);
-        let Some(config) = certificates else {
-            let mut stream = Watched::new(connection, turn.clone());
-            if h2c && begins_h2(&mut stream).await {
-                turns.proxy.process_new(Box::new(stream), &closing).await;
-            } else {
-                direct::serve(&turns, stream, turn, closing).await;
-            }
-            return;
-        };
-        let shaken = match config {
-            // Kept apart, so that a connection does not hold the room of its handshake.
-            Some(config) => {
-                let acceptor = Acceptor::from_server_config(config);
-                Box::pin(acceptor.tls_handshake(connection)).await.ok()
-            }
-            None => None,
-        };
-        match shaken {
-            Some(stream) => {
-                let shown = stream.get_ssl().and_then(|tls| tls.peer_certificate_der());
-                if let (Some(shown), Some(digest)) = (shown, stream.get_proxy_digest())
-                    && let Some(shared) = shared_of(&digest)
-                {
-                    // The connection is new, so that nobody has said it before.
-                    let _ = shared.names.set(names_of_certificate(shown));
-                }
-                let stream = Watched::new(stream, turn.clone());
-                if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-                    turns.proxy.process_new(Box::new(stream), &closing).await;
-                } else {
-                    direct::serve(&turns, stream, turn, closing).await;
-                }
-            }
-            None => stats.handshake_failures.add(1),
-        }
-    }
-}
-
-/// Whether what comes first is the preface of HTTP/2; it is read again.
-async fn begins_h2(stream: &mut Watched<Connection>) -> bool {
-    let mut first = [0; H2_PREFACE.len()];
-    matches!(stream.try_peek(&mut first).await, Ok(true)) && first == *H2_PREFACE
-}
-
-struct OpenConnection<'a> {
-    stats: &'a GatewayStats,
-    turn: Arc<Turn>,
-}
-
-impl<'a> OpenConnection<'a> {
-    fn new(stats: &'a GatewayStats, turn: &Arc<Turn>) -> Self {
-        // In this order an open connection that is not fresh has asked something.
-        stats.connections_fresh.raise(1);
-        stats.connections_open.raise(1);
-        Self { stats, turn: turn.clone() }
-    }
-}
-
-impl Drop for OpenConnection<'_> {
-    fn drop(&mut self) {
-        self.stats.connections_open.lower(1);
-        if self.turn.is_fresh() {
-            self.stats.connections_fresh.lower(1);
-        }
     }
 }

@@ -5,6 +5,7 @@
 //! Refuses to know what a model or a prediction is: it calls an axum `Router` in process.
 //! Bound: one thread per network core; bodies by `body_bytes_max`; the drain by its time limit.
 
+mod accepted;
 mod access;
 mod admitting;
 mod answering;

@@ -83,6 +83,8 @@ pub(crate) struct Table {
     /// Whether answers may be given without Pingora: none is compressed, made for pages of other
     /// origins, or a way to TLS.
     pub(crate) is_direct: bool,
+    /// Whether a route or a limit reads fields of requests.
+    pub(crate) reads_headers: bool,
     /// Its number among all tables of the process.
     pub(crate) number: u64,
 }
@@ -149,8 +151,11 @@ impl Table {
         }
         let is_direct =
             compression.encodings.is_empty() && cors.is_none() && spec.https_port.is_none();
+        let reads_headers =
+            zones.read_headers() || routes.all().iter().any(|route| !route.headers.is_empty());
         Ok(Self {
             is_direct,
+            reads_headers,
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             routes,
             groups,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, header};
 
 use super::directives::Directives;
+use super::freshness::Now;
 use super::policy;
 use super::serve::Cache;
 use super::status::Handling;
@@ -35,6 +36,7 @@ impl Cache {
         &self,
         (scheme, authority, target): (&str, &str, &str),
         headers: impl Fn() -> &'a HeaderMap,
+        now_us: u64,
     ) -> Option<Hit> {
         let mut key = String::with_capacity(scheme.len() + 3 + authority.len() + target.len());
         key.extend([scheme, "://", authority]);
@@ -43,7 +45,8 @@ impl Cache {
         let matches =
             |variant: &super::vary::Variant| variant.is_empty() || variant.matches(headers());
         let stored = self.memory.find_by(&key, matches)?;
-        let now = self.now();
+        // The age of what is stored runs by this clock alone.
+        let now = Now { monotonic_ms: now_us / 1_000, ..Now::default() };
         if stored.usable(&Directives::default(), now) != Use::Fresh {
             return None;
         }

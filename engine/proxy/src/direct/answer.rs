@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderName, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use http_body_util::BodyExt;
 use pingora_core::protocols::IO;
 use pingora_core::protocols::l4::socket::SocketAddr as AnySocketAddr;
@@ -76,6 +76,8 @@ struct Request<'a> {
     caller: &'a Caller,
     table: &'a Arc<Table>,
     host: &'a str,
+    /// The fields, where routes or limits read any.
+    headers: &'a HeaderMap,
     began_us: u64,
     keeps: bool,
 }
@@ -84,7 +86,7 @@ impl Request<'_> {
     fn subject(&self) -> Subject<'_> {
         Subject {
             client: self.caller.ends.peer.map(|peer| peer.ip()),
-            headers: self.plain.headers(),
+            headers: self.headers,
             host: self.host,
             path: self.plain.path,
             identity: None,
@@ -115,12 +117,15 @@ impl App {
         if host.is_empty() {
             return None;
         }
-        let request = Request { plain: &plain, caller, table: &table, host, began_us, keeps };
+        let none = HeaderMap::new();
+        let headers = if table.reads_headers { plain.headers() } else { &none };
+        let plain = &plain;
+        let request = Request { plain, caller, table: &table, host, headers, began_us, keeps };
         let asked = Asked {
             host,
             path: plain.path,
             method: &plain.method,
-            headers: plain.headers(),
+            headers,
             scheme: caller.scheme(),
         };
         let Found::Route(place) = table.routes.find(&asked) else { return None };
@@ -153,7 +158,8 @@ impl App {
                 let cache = &self.cached.as_ref()?.cache;
                 let (plain, scheme) = (request.plain, request.caller.scheme().name());
                 let headers = || plain.headers();
-                cache.hit((scheme, plain.authority, plain.target), headers).map(Candidate::Hit)
+                let asked = (scheme, plain.authority, plain.target);
+                cache.hit(asked, headers, request.began_us).map(Candidate::Hit)
             }
             _ => None,
         }
@@ -258,7 +264,7 @@ impl App {
         in_flight: InFlight,
     ) -> Ready {
         let mut head = begin_head(made, limited);
-        put(&mut head, b"Date", &date(&*self.clock, request.began_us));
+        write_date(&mut head, &*self.clock, request.began_us);
         self.finish(request, route, (made.status, head, made.body.clone()), in_flight)
     }
 
@@ -362,12 +368,12 @@ thread_local! {
     static DATE: RefCell<(Option<u64>, Vec<u8>)> = const { RefCell::new((None, Vec::new())) };
 }
 
-fn date(clock: &dyn Clock, now_us: u64) -> Vec<u8> {
+fn write_date(head: &mut Vec<u8>, clock: &dyn Clock, now_us: u64) {
     DATE.with_borrow_mut(|(at_us, text)| {
         if at_us.is_none_or(|at_us| now_us.abs_diff(at_us) >= DATE_US) {
             *at_us = Some(now_us);
             *text = http_date(clock.utc_us().div_euclid(1_000_000)).into_bytes();
         }
-        text.clone()
-    })
+        put(head, b"Date", text);
+    });
 }

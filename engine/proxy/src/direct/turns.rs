@@ -4,8 +4,8 @@
 //! Refuses to hold anything for a request while there is none. Bound: one read of
 //! [`HEAD_BYTES_MAX`], one answer.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +43,11 @@ pub(crate) struct Turns {
     pub(crate) is_stopping: AtomicBool,
 }
 
+thread_local! {
+    /// What all connections of a thread read into, one after the other.
+    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; HEAD_BYTES_MAX].into());
+}
+
 /// What follows on a wait for a request.
 enum Next {
     /// Pingora answers what was read so far.
@@ -54,11 +59,10 @@ enum Next {
 /// Serves a connection to its end.
 pub(crate) async fn serve<S: IO + 'static>(
     turns: &Turns,
-    stream: Watched<S>,
+    mut stream: Box<Watched<S>>,
     turn: Arc<Turn>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let mut stream = Box::new(stream);
     let caller = Caller::of(&*stream);
     let mut left = turns.requests_max;
     loop {
@@ -76,11 +80,15 @@ pub(crate) async fn serve<S: IO + 'static>(
                 return;
             }
         };
-        let mut session = ServerSession::new_http1(stream);
-        session.set_pipelined_prefix(read);
-        session.set_keepalive(Some(READ_S));
-        session.set_keepalive_reuses_remaining(left);
-        let Some(reused) = turns.proxy.process_new_http(session, &closing).await else { return };
+        // In a block of its own, so that no idle connection holds the room of a session.
+        let answered = {
+            let mut session = ServerSession::new_http1(stream);
+            session.set_pipelined_prefix(read);
+            session.set_keepalive(Some(READ_S));
+            session.set_keepalive_reuses_remaining(left);
+            turns.proxy.process_new_http(session, &closing)
+        };
+        let Some(reused) = answered.await else { return };
         left = left.map(|left| left.saturating_sub(1));
         // It comes back as it went.
         let Ok(same) = reused.consume().0.into_any().downcast() else { return };
@@ -136,28 +144,40 @@ impl<S: IO> Wait<'_, S> {
                     return Poll::Ready(Next::Over { in_order: is_whole });
                 }
             }
-            let mut room = [const { MaybeUninit::uninit() }; HEAD_BYTES_MAX];
-            let mut buffer = ReadBuf::uninit(&mut room);
-            match Pin::new(&mut *self.stream).poll_read(context, &mut buffer) {
+            match ROOM.with_borrow_mut(|room| self.poll_read(context, room)) {
+                Poll::Ready(Ok(answer)) => *sending = Some(answer),
+                Poll::Ready(Err(next)) => return Poll::Ready(next),
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(Next::Over { in_order: false }),
             }
-            let read = buffer.filled();
-            let is_last = self.turns.is_stopping.load(Ordering::Relaxed) || *self.left == Some(0);
-            if !self.turn.has_odd_line() {
-                *sending = self.turns.app.answer_directly(read, self.caller, !is_last);
-            }
-            if sending.is_none() {
-                let mut bytes = BytesMut::with_capacity(HEAD_BYTES_MAX);
-                bytes.extend_from_slice(read);
-                return Poll::Ready(Next::Lend(bytes));
-            }
-            if self.turn.begin(false) {
-                self.turns.app.stats.connections_fresh.lower(1);
-            }
-            *self.left = self.left.map(|left| left.saturating_sub(1));
         }
+    }
+
+    /// Reads what came, and answers it if that can be done at once.
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        room: &mut [u8],
+    ) -> Poll<Result<Ready, Next>> {
+        let mut buffer = ReadBuf::new(room);
+        match Pin::new(&mut *self.stream).poll_read(context, &mut buffer) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+            Poll::Ready(_) => return Poll::Ready(Err(Next::Over { in_order: false })),
+        }
+        let read = buffer.filled();
+        let is_last = self.turns.is_stopping.load(Ordering::Relaxed) || *self.left == Some(0);
+        let is_odd = self.turn.has_odd_line();
+        let answer = (!is_odd).then(|| self.turns.app.answer_directly(read, self.caller, !is_last));
+        let Some(answer) = answer.flatten() else {
+            let mut bytes = BytesMut::with_capacity(HEAD_BYTES_MAX);
+            bytes.extend_from_slice(read);
+            return Poll::Ready(Err(Next::Lend(bytes)));
+        };
+        if self.turn.begin(false) {
+            self.turns.app.stats.connections_fresh.lower(1);
+        }
+        *self.left = self.left.map(|left| left.saturating_sub(1));
+        Poll::Ready(Ok(answer))
     }
 }
 

@@ -91,6 +91,11 @@ impl Key {
         self.0.iter().any(|part| matches!(part, Part::ApiKey | Part::User))
     }
 
+    /// Whether it counts by a field.
+    pub(crate) fn reads_headers(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Header(_)))
+    }
+
     /// Writes the key of `subject`; empty where it has none, which is not limited.
     pub(crate) fn write(&self, subject: &Subject<'_>, key: &mut Vec<u8>) {
         key.clear();

@@ -83,6 +83,12 @@ pub struct Zones {
 }
 
 impl Zones {
+    /// Whether any counts by a field of requests.
+    pub(crate) fn read_headers(&self) -> bool {
+        let mut keys = self.rates.iter().map(|zone| zone.key());
+        keys.any(Key::reads_headers) || self.in_flight.iter().any(|zone| zone.key().reads_headers())
+    }
+
     /// Makes the zones of `specs`, or takes them over from `before`.
     pub(crate) fn make(specs: &[ZoneSpec], before: Option<&Self>) -> Self {
         let mut zones = Self::default();
