@@ -3,6 +3,7 @@
 //! Refuses to hold what a command does beyond talking to its user. Bound: exit codes 0 done,
 //! 1 failed, 2 wrong usage or configuration, 3 refused for safety.
 
+mod cache;
 mod client;
 mod config;
 mod db;
@@ -78,6 +79,9 @@ enum Command {
     /// Look at the models of a running server, import them and put them to use.
     #[command(subcommand)]
     Model(model::ModelCommand),
+    /// Look at the cache of answers of a running server, and remove answers from it.
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
     /// Make, list and revoke API keys.
     ///
     /// A command takes the data directory where no process has it, also before a server's first
@@ -208,6 +212,7 @@ pub fn run() -> ExitCode {
         Command::Predict(arguments) => predict::run(&arguments, json),
         Command::Train(arguments) => train::run(&arguments, json),
         Command::Model(command) => model::run(&command, json),
+        Command::Cache(command) => cache::run(&command, json),
         Command::Key(command) => key::run(&command, json),
         Command::Plugin(command) => plugin::run(&command, json),
         Command::Db(command) => db::run(&command, json),

@@ -16,6 +16,7 @@ have make || packages+=(make)
 [ -e /usr/include/stdio.h ] || packages+=(libc6-dev)
 have pkg-config || packages+=(pkg-config)
 have curl || packages+=(curl)
+have nghttp || packages+=(nghttp2-client)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
 
 if [ ${#packages[@]} -gt 0 ]; then

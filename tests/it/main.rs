@@ -12,6 +12,7 @@ mod encoders;
 mod federate;
 mod gateway;
 mod gateway_cache;
+mod guide;
 mod harness;
 mod hostile_plugins;
 mod inference_protocol;

@@ -173,7 +173,8 @@ impl Conversion {
         let name = at.argument(0).to_ascii_lowercase();
         let value = at.argument(1);
         let is_ours = match name.as_str() {
-            "host" => matches!(value, "$host" | "$http_host"),
+            // As it came, with its port; `$host` has none.
+            "host" => value == "$http_host",
             "x-real-ip" => value == "$remote_addr",
             "x-forwarded-for" => value == "$proxy_add_x_forwarded_for",
             "x-forwarded-proto" => value == "$scheme",

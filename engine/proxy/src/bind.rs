@@ -14,6 +14,10 @@ use crate::error::ProxyError;
 /// `net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
 
+/// What the kernel takes of an answer beyond what it has sent, so that clients that read slowly do
+/// not fill its memory with copies.
+const UNSENT_BYTES: u32 = 64 << 10;
+
 /// A bound and listening socket.
 #[derive(Debug)]
 pub struct Bound {
@@ -58,6 +62,8 @@ pub fn bind(address: SocketAddr) -> Result<Bound, ProxyError> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // Without it a restart has to wait for the old connections' TIME_WAIT to pass.
         socket.set_reuse_address(true)?;
+        // Connections inherit it. A kernel that refuses it serves all the same.
+        let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

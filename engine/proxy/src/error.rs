@@ -26,6 +26,14 @@ pub enum ProxyError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// The folder of the cache cannot be made.
+    #[error("cannot make the folder of the cache {}: {source}", .folder.display())]
+    CacheFolder {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// The first table has a fault.
     #[error("{}: {}", .0.key, .0.message)]
     Table(Fault),
@@ -42,7 +50,7 @@ impl ProxyError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::InUse { .. } => Kind::Conflict,
-            Self::Bind { .. } | Self::Table(_) => Kind::Invalid,
+            Self::Bind { .. } | Self::CacheFolder { .. } | Self::Table(_) => Kind::Invalid,
             Self::Thread(error) => error.kind(),
             Self::EventLoop(_) => Kind::Internal,
         }

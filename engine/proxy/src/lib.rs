@@ -45,7 +45,7 @@ pub use auth::{
     KeySecret, KeySource, Keys, RouteAuth, Seed, Signers, UnknownAlgorithm, fresh, fresh_seed,
 };
 pub use bind::{Bound, bind};
-pub use cache::{Cache, CacheOptions, CacheStats, Purge};
+pub use cache::{Cache, CacheOptions, CacheStats, DiskFigures, DiskSpec, Purge};
 pub use compress::{CompressionSpec, Encoding};
 pub use cors::CorsSpec;
 pub use error::ProxyError;

@@ -23,7 +23,7 @@ const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 
 /// The responses of one key, the newest first.
-type Variants = Arc<Vec<Arc<Stored>>>;
+pub(super) type Variants = Arc<Vec<Arc<Stored>>>;
 
 #[derive(Clone, Debug)]
 struct ByBytes;
@@ -42,6 +42,16 @@ pub(crate) enum Found {
     /// Other variants.
     NoVariant,
     Stored(Arc<Stored>),
+}
+
+impl Found {
+    /// That of these responses which `request` would get.
+    pub(super) fn among(variants: &Variants, request: &HeaderMap) -> Self {
+        match variants.iter().find(|stored| stored.variant.matches(request)) {
+            Some(stored) => Self::Stored(stored.clone()),
+            None => Self::NoVariant,
+        }
+    }
 }
 
 /// The memory tier.
@@ -70,11 +80,7 @@ impl Memory {
 
     /// The response stored for `key` that `request` would get.
     pub(crate) fn find(&self, key: &str, request: &HeaderMap) -> Found {
-        let Some(variants) = self.cache.get(key) else { return Found::Nothing };
-        match variants.iter().find(|stored| stored.variant.matches(request)) {
-            Some(stored) => Found::Stored(stored.clone()),
-            None => Found::NoVariant,
-        }
+        self.cache.get(key).map_or(Found::Nothing, |variants| Found::among(&variants, request))
     }
 
     /// The response stored for `key` that `matches` takes.
@@ -100,6 +106,17 @@ impl Memory {
         self.cache.insert(key.into(), Arc::new(variants));
     }
 
+    /// Takes in what was kept elsewhere, the newest first, unless there is something newer; returns
+    /// what there is now, for which there may be no room.
+    pub(super) fn restore(&self, key: &str, mut stored: Vec<Stored>) -> Variants {
+        stored.truncate(VARIANTS_MAX);
+        self.cache.get(key).unwrap_or_else(|| {
+            let variants: Variants = Arc::new(stored.into_iter().map(Arc::new).collect());
+            self.cache.insert(key.into(), variants.clone());
+            variants
+        })
+    }
+
     pub(crate) fn remove(&self, key: &str) -> bool {
         self.cache.remove(key).is_some()
     }
@@ -119,7 +136,9 @@ impl Memory {
             Purge::Prefix(prefix) => {
                 self.cache.retain(|key, _| is_kept(place_of(key).starts_with(prefix)));
             }
-            Purge::Tag(tag) => self.cache.retain(|_, variants| is_kept(is_tagged(variants, tag))),
+            Purge::Tag(tag) => self.cache.retain(|_, variants| {
+                is_kept(variants.iter().any(|stored| is_tagged(&tags_of(&stored.headers), tag)))
+            }),
             Purge::All => self.cache.retain(|_, _| is_kept(true)),
         }
         removed.into_inner()
@@ -135,18 +154,20 @@ impl Memory {
 }
 
 /// The key without its scheme.
-fn place_of(key: &str) -> &str {
+pub(super) fn place_of(key: &str) -> &str {
     key.split_once("://").map_or(key, |(_, place)| place)
 }
 
-fn is_tagged(variants: &Variants, tag: &str) -> bool {
-    let separators = |byte: &u8| matches!(byte, b' ' | b',' | b'\t');
-    variants.iter().any(|stored| {
-        [CACHE_TAG, SURROGATE_KEY].iter().any(|name| {
-            let mut lines = stored.headers.get_all(name).iter();
-            lines.any(|line| line.as_bytes().split(separators).any(|word| word == tag.as_bytes()))
-        })
-    })
+/// The words by which a response may be removed, separated by spaces.
+pub(super) fn tags_of(headers: &HeaderMap) -> String {
+    let lines = [CACHE_TAG, SURROGATE_KEY].into_iter().flat_map(|name| headers.get_all(name));
+    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    lines.join(" ")
+}
+
+/// Whether `tag` is among these words.
+pub(super) fn is_tagged(tags: &str, tag: &str) -> bool {
+    tags.split([' ', ',', '\t']).any(|word| word == tag && !word.is_empty())
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 //! Refuses to store. Bound: the headers of one exchange.
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use serde::{Deserialize, Serialize};
 
 use super::directives::{CDN_CACHE_CONTROL, Directives, Scope};
 use super::freshness::{self, Lifetime, Now};
 use crate::head::named_by_connection;
 
 /// What a stored response says of its reuse.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Terms {
     pub(crate) lifetime_s: u64,
     /// It is validated before every reuse.

@@ -15,6 +15,7 @@ use truststram_base::Clock;
 
 use super::asked::{Asked, CONDITIONS, path_of};
 use super::directives::Directives;
+use super::disk::Disk;
 use super::fetch::{self, Origin, Response};
 use super::flight::{self, Flights, Leader, Role};
 use super::freshness::Now;
@@ -31,9 +32,10 @@ use super::{conditional, date, invalidate, policy};
 pub struct Cache {
     options: ArcSwap<CacheOptions>,
     pub(super) memory: Memory,
+    pub(super) disk: Option<Disk>,
     flights: Arc<Flights>,
     stats: CacheStats,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// What became of a fetch.
@@ -51,7 +53,7 @@ impl Cache {
         let memory = Memory::new(options.bytes_max);
         let flights = Arc::new(Flights::new(options.lock_age));
         let options = ArcSwap::from_pointee(options);
-        Self { options, memory, flights, stats: CacheStats::default(), clock }
+        Self { options, memory, disk: None, flights, stats: CacheStats::default(), clock }
     }
 
     /// Works by these from now on; how much memory there is stays as it was.
@@ -74,11 +76,6 @@ impl Cache {
         (self.memory.len(), self.memory.bytes())
     }
 
-    /// Removes what `purge` names; returns how many keys that were.
-    pub fn purge(&self, purge: Purge<'_>) -> usize {
-        self.memory.purge(purge)
-    }
-
     pub(super) fn now(&self) -> Now {
         let utc_s = self.clock.utc_us().div_euclid(1_000_000);
         Now { utc_s, monotonic_ms: self.clock.monotonic_us() / 1_000 }
@@ -99,7 +96,7 @@ impl Cache {
     pub(crate) fn passed(&self, head: &RequestHeader, status: StatusCode, headers: &HeaderMap) {
         let (host, path) = (crate::head::authority(head), path_of(head));
         for key in invalidate::keys(&head.method, host, path, status, headers) {
-            self.stats.invalidated.add(self.memory.purge(Purge::Key(&key)) as u64);
+            self.stats.invalidated.add(self.purge(Purge::Key(&key)) as u64);
         }
     }
 
@@ -115,9 +112,15 @@ impl Cache {
         let asked = Asked::of(scheme, session.req_header())?;
         let directives = Directives::of_request(&asked.head.headers);
         let mut handling = Handling::default();
-        let mut leader = None;
+        let (mut leader, mut is_looked_up) = (None, false);
         let (stored, forward) = loop {
-            let found = self.memory.find(&asked.key, &asked.head.headers);
+            let mut found = self.memory.find(&asked.key, &asked.head.headers);
+            if matches!(found, Found::Nothing) && !is_looked_up {
+                is_looked_up = true;
+                if let Some(variants) = self.restore(&asked.key).await {
+                    found = Found::among(&variants, &asked.head.headers);
+                }
+            }
             let (stored, forward) = match found {
                 Found::Nothing => (None, Forward::UriMiss),
                 Found::NoVariant => (None, Forward::VaryMiss),
@@ -238,12 +241,12 @@ impl Cache {
         match self.to_store(asked, (stored.status, &headers), stored.body.clone(), asked_at, now) {
             Ok(updated) => {
                 let updated = Arc::new(updated);
-                self.memory.put(&asked.key, &asked.head.headers, updated.clone());
+                self.keep(asked, updated.clone());
                 updated
             }
             Err(why) => {
                 if why.is_of_response() {
-                    self.memory.remove(&asked.key);
+                    self.forget(&asked.key);
                 }
                 let parts = (stored.status, headers, stored.body.clone());
                 let (variant, terms) = (stored.variant.clone(), stored.terms.clone());
@@ -295,7 +298,7 @@ impl Cache {
         let kept = kept.and_then(|kept| if fits { Ok(kept) } else { Err(Unstorable::Useless) });
         if kept.as_ref().is_err_and(|why| why.is_of_response()) && !status.is_server_error() {
             // What was stored is not what the origin says now.
-            self.memory.remove(&asked.key);
+            self.forget(&asked.key);
         }
         let mut to_store = kept.ok();
         // Without something to store nobody needs to wait.
@@ -328,7 +331,7 @@ impl Cache {
         if let Some(mut stored) = to_store {
             stored.body = captured.freeze();
             self.stats.stored.add(1);
-            self.memory.put(&asked.key, &asked.head.headers, Arc::new(stored));
+            self.keep(asked, Arc::new(stored));
         }
         drop(leader);
         sent?;
@@ -358,10 +361,10 @@ impl Cache {
             match cache.to_store(&asked, parts, body, asked_at, cache.now()) {
                 Ok(newer) => {
                     cache.stats.stored.add(1);
-                    cache.memory.put(&asked.key, &asked.head.headers, Arc::new(newer));
+                    cache.keep(&asked, Arc::new(newer));
                 }
                 Err(why) if why.is_of_response() && !response.status.is_server_error() => {
-                    cache.memory.remove(&asked.key);
+                    cache.forget(&asked.key);
                 }
                 Err(_) => {}
             }

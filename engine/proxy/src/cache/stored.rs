@@ -57,9 +57,22 @@ impl Stored {
         Self { status, headers, body, variant, terms, initial_age_ms, received_ms, prepared }
     }
 
+    /// A response that was kept elsewhere and is as old as this.
+    pub(super) fn restored(
+        (status, headers, body): (StatusCode, HeaderMap, Bytes),
+        variant: Variant,
+        terms: Terms,
+        age_ms: u64,
+        now: Now,
+    ) -> Self {
+        let (initial_age_ms, received_ms) = (age_ms, now.monotonic_ms);
+        let prepared = OnceLock::new();
+        Self { status, headers, body, variant, terms, initial_age_ms, received_ms, prepared }
+    }
+
     /// Milliseconds since the origin made or validated it.
     pub(crate) fn age_ms(&self, now: Now) -> u64 {
-        self.initial_age_ms + now.monotonic_ms.saturating_sub(self.received_ms)
+        self.initial_age_ms.saturating_add(now.monotonic_ms.saturating_sub(self.received_ms))
     }
 
     /// Seconds that it is still fresh; below zero, since when it is stale.

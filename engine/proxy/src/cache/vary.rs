@@ -47,6 +47,19 @@ impl Variant {
         self.0.iter().all(|(name, value)| value_of(request, name) == *value)
     }
 
+    /// Names and values.
+    pub(super) fn values(&self) -> Vec<(String, Option<Vec<u8>>)> {
+        self.0.iter().map(|(name, value)| (name.to_string(), value.clone())).collect()
+    }
+
+    /// What [`Variant::values`] gave; `None` where it did not.
+    pub(super) fn from_values(values: &[(String, Option<Vec<u8>>)]) -> Option<Self> {
+        let pairs = values.iter().map(|(name, value)| {
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value.clone()))
+        });
+        pairs.collect::<Option<Vec<_>>>().map(Self)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

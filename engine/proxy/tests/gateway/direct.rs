@@ -20,7 +20,7 @@ use crate::rig::*;
 
 /// A field that changes no answer, and that no plain request has.
 const WHOLE_WAY: &str = "keep-alive: 5\r\n";
-const NOW_US: i64 = 1_790_000_000_000_000;
+pub const NOW_US: i64 = 1_790_000_000_000_000;
 
 fn fixed(name: &str, path: &str, status: u16, body: &str) -> RouteSpec {
     route(name, path, ActionSpec::Answer { status, body: body.to_owned() })
@@ -248,7 +248,7 @@ async fn a_dry_run_is_the_same() {
 }
 
 /// A server that answers every request with these fields, and with the body `ABC` so many times.
-async fn origin(fields: &'static str, times: usize) -> std::net::SocketAddr {
+pub async fn origin(fields: &'static str, times: usize) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

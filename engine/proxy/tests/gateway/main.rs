@@ -8,6 +8,7 @@ mod compression;
 mod connections;
 mod direct;
 mod http2;
+mod kept;
 mod logs;
 mod malformed;
 mod reloads;

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Owns the installs of the measurement of a well-behaved client beside hostile ones, and starts it.
+# Refuses to measure: benches/hostile/run.py does. Bound: what it writes stays below BENCH_WORK, by
+# default target/hostile, besides Debian packages; four minutes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+missing=()
+command -v slowhttptest >/dev/null || missing+=(slowhttptest)
+command -v openssl >/dev/null || missing+=(openssl)
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "installing ${missing[*]}" >&2
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
+fi
+cargo build --locked --quiet --release
+driver=$(cargo bench --locked --quiet --no-run --bench http --message-format=json | python3 -c '
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("executable") and message["target"]["name"] == "http":
+        print(message["executable"])')
+
+ulimit -n "$(ulimit -Hn)"
+exec python3 benches/hostile/run.py --driver "$driver" --work "${BENCH_WORK:-target/hostile}" "$@"

@@ -1,0 +1,188 @@
+"""Owns the measurement of a well-behaved client while others are hostile: the four modes of
+slowhttptest, and ten thousand connections that do nothing.
+
+Refuses to know how requests are sent (load.rs). Bound: one server on one core, all clients on the
+other; three windows for each kind of company, each beside one without.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path += [str(HERE.parent / "predict")]
+
+import report
+from candidates import START_LIMIT_SECONDS, Server, fetch, free_port
+from measure import BenchError
+
+ROUNDS = 3
+RATE = 2_000
+HOSTILE = 2_000
+IDLE = min(10_000, 9_850)
+REACH = 2.0
+# Name, title, what slowhttptest is told, and the path that it asks for.
+MODES = [
+    ("heads", "slow heads (slowhttptest -H)", ["-H", "-i", "2"], "/local"),
+    ("bodies", "slow bodies (-B)", ["-B", "-i", "2", "-s", "8192"], "/api/v1/predict"),
+    ("reads", "slow reading (-X)", ["-X", "-w", "512", "-y", "1024", "-n", "2", "-z", "32", "-k", "3"],
+     "/large"),
+    ("ranges", "overlapping ranges (-R)", ["-R", "-a", "5", "-b", "1000"], "/large"),
+]
+
+
+class Site:
+    """The server, with a fixed answer, a large one, and the API."""
+
+    def __init__(self, binary: Path, core: int, work: Path):
+        self.port = free_port()
+        work.mkdir(parents=True, exist_ok=True)
+        config = work / "hostile.toml"
+        config.write_text(f"""
+[server]
+listen = "127.0.0.1:{self.port}"
+admin_listen = "127.0.0.1:{free_port()}"
+data_dir = "{work}/data"
+
+[[routes]]
+name = "local"
+path = "/local"
+status = 200
+body = "{'x' * 128}"
+
+[[routes]]
+name = "large"
+path = "/large"
+status = 200
+body = "{'x' * (256 << 10)}"
+
+[[routes]]
+name = "api"
+path = "/api"
+local = true
+""")
+        command = [str(binary), "serve", "--config", str(config)]
+        self.server = Server("truststram", command, core, work)
+        self.server.wait_ready(lambda: fetch(self.port, "/local")[0] == 200, START_LIMIT_SECONDS)
+
+    def stop(self) -> None:
+        """Ends it."""
+        self.server.stop()
+
+
+class Clients:
+    """All clients, on their core."""
+
+    def __init__(self, driver: Path, site: Site, core: int, seconds: float):
+        self.driver, self.site, self.seconds = driver, site, seconds
+        self.pin = ["taskset", "-c", str(core)]
+
+    def good(self) -> dict:
+        """One window of the well-behaved client: an open loop at a rate that leaves room."""
+        done = subprocess.run(
+            [*self.pin, self.driver, "--server", f"127.0.0.1:{self.site.port}", "--path", "/local",
+             "--connections", "16", "--seconds", str(self.seconds), "--warm-up", "1", "--loop",
+             "open", "--rate", str(RATE), "--seed", "1"], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchError(f"the client: {done.stdout}{done.stderr}")
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+        if "error" in found or found["refused"]:
+            raise BenchError(f"the client: {found}")
+        return found
+
+    def slow(self, arguments: list[str], path: str) -> subprocess.Popen:
+        """slowhttptest for longer than a window; behind other programs, which are to be measured."""
+        return subprocess.Popen(
+            ["nice", *self.pin, "slowhttptest", *arguments, "-c", str(HOSTILE), "-r", "1000", "-l",
+             str(int(self.seconds) + 5), "-p", "30", "-u", f"http://127.0.0.1:{self.site.port}{path}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def idle(self) -> subprocess.Popen:
+        """Connections that have asked once; ends when its input does."""
+        process = subprocess.Popen(
+            [*self.pin, self.driver, "--server", f"127.0.0.1:{self.site.port}", "--path", "/local",
+             "--loop", "idle", "--connections", str(IDLE)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True)
+        if process.stdout.readline().strip() != "open":
+            raise BenchError(f"{IDLE:,} connections are not open")
+        return process
+
+    def beside(self, key: str, arguments: list[str], path: str) -> dict:
+        """The well-behaved client alone and beside the others, in turn."""
+        alone, beside = [], []
+        for _ in range(ROUNDS):
+            alone.append(self.good())
+            others = self.idle() if key == "idle" else self.slow(arguments, path)
+            try:
+                beside.append(self.good())
+            finally:
+                if key == "idle":
+                    others.communicate()
+                else:
+                    others.terminate()
+                    others.wait()
+        median = lambda found, name: statistics.median(one[name] for one in found)
+        names = ("p50_us", "p99_us", "p999_us")
+        return {"alone": {name: median(alone, name) for name in names},
+                "beside": {name: median(beside, name) for name in names},
+                "windows": {"alone": alone, "beside": beside}}
+
+
+def text(host: dict, results: dict, titles: dict) -> str:
+    """The report as people read it."""
+    lines = [
+        f"A well-behaved client ({RATE:,} requests/s of 128 B in an open loop, 16 connections) alone"
+        f" and beside {HOSTILE:,} hostile",
+        "connections, in turn; the server on one core, all clients on the other; median of"
+        f" {ROUNDS} windows.",
+        f"{host['cpu']}, {host['cores']} cores, Linux {host['kernel']}.",
+        "",
+        f"{'company':38}{'p50 ms':>8}{'p99 ms':>8}{'p99.9':>8}{'alone p50':>11}{'p99':>8}{'p99.9':>8}"
+        f"{'p99 of alone':>14}  reach {REACH}",
+    ]
+    for key, found in results.items():
+        ratio = found["beside"]["p99_us"] / found["alone"]["p99_us"]
+        ms = lambda side, name: found[side][name] / 1e3
+        lines.append(
+            f"{titles[key]:38}{ms('beside', 'p50_us'):8.2f}{ms('beside', 'p99_us'):8.2f}"
+            f"{ms('beside', 'p999_us'):8.2f}{ms('alone', 'p50_us'):11.2f}{ms('alone', 'p99_us'):8.2f}"
+            f"{ms('alone', 'p999_us'):8.2f}{ratio:14.2f}  {'met' if ratio <= REACH else 'MISSED'}")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """The whole measurement; whatever happens, no process outlives it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--driver", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/truststram")
+    parser.add_argument("--seconds", type=float,
+                        default=float(os.environ.get("BENCH_SECONDS", "4")))
+    arguments = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise BenchError("two cores are needed: one for the server, one for the clients")
+    host = report.machine()
+    site = Site(arguments.binary.resolve(), cores[1], arguments.work.resolve())
+    clients = Clients(arguments.driver, site, cores[0], arguments.seconds)
+    titles = {key: title for key, title, _, _ in MODES} | {"idle": f"{IDLE:,} idle connections"}
+    results = {}
+    try:
+        for key, _, told, path in [*MODES, ("idle", "", [], "")]:
+            results[key] = clients.beside(key, told, path)
+    finally:
+        site.stop()
+    report_text = text(host, results, titles)
+    print(report_text, end="")
+    target = ROOT / "benches/results"
+    (target / "hostile.txt").write_text(report_text)
+    (target / "hostile.json").write_text(json.dumps({"machine": host, **results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+//! Owns what goes into both tiers and out of them.
+//!
+//! Refuses to judge responses. Bound: those of the tiers.
+
+use std::sync::Arc;
+
+use super::asked::Asked;
+use super::disk::{Disk, DiskSpec};
+use super::memory::{Purge, Variants};
+use super::serve::Cache;
+use super::stored::Stored;
+use crate::error::ProxyError;
+
+/// What the disk tier holds and has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskFigures {
+    /// Files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Requests that found a response there.
+    pub read: u64,
+    /// Responses written.
+    pub written: u64,
+    /// Responses not written, since too many waited.
+    pub dropped: u64,
+    /// Files that could not be written, read or understood.
+    pub failed: u64,
+}
+
+impl Cache {
+    /// The same with a disk tier, which holds what memory has no room for, and what was there before
+    /// a restart.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made, or no thread starts.
+    pub fn with_disk(mut self, spec: DiskSpec) -> Result<Self, ProxyError> {
+        self.disk = Some(Disk::start(spec, self.clock.clone())?);
+        Ok(self)
+    }
+
+    /// What the disk tier holds and has done, if there is one.
+    pub fn disk(&self) -> Option<DiskFigures> {
+        let disk = self.disk.as_ref()?;
+        let ((files, bytes), stats) = (disk.size(), disk.stats());
+        Some(DiskFigures {
+            files,
+            bytes,
+            read: stats.read.get(),
+            written: stats.written.get(),
+            dropped: stats.dropped.get(),
+            failed: stats.failed.get(),
+        })
+    }
+
+    /// Removes what `purge` names; returns how many keys that were in memory, or answers on disk
+    /// where those are more.
+    pub fn purge(&self, purge: Purge<'_>) -> usize {
+        // First there, so that nothing comes back from there in between.
+        let on_disk = self.disk.as_ref().map_or(0, |disk| disk.purge(purge));
+        self.memory.purge(purge).max(on_disk)
+    }
+
+    /// Stores a response in the place of those that the request would have got.
+    pub(super) fn keep(&self, asked: &Asked, stored: Arc<Stored>) {
+        if let Some(disk) = &self.disk {
+            disk.put(&asked.key, &stored);
+        }
+        self.memory.put(&asked.key, &asked.head.headers, stored);
+    }
+
+    /// Removes all responses of `key`.
+    pub(super) fn forget(&self, key: &str) {
+        if let Some(disk) = &self.disk {
+            disk.remove(key);
+        }
+        self.memory.remove(key);
+    }
+
+    /// Takes into memory what is on disk for `key`, and returns it.
+    pub(super) async fn restore(&self, key: &str) -> Option<Variants> {
+        let disk = self.disk.as_ref()?;
+        disk.read(key, |stored| self.memory.restore(key, stored)).await
+    }
+}
