@@ -17,12 +17,12 @@ use truststram_base::{Clock, Counter, SystemClock};
 use truststram_machine::{DirLock, HostFacts, MachineError, Ring, RingMode, probe};
 use truststram_model::{Engine, ModelError};
 use truststram_policy::{Host, PolicyError};
-use truststram_proxy::{Authority, Bound, Cache, Gateway, ProxyError};
+use truststram_proxy::{Authority, Bound, Gateway, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::{Plan, Problems, Raw};
 use crate::keys::{self, KeyError};
-use crate::listening::{gateway_options, listeners, live, open_access_log};
+use crate::listening::{gateway_options, listeners, live, open_access_log, open_cache};
 use crate::registry::{RegistryError, Versions, incoming};
 use crate::threads::Threads;
 use crate::wire::datasets::StoreDatasets;
@@ -171,7 +171,7 @@ impl App {
         infer.reloads.begin(versions.clone(), threads.models.clone());
         let decisions = policies.decisions().cloned();
         let (live, authority) = (live(plan)?, authority(plan, &store, clock.utc_us())?);
-        let cache = plan.cache.clone().map(|options| Arc::new(Cache::new(options, clock.clone())));
+        let cache = open_cache(plan, &clock)?;
         let parts = Arc::new(Parts {
             clock,
             host: HostFacts::of_host(),

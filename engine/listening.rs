@@ -19,6 +19,19 @@ use crate::wire::replies::Replies;
 /// Largest request body on the operators' side: one plugin.
 const ADMIN_BODY_BYTES_MAX: usize = PLUGIN_FILE_BYTES_MAX as usize;
 
+/// The cache of answers, if there is to be one.
+pub(crate) fn open_cache(
+    plan: &Plan,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Arc<Cache>>, AppError> {
+    let Some(options) = plan.cache.clone() else { return Ok(None) };
+    let cache = Cache::new(options, clock.clone());
+    Ok(Some(Arc::new(match plan.cache_disk.clone() {
+        Some(disk) => cache.with_disk(disk)?,
+        None => cache,
+    })))
+}
+
 pub(crate) fn open_access_log(
     plan: &Plan,
     mode: RingMode,

@@ -17,7 +17,7 @@ use std::time::Duration;
 use truststram_base::limits;
 use truststram_machine::{CpuSet, Topology};
 use truststram_policy::PublicKey;
-use truststram_proxy::{CacheOptions, TableSpec};
+use truststram_proxy::{CacheOptions, DiskSpec, TableSpec};
 use truststram_store::{IoMode, MaintenanceOptions, StoreOptions, Tier};
 
 use super::problem::Problems;
@@ -53,6 +53,8 @@ pub struct Plan {
     pub auth: AuthPlan,
     /// How answers are kept, if any are.
     pub cache: Option<CacheOptions>,
+    /// Where it keeps files, if it does.
+    pub cache_disk: Option<DiskSpec>,
     /// The HTTP interface.
     pub api: raw::Api,
     /// The inference core.
@@ -118,6 +120,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         gateway: raw.gateway.clone(),
         auth,
         cache: cache_options(&raw.cache),
+        cache_disk: check.cache_disk(&raw.cache, &raw.server.data_dir),
         api: raw.api.clone(),
         inference: raw.inference.clone(),
         store: raw.store.clone(),
@@ -276,6 +279,20 @@ impl Check<'_> {
         if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(level) {
             self.fail("log.level", format!("`{level}` is not a filter: {error}"));
         }
+    }
+
+    fn cache_disk(&mut self, cache: &raw::Cache, data_dir: &str) -> Option<DiskSpec> {
+        if cache.disk_mib == 0 {
+            return None;
+        }
+        if cache.memory_mib == 0 {
+            self.fail("cache.disk_mib", "needs `cache.memory_mib`, which is 0");
+        }
+        let folder = match cache.disk_dir.as_str() {
+            "" => Path::new(data_dir).join("cache"),
+            folder => PathBuf::from(folder),
+        };
+        Some(DiskSpec { folder, bytes_max: cache.disk_mib.saturating_mul(1 << 20) })
     }
 
     fn data_dir(&mut self, path: &Path) {

@@ -159,7 +159,20 @@ impl Engine {
         let (keys, bytes) = cache.size();
         let keys = vec![(Vec::new(), keys as u64)];
         page.gauges("truststram_cache_keys", "Keys that have answers", keys)?;
-        page.gauges("truststram_cache_bytes", "Memory of answers", vec![(Vec::new(), bytes)])
+        page.gauges("truststram_cache_bytes", "Memory of answers", vec![(Vec::new(), bytes)])?;
+        let Some(disk) = cache.disk() else { return Ok(()) };
+        let events = [
+            ("read", disk.read),
+            ("written", disk.written),
+            ("dropped", disk.dropped),
+            ("failed", disk.failed),
+        ];
+        let events = events.map(|(event, count)| (labels("event", event), count)).into();
+        page.counters("truststram_cache_disk_events", "What happened to files of answers", events)?;
+        let files = vec![(Vec::new(), disk.files as u64)];
+        page.gauges("truststram_cache_disk_files", "Files of answers", files)?;
+        let bytes = vec![(Vec::new(), disk.bytes)];
+        page.gauges("truststram_cache_disk_bytes", "Bytes in files of answers", bytes)
     }
 
     fn inference(&self, page: &mut Page<'_>) -> Result<(), Error> {

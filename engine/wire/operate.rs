@@ -134,8 +134,19 @@ impl Operate for Operator {
     fn cache(&self) -> Value {
         let Some(cache) = &self.0.cache else { return json!({ "enabled": false }) };
         let (stats, (keys, bytes)) = (cache.stats(), cache.size());
+        let disk = cache.disk().map(|disk| {
+            json!({
+                "files": disk.files,
+                "bytes": disk.bytes,
+                "read": disk.read,
+                "written": disk.written,
+                "dropped": disk.dropped,
+                "failed": disk.failed,
+            })
+        });
         json!({
             "enabled": true,
+            "disk": disk,
             "keys": keys,
             "bytes": bytes,
             "hits": stats.hits.get(),

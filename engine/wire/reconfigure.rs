@@ -40,8 +40,8 @@ const EXCHANGED: [&str; 21] = [
     "auth.certificates",
 ];
 const EXCHANGED_WHOLE: [&str; 4] = ["routes", "upstreams", "limits", "compression"];
-/// The one key of the section `cache` that it does not: how the memory is laid out.
-const CACHE_FIXED: &str = "cache.memory_mib";
+/// The keys of the section `cache` that it does not: how memory and files are laid out.
+const CACHE_FIXED: [&str; 3] = ["cache.memory_mib", "cache.disk_mib", "cache.disk_dir"];
 
 /// See the module.
 pub struct Reconfigure {
@@ -113,7 +113,8 @@ fn restart_keys(before: &Raw, after: &Raw) -> Vec<String> {
                 let differ = values.iter().filter(|(key, value)| old[*key] != **value);
                 let names = differ.map(|(key, _)| format!("{section}.{key}"));
                 let is_exchanged = |name: &str| {
-                    EXCHANGED.contains(&name) || (section == "cache" && name != CACHE_FIXED)
+                    EXCHANGED.contains(&name)
+                        || (section == "cache" && !CACHE_FIXED.contains(&name))
                 };
                 keys.extend(names.filter(|name| !is_exchanged(name)));
             }

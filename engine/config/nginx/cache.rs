@@ -10,7 +10,7 @@ use crate::config::raw::CacheLifetime;
 
 /// Memory of the cache where nginx gives no size, and most that is taken over from a disk's.
 const MIB_DEFAULT: usize = 256;
-const MIB_MAX: usize = 1_024;
+const MIB_MAX: usize = 1 << 20;
 /// nginx's `inactive` where it is not given.
 const INACTIVE_S: u64 = 600;
 /// What sets the one cache.
@@ -64,11 +64,12 @@ impl Conversion {
             return self.note(directive, "there is one cache");
         }
         self.inactive_s = Some(inactive_s);
-        self.raw.cache.memory_mib = mib;
+        self.raw.cache.memory_mib = mib.min(MIB_DEFAULT);
+        self.raw.cache.disk_mib = mib as u64;
         self.raw.cache.lock = false;
         self.note(
             directive,
-            format!("answers are kept in {mib} MiB of memory, not in files{left}"),
+            format!("files are in `cache.disk_dir`, and answers in memory too{left}"),
         );
     }
 

@@ -299,7 +299,8 @@ fn the_cache_is_converted() {
          location /n/ { proxy_cache off; proxy_pass http://h; } }",
     );
     let cache = &all.raw.cache;
-    assert_eq!((cache.memory_mib, cache.lock, cache.lock_timeout_s), (64, true, 3));
+    assert_eq!((cache.memory_mib, cache.disk_mib), (64, 64));
+    assert_eq!((cache.lock, cache.lock_timeout_s), (true, 3));
     assert_eq!((cache.stale_if_error_s, cache.stale_while_revalidate_s), (300, 300));
     let lifetimes: Vec<_> = cache.lifetimes.iter().map(|one| (one.status, one.seconds)).collect();
     assert_eq!(lifetimes, [(404, 60), (200, 600), (302, 600)]);

@@ -27,6 +27,7 @@ impl Check<'_> {
         within("gateway.access_log_keep", gateway.access_log_keep.into(), 1, 1_000);
         let cache = &raw.cache;
         within("cache.memory_mib", cache.memory_mib as u64, 0, 1 << 20);
+        within("cache.disk_mib", cache.disk_mib, 0, 1 << 30);
         within("cache.object_kib_max", cache.object_kib_max as u64, 1, 1 << 20);
         within("cache.stale_while_revalidate_s", cache.stale_while_revalidate_s, 0, 1 << 31);
         within("cache.stale_if_error_s", cache.stale_if_error_s, 0, 1 << 31);

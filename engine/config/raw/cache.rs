@@ -11,6 +11,11 @@ use utoipa::ToSchema;
 pub struct Cache {
     /// Memory for answers in MiB; 0 keeps none.
     pub memory_mib: usize,
+    /// Files for answers in MiB, beside memory: what memory has no room for, and what is found again
+    /// after a restart; 0 keeps none.
+    pub disk_mib: u64,
+    /// Where the files are; empty for `cache` below `server.data_dir`.
+    pub disk_dir: String,
     /// Largest body that is kept, in KiB.
     pub object_kib_max: usize,
     /// Seconds that answers of a status are fresh where they do not say it themselves, such as
@@ -42,6 +47,8 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             memory_mib: 0,
+            disk_mib: 0,
+            disk_dir: String::new(),
             object_kib_max: 1_024,
             lifetimes: Vec::new(),
             stale_while_revalidate_s: 0,
