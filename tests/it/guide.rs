@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 
+use truststram_machine::{ThreadSpec, spawn};
+
 use crate::harness::{BINARY, Server};
 
 const HOST: &str = "api.truststram.com";
@@ -54,12 +56,15 @@ impl Shared {
 fn upstream(name: &'static str, shared: Arc<Shared>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
+    let run = |body: Box<dyn FnOnce() + Send>| {
+        drop(spawn(ThreadSpec::default(), move |_placement| body()).unwrap());
+    };
+    run(Box::new(move || {
         for stream in listener.incoming() {
             let (mut stream, shared) = (stream.unwrap(), shared.clone());
-            std::thread::spawn(move || while answer(name, &mut stream, &shared).is_some() {});
+            run(Box::new(move || while answer(name, &mut stream, &shared).is_some() {}));
         }
-    });
+    }));
     address
 }
 

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 pub struct Cache {
     /// Memory for answers in MiB; 0 keeps none.
     pub memory_mib: usize,
-    /// Files for answers in MiB, beside memory: what memory has no room for, and what is found again
-    /// after a restart; 0 keeps none.
+    /// Files for answers in MiB, beside memory: what memory has no room for, and what is found
+    /// again after a restart; 0 keeps none.
     pub disk_mib: u64,
     /// Where the files are; empty for `cache` below `server.data_dir`.
     pub disk_dir: String,

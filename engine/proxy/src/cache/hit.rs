@@ -1,7 +1,7 @@
 //! Owns the use of a fresh response for a request that asks for nothing but it.
 //!
-//! Refuses all other requests and responses: the whole way through the cache judges them. Bound: one
-//! look-up, and one more copy of a head for each response.
+//! Refuses all other requests and responses: the whole way through the cache judges them.
+//! Bound: one look-up, and one more copy of a head for each response.
 
 use std::io::Write;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::asked::Asked;
 use super::disk::{Disk, DiskSpec};
-use super::memory::{Purge, Variants};
+use super::memory::{Found, Purge};
 use super::serve::Cache;
 use super::stored::Stored;
 use crate::error::ProxyError;
@@ -29,8 +29,8 @@ pub struct DiskFigures {
 }
 
 impl Cache {
-    /// The same with a disk tier, which holds what memory has no room for, and what was there before
-    /// a restart.
+    /// The same with a disk tier, which holds what memory has no room for, and what was there
+    /// before a restart.
     ///
     /// # Errors
     /// Where the folder cannot be made, or no thread starts.
@@ -77,9 +77,16 @@ impl Cache {
         self.memory.remove(key);
     }
 
-    /// Takes into memory what is on disk for `key`, and returns it.
-    pub(super) async fn restore(&self, key: &str) -> Option<Variants> {
-        let disk = self.disk.as_ref()?;
-        disk.read(key, |stored| self.memory.restore(key, stored)).await
+    /// What there is for a request: in memory, or on disk, unless that was looked up before.
+    pub(super) async fn find(&self, asked: &Asked, is_looked_up: &mut bool) -> Found {
+        let (key, headers) = (&asked.key, &asked.head.headers);
+        let found = self.memory.find(key, headers);
+        let Some(disk) = self.disk.as_ref().filter(|_| !*is_looked_up) else { return found };
+        if !matches!(found, Found::Nothing) {
+            return found;
+        }
+        *is_looked_up = true;
+        let restored = disk.read(key, |stored| self.memory.restore(key, stored)).await;
+        restored.map_or(found, |variants| Found::among(&variants, headers))
     }
 }

@@ -114,13 +114,7 @@ impl Cache {
         let mut handling = Handling::default();
         let (mut leader, mut is_looked_up) = (None, false);
         let (stored, forward) = loop {
-            let mut found = self.memory.find(&asked.key, &asked.head.headers);
-            if matches!(found, Found::Nothing) && !is_looked_up {
-                is_looked_up = true;
-                if let Some(variants) = self.restore(&asked.key).await {
-                    found = Found::among(&variants, &asked.head.headers);
-                }
-            }
+            let found = self.find(&asked, &mut is_looked_up).await;
             let (stored, forward) = match found {
                 Found::Nothing => (None, Forward::UriMiss),
                 Found::NoVariant => (None, Forward::VaryMiss),

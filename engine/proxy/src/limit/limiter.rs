@@ -86,8 +86,8 @@ impl Limits {
             && self.rates.iter().any(|part| part.undelayed.is_some_and(|free| free < part.burst))
     }
 
-    /// The verdict about a request that a zone refuses, which leaves all zones as they were; `None`,
-    /// with nothing counted, where no zone does.
+    /// The verdict about a request that a zone refuses, which leaves all zones as they were;
+    /// `None`, with nothing counted, where no zone does.
     pub(crate) fn refuses(&self, subject: &Subject<'_>, now_ms: u64) -> Option<Verdict> {
         if self.is_dry_run {
             return None;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use truststram_base::{ManualClock, SystemClock};
-use truststram_machine::{LogFile, RingMode, Rotation, probe};
+use truststram_machine::{LogFile, RingMode, Rotation, ThreadSpec, probe, spawn};
 use truststram_proxy::{
     AccessSpec, ActionSpec, Cache, CacheOptions, CompressionSpec, CorsSpec, EditSpec, Encoding,
     Escape, FormatSpec, GatewayOptions, InFlightUseSpec, LimitSpec, RateUseSpec, RewriteSpec,
@@ -368,11 +368,14 @@ async fn an_answer_that_has_begun_is_sent_whole_in_a_drain() {
     let mut idle = TcpStream::connect(rig.plain).await.unwrap();
     assert_eq!(ask_on(&mut idle, &get("/a")).await.unwrap().body.len(), 3 << 20);
     let gateway = rig.gateway;
-    let drain = move || gateway.drain(Duration::from_secs(20)).unwrap();
-    let draining = tokio::task::spawn_blocking(drain);
+    let (done, drained) = tokio::sync::oneshot::channel();
+    let draining = spawn(ThreadSpec::default(), move |_placement| {
+        done.send(gateway.drain(Duration::from_secs(20)).unwrap()).unwrap();
+    });
     assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
     slow.read_to_end(&mut read).await.unwrap();
-    let drained = draining.await.unwrap();
+    let drained = drained.await.unwrap();
+    draining.unwrap().join().unwrap();
     assert_eq!(drained.connections_cut, 0);
     let end = read.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     assert_eq!(read.len() - end, 3 << 20);

@@ -109,7 +109,8 @@ impl Index {
         }
     }
 
-    /// The files that are there for `key`, each with which writing of it that is; they are used now.
+    /// The files that are there for `key`, each with which writing of it that is; they are used
+    /// now.
     pub(super) fn of_key(&mut self, key: &str) -> Vec<(Name, u64)> {
         let hash = xxh3_128(key.as_bytes());
         let all = Name { key: hash, variant: 0 }..=Name { key: hash, variant: u64::MAX };

@@ -160,8 +160,7 @@ impl Disk {
         self.remove_files(removed);
     }
 
-    /// Has files removed that the index no longer knows. Where the queue is full they stay until the
-    /// next start, when they are found again unless they are written anew.
+    /// Has files removed that the index no longer knows; here where the queue is full.
     fn remove_files(&self, names: Vec<Name>) {
         if names.is_empty() || self.send(Work::Remove(names.clone())) {
             return;
