@@ -100,15 +100,13 @@ impl Desk {
         if let Some(run) = &mut self.run
             && run.record.ended.is_none()
         {
-            let versions = run.record.spec.versions;
-            match run.advance(&self.means, now_us) {
-                Ok(()) if versions > 0 && run.rounds.state().job.version >= versions => {
-                    let reason = format!("it has made {versions} versions");
+            match run.advance(&self.means, now_us).map(|()| run.rounds.over()) {
+                Ok(Some(reason)) => {
                     if let Err(error) = self.end(&reason) {
                         tracing::error!(error.detail, "the federation cannot be ended");
                     }
                 }
-                Ok(()) => {}
+                Ok(None) => {}
                 Err(error) => self.broken(&error),
             }
         }

@@ -10,6 +10,8 @@ pub mod aggregate;
 pub mod codec;
 mod error;
 pub mod identity;
+mod keystream;
+pub mod privacy;
 mod random;
 pub mod round;
 pub mod simulate;

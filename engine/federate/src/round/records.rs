@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::privacy::Spent;
+
 /// Rounds after which what became of a task is forgotten.
 pub(super) const TASK_ROUNDS: u64 = 16;
 
@@ -42,7 +44,7 @@ pub struct Totals {
 }
 
 /// The federation itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The round that is being collected, from 1.
     pub round: u64,
@@ -56,6 +58,9 @@ pub struct Job {
     pub last: String,
     /// What has happened so far.
     pub totals: Totals,
+    /// The length to which updates are shortened for privacy, where it has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
 }
 
 /// What a client says it has.
@@ -183,6 +188,8 @@ pub enum Entry {
     Task(Task),
     /// A task that is forgotten.
     ForgetTask(u64),
+    /// What has been spent of the clients' privacy.
+    Spent(Spent),
 }
 
 /// All records.
@@ -194,6 +201,8 @@ pub struct State {
     pub clients: BTreeMap<u32, Client>,
     /// Tasks by number.
     pub tasks: BTreeMap<u64, Task>,
+    /// What has been spent of the clients' privacy, in earlier federations of theirs as well.
+    pub spent: Spent,
 }
 
 impl State {
@@ -204,6 +213,7 @@ impl State {
             Entry::Client(client) => drop(self.clients.insert(client.id, client)),
             Entry::Task(task) => drop(self.tasks.insert(task.id, task)),
             Entry::ForgetTask(id) => drop(self.tasks.remove(&id)),
+            Entry::Spent(spent) => self.spent = spent,
         }
     }
 

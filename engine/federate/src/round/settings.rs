@@ -3,6 +3,10 @@
 //! Refuses to know policies, which have settings of their own. Bound: each has its limits.
 
 use serde::{Deserialize, Serialize};
+use truststram_decide::aggregation;
+
+use super::native::NativePolicy;
+use crate::privacy::PrivacySettings;
 
 /// When the model is made anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +42,9 @@ pub struct RoundSettings {
     pub examples_max: u64,
     /// After how many seconds without a word a client is not asked.
     pub absent_s: u32,
+    /// Differential privacy of clients, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacySettings>,
 }
 
 impl Default for RoundSettings {
@@ -52,6 +59,7 @@ impl Default for RoundSettings {
             staleness_max: 5,
             examples_max: 1_000_000,
             absent_s: 120,
+            privacy: None,
         }
     }
 }
@@ -77,8 +85,70 @@ impl RoundSettings {
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, message)) => Err((*message).to_owned()),
+            None => self.privacy.map_or(Ok(()), |privacy| self.check_privacy(&privacy)),
+        }
+    }
+
+    fn check_privacy(&self, privacy: &PrivacySettings) -> Result<(), String> {
+        privacy.check().map_err(|why| format!("privacy: {why}"))?;
+        let rules = [
+            (
+                self.mode == Mode::Sync,
+                "`mode` must be \"sync\": whoever comes to a buffer comes again and again, which \
+                 no sampling rate accounts for",
+            ),
+            (
+                self.over_selection == 1.0,
+                "`over_selection` must be 1: where the quick ones alone count, who is left out \
+                 depends on the others",
+            ),
+            (
+                self.clients_max >= privacy.population,
+                "`clients_max` must be at least `privacy.population`: a round takes all who are \
+                 drawn",
+            ),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, message)) => Err(format!("privacy: {message}")),
             None => Ok(()),
         }
+    }
+
+    /// Checks what the policies say together with this.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the operator.
+    pub fn check_policy(&self, policy: &NativePolicy) -> Result<(), String> {
+        let aggregation = &policy.aggregation;
+        if aggregation.noise_multiplier != 0.0 {
+            return Err("aggregator: `noise_multiplier`: noise that no account counts protects \
+                        nobody; set `rounds.privacy`"
+                .to_owned());
+        }
+        if self.privacy.is_none() {
+            return Ok(());
+        }
+        let is_sum = matches!(
+            aggregation.policy,
+            aggregation::Policy::Fedavg
+                | aggregation::Policy::Fedavgm
+                | aggregation::Policy::Fedadam
+                | aggregation::Policy::Fedyogi
+        );
+        if !is_sum {
+            return Err(format!(
+                "aggregator: `policy` {:?} does not go with `rounds.privacy`: one client may move \
+                 its result by more than its own update, so that no noise hides it; take fedavg, \
+                 fedavgm, fedadam or fedyogi",
+                aggregation.policy
+            ));
+        }
+        if aggregation.clip_norm != 0.0 {
+            return Err("aggregator: `clip_norm`: with privacy it is \
+                        `rounds.privacy.clip_norm` that shortens updates"
+                .to_owned());
+        }
+        Ok(())
     }
 
     /// How many are asked so that so many answer.

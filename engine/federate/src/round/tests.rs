@@ -3,6 +3,7 @@
 
 mod disk;
 mod machine;
+mod private;
 
 use truststram_base::Kind as Cause;
 use truststram_decide::aggregation::{Policy as Aggregator, Settings};
