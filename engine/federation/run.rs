@@ -270,8 +270,12 @@ impl Run {
             batch_size: task.assignment.batch_size,
             local_epochs: task.assignment.local_epochs,
             learning_rate: spec.learning_rate,
-            encodings: spec.encodings.clone(),
+            encodings: match spec.rounds.secure {
+                Some(_) => vec!["masked".to_owned()],
+                None => spec.encodings.clone(),
+            },
             update_bytes_max: body_bytes_max(self.rounds.schema()),
+            secure: spec.rounds.secure.is_some(),
         })
     }
 

@@ -78,11 +78,12 @@ impl Spec {
 
     /// Why the plugins of the configuration cannot decide about this, if so.
     pub(super) fn without_plugins(&self) -> Option<&'static str> {
-        self.rounds.privacy.map(|_| {
-            "rounds.privacy: a plugin of the configuration decides about updates or clients, and \
-             nothing bounds how much of one client its answers tell; take the aggregator and the \
-             selector out of `[[plugins]]`, or do without privacy"
-        })
+        let is_private = self.rounds.privacy.is_some() || self.rounds.secure.is_some();
+        is_private.then_some(
+            "rounds.privacy and rounds.secure: a plugin of the configuration decides about \
+             updates or clients, and nothing bounds how much of one client its answers tell; take \
+             the aggregator and the selector out of `[[plugins]]`, or do without both",
+        )
     }
 
     /// Checks all values; the policies that they say.
@@ -176,6 +177,8 @@ mod tests {
             "population": privacy.population,
         });
         assert_eq!(privacy, serde_json::from_value(least).unwrap());
+        let secure = example.rounds.secure.unwrap();
+        assert_eq!(secure, serde_json::from_value(json!({})).unwrap());
     }
 
     #[test]
@@ -193,6 +196,17 @@ mod tests {
             (json!({ "model": "a", "selector": { "ratio": 2 } }), "selector: `ratio`"),
             (json!({ "model": "a", "learning_rate": -1 }), "`learning_rate`"),
             (private(json!({}), json!({ "policy": "median" })), "does not go with"),
+            (
+                json!({
+                    "model": "a", "rounds": { "secure": {} },
+                    "aggregator": { "policy": "multi-krum" },
+                }),
+                "looks at each of them",
+            ),
+            (
+                json!({ "model": "a", "rounds": { "secure": { "threshold": 0.4 } } }),
+                "rounds: secure: `threshold`",
+            ),
             (private(json!({ "delta": 0.5 }), json!({})), "rounds: privacy: `delta`"),
             (private(json!({ "epsilon": 8 }), json!({})), "epsilon"),
             (

@@ -51,6 +51,7 @@ pub(super) fn of(run: &Run, epoch: &str, now_us: i64, waiting: usize) -> Value {
         "rounds_without_model": job.totals.kept,
         "loss": run.loss,
         "last": job.last,
+        "secure": job.secure.as_ref().map(|secure| secure.step),
         "privacy": run.rounds.privacy().map(|privacy| private(&privacy)),
     })
 }

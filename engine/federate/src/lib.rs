@@ -14,6 +14,7 @@ mod keystream;
 pub mod privacy;
 mod random;
 pub mod round;
+pub mod secure;
 pub mod simulate;
 #[cfg(test)]
 mod testing;

@@ -15,6 +15,7 @@ mod ports;
 mod private;
 mod publish;
 mod records;
+mod secure;
 mod settings;
 mod upload;
 
@@ -25,8 +26,10 @@ pub use native::NativePolicy;
 pub use ports::{Files, Ledger, Model, Policy};
 pub use private::PrivacyStanding;
 pub use records::{
-    Assignment, Client, Entry, Job, Phase, Resources, State, Task, TaskState, Totals,
+    Assignment, Client, Entry, Job, Phase, Resources, SecureRound, SecureTask, State, Step, Task,
+    TaskState, Totals,
 };
+pub use secure::{Message, SecureView};
 pub use settings::{Mode, RoundSettings};
 pub use upload::{Claim, Receipt};
 

@@ -122,6 +122,7 @@ impl Desk {
     /// Ends all waits with nothing.
     pub fn send_away(&mut self) {
         self.waiters.clear();
+        self.secure_waiters.clear();
     }
 
     /// The file of a version, for a client.

@@ -106,6 +106,7 @@ mod tests {
             deadline_us: i64::MAX,
             state,
             update,
+            secure: None,
         };
         let left_out = TaskState::LeftOut { reason: "far \"away\"".to_owned() };
         let entries = [

@@ -3,6 +3,8 @@
 //! Refuses to lose an update that may still count. Bound: updates that wait by the clients of a
 //! round; tasks by [`TASK_ROUNDS`].
 
+use std::io::ErrorKind;
+
 use super::federation::Federation;
 use super::ports::{Files, Ledger, Policy};
 use super::records::{Entry, Phase, TASK_ROUNDS, Task, TaskState};
@@ -25,8 +27,9 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         if self.settings.mode == Mode::Sync {
             entries.extend(self.open_tasks().map(expired));
         }
-        if self.settings.privacy.is_some() {
-            // In a later round its client might have another, and count twice.
+        if self.settings.privacy.is_some() || self.settings.secure.is_some() {
+            // In a later round its client might have another, and count twice, or its masks would
+            // be those of others.
             let waiting = self.waiting(&entries);
             let left_out: Vec<Entry> =
                 waiting.into_iter().map(|task| left_out(task.clone(), reason)).collect();
@@ -34,7 +37,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         }
         entries.extend(self.crowded_out(&entries));
         entries.extend(self.forgotten());
-        self.commit(entries)?;
+        self.commit(self.without_secrets(entries))?;
         let kept: Vec<u64> = self.state.accepted().map(|task| task.id).collect();
         let versions = Self::versions(&self.settings, &self.state, self.state.job.version);
         self.files.tidy(&kept, versions);
@@ -56,6 +59,18 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
             entries.iter().any(|entry| matches!(entry, Entry::Task(task) if task.id == id))
         };
         self.state.accepted().filter(|task| !is_done(task.id)).collect()
+    }
+
+    /// Leaves updates out whose bodies are not there: a backup may have been made while they went.
+    pub(super) fn leave_out_lost(&mut self) -> Result<(), FederateError> {
+        let is_lost = |task: &&Task| {
+            let error = self.files.update(task.id, &self.schema).err();
+            matches!(error, Some(FederateError::Io(error)) if error.kind() == ErrorKind::NotFound)
+        };
+        let lost = self.state.accepted().filter(is_lost);
+        let entries: Vec<Entry> =
+            lost.map(|task| left_out(task.clone(), "its file is gone")).collect();
+        if entries.is_empty() { Ok(()) } else { self.commit(entries) }
     }
 
     /// Tasks whose clients are at work.

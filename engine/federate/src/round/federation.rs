@@ -15,7 +15,7 @@ use crate::codec::Schema;
 use crate::error::FederateError;
 use crate::privacy::Chance;
 
-const SECOND_US: i64 = 1_000_000;
+pub(super) const SECOND_US: i64 = 1_000_000;
 /// Bounds of what a client may say of itself, so that no claim outweighs all others.
 const CPU_CORES_MAX: f32 = 64.0;
 const MEMORY_GIB_MAX: f32 = 1_024.0;
@@ -78,6 +78,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
             versions_max: 0,
         };
         federation.read_account();
+        federation.leave_out_lost()?;
         if federation.state.job.round == 0 {
             federation.commit(vec![Entry::Job(Job { round: 1, ..Job::default() })])?;
         }
@@ -231,9 +232,14 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         if self.state.job.phase == Phase::Due {
             self.publish(now_us)?;
         }
+        if self.state.job.secure.is_some() {
+            self.advance_secure(now_us)?;
+        }
         let late = |task: &&Task| task.state == TaskState::Open && task.deadline_us <= now_us;
         match self.state.job.phase {
-            Phase::Collecting { deadline_us, waited_for } if deadline_us <= now_us => {
+            Phase::Collecting { deadline_us, waited_for }
+                if deadline_us <= now_us && self.state.job.secure.is_none() =>
+            {
                 if self.state.accepted().count() >= self.settings.quorum_of(waited_for) {
                     self.commit(vec![Entry::Job(self.job_in(Phase::Due))])?;
                     self.publish(now_us)?;
@@ -297,6 +303,9 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         let deadline_us = self.deadline(now_us);
         let waited_for = waited_for.clamp(1, given.len() as u32);
         let mut job = self.job_in(Phase::Collecting { deadline_us, waited_for });
+        if let Some(secure) = self.settings.secure {
+            self.begin_secure(now_us, &secure, &mut job, given.len());
+        }
         let (entries, _) = self.give(now_us, &mut job, &given);
         self.commit([vec![Entry::Job(job)], entries].concat())
     }
@@ -320,6 +329,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
                 deadline_us: self.deadline(now_us),
                 state: TaskState::Open,
                 update: None,
+                secure: None,
             }));
             job.next_task += 1;
         }
@@ -349,8 +359,10 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         state.accepted().map(|task| task.base).fold(oldest, u64::min)..=version
     }
 
+    /// When a round that begins now is over at the latest.
     fn deadline(&self, now_us: i64) -> i64 {
-        now_us + i64::from(self.settings.deadline_s) * SECOND_US
+        let steps_s = self.settings.secure.map_or(0, |secure| 3 * i64::from(secure.step_s));
+        now_us + (i64::from(self.settings.deadline_s) + steps_s) * SECOND_US
     }
 
     fn request(&self, now_us: i64, clients_min: u32, clients_max: u32) -> RoundRequest {

@@ -121,23 +121,56 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         let (clip, deviation) = clip_of_round(privacy, self.state.job.clip);
         let norms = norms(&tasks);
         let factors: Vec<f32> = norms.iter().map(|norm| clip_factor(*norm, clip)).collect();
-        let mut model = self.files.model(self.state.job.version)?;
-        let mut sum = vec![0.0; model.values.len()];
+        let mut sum = vec![0.0; self.schema.parameters()];
         weighted_sum(Cores::one(), &rows, &factors, &mut sum)?;
         drop(rows);
         if let Some(reason) = self.privacy_spent() {
             return self.end_round(&reason, Vec::new());
         }
+        let mut noise = self.noised(privacy, deviation, &mut sum)?;
+        let next = next_clip(privacy, clip, &norms, noise.next()?);
+        let reason = self.private_reason(tasks.len(), clip, deviation);
+        self.apply_sum(tasks, &plan, &sum, reason, next)
+    }
+
+    /// What is said of a version.
+    pub(super) fn private_reason(&self, updates: usize, clip: f64, deviation: f64) -> String {
+        let epsilon = self.account.epsilon;
+        format!(
+            "{updates} updates, each of length {clip:.4} at most, noise of deviation \
+             {deviation:.4}; epsilon {epsilon:.4}"
+        )
+    }
+
+    /// Pays for noise, adds it to a sum, and divides that by the fixed number.
+    pub(super) fn noised(
+        &mut self,
+        privacy: &PrivacySettings,
+        deviation: f64,
+        sum: &mut [f32],
+    ) -> Result<Gaussian, FederateError> {
         self.commit(vec![Entry::Spent(self.state.spent.with(privacy.mechanism()))])?;
         self.read_account();
         let mut noise = Gaussian::new(&self.chance.key()?)?;
-        for value in &mut sum {
+        for value in sum {
             let noised = f64::from(*value) + deviation * noise.next()?;
             *value = (noised / privacy.expected()) as f32;
         }
-        let next = next_clip(privacy, clip, &norms, noise.next()?);
+        Ok(noise)
+    }
+
+    /// Makes the next version of a mean of updates that all count the same.
+    pub(super) fn apply_sum(
+        &mut self,
+        tasks: Vec<Task>,
+        plan: &Plan,
+        mean: &[f32],
+        reason: String,
+        clip: Option<f64>,
+    ) -> Result<(), FederateError> {
+        let mut model = self.files.model(self.state.job.version)?;
         let applied =
-            model.state.apply(&plan.optimizer, plan.learning_rate, &sum, &mut model.values);
+            model.state.apply(&plan.optimizer, plan.learning_rate, mean, &mut model.values);
         if let Err(error) = applied {
             let reason = error.to_string();
             let left_out = tasks.into_iter().map(|task| left_out(task, &reason)).collect();
@@ -145,18 +178,12 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         }
         let version = self.state.job.version + 1;
         self.files.put_model(version, &model)?;
-        let Account { epsilon, .. } = self.account;
-        let reason = format!(
-            "{} updates, each of length {clip:.4} at most, noise of deviation {deviation:.4}; \
-             epsilon {epsilon:.4}",
-            tasks.len()
-        );
         let weights = vec![1.0; tasks.len()];
-        let plan = Plan { weights, refused: Vec::new(), reason, ..plan };
-        self.make_present(version, tasks, &plan, next)
+        let plan = Plan { weights, refused: Vec::new(), reason, ..plan.clone() };
+        self.make_present(version, tasks, &plan, clip)
     }
 }
 
-fn is_sum(plan: &Plan) -> bool {
+pub(super) fn is_sum(plan: &Plan) -> bool {
     plan.reducer == Reducer::Linear && plan.noise_multiplier == 0.0 && plan.clip_norm == 0.0
 }

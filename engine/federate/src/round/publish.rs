@@ -20,7 +20,7 @@ use crate::error::FederateError;
 impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
     /// Makes the next version of the accepted updates, or keeps the last good one.
     pub(super) fn publish(&mut self, now_us: i64) -> Result<(), FederateError> {
-        if let Some(privacy) = self.settings.privacy {
+        if let Some(privacy) = self.settings.privacy.filter(|_| self.settings.secure.is_none()) {
             return self.publish_private(now_us, &privacy);
         }
         let tasks: Vec<Task> = self.state.accepted().cloned().collect();
@@ -87,7 +87,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
             entries.extend(self.open_tasks().map(expired));
         }
         entries.extend(self.forgotten());
-        self.commit(entries)?;
+        self.commit(self.without_secrets(entries))?;
         self.files.tidy(&[], Self::versions(&self.settings, &self.state, version));
         Ok(())
     }

@@ -7,6 +7,7 @@ use truststram_decide::aggregation;
 
 use super::native::NativePolicy;
 use crate::privacy::PrivacySettings;
+use crate::secure::{CLIENTS_MAX, SecureSettings};
 
 /// When the model is made anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ pub struct RoundSettings {
     /// Differential privacy of clients, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub privacy: Option<PrivacySettings>,
+    /// Secure aggregation, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secure: Option<SecureSettings>,
 }
 
 impl Default for RoundSettings {
@@ -60,6 +64,7 @@ impl Default for RoundSettings {
             examples_max: 1_000_000,
             absent_s: 120,
             privacy: None,
+            secure: None,
         }
     }
 }
@@ -85,7 +90,34 @@ impl RoundSettings {
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, message)) => Err((*message).to_owned()),
-            None => self.privacy.map_or(Ok(()), |privacy| self.check_privacy(&privacy)),
+            None => {
+                self.privacy.map_or(Ok(()), |privacy| self.check_privacy(&privacy))?;
+                self.secure.map_or(Ok(()), |secure| self.check_secure(&secure))
+            }
+        }
+    }
+
+    fn check_secure(&self, secure: &SecureSettings) -> Result<(), String> {
+        secure.check().map_err(|why| format!("secure: {why}"))?;
+        let rules = [
+            (
+                self.mode == Mode::Sync,
+                "`mode` must be \"sync\": masks cancel among the clients of one round",
+            ),
+            (
+                self.asked(self.clients_max) as usize <= CLIENTS_MAX,
+                "`clients_max` times `over_selection` must be at most 255, the shares of a secret",
+            ),
+            (self.clients_min >= 2, "`clients_min` must be at least 2: a sum of one hides nothing"),
+            (
+                self.privacy.is_none_or(|privacy| privacy.clip_quantile.is_none()),
+                "`privacy.clip_quantile` does not go with it: the server sees no update's length; \
+                 take a fixed clip, which each client applies itself",
+            ),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, message)) => Err(format!("secure: {message}")),
+            None => Ok(()),
         }
     }
 
@@ -125,9 +157,19 @@ impl RoundSettings {
                         nobody; set `rounds.privacy`"
                 .to_owned());
         }
-        if self.privacy.is_none() {
-            return Ok(());
-        }
+        let (section, reason) = match (self.secure, self.privacy) {
+            (Some(_), _) => (
+                "secure",
+                "the server sees the sum of the updates alone, and such a rule looks at each of \
+                 them",
+            ),
+            (None, Some(_)) => (
+                "privacy",
+                "one client may move its result by more than its own update, so that no noise \
+                 hides it",
+            ),
+            (None, None) => return Ok(()),
+        };
         let is_sum = matches!(
             aggregation.policy,
             aggregation::Policy::Fedavg
@@ -137,16 +179,16 @@ impl RoundSettings {
         );
         if !is_sum {
             return Err(format!(
-                "aggregator: `policy` {:?} does not go with `rounds.privacy`: one client may move \
-                 its result by more than its own update, so that no noise hides it; take fedavg, \
-                 fedavgm, fedadam or fedyogi",
+                "aggregator: `policy` {:?} does not go with `rounds.{section}`: {reason}; take \
+                 fedavg, fedavgm, fedadam or fedyogi",
                 aggregation.policy
             ));
         }
         if aggregation.clip_norm != 0.0 {
-            return Err("aggregator: `clip_norm`: with privacy it is \
-                        `rounds.privacy.clip_norm` that shortens updates"
-                .to_owned());
+            return Err(format!(
+                "aggregator: `clip_norm` does not go with `rounds.{section}`: it is \
+                 `rounds.privacy.clip_norm` that shortens updates there"
+            ));
         }
         Ok(())
     }

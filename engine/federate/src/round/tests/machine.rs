@@ -105,6 +105,10 @@ impl Machine {
         tasks.filter(|task| task.state == TaskState::Open).cloned().collect()
     }
 
+    pub fn now_us(&self) -> i64 {
+        self.now_us
+    }
+
     pub fn pass(&mut self, seconds: i64) {
         self.now_us += seconds * super::SECOND;
     }
