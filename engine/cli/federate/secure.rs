@@ -66,11 +66,14 @@ impl Member<'_> {
                 "input" => {
                     let Some(delta) = train(self)? else { return Ok(()) };
                     let base = task["base_version"].as_u64().unwrap_or(0);
-                    match masked(&mut own, &shown, delta, (schema, base)) {
-                        Ok(body) if self.send(task, body, "examples=1", None)? => None,
-                        Ok(_) => return Ok(()),
+                    let body = match masked(&mut own, &shown, delta, (schema, base)) {
+                        Ok(body) => body,
                         Err(error) => return self.leave(id, &error.to_string()),
+                    };
+                    if !self.send(task, body, "examples=1", None)? {
+                        return Ok(());
                     }
+                    None
                 }
                 _ => match message(&mut own, shown) {
                     Ok(message) => Some(message),

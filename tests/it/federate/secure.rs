@@ -37,13 +37,14 @@ fn a_sum_is_told_and_no_update_though_a_client_drops_out() {
     let folders = tempfile::tempdir().unwrap();
     let tokens = tokens(&server, 4);
     let parts = shares(3);
+    let raw = Raw::enrol(&server, &tokens[3]);
     let clients: Vec<Client> = (0..3)
         .map(|index| {
             let folder = folders.path().join(index.to_string());
             Client::join(&folder, &server.public, &tokens[index], &parts[index], &[])
         })
         .collect();
-    let raw = Raw::enrol(&server, &tokens[3]);
+    // Others are missing still: it waits, and is told when they are there.
     let task = raw.task();
     assert_eq!((&task["secure"], &task["encodings"]), (&json!(true), &json!(["masked"])));
     let schema = schema(dir.path());

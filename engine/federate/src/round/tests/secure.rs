@@ -1,5 +1,5 @@
 //! Rounds of secure aggregation on a virtual clock and a disk that crashes: the model is made of all
-//! inputs that are there, the server is told no more than it asks for, and nothing of it stays.
+//! inputs that are there, the server is told what it asks for and no more, and nothing of it stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,10 +126,10 @@ impl Crowd {
     fn check_model(&self, tasks: &[u64], divisor: usize) {
         let model = self.machine.model().values;
         let expected = self.size / divisor as f32;
-        for at in 0..PARAMETERS {
+        for (at, found) in model.iter().enumerate() {
             let is_in = tasks.iter().any(|task| place(*task) == at);
             let wanted = if is_in { expected } else { 0.0 };
-            assert!((model[at] - wanted).abs() < 1e-6, "{at}: {} {wanted}", model[at]);
+            assert!((found - wanted).abs() < 1e-6, "{at}: {found} {wanted}");
         }
     }
 
