@@ -1,5 +1,5 @@
-//! Rounds of secure aggregation on a virtual clock and a disk that crashes: the model is made of all
-//! inputs that are there, the server is told what it asks for and no more, and nothing of it stays.
+//! Rounds of secure aggregation on a virtual clock and a disk that crashes: the model is made of
+//! all inputs that are there, the server is told what it asks for alone, and nothing of it stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
