@@ -17,6 +17,7 @@ mod predict;
 mod progress;
 mod serve;
 mod signals;
+mod tls;
 mod train;
 mod upgrade;
 

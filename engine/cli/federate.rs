@@ -6,6 +6,7 @@ mod arguments;
 mod join;
 mod network;
 mod operate;
+mod secure;
 mod simulate;
 mod state;
 

@@ -4,6 +4,7 @@
 
 mod clients;
 mod operate;
+mod secure;
 mod updates;
 
 use std::collections::BTreeMap;
@@ -66,6 +67,7 @@ pub struct Desk {
     /// When a federation that failed is taken up again.
     again_us: Option<i64>,
     waiters: BTreeMap<u32, oneshot::Sender<Option<FederatedTask>>>,
+    secure_waiters: BTreeMap<u32, secure::Waiter>,
 }
 
 type Answer<T> = Result<T, FederatedFailure>;
@@ -80,7 +82,15 @@ impl Desk {
         // Without an epoch nobody is let in, which says enough.
         let epoch = random_bytes::<16>().map(|bytes| hexadecimal(&bytes)).unwrap_or_default();
         let again_us = Some(i64::MIN);
-        Self { means, gate: Gate::new(), epoch, run: None, again_us, waiters: BTreeMap::new() }
+        Self {
+            means,
+            gate: Gate::new(),
+            epoch,
+            run: None,
+            again_us,
+            waiters: BTreeMap::new(),
+            secure_waiters: BTreeMap::new(),
+        }
     }
 
     fn now_us(&self) -> i64 {
@@ -100,19 +110,18 @@ impl Desk {
         if let Some(run) = &mut self.run
             && run.record.ended.is_none()
         {
-            let versions = run.record.spec.versions;
-            match run.advance(&self.means, now_us) {
-                Ok(()) if versions > 0 && run.rounds.state().job.version >= versions => {
-                    let reason = format!("it has made {versions} versions");
+            match run.advance(&self.means, now_us).map(|()| run.rounds.over()) {
+                Ok(Some(reason)) => {
                     if let Err(error) = self.end(&reason) {
                         tracing::error!(error.detail, "the federation cannot be ended");
                     }
                 }
-                Ok(()) => {}
+                Ok(None) => {}
                 Err(error) => self.broken(&error),
             }
         }
         self.wake(now_us);
+        self.wake_secure(now_us);
         let status = self.status();
         self.means.notices.set_status(status);
     }

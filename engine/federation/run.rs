@@ -22,7 +22,7 @@ use super::desk::Means;
 use super::ledger::{Changes, StoreLedger};
 use super::models::Served;
 use super::parts::Parts;
-use super::policy::RoundPolicy;
+use super::policy::{Plugins, RoundPolicy};
 use super::register::{self, New};
 use super::spec::Record;
 
@@ -81,7 +81,12 @@ impl Run {
     pub fn open(means: &Means, record: Record) -> Result<Self, FederateError> {
         let port = |message: String| FederateError::Port { message, kind: Kind::Corrupt };
         let policy = record.spec.policy().map_err(port)?;
-        let policy = RoundPolicy::new(policy, &means.plugins);
+        let plugins = match record.spec.without_plugins() {
+            // One that has come into the configuration since is not asked either.
+            Some(_) => Plugins::default(),
+            None => means.plugins.clone(),
+        };
+        let policy = RoundPolicy::new(policy, &plugins);
         let id = record.spec.id().map_err(port)?;
         let folder = folder(&means.data_dir, record.run);
         let base = ModelFile::parse(&std::fs::read(folder.join("base.safetensors"))?)?;
@@ -89,7 +94,9 @@ impl Run {
         let with = Rc::new(RefCell::new(Vec::new()));
         let ledger = StoreLedger { store: means.store.clone(), with: with.clone() };
         let settings = record.spec.rounds;
-        let rounds = Federation::open(settings, schema, ledger, Folder::open(&folder)?, policy)?;
+        let mut rounds =
+            Federation::open(settings, schema, ledger, Folder::open(&folder)?, policy)?;
+        rounds.set_versions_max(record.spec.versions);
         let mut served = Served::open(folder.join("served"), base.spec().clone())?;
         let newest = rounds.state().job.version;
         for version in newest.saturating_sub(settings.staleness_max.into())..=newest {
@@ -173,9 +180,12 @@ impl Run {
         let losses: Vec<(f64, f64)> = merged.iter().filter_map(examples).collect();
         let weight: f64 = losses.iter().map(|(examples, _)| examples).sum();
         let loss = losses.iter().map(|(examples, loss)| examples * loss).sum::<f64>() / weight;
-        self.loss = Some(loss).filter(|loss| loss.is_finite());
+        // What clients have lost is their own where privacy is kept.
+        let privacy = self.rounds.privacy();
+        self.loss = Some(loss).filter(|loss| loss.is_finite() && privacy.is_none());
         let data = json!({
             "version": version, "updates": merged.len(), "loss": self.loss, "reason": last,
+            "epsilon": privacy.map(|privacy| privacy.epsilon),
         });
         means.notices.tell("version", &data);
         Ok(())
@@ -260,8 +270,12 @@ impl Run {
             batch_size: task.assignment.batch_size,
             local_epochs: task.assignment.local_epochs,
             learning_rate: spec.learning_rate,
-            encodings: spec.encodings.clone(),
+            encodings: match spec.rounds.secure {
+                Some(_) => vec!["masked".to_owned()],
+                None => spec.encodings.clone(),
+            },
             update_bytes_max: body_bytes_max(self.rounds.schema()),
+            secure: spec.rounds.secure.is_some(),
         })
     }
 
@@ -290,7 +304,11 @@ impl Run {
             let entry = self.refusals.entry(of.0).or_insert((round, 0));
             *entry = if entry.0 == round { (round, entry.1 + 1) } else { (round, 1) };
         }
-        let data = json!({ "client": of.0, "task": of.1, "reason": failure.detail });
+        // Who was drawn is nobody's business where privacy is kept.
+        let data = match self.rounds.privacy() {
+            Some(_) => json!({ "reason": "of a client that is not named" }),
+            None => json!({ "client": of.0, "task": of.1, "reason": failure.detail }),
+        };
         means.notices.tell("refused", &data);
     }
 

@@ -76,6 +76,16 @@ impl Spec {
         ModelId::new(&self.model).map_err(|error| format!("`model` {error}"))
     }
 
+    /// Why the plugins of the configuration cannot decide about this, if so.
+    pub(super) fn without_plugins(&self) -> Option<&'static str> {
+        let is_private = self.rounds.privacy.is_some() || self.rounds.secure.is_some();
+        is_private.then_some(
+            "rounds.privacy and rounds.secure: a plugin of the configuration decides about \
+             updates or clients, and nothing bounds how much of one client its answers tell; take \
+             the aggregator and the selector out of `[[plugins]]`, or do without both",
+        )
+    }
+
     /// Checks all values; the policies that they say.
     ///
     /// # Errors
@@ -98,10 +108,17 @@ impl Spec {
         let json = |settings: &Map<String, Value>| Value::Object(settings.clone()).to_string();
         let aggregation = aggregation::Settings::parse(&json(&self.aggregator));
         let selection = selection::Settings::parse(&json(&self.selector));
-        Ok(NativePolicy {
+        let policy = NativePolicy {
             aggregation: aggregation.map_err(|why| format!("aggregator: {why}"))?,
             selection: selection.map_err(|why| format!("selector: {why}"))?,
-        })
+        };
+        self.rounds.check_policy(&policy)?;
+        if self.rounds.privacy.is_some() && !self.selector.is_empty() {
+            return Err("selector: with `rounds.privacy` chance alone draws who trains, at \
+                        `rounds.privacy.sampling_rate`; take the selector out"
+                .to_owned());
+        }
+        Ok(policy)
     }
 }
 
@@ -135,6 +152,35 @@ mod tests {
         assert_eq!(example, Spec { aggregator, selector, ..least });
     }
 
+    /// A description with privacy, and these settings of it and of the aggregator.
+    fn private(more: Value, aggregator: Value) -> Value {
+        let mut privacy = json!({ "noise_multiplier": 1, "clip_norm": 1, "population": 10 });
+        let fields = more.as_object().unwrap().clone();
+        privacy.as_object_mut().unwrap().extend(fields);
+        json!({
+            "model": "a", "aggregator": aggregator,
+            "rounds": { "over_selection": 1, "privacy": privacy },
+        })
+    }
+
+    #[test]
+    fn the_example_says_the_defaults_of_what_is_off() {
+        // The lines of a section that is off begin with one more sign.
+        let text = include_str!("../../config/federation.toml");
+        let uncommented: Vec<&str> =
+            text.lines().map(|line| line.strip_prefix("## ").unwrap_or(line)).collect();
+        let text = uncommented.join("\n");
+        let example: Spec = toml::from_str(&text).unwrap();
+        let privacy = example.rounds.privacy.unwrap();
+        let least = json!({
+            "noise_multiplier": privacy.noise_multiplier, "clip_norm": privacy.clip_norm,
+            "population": privacy.population,
+        });
+        assert_eq!(privacy, serde_json::from_value(least).unwrap());
+        let secure = example.rounds.secure.unwrap();
+        assert_eq!(secure, serde_json::from_value(json!({})).unwrap());
+    }
+
     #[test]
     fn what_is_wrong_is_named() {
         let good = json!({ "model": "digits" });
@@ -149,6 +195,24 @@ mod tests {
             (json!({ "model": "a", "aggregator": { "policy": "mean" } }), "aggregator: "),
             (json!({ "model": "a", "selector": { "ratio": 2 } }), "selector: `ratio`"),
             (json!({ "model": "a", "learning_rate": -1 }), "`learning_rate`"),
+            (private(json!({}), json!({ "policy": "median" })), "does not go with"),
+            (
+                json!({
+                    "model": "a", "rounds": { "secure": {} },
+                    "aggregator": { "policy": "multi-krum" },
+                }),
+                "looks at each of them",
+            ),
+            (
+                json!({ "model": "a", "rounds": { "secure": { "threshold": 0.4 } } }),
+                "rounds: secure: `threshold`",
+            ),
+            (private(json!({ "delta": 0.5 }), json!({})), "rounds: privacy: `delta`"),
+            (private(json!({ "epsilon": 8 }), json!({})), "epsilon"),
+            (
+                json!({ "model": "a", "aggregator": { "noise_multiplier": 1, "clip_norm": 1 } }),
+                "no account",
+            ),
         ] {
             let error = Spec::read(spec).unwrap_err();
             assert!(error.contains(expected), "{error}");

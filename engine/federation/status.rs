@@ -4,7 +4,8 @@
 
 use serde_json::{Value, json};
 use truststram_federate::identity::hexadecimal;
-use truststram_federate::round::{Phase, TaskState};
+use truststram_federate::privacy::PrivacySettings;
+use truststram_federate::round::{Phase, PrivacyStanding, TaskState};
 
 use super::run::Run;
 
@@ -50,6 +51,25 @@ pub(super) fn of(run: &Run, epoch: &str, now_us: i64, waiting: usize) -> Value {
         "rounds_without_model": job.totals.kept,
         "loss": run.loss,
         "last": job.last,
+        "secure": job.secure.as_ref().map(|secure| secure.step),
+        "privacy": run.rounds.privacy().map(|privacy| private(&privacy)),
+    })
+}
+
+/// What the models tell of clients, where privacy is kept.
+fn private(standing: &PrivacyStanding) -> Value {
+    let PrivacySettings { delta, epsilon_max, noise_multiplier, sampling_rate, .. } =
+        standing.settings;
+    // JSON has no infinity: an epsilon that no account bounds is none.
+    json!({
+        "epsilon": standing.epsilon,
+        "epsilon_next": standing.epsilon_next,
+        "epsilon_max": epsilon_max,
+        "delta": delta,
+        "rounds_charged": standing.rounds,
+        "clip_norm": standing.clip_norm,
+        "noise_multiplier": noise_multiplier,
+        "sampling_rate": sampling_rate,
     })
 }
 

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use truststram_api::ports::{
     ArtifactChunks, Failure, Federated, FederatedAnswer, FederatedFailure, FederatedTask,
-    ModelFacts, ModelFailure, NewClient, Signed, UpdateClaim, UpdateReceipt,
+    ModelFacts, ModelFailure, NewClient, SecureMessage, SecureRound, SecureStep, Signed,
+    UpdateClaim, UpdateReceipt,
 };
 use truststram_base::{Clock, Kind, ModelId};
 use truststram_machine::{MachineError, raise_open_files};
@@ -322,6 +323,34 @@ impl Federated for Federation {
 
     fn commit(&self, signed: Signed, claim: UpdateClaim) -> FederatedAnswer<UpdateReceipt> {
         self.steps(|running| async move { running.commit(signed, claim).await })
+    }
+
+    fn secure_round(
+        &self,
+        signed: Signed,
+        task: u64,
+        after: Option<SecureStep>,
+        wait_ms: u64,
+    ) -> FederatedAnswer<Option<SecureRound>> {
+        self.steps(|running| async move {
+            let asked = move |desk: &mut Desk| desk.secure_round(&signed, task, after, wait_ms > 0);
+            let waiting = flat(running.thread.run(asked).await)?;
+            let limit = Duration::from_millis(wait_ms.max(1_000));
+            match tokio::time::timeout(limit, waiting).await {
+                Ok(Ok(round)) => Ok(round),
+                // The time is over, or the round is, which the next question is told.
+                Ok(Err(_)) | Err(_) => Ok(None),
+            }
+        })
+    }
+
+    fn secure_message(
+        &self,
+        signed: Signed,
+        task: u64,
+        message: SecureMessage,
+    ) -> FederatedAnswer<UpdateReceipt> {
+        self.ask(move |desk| desk.secure_message(&signed, task, message))
     }
 
     fn status(&self) -> Value {

@@ -3,5 +3,9 @@
 mod clients;
 mod hostile;
 mod kill;
+mod plugin;
+mod private;
 mod python;
+mod secure;
 mod simulated;
+mod tls;

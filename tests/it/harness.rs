@@ -60,6 +60,8 @@ pub struct Server {
     pub public: String,
     /// `http://` and the operators' address.
     pub admin: String,
+    /// `https://` and the address that is spoken to by TLS, if any.
+    pub tls: Option<String>,
 }
 
 /// An answer: status, headers, body.
@@ -113,6 +115,7 @@ impl Server {
             stderr: Some(stderr),
             public: address("listen"),
             admin: address("admin_listen"),
+            tls: facts["tls_listen"].as_str().map(|tls| format!("https://{tls}")),
         }
     }
 

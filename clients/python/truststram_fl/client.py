@@ -12,7 +12,7 @@ import urllib.request
 import numpy as np
 from safetensors.numpy import load
 
-from . import ed25519
+from . import ed25519, secure
 from .codec import encode
 
 _LATER = (429, 502, 503, 504, 507)
@@ -41,6 +41,7 @@ class Client:
         self._key = ed25519.key(bytes.fromhex(path.read_text().strip()))
         self._residual_path = folder / "residual.npz"
         self._epoch, self.id = None, 0
+        self._member = None
         self.enrol()
 
     def _send(self, method, path, body, headers):
@@ -114,7 +115,16 @@ class Client:
         """The next task, or None after so many seconds."""
         status, answer = self.ask("GET", f"/api/v1/fl/clients/{self.id}/task?wait={wait}")
         if status == 200:
-            return json.loads(answer)
+            task = json.loads(answer)
+            if not task.get("secure"):
+                return task
+            # Keys and shares come before training, so that nobody waits for it.
+            self._member = secure.Member(self, task)
+            if self._member.prepare():
+                return task
+            # It stays this client's until its round is over.
+            time.sleep(1)
+            return None
         if status == 204:
             return None
         if status == 410:
@@ -140,8 +150,10 @@ class Client:
 
         What the encoding leaves out is kept and added to the next update.
         """
-        encoding = encoding or task["encodings"][0]
         delta = {name: after[name] - before[name] for name in before}
+        if task.get("secure"):
+            return self._member.send(delta)
+        encoding = encoding or task["encodings"][0]
         if self._residual_path.exists():
             with np.load(self._residual_path) as kept:
                 for name in kept.files:

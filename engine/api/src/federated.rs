@@ -7,6 +7,7 @@
 pub(crate) mod clients;
 pub(crate) mod models;
 mod operate;
+pub(crate) mod secure;
 mod signed;
 pub(crate) mod status;
 pub(crate) mod updates;
@@ -38,6 +39,7 @@ pub(crate) fn routes() -> Router<Ports> {
             get(updates::offset).post(updates::open_upload).patch(updates::append),
         )
         .route("/api/v1/fl/tasks/{task}/upload/commit", post(updates::commit))
+        .route("/api/v1/fl/tasks/{task}/secure", get(secure::show).post(secure::send))
         .route("/api/v1/fl/status", get(status::status))
         .route("/api/v1/fl/events", get(status::events))
 }

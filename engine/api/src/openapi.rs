@@ -77,6 +77,8 @@ use crate::access::public_access;
         crate::federated::updates::offset,
         crate::federated::updates::append,
         crate::federated::updates::commit,
+        crate::federated::secure::show,
+        crate::federated::secure::send,
         crate::federated::status::status,
         crate::federated::status::events,
         crate::pages::livez,

@@ -23,8 +23,9 @@ pub use datasets::{
     Appended, Dataset, DatasetFailure, DatasetRow, DatasetRows, Datasets, NewRow, RowReader,
 };
 pub use federated::{
-    Federated, FederatedAnswer, FederatedFailure, FederatedTask, ModelFacts, NewClient, Signed,
-    UpdateClaim, UpdateReceipt,
+    Federated, FederatedAnswer, FederatedFailure, FederatedTask, ModelFacts, NewClient,
+    SecureAnswers, SecureMessage, SecureRound, SecureStep, SecureSurvivors, Signed, UpdateClaim,
+    UpdateReceipt,
 };
 pub use keys::{KeyChange, Keys, NewKey, OVERLAP_S, TokenAsk, TokenGiven};
 pub use records::{

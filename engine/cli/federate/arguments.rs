@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 use truststram_decide::{aggregation, selection};
 use truststram_federate::codec::Encoding;
+use truststram_federate::privacy::PrivacySettings;
 use truststram_federate::round::{Mode, NativePolicy, RoundSettings};
 use truststram_federate::simulate::{Attack, Conditions, Split};
 
@@ -33,6 +34,19 @@ pub(in crate::cli) struct SimulateArguments {
     /// Updates longer than this are shortened to it; 0 leaves them.
     #[arg(long, value_name = "LENGTH", default_value_t = 0.0)]
     clip_norm: f32,
+    /// Keep the privacy of clients: noise of so many times `--clip-norm` on the sum of updates,
+    /// clients drawn by chance at `--ratio`, all counted the same.
+    #[arg(long, value_name = "FACTOR", default_value_t = 0.0)]
+    noise_multiplier: f64,
+    /// With `--noise-multiplier`, the clip adapts so that this share of the updates is shorter.
+    #[arg(long, value_name = "SHARE")]
+    clip_quantile: Option<f64>,
+    /// With `--noise-multiplier`, the epsilon at which it ends.
+    #[arg(long, value_name = "EPSILON")]
+    epsilon_max: Option<f64>,
+    /// With `--noise-multiplier`, the delta at which epsilon is told.
+    #[arg(long, value_name = "DELTA", default_value_t = 1e-5)]
+    delta: f64,
     /// Wait for the clients of a round, or take updates as they come (with `--rule fedavg`).
     #[arg(long, value_enum, default_value_t = Timing::Sync)]
     mode: Timing,
@@ -186,15 +200,23 @@ impl SimulateArguments {
             seed: self.seed,
             ..selection::Settings::default()
         };
+        let privacy = self.privacy()?;
+        let rounds = RoundSettings {
+            mode,
+            deadline_s: deadline_s as u32,
+            clients_max: 1_000,
+            // Where all count the same, all who are drawn are waited for.
+            over_selection: privacy.map_or(RoundSettings::default().over_selection, |_| 1.0),
+            privacy,
+            ..RoundSettings::default()
+        };
+        let policy = NativePolicy { aggregation: self.aggregation()?, selection };
+        let checked = rounds.check().and_then(|()| rounds.check_policy(&policy));
+        checked.map_err(|error| anyhow!(error))?;
         Ok(Conditions {
             clients: self.clients,
-            rounds: RoundSettings {
-                mode,
-                deadline_s: deadline_s as u32,
-                clients_max: 1_000,
-                ..RoundSettings::default()
-            },
-            policy: NativePolicy { aggregation: self.aggregation()?, selection },
+            rounds,
+            policy,
             encoding,
             train_s: self.task_s,
             straggling: self.stragglers,
@@ -212,6 +234,23 @@ impl SimulateArguments {
             versions_max: self.rounds,
             seed: self.seed,
         })
+    }
+
+    /// What is kept of the clients' privacy.
+    fn privacy(&self) -> anyhow::Result<Option<PrivacySettings>> {
+        if self.noise_multiplier == 0.0 {
+            return Ok(None);
+        }
+        let settings = json!({
+            "noise_multiplier": self.noise_multiplier,
+            "clip_norm": self.clip_norm,
+            "clip_quantile": self.clip_quantile,
+            "sampling_rate": self.ratio,
+            "population": self.clients,
+            "delta": self.delta,
+            "epsilon_max": self.epsilon_max,
+        });
+        Ok(Some(serde_json::from_value(settings)?))
     }
 
     /// The policy for the rule, the optimiser and the mode.
@@ -237,7 +276,9 @@ impl SimulateArguments {
         let hostile = (self.attackers + 0.1).min(0.45);
         let mut settings = Map::new();
         settings.insert("policy".to_owned(), policy.into());
-        settings.insert("clip_norm".to_owned(), json!(self.clip_norm));
+        if self.noise_multiplier == 0.0 {
+            settings.insert("clip_norm".to_owned(), json!(self.clip_norm));
+        }
         settings.insert("buffer".to_owned(), self.buffer.into());
         settings.insert("trim_share".to_owned(), json!(hostile));
         settings.insert("hostile_share".to_owned(), json!(hostile));
@@ -292,5 +333,9 @@ mod tests {
         check("--task-s 0", Err("--task-s"));
         check("--encoding int4", Err("int8"));
         check("--server-learning-rate 0", Err("learning_rate"));
+        check("--noise-multiplier 1 --clip-norm 1", Ok(aggregation::Policy::Fedavg));
+        check("--noise-multiplier 1", Err("clip_norm"));
+        check("--noise-multiplier 1 --clip-norm 1 --rule median", Err("does not go with"));
+        check("--noise-multiplier 1 --clip-norm 1 --mode buffered", Err("sampling rate"));
     }
 }

@@ -18,11 +18,11 @@ use super::network::{Ask, Line, Reply, Trouble};
 use super::state::State;
 use crate::cli::client::encoded;
 use crate::cli::signals::Watch;
-use crate::cli::{Failure, output};
+use crate::cli::{Failure, output, tls};
 use crate::federation::flat;
 
 /// Seconds that the server is asked to wait for a task.
-const WAIT_S: u64 = 30;
+pub(super) const WAIT_S: u64 = 30;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct JoinArguments {
@@ -47,10 +47,13 @@ pub(in crate::cli) struct JoinArguments {
     /// Of the shuffles.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Authorities that an https:// server's certificate may be of, in PEM; the system's if absent.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 /// How a step of a client's life ended.
-enum End {
+pub(super) enum End {
     /// SIGTERM, or the federation is over.
     Over(String),
     /// It cannot go on.
@@ -72,9 +75,16 @@ impl From<anyhow::Error> for End {
     }
 }
 
-struct Member<'a> {
+/// What training has made of a model.
+struct Trained {
+    delta: Vec<f32>,
+    loss: f64,
+    rows: usize,
+}
+
+pub(super) struct Member<'a> {
     arguments: &'a JoinArguments,
-    line: Line,
+    pub(super) line: Line,
     state: State,
     rows: Dataset,
     /// The model that was fetched last, by its version and checksum.
@@ -90,7 +100,9 @@ pub(super) fn run(arguments: &JoinArguments, as_json: bool) -> Result<(), Failur
         encoding.parse::<Encoding>().map_err(|error| Failure::Usage(error.into()))?;
     }
     let state = State::open(&arguments.state)?;
-    let (line, stop) = Line::open(&arguments.server, state.signer()?)?;
+    let tls = tls::of_server(&arguments.server, arguments.ca.as_deref());
+    let tls = tls.map_err(Failure::Usage)?;
+    let (line, stop) = Line::open(&arguments.server, state.signer()?, tls)?;
     let watch = Watch::start(signals, move || stop.stop())?;
     let mut member = Member { arguments, line, state, rows, model: None, as_json };
     let ended = member.live();
@@ -117,12 +129,12 @@ impl Member<'_> {
         Ok(())
     }
 
-    fn told(&self, event: &str, facts: Value) -> Result<(), End> {
+    pub(super) fn told(&self, event: &str, facts: Value) -> Result<(), End> {
         self.tell(event, facts).map_err(End::Failed)
     }
 
     /// Asks until there is an answer that says something about the request itself.
-    fn ask(&mut self, ask: &Ask) -> Result<Reply, End> {
+    pub(super) fn ask(&mut self, ask: &Ask) -> Result<Reply, End> {
         loop {
             match self.line.ask(ask) {
                 Ok(reply) if matches!(reply.status, 429 | 502 | 503 | 504 | 507) => {
@@ -183,38 +195,53 @@ impl Member<'_> {
 
     /// Does a task, from the model to the receipt.
     fn work(&mut self, task: &Value) -> Result<(), End> {
-        let number = |key: &str| task[key].as_u64().unwrap_or(0);
-        let (id, base) = (number("task"), number("base_version"));
         let Some(file) = self.fetch(task)? else { return Ok(()) };
+        let schema = Schema::of_file(&file).map_err(anyhow::Error::from)?;
+        if task["secure"] == true {
+            if let Some(encoding) = &self.arguments.encoding {
+                let error =
+                    anyhow!("--encoding: the federation takes masked updates, no {encoding}");
+                return Err(End::Failed(Failure::Usage(error)));
+            }
+            let mut train =
+                |member: &mut Self| Ok(member.train(task, &file)?.map(|trained| trained.delta));
+            return self.work_securely(task, &schema, &mut train);
+        }
+        let Some(Trained { delta, loss, rows }) = self.train(task, &file)? else { return Ok(()) };
+        let base = task["base_version"].as_u64().unwrap_or(0);
+        let model = task["model"].as_str().unwrap_or_default().to_owned();
+        let encoding = self.encoding(task)?;
+        let mut feedback = self.state.feedback(&model, &schema);
+        let head = Head { kind: Kind::Delta, base, block: 256 };
+        let body = feedback.encode(&delta, &schema, head, encoding).map_err(anyhow::Error::from)?;
+        let query = format!("examples={rows}&loss={loss:.6}");
+        self.send(task, body, &query, Some((&model, &feedback))).map(drop)
+    }
+
+    /// Trains as a task says; nothing where the training diverges.
+    fn train(&mut self, task: &Value, file: &ModelFile) -> Result<Option<Trained>, End> {
+        let number = |key: &str| task[key].as_u64().unwrap_or(0);
         let rate = task["learning_rate"].as_f64().unwrap_or(0.05);
         let work = LocalWork {
             epochs: number("local_epochs").max(1) as usize,
             batch_size: number("batch_size").max(1) as usize,
-            seed: self.arguments.seed ^ id,
+            seed: self.arguments.seed ^ number("task"),
         };
-        let trainer = LocalTrainer::new(&file, &self.rows, local_sgd(rate));
+        let trainer = LocalTrainer::new(file, &self.rows, local_sgd(rate));
         let mut trainer = trainer.map_err(|error| End::Failed(Failure::Usage(error.into())))?;
-        let first = flat(&file);
+        let first = flat(file);
         let line = &self.line;
         let outcome = match trainer.train(&first, work, &mut || !line.is_stopped()) {
             Ok(Some(outcome)) => outcome,
             Ok(None) => return Err(Trouble::Stopped.into()),
             Err(error @ TrainError::Diverged { .. }) => {
-                return self.told("diverged", json!({ "task": id, "reason": error.to_string() }));
+                let facts = json!({ "task": task["task"], "reason": error.to_string() });
+                return self.told("diverged", facts).map(|()| None);
             }
             Err(error) => return Err(End::Failed(Failure::Failed(error.into()))),
         };
-        let schema = Schema::of_file(&file).map_err(anyhow::Error::from)?;
-        let model = task["model"].as_str().unwrap_or_default().to_owned();
-        let encoding = self.encoding(task)?;
-        let mut feedback = self.state.feedback(&model, &schema);
-        let delta: Vec<f32> =
-            outcome.weights.iter().zip(&first).map(|(new, old)| new - old).collect();
-        let head = Head { kind: Kind::Delta, base, block: 256 };
-        let body = feedback.encode(&delta, &schema, head, encoding).map_err(anyhow::Error::from)?;
-        let loss = outcome.loss;
-        let query = format!("examples={}&loss={loss:.6}", trainer.rows());
-        self.send(task, body, &query, (&model, &feedback))
+        let delta = outcome.weights.iter().zip(&first).map(|(new, old)| new - old).collect();
+        Ok(Some(Trained { delta, loss: f64::from(outcome.loss), rows: trainer.rows() }))
     }
 
     /// How the update is written.
@@ -257,14 +284,14 @@ impl Member<'_> {
         }
     }
 
-    /// Sends an update; what its encoding has lost is kept once it counts.
-    fn send(
+    /// Sends an update; what its encoding has lost is kept once it counts. Whether it does.
+    pub(super) fn send(
         &mut self,
         task: &Value,
         body: Vec<u8>,
         query: &str,
-        (model, feedback): (&str, &ErrorFeedback),
-    ) -> Result<(), End> {
+        kept: Option<(&str, &ErrorFeedback)>,
+    ) -> Result<bool, End> {
         let id = task["task"].as_u64().unwrap_or(0);
         let (bytes, sha256) = (body.len(), hexadecimal(&Sha256::digest(&body)));
         let reply = match bytes > self.arguments.part_mib.max(1) << 20 {
@@ -279,15 +306,18 @@ impl Member<'_> {
         };
         match reply.status {
             202 => {
-                self.state.keep(model, feedback)?;
+                if let Some((model, feedback)) = kept {
+                    self.state.keep(model, feedback)?;
+                }
                 let facts = json!({
                     "task": id, "round": task["round"], "bytes": bytes, "sha256": sha256,
                 });
-                self.told("accepted", facts)
+                self.told("accepted", facts).map(|()| true)
             }
-            401 => Ok(()),
+            401 => Ok(false),
             404 | 409 | 410 | 413 | 422 => {
-                self.told("refused", json!({ "task": id, "reason": reply.detail() }))
+                let facts = json!({ "task": id, "reason": reply.detail() });
+                self.told("refused", facts).map(|()| false)
             }
             _ => Err(anyhow!(reply.detail()).into()),
         }

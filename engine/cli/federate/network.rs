@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use truststram_federate::identity::{Request, Signer, hexadecimal, random_bytes};
 use truststram_machine::{Thread, ThreadSpec, spawn};
+use ureq::tls::TlsConfig;
 
 const ANSWER_BYTES_MAX: u64 = 4 << 30;
 /// How long a request may take beyond what it waits for at the server.
@@ -105,15 +106,23 @@ impl Stop {
 
 impl Line {
     /// A line to the server at `url`.
-    pub(super) fn open(url: &str, signer: Signer) -> anyhow::Result<(Self, Stop)> {
+    pub(super) fn open(
+        url: &str,
+        signer: Signer,
+        tls: Option<TlsConfig>,
+    ) -> anyhow::Result<(Self, Stop)> {
         let (requests, asked) = sync_channel::<Sent>(1);
         let (tell, words) = sync_channel(4);
         let stopped = Arc::<AtomicBool>::default();
         let answers = tell.clone();
         let spec = ThreadSpec { name: "fl-network".to_owned(), ..ThreadSpec::default() };
         let thread = spawn(spec, move |_placement| {
-            let settings = ureq::Agent::config_builder().http_status_as_error(false).build();
-            let agent: ureq::Agent = settings.into();
+            let mut settings = ureq::Agent::config_builder().http_status_as_error(false);
+            if let Some(tls) = tls {
+                // A server that sends a client on to an address in the clear is not followed.
+                settings = settings.tls_config(tls).https_only(true);
+            }
+            let agent: ureq::Agent = settings.build().into();
             for (request, timeout) in asked {
                 if answers.send(Word::Answer(send(&agent, request, timeout))).is_err() {
                     return;

@@ -50,6 +50,8 @@ fn report(history: &History, model_bytes: u64) -> Value {
         "rounds_without_model": history.kept,
         "updates_accepted": history.accepted,
         "updates_refused": history.refusals,
+        "epsilon": history.epsilon,
+        "ended_because": history.over,
         "bytes_up": history.bytes,
         "bytes_down": history.given * model_bytes,
     })
@@ -80,6 +82,12 @@ fn summary(history: &History, model_bytes: u64, target: f64) -> String {
         vec!["updates accepted".to_owned(), history.accepted.to_string()],
         vec!["updates refused".to_owned(), history.refused.to_string()],
     ];
+    if let Some(epsilon) = history.epsilon {
+        rows.push(vec!["epsilon".to_owned(), format!("{epsilon:.4}")]);
+    }
+    if let Some(reason) = &history.over {
+        rows.push(vec!["ended because".to_owned(), reason.clone()]);
+    }
     for (reason, count) in &history.refusals {
         rows.push(vec![format!("  {reason}"), count.to_string()]);
     }

@@ -1,7 +1,8 @@
 //! Updates as bytes.
 //!
 //! ```text
-//! metadata  "truststram.update": JSON {"kind": "delta" or "weights", "base": version, "block": n}
+//! metadata  "truststram.update": JSON {"kind": "delta", "weights" or "masked", "base": version,
+//!           "block": n}
 //! tensors   for each tensor NAME of the model one of
 //!           NAME                    F32, F16 or BF16, shape of the model: every value
 //!           NAME#int8, NAME#scales  I8, shape of the model, and F32, one per block of n values
@@ -9,6 +10,7 @@
 //!           NAME#bitmap             U8, the same as bits, the lowest first
 //!             with NAME#values      F32, F16 or BF16, as many
 //!             or NAME#int8, NAME#scales, as many
+//!           where masked, NAME alone: U32, shape of the model, whole numbers modulo 2^32
 //! ```
 //!
 //! A container of safetensors, so that Python writes one without a library of ours. Owns its
@@ -24,7 +26,7 @@ mod received;
 mod schema;
 mod values;
 
-pub use encode::encode;
+pub use encode::{encode, encode_masked};
 pub use encoding::{Encoding, Number};
 pub use feedback::ErrorFeedback;
 pub use layout::{Head, Kind, METADATA_KEY, body_bytes_max};

@@ -10,8 +10,11 @@ pub mod aggregate;
 pub mod codec;
 mod error;
 pub mod identity;
+mod keystream;
+pub mod privacy;
 mod random;
 pub mod round;
+pub mod secure;
 pub mod simulate;
 #[cfg(test)]
 mod testing;

@@ -7,23 +7,29 @@
 //! given. Bound: the limits of [`RoundSettings`]; tasks of the last rounds are remembered.
 
 mod encoded;
+mod ending;
 mod federation;
 mod folder;
 mod native;
 mod ports;
+mod private;
 mod publish;
 mod records;
+mod secure;
 mod settings;
 mod upload;
 
-pub use encoded::{of_records, to_record};
+pub use encoded::{SPENT, of_records, to_record};
 pub use federation::Federation;
 pub use folder::Folder;
 pub use native::NativePolicy;
 pub use ports::{Files, Ledger, Model, Policy};
+pub use private::PrivacyStanding;
 pub use records::{
-    Assignment, Client, Entry, Job, Phase, Resources, State, Task, TaskState, Totals,
+    Assignment, Client, Entry, Job, Phase, Resources, SecureRound, SecureTask, State, Step, Task,
+    TaskState, Totals,
 };
+pub use secure::{Message, SecureView};
 pub use settings::{Mode, RoundSettings};
 pub use upload::{Claim, Receipt};
 

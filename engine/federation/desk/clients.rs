@@ -112,7 +112,8 @@ impl Desk {
                 None if buffered => run.task_of(now_us, client).unwrap_or_default(),
                 None => None,
             };
-            if let (Some(task), Some(waiter)) = (task, self.waiters.remove(&client)) {
+            let Some(task) = task else { continue };
+            if let Some(waiter) = self.waiters.remove(&client) {
                 // One that has gone asks again.
                 let _ = waiter.send(Some(task));
             }
@@ -122,6 +123,7 @@ impl Desk {
     /// Ends all waits with nothing.
     pub fn send_away(&mut self) {
         self.waiters.clear();
+        self.secure_waiters.clear();
     }
 
     /// The file of a version, for a client.

@@ -9,7 +9,7 @@ use truststram_api::ports::FederatedFailure;
 use truststram_base::{Kind, ModelEntry, ModelVersion};
 use truststram_federate::FederateError;
 use truststram_federate::identity::{hexadecimal, random_bytes};
-use truststram_federate::round::{Client, Entry, of_records, to_record};
+use truststram_federate::round::{Client, Entry, SPENT, of_records, to_record};
 use truststram_model::ModelFile;
 
 use super::{Answer, Desk};
@@ -70,6 +70,11 @@ impl Desk {
             return Err(FederatedFailure::new(Kind::Conflict, detail));
         }
         let (spec, _) = Spec::read(spec).map_err(invalid)?;
+        let has_plugins =
+            self.means.plugins.aggregator.is_some() || self.means.plugins.selector.is_some();
+        if let Some(reason) = spec.without_plugins().filter(|_| has_plugins) {
+            return Err(invalid(reason.to_owned()));
+        }
         let wanted = u64::from(spec.rounds.clients_max);
         if wanted + OTHER_FILES > self.means.open_files {
             let most = self.means.open_files.saturating_sub(OTHER_FILES);
@@ -124,6 +129,10 @@ impl Desk {
         let before = store.federation_records(CURRENT).map_err(|error| store_failed(&error))?;
         let mut changes: Changes = Vec::new();
         for (name, body) in &before {
+            // What the clients have spent of their privacy stays spent.
+            if &name[CURRENT.len()..] == SPENT {
+                continue;
+            }
             if !name[CURRENT.len()..].starts_with("client/") {
                 changes.push((name.clone(), None));
                 continue;

@@ -67,10 +67,13 @@ impl Desk {
             Ok(receipt) => {
                 if receipt == UpdateReceipt::Accepted {
                     let bytes = run.rounds.state().job.totals.bytes;
-                    let data = json!({
-                        "client": client, "task": claim.task, "examples": claim.examples,
-                        "loss": claim.train_loss, "bytes_so_far": bytes,
-                    });
+                    let data = match run.rounds.privacy() {
+                        Some(_) => json!({ "bytes_so_far": bytes }),
+                        None => json!({
+                            "client": client, "task": claim.task, "examples": claim.examples,
+                            "loss": claim.train_loss, "bytes_so_far": bytes,
+                        }),
+                    };
                     means.notices.tell("update", &data);
                 }
                 Ok(receipt)

@@ -20,6 +20,17 @@ pub(super) fn rows(status: &Value, page: &mut Page<'_>) -> Result<(), Error> {
         ("round", "The round that is collected", &status["round"]),
         ("version", "The newest version of the model", &status["version"]),
     ];
+    let privacy = &status["privacy"];
+    let real = [
+        ("privacy_epsilon", "What the models tell of any client, at most", &privacy["epsilon"]),
+        ("privacy_clip_norm", "Length to which updates are shortened", &privacy["clip_norm"]),
+    ];
+    for (name, help, value) in real {
+        if let Some(value) = value.as_f64() {
+            let rows = vec![(Vec::new(), value)];
+            page.gauges(&format!("truststram_federation_{name}"), help, rows)?;
+        }
+    }
     for (name, help, value) in gauges {
         if let Some(rows) = number(value) {
             page.gauges(&format!("truststram_federation_{name}"), help, rows)?;

@@ -11,15 +11,15 @@ use super::clients::{CONFIG, begin, sha256, standing, tokens};
 use crate::harness::{Answer, Server, trained_dir};
 
 /// A client that sends what it likes.
-struct Raw<'a> {
+pub struct Raw<'a> {
     server: &'a Server,
     signer: Signer,
     epoch: String,
-    id: u32,
+    pub id: u32,
 }
 
 impl<'a> Raw<'a> {
-    fn enrol(server: &'a Server, token: &str) -> Self {
+    pub fn enrol(server: &'a Server, token: &str) -> Self {
         let signer = Signer::of_seed(&random_bytes().unwrap()).unwrap();
         let epoch = server.get("/api/v1/fl/status").body["epoch"].as_str().unwrap().to_owned();
         let mut raw = Self { server, signer, epoch, id: 0 };
@@ -49,7 +49,7 @@ impl<'a> Raw<'a> {
         ]
     }
 
-    fn send(
+    pub fn send(
         &self,
         method: &'static str,
         path: &str,
@@ -65,26 +65,26 @@ impl<'a> Raw<'a> {
         self.server.send_raw(method, path, &headers, body)
     }
 
-    fn task(&self) -> Value {
+    pub fn task(&self) -> Value {
         let path = format!("/api/v1/fl/clients/{}/task?wait=30", self.id);
         let answer = self.send("GET", &path, "", &[], b"");
         assert_eq!(answer.status, 200, "{}", answer.text);
         answer.body
     }
 
-    fn update(&self, task: &Value, query: &str, body: &[u8]) -> Answer {
+    pub fn update(&self, task: &Value, query: &str, body: &[u8]) -> Answer {
         let path = format!("/api/v1/fl/tasks/{}/updates?{query}", task["task"]);
         self.send("POST", &path, "application/octet-stream", &[], body)
     }
 }
 
 /// The schema of the registered digits.
-fn schema(data_dir: &std::path::Path) -> Schema {
+pub fn schema(data_dir: &std::path::Path) -> Schema {
     let path = data_dir.join("models/digits/1/model.safetensors");
     Schema::of_file(&ModelFile::parse(&std::fs::read(path).unwrap()).unwrap()).unwrap()
 }
 
-fn body(schema: &Schema, value: f32) -> Vec<u8> {
+pub fn body(schema: &Schema, value: f32) -> Vec<u8> {
     let head = Head { kind: Kind::Delta, base: 0, block: 256 };
     encode(&vec![value; schema.parameters()], schema, head, Encoding::DENSE).unwrap()
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::clients::{CONFIG, Client, begin, shares, standing, tokens, write_rows};
 use crate::harness::{Server, trained_dir};
@@ -30,31 +30,29 @@ assert key.public.hex() == 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af02
 assert key.sign(b'').hex().startswith('e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065')
 ";
 
-#[test]
-fn a_client_in_python_takes_part() {
-    let Some(python) = python() else {
-        crate::harness::remark("skipped: no python3 with numpy and safetensors (set PYTHON)");
-        return;
-    };
+const AGREEMENT: &str = "
+from truststram_fl import secure
+scalar = 'a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4'
+point = 'e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c'
+shared = secure.x25519(bytes.fromhex(scalar), bytes.fromhex(point)).hex()
+assert shared == 'c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552'
+";
+
+/// Two clients in Python and one of ours live through a federation of two versions.
+fn live(python: &Path, spec: &Value) -> Value {
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python");
     let run = |arguments: &[&str]| {
-        let mut command = Command::new(&python);
+        let mut command = Command::new(python);
         command.args(arguments).env("PYTHONPATH", &package).env("PYTHONDONTWRITEBYTECODE", "1");
         command
     };
-    // RFC 8032, section 7.1, test 1.
-    assert!(run(&["-c", SIGNATURE]).status().unwrap().success());
-
+    // RFC 8032, section 7.1, test 1; RFC 7748, section 5.2.
+    for answers in [SIGNATURE, AGREEMENT] {
+        assert!(run(&["-c", answers]).status().unwrap().success());
+    }
     let dir = trained_dir();
     let server = Server::start_configured(dir.path(), CONFIG);
-    begin(
-        &server,
-        &json!({
-            "model": "digits", "versions": 2, "selector": { "ratio": 1.0 },
-            "encodings": ["top-0.1-int8", "f32"],
-            "rounds": { "clients_min": 3, "over_selection": 1.0 },
-        }),
-    );
+    begin(&server, spec);
     let folder = tempfile::tempdir().unwrap();
     let (parts, tokens) = (shares(3), tokens(&server, 3));
     let example = package.join("example.py");
@@ -84,4 +82,41 @@ fn a_client_in_python_takes_part() {
     ours.wait();
     let status = standing(&server);
     assert_eq!((&status["version"], &status["updates"]["refused"]), (&json!(2), &json!(0)));
+    status
+}
+
+#[test]
+fn a_client_in_python_takes_part() {
+    let Some(python) = python() else {
+        crate::harness::remark("skipped: no python3 with numpy and safetensors (set PYTHON)");
+        return;
+    };
+    live(
+        &python,
+        &json!({
+            "model": "digits", "versions": 2, "selector": { "ratio": 1.0 },
+            "encodings": ["top-0.1-int8", "f32"],
+            "rounds": { "clients_min": 3, "over_selection": 1.0 },
+        }),
+    );
+}
+
+#[test]
+fn a_client_in_python_masks_its_updates() {
+    let Some(python) = python() else {
+        crate::harness::remark("skipped: no python3 with numpy and safetensors (set PYTHON)");
+        return;
+    };
+    let status = live(
+        &python,
+        &json!({
+            "model": "digits", "versions": 2, "selector": { "ratio": 1.0 },
+            // All have to answer, so that each is told that it counts.
+            "rounds": {
+                "clients_min": 3, "over_selection": 1.0, "secure": { "threshold": 1.0 },
+            },
+        }),
+    );
+    let last = status["last"].as_str().unwrap();
+    assert!(last.contains("3 masked updates, 0 dropped out"), "{last}");
 }

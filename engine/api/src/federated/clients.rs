@@ -20,7 +20,7 @@ use crate::router::{Ports, query_of};
 use crate::tensor::words;
 use crate::versions::digest::of_hex;
 
-const WAIT_S_MAX: u64 = 60;
+pub(super) const WAIT_S_MAX: u64 = 60;
 
 /// A client that enrols.
 #[derive(Deserialize, ToSchema)]
@@ -64,13 +64,21 @@ pub(crate) struct TaskQuery {
 pub(super) async fn read<T: DeserializeOwned>(
     request: Request<Body>,
 ) -> Result<(Signed, T), Problem> {
+    read_within(request, BODY_BYTES_MAX).await
+}
+
+/// The same of at most so many bytes.
+pub(super) async fn read_within<T: DeserializeOwned>(
+    request: Request<Body>,
+    bytes_max: usize,
+) -> Result<(Signed, T), Problem> {
     if !is_media(&request, "application/json") {
         let detail = "send this with `content-type: application/json`";
         return Err(Problem::media_type(detail));
     }
     let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
-        let detail = format!("the body is larger than the limit of {BODY_BYTES_MAX} bytes");
+    let body = axum::body::to_bytes(body, bytes_max).await.map_err(|_| {
+        let detail = format!("the body is larger than the limit of {bytes_max} bytes");
         Problem::new(Kind::TooLarge, detail)
     })?;
     let signed = signed::of_whole(&parts, &body)?;

@@ -61,7 +61,7 @@ pub(crate) struct OffsetResponse {
     offset: u64,
 }
 
-fn task_of(text: &str) -> Result<u64, Problem> {
+pub(super) fn task_of(text: &str) -> Result<u64, Problem> {
     text.parse().map_err(|_| Problem::new(Kind::NotFound, "there is no such task"))
 }
 
@@ -85,7 +85,7 @@ fn is_binary(request: &Request<Body>, media: &str) -> Result<(), Problem> {
     }
 }
 
-fn receipt(task: u64, receipt: UpdateReceipt) -> Response<Body> {
+pub(super) fn receipt(task: u64, receipt: UpdateReceipt) -> Response<Body> {
     let receipt = match receipt {
         UpdateReceipt::Accepted => "accepted",
         UpdateReceipt::Again => "again",

@@ -3,11 +3,12 @@
 //! Refuses to know keys, rounds and files. Bound: bodies arrive as streams of chunks, of which the
 //! receiver asks for one after the other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use truststram_base::{Kind, ModelId};
 use utoipa::ToSchema;
@@ -77,6 +78,80 @@ pub struct FederatedTask {
     pub encodings: Vec<String>,
     /// The most bytes of an update.
     pub update_bytes_max: u64,
+    /// Whether the server is told the sum of updates alone; go on at `/tasks/{task}/secure` then.
+    pub secure: bool,
+}
+
+/// A step of a round of secure aggregation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecureStep {
+    /// Send keys.
+    Keys,
+    /// Send sealed shares.
+    Shares,
+    /// Train and send a masked update.
+    Input,
+    /// Reveal what takes the masks off.
+    Unmask,
+}
+
+/// Whose updates are in the sum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SecureSurvivors {
+    /// Those of whom a share of the seed is asked for.
+    pub alive: BTreeSet<u32>,
+    /// Those of whom a share of the mask key is asked for.
+    pub dropped: BTreeSet<u32>,
+}
+
+/// What a client is asked for in a round of secure aggregation.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct SecureRound {
+    /// The step.
+    pub step: SecureStep,
+    /// Milliseconds until it is over.
+    pub deadline_ms: u64,
+    /// The round; it goes into what is derived from keys.
+    pub round: u64,
+    /// How many are needed to take masks off.
+    pub threshold: usize,
+    /// The keys of all clients by their numbers: mask key, share key and SHA-256 of the seed,
+    /// hexadecimal.
+    pub keys: BTreeMap<u32, String>,
+    /// From step `input` on, the shares for this client by sender: they are who masks are made
+    /// with.
+    pub shares: BTreeMap<u32, String>,
+    /// In step `unmask`, whose updates count.
+    pub survivors: Option<SecureSurvivors>,
+    /// The tensors of the model in the order in which streams run through their values.
+    pub tensors: Vec<String>,
+    /// The largest value of an update.
+    pub range: f32,
+    /// The length to which an update is to be shortened, if any.
+    pub clip_norm: Option<f64>,
+}
+
+/// What a client reveals.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecureAnswers {
+    /// A share of the seed of each client that is alive, hexadecimal.
+    pub seeds: BTreeMap<u32, String>,
+    /// A share of the mask key of each that dropped out.
+    pub mask_keys: BTreeMap<u32, String>,
+}
+
+/// What a client sends in a round of secure aggregation besides its update.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecureMessage {
+    /// Mask key, share key and SHA-256 of the seed, 192 hexadecimal digits.
+    Keys(String),
+    /// For each other client 160 hexadecimal digits.
+    Shares(BTreeMap<u32, String>),
+    /// What was asked for.
+    Answers(SecureAnswers),
 }
 
 /// What comes with the body of an update.
@@ -183,6 +258,22 @@ pub trait Federated: Send + Sync {
     ) -> FederatedAnswer<u64>;
     /// Takes an upload that is all there as the update of its task.
     fn commit(&self, signed: Signed, claim: UpdateClaim) -> FederatedAnswer<UpdateReceipt>;
+    /// How far a client's round of secure aggregation is, once it is further than `after`; waits as
+    /// long as that, and for no longer.
+    fn secure_round(
+        &self,
+        signed: Signed,
+        task: u64,
+        after: Option<SecureStep>,
+        wait_ms: u64,
+    ) -> FederatedAnswer<Option<SecureRound>>;
+    /// Takes what a client sends in such a round, which is recorded once this ends.
+    fn secure_message(
+        &self,
+        signed: Signed,
+        task: u64,
+        message: SecureMessage,
+    ) -> FederatedAnswer<UpdateReceipt>;
     /// Where the federation stands.
     fn status(&self) -> Value;
     /// What happens from now on, each a server-sent event; none where too many watch already.

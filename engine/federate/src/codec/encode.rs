@@ -9,7 +9,7 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, View};
 
 use super::encoding::{Encoding, Number};
-use super::layout::{Head, METADATA_KEY};
+use super::layout::{Head, Kind, METADATA_KEY};
 use super::schema::Schema;
 use crate::error::{FederateError, field_error, tensor_error};
 
@@ -53,8 +53,28 @@ pub fn encode(
         let sent: Vec<f32> = kept.iter().map(|&index| values[index as usize]).collect();
         numbers(&mut tensors, &tensor.name, "#values", &sent, &[sent.len()], encoding.number)?;
     }
-    let text = serde_json::to_string(&Head { block, ..head })
-        .map_err(|error| field_error("description", error, "JSON"))?;
+    written(tensors, Head { block, ..head })
+}
+
+/// Writes the whole numbers of a masked update, in the order of the schema.
+///
+/// # Errors
+/// [`FederateError::Field`] for another number of values than the model has.
+pub fn encode_masked(values: &[u32], schema: &Schema, base: u64) -> Result<Vec<u8>, FederateError> {
+    if values.len() != schema.parameters() {
+        return Err(field_error("number of values", values.len(), schema.parameters()));
+    }
+    let tensors = schema.spans().map(|(tensor, span)| {
+        let bytes = values[span].iter().flat_map(|value| value.to_le_bytes()).collect();
+        (tensor.name.clone(), Tensor { dtype: Dtype::U32, shape: tensor.shape.clone(), bytes })
+    });
+    written(tensors.collect(), Head { kind: Kind::Masked, base, block: Number::BLOCK })
+}
+
+/// The container of these tensors.
+fn written(tensors: Vec<(String, Tensor)>, head: Head) -> Result<Vec<u8>, FederateError> {
+    let text =
+        serde_json::to_string(&head).map_err(|error| field_error("description", error, "JSON"))?;
     let metadata = HashMap::from([(METADATA_KEY.to_owned(), text)]);
     safetensors::serialize(tensors, Some(metadata))
         .map_err(|error| field_error("container", error, "tensors that safetensors can hold"))

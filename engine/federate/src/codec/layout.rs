@@ -39,6 +39,8 @@ pub enum Kind {
     Delta,
     /// The model after training.
     Weights,
+    /// Whole numbers modulo 2^32 that hide a delta.
+    Masked,
 }
 
 /// What an update says of itself.
@@ -65,6 +67,8 @@ pub(super) enum ValuePlace {
     Float(DType, Range<u64>),
     /// Bytes and their scales.
     Int8(Range<u64>, Range<u64>),
+    /// Whole numbers modulo 2^32.
+    Whole(Range<u64>),
 }
 
 /// Which values of one tensor are sent.
@@ -132,7 +136,10 @@ impl Layout {
         let mut tensors = directory.tensors;
         let mut parts = Vec::with_capacity(schema.tensors().len());
         for (tensor, span) in schema.spans() {
-            let part = Part::take(&mut tensors, tensor, span.len(), head.block)?;
+            let part = match head.kind {
+                Kind::Masked => Part::take_whole(&mut tensors, tensor, span.len())?,
+                _ => Part::take(&mut tensors, tensor, span.len(), head.block)?,
+            };
             if head.kind == Kind::Weights && !matches!(part.which, WhichPlace::All) {
                 let expected = "every value: what is left out of weights is not zero";
                 return Err(tensor_error(&tensor.name, "a part of the weights", expected));
@@ -147,6 +154,23 @@ impl Layout {
 }
 
 impl Part {
+    /// A tensor of whole numbers, all of which are sent.
+    fn take_whole(
+        tensors: &mut BTreeMap<String, Place>,
+        tensor: &SchemaTensor,
+        count: usize,
+    ) -> Result<Self, FederateError> {
+        let SchemaTensor { name, shape } = tensor;
+        let expected = || format!("{} {shape:?}", DType::U32);
+        match tensors.remove(name) {
+            Some(Place { dtype: DType::U32, shape: found, bytes, .. }) if *found == **shape => {
+                Ok(Self { which: WhichPlace::All, values: ValuePlace::Whole(bytes), sent: count })
+            }
+            Some(place) => Err(tensor_error(name, place.describe(), expected())),
+            None => Err(tensor_error(name, "no place in the update", expected())),
+        }
+    }
+
     fn take(
         tensors: &mut BTreeMap<String, Place>,
         tensor: &SchemaTensor,

@@ -88,6 +88,19 @@ impl Received {
         self.body.len()
     }
 
+    /// Adds a masked update to the sum of others, modulo 2^32.
+    ///
+    /// # Errors
+    /// [`FederateError::Field`] for another kind of update; what the file system says.
+    pub(crate) fn add_masked(&self, sum: &mut [u32]) -> Result<(), FederateError> {
+        for (tensor, (_, span)) in self.tensors.iter().zip(self.schema.spans()) {
+            if !tensor.add_whole(&self.body, &mut sum[span])? {
+                return Err(field_error("kind", "delta or weights", "masked"));
+            }
+        }
+        Ok(())
+    }
+
     /// Calls `each` for the tensors that have values among `count` from `first`: the tensor, the
     /// first value of it, and where its values lie in the run.
     fn runs(

@@ -319,3 +319,37 @@ fn schemas_that_are_none() {
     check(&[("a", &[0])], "[0] of `a`");
     check(&[("a", &[1 << 20, 1 << 20])], "2^30");
 }
+
+#[test]
+fn masked_updates_are_whole_numbers_of_the_model_s_shape() {
+    let schema = schema(&[&[2, 3], &[2]]);
+    let values: Vec<u32> = (0..8).map(|value| value * 500_000_000).collect();
+    let bytes = encode_masked(&values, &schema, 7).unwrap();
+    let received = Received::of_bytes(bytes, &schema).unwrap();
+    assert_eq!(received.head().kind, Kind::Masked);
+    let mut sum = vec![4_000_000_000_u32; 8];
+    received.add_masked(&mut sum).unwrap();
+    let expected: Vec<u32> = values.iter().map(|value| value.wrapping_add(4_000_000_000)).collect();
+    assert_eq!(sum, expected);
+    let error = received.read(0, &mut [0.0; 8]).unwrap_err();
+    assert!(error.to_string().contains("masked"), "{error}");
+    assert!(encode_masked(&values[1..], &schema, 7).is_err());
+    let plain = encode(&[0.5; 8], &schema, HEAD, Encoding::DENSE).unwrap();
+    let plain = Received::of_bytes(plain, &schema).unwrap();
+    assert!(plain.add_masked(&mut sum).unwrap_err().to_string().contains("expected masked"));
+
+    let first = r#""t0":{"dtype":"U32","shape":[2,3],"data_offsets":[0,24]}"#;
+    let second = r#""t1":{"dtype":"U32","shape":[2],"data_offsets":[24,32]}"#;
+    let check = |kind: &str, tensors: &str, expected: &str| {
+        let error = Received::of_bytes(described_as(kind, tensors, &[0; 32]), &schema);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let floats = first.replace("U32", "F32");
+    check("masked", &format!("{floats},{second}"), "`t0`");
+    let turned = first.replace("[2,3]", "[3,2]");
+    check("masked", &format!("{turned},{second}"), "`t0`");
+    let renamed = second.replace("t1", "t2");
+    check("masked", &format!("{first},{renamed}"), "`t1`");
+    check("delta", &format!("{first},{second}"), "`t0`");
+}

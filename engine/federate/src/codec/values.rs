@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use truststram_model::tensor::DType;
 
 use super::layout::{Part, ValuePlace, WhichPlace};
-use crate::error::{FederateError, tensor_error};
+use crate::error::{FederateError, field_error, tensor_error};
 
 /// Bytes read at once where they cannot be read into their place.
 const BUFFER_BYTES: usize = 8_192;
@@ -86,6 +86,7 @@ enum Which {
 enum Values {
     Float(DType, u64),
     Int8 { at: u64, scales: Vec<f32>, block: usize },
+    Whole(Range<u64>),
 }
 
 /// One tensor of a received update.
@@ -120,6 +121,7 @@ impl Numbers {
                 }
                 Values::Int8 { at: range.start, scales: numbers, block }
             }
+            ValuePlace::Whole(range) => Values::Whole(range.clone()),
         };
         Ok(Self { which, values })
     }
@@ -156,6 +158,19 @@ impl Numbers {
                 self.scatter(body, from, inside, first, out)
             }
         }
+    }
+
+    /// Adds the whole numbers to `sum`, modulo 2^32, where they are some.
+    pub fn add_whole(&self, body: &Body, sum: &mut [u32]) -> Result<bool, FederateError> {
+        let Values::Whole(range) = &self.values else { return Ok(false) };
+        let mut at = range.start;
+        for sum in sum.chunks_mut(BUFFER_BYTES) {
+            let end = at + size_of_val(sum) as u64;
+            let words = body.read_u32(&(at..end))?;
+            sum.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.wrapping_add(word));
+            at = end;
+        }
+        Ok(true)
     }
 
     /// Puts the sent values, from the one numbered `from`, to their places.
@@ -209,6 +224,8 @@ impl Numbers {
                 }
                 Ok(())
             }
+            // A sum of them is a number, none of them is.
+            Values::Whole(_) => Err(field_error("kind", "masked", "delta or weights")),
             Values::Int8 { at, scales, block } => {
                 let mut index = from;
                 for out in out.chunks_mut(BUFFER_BYTES) {

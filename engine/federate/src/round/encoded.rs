@@ -4,6 +4,7 @@
 //! job               the federation
 //! client/00000001   a client
 //! task/00000000000000000001   a task
+//! privacy           what has been spent of the clients' privacy
 //! ```
 //!
 //! Refuses to keep them. Bound: some hundred bytes for a record.
@@ -12,6 +13,10 @@ use truststram_base::Kind;
 
 use super::records::{Entry, State};
 use crate::error::FederateError;
+
+/// The name of the record of what has been spent of the clients' privacy. It outlives a federation:
+/// another one spends what is left.
+pub const SPENT: &str = "privacy";
 
 /// A record as a store keeps it; without bytes it is removed.
 ///
@@ -23,6 +28,7 @@ pub fn to_record(entry: &Entry) -> Result<(String, Option<Vec<u8>>), FederateErr
         Entry::Client(client) => (format!("client/{:08}", client.id), serde_json::to_vec(client)),
         Entry::Task(task) => (task_name(task.id), serde_json::to_vec(task)),
         Entry::ForgetTask(id) => return Ok((task_name(*id), None)),
+        Entry::Spent(spent) => (SPENT.to_owned(), serde_json::to_vec(spent)),
     };
     let body = body.map_err(|error| damaged(&name, &error, Kind::Internal))?;
     Ok((name, Some(body)))
@@ -39,6 +45,7 @@ pub fn of_records<'a>(
     for (name, body) in records {
         let entry = match name.split_once('/') {
             None if name == "job" => serde_json::from_slice(body).map(Entry::Job),
+            None if name == SPENT => serde_json::from_slice(body).map(Entry::Spent),
             Some(("client", _)) => serde_json::from_slice(body).map(Entry::Client),
             Some(("task", _)) => serde_json::from_slice(body).map(Entry::Task),
             _ => return Err(damaged(name, &"its name is unknown", Kind::Corrupt)),
@@ -59,6 +66,7 @@ fn damaged(name: &str, why: &dyn std::fmt::Display, kind: Kind) -> FederateError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::privacy::{Mechanism, Spent};
     use crate::round::records::{
         Assignment, Client, Job, Phase, Resources, Task, TaskState, Update,
     };
@@ -67,6 +75,7 @@ mod tests {
     fn records_come_back() {
         let phase = Phase::Collecting { deadline_us: 7, waited_for: 3 };
         let job = Job { round: 4, version: 3, phase, next_task: 9, ..Job::default() };
+        let mechanism = Mechanism { sampling_rate: 0.1, noise_multiplier: 1.0 / 3.0 };
         let client = Client {
             id: 2,
             public_key: vec![1; 32],
@@ -97,6 +106,7 @@ mod tests {
             deadline_us: i64::MAX,
             state,
             update,
+            secure: None,
         };
         let left_out = TaskState::LeftOut { reason: "far \"away\"".to_owned() };
         let entries = [
@@ -105,6 +115,7 @@ mod tests {
             Entry::Task(task(7, TaskState::Merged { version: 3 }, Some(update.clone()))),
             Entry::Task(task(8, left_out, Some(update))),
             Entry::Task(task(u64::MAX, TaskState::Open, None)),
+            Entry::Spent(Spent(vec![(mechanism, 3)])),
         ];
         let mut state = State::default();
         let mut records = Vec::new();

@@ -6,15 +6,16 @@
 use truststram_base::Kind;
 use truststram_decide::selection::{Clients, RoundRequest};
 
+use super::ending::expired;
 use super::ports::{Files, Ledger, Policy};
-use super::records::{
-    Assignment, Client, Entry, Job, Phase, Resources, State, TASK_ROUNDS, Task, TaskState,
-};
+use super::private::Account;
+use super::records::{Assignment, Client, Entry, Job, Phase, Resources, State, Task, TaskState};
 use super::settings::{Mode, RoundSettings};
 use crate::codec::Schema;
 use crate::error::FederateError;
+use crate::privacy::Chance;
 
-const SECOND_US: i64 = 1_000_000;
+pub(super) const SECOND_US: i64 = 1_000_000;
 /// Bounds of what a client may say of itself, so that no claim outweighs all others.
 const CPU_CORES_MAX: f32 = 64.0;
 const MEMORY_GIB_MAX: f32 = 1_024.0;
@@ -31,6 +32,10 @@ pub struct Federation<L, F, P> {
     pub(super) files: F,
     pub(super) policy: P,
     pub(super) state: State,
+    pub(super) chance: Chance,
+    pub(super) account: Account,
+    /// Versions after which nothing more is begun; 0 for none.
+    versions_max: u64,
 }
 
 impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
@@ -61,11 +66,41 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         // What a crash left behind: bodies that no record names, a model that never was.
         let kept: Vec<u64> = state.accepted().map(|task| task.id).collect();
         files.tidy(&kept, Self::versions(&settings, &state, state.job.version));
-        let mut federation = Self { settings, schema, ledger, files, policy, state };
+        let mut federation = Self {
+            settings,
+            schema,
+            ledger,
+            files,
+            policy,
+            state,
+            chance: Chance::System,
+            account: Account::default(),
+            versions_max: 0,
+        };
+        federation.read_account();
+        federation.leave_out_lost()?;
         if federation.state.job.round == 0 {
             federation.commit(vec![Entry::Job(Job { round: 1, ..Job::default() })])?;
         }
         Ok(federation)
+    }
+
+    /// Has what chance decides follow from something else than the system.
+    pub fn set_chance(&mut self, chance: Chance) {
+        self.chance = chance;
+    }
+
+    /// Has nothing begun any more after so many versions; 0 for none.
+    pub fn set_versions_max(&mut self, versions_max: u64) {
+        self.versions_max = versions_max;
+    }
+
+    /// Why nothing is begun any more, if so.
+    pub fn over(&self) -> Option<String> {
+        if self.versions_max > 0 && self.state.job.version >= self.versions_max {
+            return Some(format!("it has made {} versions", self.versions_max));
+        }
+        self.privacy_spent()
     }
 
     /// The records.
@@ -161,7 +196,8 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         }
         let open = self.state.tasks.values().filter(|task| task.state == TaskState::Open).count();
         let is_full = open >= self.settings.clients_max as usize;
-        if self.settings.mode == Mode::Sync || is_full || self.state.job.phase == Phase::Due {
+        let is_closed = is_full || self.state.job.phase == Phase::Due || self.over().is_some();
+        if self.settings.mode == Mode::Sync || is_closed {
             return Ok(None);
         }
         let request = self.request(now_us, 1, 1);
@@ -196,9 +232,14 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         if self.state.job.phase == Phase::Due {
             self.publish(now_us)?;
         }
+        if self.state.job.secure.is_some() {
+            self.advance_secure(now_us)?;
+        }
         let late = |task: &&Task| task.state == TaskState::Open && task.deadline_us <= now_us;
         match self.state.job.phase {
-            Phase::Collecting { deadline_us, waited_for } if deadline_us <= now_us => {
+            Phase::Collecting { deadline_us, waited_for }
+                if deadline_us <= now_us && self.state.job.secure.is_none() =>
+            {
                 if self.state.accepted().count() >= self.settings.quorum_of(waited_for) {
                     self.commit(vec![Entry::Job(self.job_in(Phase::Due))])?;
                     self.publish(now_us)?;
@@ -235,21 +276,36 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
     fn begin(&mut self, now_us: i64) -> Result<(), FederateError> {
         let since = now_us - i64::from(self.settings.absent_s) * SECOND_US;
         let present = self.state.clients.values().filter(|client| client.seen_us >= since);
-        let clients = self.columns(present);
         let (least, most) = (self.settings.clients_min, self.settings.clients_max);
-        if clients.len() < least as usize {
+        if present.clone().count() < least as usize || self.over().is_some() {
             return Ok(());
         }
-        let asked_min = self.settings.asked(least).min(clients.len() as u32);
-        let request = self.request(now_us, asked_min, self.settings.asked(most));
-        let Ok(chosen) = self.policy.select(&request, &clients) else { return Ok(()) };
-        let work = chosen.batch_sizes.iter().zip(&chosen.local_epochs);
-        let work = work.map(|(&batch_size, &local_epochs)| Assignment { batch_size, local_epochs });
-        let given: Vec<(u32, Assignment)> = chosen.ids.iter().copied().zip(work).collect();
+        let given: Vec<(u32, Assignment)> = match self.settings.privacy {
+            Some(privacy) => {
+                let present: Vec<u32> = present.map(|client| client.id).collect();
+                self.drawn(&privacy, &present)?
+            }
+            None => {
+                let clients = self.columns(present);
+                let asked_min = self.settings.asked(least).min(clients.len() as u32);
+                let request = self.request(now_us, asked_min, self.settings.asked(most));
+                let Ok(chosen) = self.policy.select(&request, &clients) else { return Ok(()) };
+                let work = chosen.batch_sizes.iter().zip(&chosen.local_epochs);
+                let work = work
+                    .map(|(&batch_size, &local_epochs)| Assignment { batch_size, local_epochs });
+                chosen.ids.iter().copied().zip(work).collect()
+            }
+        };
+        if given.is_empty() {
+            return Ok(());
+        }
         let waited_for = (given.len() as f64 / self.settings.over_selection).round() as u32;
         let deadline_us = self.deadline(now_us);
         let waited_for = waited_for.clamp(1, given.len() as u32);
         let mut job = self.job_in(Phase::Collecting { deadline_us, waited_for });
+        if let Some(secure) = self.settings.secure {
+            self.begin_secure(now_us, &secure, &mut job, given.len());
+        }
         let (entries, _) = self.give(now_us, &mut job, &given);
         self.commit([vec![Entry::Job(job)], entries].concat())
     }
@@ -273,59 +329,11 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
                 deadline_us: self.deadline(now_us),
                 state: TaskState::Open,
                 update: None,
+                secure: None,
             }));
             job.next_task += 1;
         }
         (entries, job.next_task.saturating_sub(1))
-    }
-
-    /// Ends the round with the model as it is. Accepted updates count in the next round, which has
-    /// the same model.
-    pub(super) fn end_round(
-        &mut self,
-        reason: &str,
-        mut entries: Vec<Entry>,
-    ) -> Result<(), FederateError> {
-        let mut job = self.job_in(Phase::Waiting);
-        job.round += 1;
-        job.totals.kept += 1;
-        job.last = reason.to_owned();
-        entries.push(Entry::Job(job));
-        if self.settings.mode == Mode::Sync {
-            entries.extend(self.open_tasks().map(expired));
-        }
-        entries.extend(self.crowded_out(&entries));
-        entries.extend(self.forgotten());
-        self.commit(entries)?;
-        let kept: Vec<u64> = self.state.accepted().map(|task| task.id).collect();
-        let versions = Self::versions(&self.settings, &self.state, self.state.job.version);
-        self.files.tidy(&kept, versions);
-        Ok(())
-    }
-
-    /// The oldest of the updates that wait, where more wait than a round has clients: else they
-    /// would pile up for as long as no model can be made of them. Those in `entries` wait no more.
-    fn crowded_out(&self, entries: &[Entry]) -> Vec<Entry> {
-        let is_done = |id: u64| {
-            entries.iter().any(|entry| matches!(entry, Entry::Task(task) if task.id == id))
-        };
-        let waiting: Vec<&Task> = self.state.accepted().filter(|task| !is_done(task.id)).collect();
-        let more = waiting.len().saturating_sub(self.settings.clients_max as usize);
-        let reason = "more updates wait than a round has clients";
-        waiting[..more].iter().map(|task| left_out((*task).clone(), reason)).collect()
-    }
-
-    /// Tasks whose clients are at work.
-    pub(super) fn open_tasks(&self) -> impl Iterator<Item = &Task> {
-        self.state.tasks.values().filter(|task| task.state == TaskState::Open)
-    }
-
-    /// Tasks that are old enough to be forgotten.
-    pub(super) fn forgotten(&self) -> Vec<Entry> {
-        let oldest = self.state.job.round.saturating_sub(TASK_ROUNDS);
-        let is_done = |task: &&Task| !matches!(task.state, TaskState::Open | TaskState::Accepted);
-        let old = self.state.tasks.values().filter(|task| task.round < oldest).filter(is_done);
-        old.map(|task| Entry::ForgetTask(task.id)).collect()
     }
 
     /// The job in another phase.
@@ -351,8 +359,10 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         state.accepted().map(|task| task.base).fold(oldest, u64::min)..=version
     }
 
+    /// When a round that begins now is over at the latest.
     fn deadline(&self, now_us: i64) -> i64 {
-        now_us + i64::from(self.settings.deadline_s) * SECOND_US
+        let steps_s = self.settings.secure.map_or(0, |secure| 3 * i64::from(secure.step_s));
+        now_us + (i64::from(self.settings.deadline_s) + steps_s) * SECOND_US
     }
 
     fn request(&self, now_us: i64, clients_min: u32, clients_max: u32) -> RoundRequest {
@@ -379,14 +389,4 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         }
         columns
     }
-}
-
-/// The task as one whose update is left out.
-pub(super) fn left_out(task: Task, reason: &str) -> Entry {
-    Entry::Task(Task { state: TaskState::LeftOut { reason: reason.to_owned() }, ..task })
-}
-
-/// The task as one that its round ended without.
-pub(super) fn expired(task: &Task) -> Entry {
-    Entry::Task(Task { state: TaskState::Expired, ..task.clone() })
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use truststram_decide::aggregation::{Outcome, Plan, Reducer, Updates};
 
-use super::federation::{Federation, expired, left_out};
+use super::ending::{expired, left_out};
+use super::federation::Federation;
 use super::ports::{Files, Ledger, Policy};
 use super::records::{Entry, Phase, Task, TaskState};
 use super::settings::Mode;
@@ -19,6 +20,9 @@ use crate::error::FederateError;
 impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
     /// Makes the next version of the accepted updates, or keeps the last good one.
     pub(super) fn publish(&mut self, now_us: i64) -> Result<(), FederateError> {
+        if let Some(privacy) = self.settings.privacy.filter(|_| self.settings.secure.is_none()) {
+            return self.publish_private(now_us, &privacy);
+        }
         let tasks: Vec<Task> = self.state.accepted().cloned().collect();
         let rows = self.rows(&tasks)?;
         let rows: Vec<&dyn Rows> = rows.iter().map(AsRef::as_ref).collect();
@@ -54,17 +58,19 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         }
         let version = job.version + 1;
         self.files.put_model(version, &model)?;
-        self.make_present(version, tasks, &plan)
+        self.make_present(version, tasks, &plan, None)
     }
 
     /// The commit that makes a version the present one.
-    fn make_present(
+    pub(super) fn make_present(
         &mut self,
         version: u64,
         tasks: Vec<Task>,
         plan: &Plan,
+        clip: Option<f64>,
     ) -> Result<(), FederateError> {
         let mut job = self.job_in(Phase::Waiting);
+        job.clip = clip;
         job.version = version;
         job.round += 1;
         job.last = plan.reason.clone();
@@ -81,13 +87,13 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
             entries.extend(self.open_tasks().map(expired));
         }
         entries.extend(self.forgotten());
-        self.commit(entries)?;
+        self.commit(self.without_secrets(entries))?;
         self.files.tidy(&[], Self::versions(&self.settings, &self.state, version));
         Ok(())
     }
 
     /// The plan, or why the model is kept.
-    fn plan(
+    pub(super) fn plan(
         &mut self,
         now_us: i64,
         tasks: &[Task],
@@ -118,7 +124,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
     }
 
     /// The updates of some tasks, each as a change of its base; a base is read once.
-    fn rows(&self, tasks: &[Task]) -> Result<Vec<Box<dyn Rows>>, FederateError> {
+    pub(super) fn rows(&self, tasks: &[Task]) -> Result<Vec<Box<dyn Rows>>, FederateError> {
         let mut bases: BTreeMap<u64, Arc<Vec<f32>>> = BTreeMap::new();
         let row = |task: &Task| -> Result<Box<dyn Rows>, FederateError> {
             let received = self.files.update(task.id, &self.schema)?;
@@ -139,7 +145,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
     }
 }
 
-fn norms(tasks: &[Task]) -> Vec<f64> {
+pub(super) fn norms(tasks: &[Task]) -> Vec<f64> {
     let norm = |task: &Task| task.update.as_ref().map_or(0.0, |update| update.l2_norm);
     tasks.iter().map(norm).collect()
 }

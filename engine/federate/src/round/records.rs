@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::privacy::Spent;
+use crate::secure::{Answers, SealedShares, Survivors};
+
 /// Rounds after which what became of a task is forgotten.
 pub(super) const TASK_ROUNDS: u64 = 16;
 
@@ -42,7 +45,7 @@ pub struct Totals {
 }
 
 /// The federation itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The round that is being collected, from 1.
     pub round: u64,
@@ -56,6 +59,48 @@ pub struct Job {
     pub last: String,
     /// What has happened so far.
     pub totals: Totals,
+    /// How far a round of secure aggregation is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure: Option<SecureRound>,
+    /// The length to which updates are shortened for privacy, where it has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
+}
+
+/// A step of a round of secure aggregation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Clients send their keys.
+    Keys,
+    /// They send sealed shares.
+    Shares,
+    /// They train and send masked updates.
+    Input,
+    /// They reveal what takes the masks off.
+    Unmask,
+}
+
+/// How far a round of secure aggregation is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecureRound {
+    /// The step.
+    pub step: Step,
+    /// How many are needed to take masks off; 0 before it is known.
+    pub threshold: usize,
+    /// Whose inputs are in the sum; none before it is fixed.
+    pub survivors: Option<Survivors>,
+}
+
+/// What a client has sent in a round of secure aggregation. It is removed at the end of the round.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecureTask {
+    /// Its keys, hexadecimal.
+    pub keys: String,
+    /// Its sealed shares, by receiver; none before they are there.
+    pub sealed: SealedShares,
+    /// What it has revealed.
+    pub answers: Option<Answers>,
 }
 
 /// What a client says it has.
@@ -153,6 +198,9 @@ pub struct Task {
     pub state: TaskState,
     /// The update that was accepted.
     pub update: Option<Update>,
+    /// What it has sent besides, in a round of secure aggregation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure: Option<SecureTask>,
 }
 
 /// What is remembered of an accepted update.
@@ -183,6 +231,8 @@ pub enum Entry {
     Task(Task),
     /// A task that is forgotten.
     ForgetTask(u64),
+    /// What has been spent of the clients' privacy.
+    Spent(Spent),
 }
 
 /// All records.
@@ -194,6 +244,8 @@ pub struct State {
     pub clients: BTreeMap<u32, Client>,
     /// Tasks by number.
     pub tasks: BTreeMap<u64, Task>,
+    /// What has been spent of the clients' privacy, in earlier federations of theirs as well.
+    pub spent: Spent,
 }
 
 impl State {
@@ -204,6 +256,7 @@ impl State {
             Entry::Client(client) => drop(self.clients.insert(client.id, client)),
             Entry::Task(task) => drop(self.tasks.insert(task.id, task)),
             Entry::ForgetTask(id) => drop(self.tasks.remove(&id)),
+            Entry::Spent(spent) => self.spent = spent,
         }
     }
 

@@ -3,6 +3,11 @@
 //! Refuses to know policies, which have settings of their own. Bound: each has its limits.
 
 use serde::{Deserialize, Serialize};
+use truststram_decide::aggregation;
+
+use super::native::NativePolicy;
+use crate::privacy::PrivacySettings;
+use crate::secure::{CLIENTS_MAX, SecureSettings};
 
 /// When the model is made anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +43,12 @@ pub struct RoundSettings {
     pub examples_max: u64,
     /// After how many seconds without a word a client is not asked.
     pub absent_s: u32,
+    /// Differential privacy of clients, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacySettings>,
+    /// Secure aggregation, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secure: Option<SecureSettings>,
 }
 
 impl Default for RoundSettings {
@@ -52,6 +63,8 @@ impl Default for RoundSettings {
             staleness_max: 5,
             examples_max: 1_000_000,
             absent_s: 120,
+            privacy: None,
+            secure: None,
         }
     }
 }
@@ -77,8 +90,107 @@ impl RoundSettings {
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, message)) => Err((*message).to_owned()),
+            None => {
+                self.privacy.map_or(Ok(()), |privacy| self.check_privacy(&privacy))?;
+                self.secure.map_or(Ok(()), |secure| self.check_secure(&secure))
+            }
+        }
+    }
+
+    fn check_secure(&self, secure: &SecureSettings) -> Result<(), String> {
+        secure.check().map_err(|why| format!("secure: {why}"))?;
+        let rules = [
+            (
+                self.mode == Mode::Sync,
+                "`mode` must be \"sync\": masks cancel among the clients of one round",
+            ),
+            (
+                self.asked(self.clients_max) as usize <= CLIENTS_MAX,
+                "`clients_max` times `over_selection` must be at most 255, the shares of a secret",
+            ),
+            (self.clients_min >= 2, "`clients_min` must be at least 2: a sum of one hides nothing"),
+            (
+                self.privacy.is_none_or(|privacy| privacy.clip_quantile.is_none()),
+                "`privacy.clip_quantile` does not go with it: the server sees no update's length; \
+                 take a fixed clip, which each client applies itself",
+            ),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, message)) => Err(format!("secure: {message}")),
             None => Ok(()),
         }
+    }
+
+    fn check_privacy(&self, privacy: &PrivacySettings) -> Result<(), String> {
+        privacy.check().map_err(|why| format!("privacy: {why}"))?;
+        let rules = [
+            (
+                self.mode == Mode::Sync,
+                "`mode` must be \"sync\": whoever comes to a buffer comes again and again, which \
+                 no sampling rate accounts for",
+            ),
+            (
+                self.over_selection == 1.0,
+                "`over_selection` must be 1: where the quick ones alone count, who is left out \
+                 depends on the others",
+            ),
+            (
+                self.clients_max >= privacy.population,
+                "`clients_max` must be at least `privacy.population`: a round takes all who are \
+                 drawn",
+            ),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, message)) => Err(format!("privacy: {message}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks what the policies say together with this.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the operator.
+    pub fn check_policy(&self, policy: &NativePolicy) -> Result<(), String> {
+        let aggregation = &policy.aggregation;
+        if aggregation.noise_multiplier != 0.0 {
+            return Err("aggregator: `noise_multiplier`: noise that no account counts protects \
+                        nobody; set `rounds.privacy`"
+                .to_owned());
+        }
+        let (section, reason) = match (self.secure, self.privacy) {
+            (Some(_), _) => (
+                "secure",
+                "the server sees the sum of the updates alone, and such a rule looks at each of \
+                 them",
+            ),
+            (None, Some(_)) => (
+                "privacy",
+                "one client may move its result by more than its own update, so that no noise \
+                 hides it",
+            ),
+            (None, None) => return Ok(()),
+        };
+        let is_sum = matches!(
+            aggregation.policy,
+            aggregation::Policy::Fedavg
+                | aggregation::Policy::Fedavgm
+                | aggregation::Policy::Fedadam
+                | aggregation::Policy::Fedyogi
+        );
+        if !is_sum {
+            return Err(format!(
+                "aggregator: `policy` {:?} does not go with `rounds.{section}`: {reason}; take \
+                 fedavg, fedavgm, fedadam or fedyogi",
+                aggregation.policy
+            ));
+        }
+        if aggregation.clip_norm != 0.0 {
+            return Err(format!(
+                "aggregator: `clip_norm` does not go with `rounds.{section}`: it is \
+                 `rounds.privacy.clip_norm` that shortens updates there"
+            ));
+        }
+        Ok(())
     }
 
     /// How many are asked so that so many answer.

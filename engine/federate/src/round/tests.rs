@@ -3,6 +3,8 @@
 
 mod disk;
 mod machine;
+mod private;
+mod secure;
 
 use truststram_base::Kind as Cause;
 use truststram_decide::aggregation::{Policy as Aggregator, Settings};
@@ -241,6 +243,24 @@ fn updates_that_cannot_be_read_now_are_not_lost() {
     machine.advance().unwrap();
     assert_eq!(machine.state().job.version, 1);
     machine.check();
+}
+
+#[test]
+fn an_update_whose_file_is_gone_is_left_out() {
+    let mut machine = ten(r#"{"policy": "fedavg"}"#);
+    let open = machine.open_tasks();
+    for task in &open[..5] {
+        machine.upload(task.client, task.id).unwrap();
+    }
+    machine.disk.0.borrow_mut().lose_body(open[0].id);
+    machine.restart();
+    let lost = &machine.state().tasks[&open[0].id].state;
+    assert!(matches!(lost, TaskState::LeftOut { reason } if reason.contains("file is gone")));
+    for task in &open[5..7] {
+        machine.upload(task.client, task.id).unwrap();
+    }
+    machine.advance().unwrap();
+    assert_eq!(machine.state().job.version, 1);
 }
 
 #[test]

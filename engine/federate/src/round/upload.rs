@@ -116,6 +116,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         body: &F::Upload,
     ) -> Result<(Update, bool, u64), FederateError> {
         let staleness = self.in_time(now_us, task)?;
+        self.takes_input(task)?;
         // What a client has is what it has said when it was enrolled, at most twice.
         let known = self.state.clients.get(&task.client).map_or(1, |c| c.resources.samples);
         let most = self.settings.examples_max.min(known.saturating_mul(2));
@@ -129,6 +130,16 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
             return Err(field_error("base", head.base, task.base));
         }
         let bytes = received.bytes();
+        if (head.kind == Kind::Masked) != self.settings.secure.is_some() {
+            let (found, expected) = match self.settings.secure {
+                Some(_) => ("not masked", "masked: the federation aggregates securely"),
+                None => ("masked", "delta or weights: the federation sums no masked updates"),
+            };
+            return Err(field_error("kind", found, expected));
+        }
+        if head.kind == Kind::Masked {
+            return Ok((masked(claim, staleness), false, bytes));
+        }
         let is_weights = head.kind == Kind::Weights;
         let l2_norm = match is_weights {
             false => measure(&received, &self.schema)?,
@@ -199,6 +210,18 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
             },
             buffered: self.state.accepted().count() as u32,
         }
+    }
+}
+
+/// What is to be remembered of a masked update, of which nothing is known.
+fn masked(claim: Claim, staleness: u64) -> Update {
+    Update {
+        sha256: claim.sha256,
+        examples: 1,
+        staleness: staleness as u32,
+        l2_norm: 0.0,
+        train_loss: None,
+        is_weights: false,
     }
 }
 

@@ -9,6 +9,7 @@ use super::client::{Attack, Client};
 use super::memory::{Memory, NoLedger};
 use crate::codec::{Encoding, Schema};
 use crate::error::FederateError;
+use crate::privacy::Chance;
 use crate::round::{
     Assignment, Claim, Federation, Files, Mode, NativePolicy, Resources, RoundSettings, Task,
     TaskState,
@@ -111,6 +112,10 @@ pub struct History {
     pub bytes: u64,
     /// Rounds that ended with the model as it was.
     pub kept: u64,
+    /// What the models tell of any client, where privacy is kept.
+    pub epsilon: Option<f64>,
+    /// Why it ended by itself, if it did.
+    pub over: Option<String>,
 }
 
 /// Rounds without a new model after which nothing more is waited for.
@@ -130,6 +135,7 @@ pub fn run(
     let memory = Memory::new(first);
     let policy = conditions.policy;
     let mut federation = Federation::open(settings, schema.clone(), NoLedger, memory, policy)?;
+    federation.set_chance(Chance::Seeded(conditions.seed, 0));
     let mut clients = Vec::new();
     for index in 0..conditions.clients {
         let samples = learner.examples(index) as u64;
@@ -153,6 +159,8 @@ pub fn run(
         (history.accepted, history.refused) = (totals.accepted, totals.refused);
         (history.bytes, history.kept) = (totals.bytes, totals.kept);
         (history.given, history.refusals) = (world.given, world.refusals.clone());
+        history.epsilon = world.federation.privacy().map(|privacy| privacy.epsilon);
+        history.over = world.federation.over();
         if history.points.last().map_or(0, |point| point.version) < version {
             let model = world.federation.files().model(version)?;
             let accuracy = learner.accuracy(&model.values)?;
@@ -164,7 +172,8 @@ pub fn run(
                 break;
             }
         }
-        if version >= conditions.versions_max || totals.kept > KEPT_MAX + version {
+        let is_long = version >= conditions.versions_max || totals.kept > KEPT_MAX + version;
+        if is_long || history.over.is_some() {
             break;
         }
     }

@@ -23,7 +23,12 @@ use crate::options::OLD_FILE_CACHE_BYTES;
 use crate::store::Store;
 
 /// Directories below the store's whose files never change once they are there.
-const COPIED: [&str; 3] = ["fl", "models", "plugins"];
+const COPIED: [&str; 3] = ["models", "plugins", FEDERATIONS];
+/// Where federations keep updates and models. Some go while others are copied: what a record still
+/// names of them is done without by the federation that is taken up from a backup.
+const FEDERATIONS: &str = "fl";
+/// What arrives there and is of use to nobody else, below the folder of a federation.
+const ARRIVING: [&str; 2] = ["arriving", "partial"];
 
 impl Store {
     /// Copies everything that is committed now to `target`, which must not exist. It appears there
@@ -84,10 +89,13 @@ impl Store {
     ) -> Result<Option<Manifest>, StoreError> {
         let months = self.core.files.between(i64::MIN, i64::MAX);
         let databases = [&self.registry.file, &self.datasets.file, &self.decisions.file];
-        let others = COPIED.iter().try_fold(Vec::new(), |mut found, name| {
-            list_files(&self.directory, name, &mut found)?;
-            Ok::<_, StoreError>(found)
-        })?;
+        let listed_now = || {
+            COPIED.iter().try_fold(Vec::new(), |mut found, name| {
+                list_files(&self.directory, name, &mut found)?;
+                Ok::<_, StoreError>(found)
+            })
+        };
+        let others = listed_now()?;
         let bytes_total = months.iter().map(|(_, file)| file.file.bytes()).sum::<u64>()
             + databases.iter().map(|file| file.bytes()).sum::<u64>()
             + others
@@ -125,8 +133,17 @@ impl Store {
                 return Ok(None);
             }
         }
-        for name in others {
-            let copied = copy_file(&self.directory.join(&name), &to.join(&name), &mut on_bytes)?;
+        // What the databases name is there by now, whenever it came.
+        for name in listed_now()? {
+            let from = self.directory.join(&name);
+            if name.starts_with(FEDERATIONS) && !from.exists() {
+                continue;
+            }
+            let copied = copy_file(&from, &to.join(&name), &mut on_bytes);
+            let copied = match copied {
+                Err(_) if name.starts_with(FEDERATIONS) && !from.exists() => continue,
+                other => other?,
+            };
             let Some((bytes, sha256)) = copied else { return Ok(None) };
             manifest.files.push(ManifestFile { path: name, bytes, sha256 });
         }
@@ -183,6 +200,10 @@ fn list_files(directory: &Path, name: &str, found: &mut Vec<String>) -> Result<(
         if path.is_file() {
             found.push(name.to_owned());
         }
+        return Ok(());
+    }
+    let is_arriving = ARRIVING.iter().any(|arriving| path.ends_with(arriving));
+    if name.starts_with(FEDERATIONS) && is_arriving {
         return Ok(());
     }
     let mut names = Vec::new();

@@ -317,6 +317,33 @@ fn fill_again(store: &Store) {
 }
 
 #[test]
+fn a_backup_goes_on_while_updates_of_a_federation_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let store = open(&data, &[]);
+    fill(&store, 50);
+    let federation = data.join("fl/7");
+    for folder in ["updates", "arriving", "partial"] {
+        fs::create_dir_all(federation.join(folder)).unwrap();
+    }
+    let update = |name: &str| federation.join("updates").join(name);
+    fs::write(update("1.safetensors"), "merged soon").unwrap();
+    fs::write(federation.join("arriving/x"), "half of one").unwrap();
+    let target = dir.path().join("backup");
+    let mut merge = |_: &BackupProgress| {
+        let _ = fs::remove_file(update("1.safetensors"));
+        fs::write(update("2.safetensors"), "accepted").unwrap();
+        true
+    };
+    store.backup(&target, BackupFormat::Directory, &mut merge).unwrap();
+    let restored = dir.path().join("restored");
+    restore(&target, &restored, &mut |_| true).unwrap();
+    assert!(restored.join("fl/7/updates/2.safetensors").exists());
+    assert!(!restored.join("fl/7/updates/1.safetensors").exists());
+    assert!(!restored.join("fl/7/arriving/x").exists());
+}
+
+#[test]
 fn a_backup_that_was_changed_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir.path().join("data"), &[]);

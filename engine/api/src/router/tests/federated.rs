@@ -97,6 +97,27 @@ impl Federated for Fake {
         done(Ok(UpdateReceipt::Accepted))
     }
 
+    fn secure_round(
+        &self,
+        _: Signed,
+        task: u64,
+        after: Option<SecureStep>,
+        wait_ms: u64,
+    ) -> FederatedAnswer<Option<SecureRound>> {
+        self.note((task, after, wait_ms));
+        done(Ok(None))
+    }
+
+    fn secure_message(
+        &self,
+        _: Signed,
+        task: u64,
+        message: SecureMessage,
+    ) -> FederatedAnswer<UpdateReceipt> {
+        self.note((task, message));
+        done(Ok(UpdateReceipt::Accepted))
+    }
+
     fn status(&self) -> Value {
         json!({ "state": "waiting" })
     }
@@ -173,6 +194,21 @@ fn an_upload_in_parts_says_where_it_is() {
     assert_eq!(signed(&routes, "GET", uri, &[]).body(), &r#"{"offset":4}"#);
     let commit = format!("{uri}/commit?examples=3");
     assert_eq!(signed(&routes, "POST", &commit, &[]).status().as_u16(), 202);
+}
+
+#[test]
+fn steps_of_secure_aggregation_are_asked_for() {
+    let routes = Routes::new(public_router);
+    let uri = "/api/v1/fl/tasks/5/secure";
+    let next = signed(&routes, "GET", &format!("{uri}?after=shares&wait=3"), &[]);
+    assert_eq!(next.status().as_u16(), 204);
+    assert!(routes.asked().contains("(5, Some(Shares), 3000)"), "{}", routes.asked());
+    for (query, status) in [("?after=mask", 400), ("?wait=61", 422), ("", 204)] {
+        let answer = signed(&routes, "GET", &format!("{uri}{query}"), &[]);
+        assert_eq!(answer.status().as_u16(), status, "{query}");
+    }
+    assert_eq!(signed(&routes, "POST", uri, &[]).status().as_u16(), 415);
+    assert_eq!(routes.send("POST", uri, "application/json", "{}").0, 401);
 }
 
 #[test]

@@ -51,6 +51,10 @@ impl Disk {
     pub fn body_count(&self) -> usize {
         self.bodies.len()
     }
+
+    pub fn lose_body(&mut self, task: u64) {
+        self.bodies.remove(&task);
+    }
 }
 
 fn down() -> FederateError {
@@ -132,7 +136,8 @@ impl Files for SharedDisk {
 
     fn update(&self, task: u64, schema: &Schema) -> Result<Received, FederateError> {
         let disk = self.0.borrow();
-        let body = disk.bodies.get(&task).cloned().ok_or_else(down)?;
+        let gone = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let body = disk.bodies.get(&task).cloned().ok_or_else(gone)?;
         if disk.reads_fail {
             let file = tempfile::tempfile()?;
             (&file).write_all(&body)?;

@@ -10,6 +10,7 @@ use truststram_decide::{aggregation, selection};
 use super::disk::SharedDisk;
 use crate::codec::{Encoding, Head, Kind, Schema, SchemaTensor, encode};
 use crate::error::FederateError;
+use crate::privacy::Chance;
 use crate::random::Random;
 use crate::round::{
     Claim, Federation, Files, Mode, Model, NativePolicy, Receipt, Resources, RoundSettings, State,
@@ -60,7 +61,7 @@ pub struct Machine {
     settings: RoundSettings,
     policy: NativePolicy,
     pub disk: SharedDisk,
-    running: Running,
+    pub running: Running,
     now_us: i64,
     /// Tasks whose updates the server has acknowledged.
     acknowledged: BTreeSet<u64>,
@@ -71,13 +72,14 @@ pub struct Machine {
 
 impl Machine {
     pub fn new(settings: RoundSettings, policy: NativePolicy, disk: SharedDisk) -> Self {
-        let running = loop {
+        let mut running = loop {
             disk.0.borrow_mut().is_down = false;
             match Federation::open(settings, schema(), disk.clone(), disk.clone(), policy) {
                 Ok(running) if !disk.0.borrow().is_down => break running,
                 _ => {}
             }
         };
+        running.set_chance(Chance::Seeded(3, 0));
         Self {
             settings,
             policy,
@@ -101,6 +103,10 @@ impl Machine {
     pub fn open_tasks(&self) -> Vec<Task> {
         let tasks = self.state().tasks.values();
         tasks.filter(|task| task.state == TaskState::Open).cloned().collect()
+    }
+
+    pub fn now_us(&self) -> i64 {
+        self.now_us
     }
 
     pub fn pass(&mut self, seconds: i64) {
