@@ -42,6 +42,7 @@ use crate::wire::sink::Ticket;
 use crate::wire::slow_queries::SlowQueries;
 use crate::wire::store_operations::StoreOperator;
 use crate::wire::tensors::EngineTensors;
+use crate::wire::training::TrainingJobs;
 use crate::wire::versions::{StoreRegistry, UPLOADS_MAX};
 use crate::workers::{engine, host_options};
 
@@ -124,6 +125,7 @@ pub struct App {
     threads: Threads,
     decisions: Option<Arc<Decisions>>,
     federation: Federation,
+    training: TrainingJobs,
     gateway: Gateway,
     addresses: [SocketAddr; 2],
     tls_address: Option<SocketAddr>,
@@ -190,11 +192,14 @@ impl App {
             authority: authority.clone(),
             reconfigurer: threads.reconfigurer.clone(),
             federation: OnceLock::new(),
+            training: OnceLock::new(),
             listeners: OnceLock::new(),
         });
         let federation = Federation::start(plan, &versions, policies.rounds(), &parts, &threads)?;
+        let training = TrainingJobs::start(plan, &versions, &parts, &threads)?;
         let ports = Ports {
             federated: Arc::new(federation.clone()),
+            training: Arc::new(training.clone()),
             ..ports(plan, infer, versions, policies, &parts, &threads)
         };
         let addresses = [bound.public.address(), bound.admin.address()];
@@ -211,6 +216,7 @@ impl App {
             threads,
             decisions,
             federation,
+            training,
             gateway,
             addresses,
             tls_address,
@@ -259,9 +265,11 @@ impl App {
     pub fn stop(self) -> Result<usize, AppError> {
         self.parts.draining.store(true, Ordering::Relaxed);
         self.federation.send_away();
+        self.training.send_away();
         let drained = self.gateway.drain(self.drain);
         // Each step is taken whatever became of the one before; the first error is reported.
         let federation = self.federation.0.as_ref().map_or(Ok(()), |all| all.thread.close());
+        let training = self.training.0.as_ref().map_or(Ok(()), |all| all.trainers.close());
         let bringers = self.threads.close_bringers();
         let engine = self.parts.engine.close();
         let keepers = self.threads.close_keepers();
@@ -272,6 +280,7 @@ impl App {
         let plugins = self.parts.host_of_plugins.close();
         let drained = drained?;
         federation?;
+        training?;
         bringers?;
         engine?;
         keepers?;
@@ -372,6 +381,7 @@ fn ports(
         records,
         datasets: Arc::new(datasets),
         federated: Arc::new(Federation(None)),
+        training: Arc::new(TrainingJobs(None)),
         store: Arc::new(operations),
         operate: Arc::new(Operator(parts.clone())),
         keys: Arc::new(keys),

@@ -44,11 +44,12 @@ fn make(arguments: &TrainArguments, as_json: bool, is_stopped: &AtomicBool) -> R
         toml::from_str(&text).map_err(|error| Failure::Usage(anyhow!("{place}: {error}")))?;
     job.train.check().map_err(failed)?;
     let folder = arguments.spec.parent().unwrap_or(Path::new("."));
-    let data = read_rows(&folder.join(&job.data), job.train.loss.is_of_classes());
+    let file = job.data.clone().unwrap_or_default();
+    let data = read_rows(&folder.join(file), job.train.loss.is_of_classes());
     let split = data.map_err(failed)?.split(job.train.held_out, job.train.seed);
-    let checkpoints = job.checkpoint.as_ref().map(|checkpoint| Checkpoints {
-        path: folder.join(&checkpoint.file),
-        every_steps: checkpoint.every_steps,
+    let checkpoints = job.checkpoint.as_ref().and_then(|checkpoint| {
+        let path = folder.join(checkpoint.file.as_ref()?);
+        Some(Checkpoints { path, every_steps: checkpoint.every_steps })
     });
     let mut cores = Topology::of_host()?.cores();
     cores.truncate(arguments.cores.max(1));
@@ -75,7 +76,7 @@ fn make(arguments: &TrainArguments, as_json: bool, is_stopped: &AtomicBool) -> R
             None => anyhow!("stopped; the description names no checkpoint to go on from"),
         }));
     };
-    let path = folder.join(&job.output);
+    let path = folder.join(job.output.clone().unwrap_or_default());
     let bytes = outcome.model.to_bytes().map_err(anyhow::Error::from)?;
     replace_file(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     if let Some(files) = &checkpoints {

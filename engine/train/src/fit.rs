@@ -24,6 +24,9 @@ use crate::step::{Batch, StepOptions, Stepper};
 const SHUFFLE: u64 = 1;
 const DROPPING: u64 = 2;
 
+/// Fewest rows that are computed at a time because memory has run short.
+pub const PART_ROWS_MIN: usize = 8;
+
 /// How far a training is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
@@ -39,8 +42,14 @@ pub struct Step {
     pub loss: f64,
     /// Mean loss of held-out rows, after the last step of an epoch.
     pub held_out_loss: Option<f64>,
+    /// The share of held-out rows that get their class, after the last step of an epoch.
+    pub held_out_accuracy: Option<f64>,
     /// The learning rate of the step.
     pub rate: f64,
+    /// Rows of the step.
+    pub rows: usize,
+    /// Rows that were computed at a time.
+    pub part_rows: usize,
 }
 
 /// Whether a training goes on.
@@ -48,6 +57,11 @@ pub struct Step {
 pub enum Go {
     /// It does.
     On,
+    /// It does, with half as many rows computed at a time, at least [`PART_ROWS_MIN`]: a step has
+    /// as many rows as before, and needs less memory for them. Sums are rounded otherwise from here
+    /// on, so a checkpoint is written at once, which says so: going on from it, or from a later
+    /// one, gives the same bits.
+    Shrink,
     /// It ends here, with a checkpoint if it has a file for one.
     Stop,
 }
@@ -161,7 +175,8 @@ pub fn train(
         let step = fit.step()?;
         let go = note(&step);
         let is_due = checkpoints.is_some_and(|files| step.step % files.every_steps.max(1) == 0);
-        if is_due || go == Go::Stop {
+        let is_smaller = go == Go::Shrink && fit.shrink();
+        if is_due || is_smaller || go == Go::Stop {
             write(&fit)?;
         }
         if go == Go::Stop {
@@ -235,6 +250,22 @@ impl Fit<'_> {
         self.train.data.rows().div_ceil(self.rows_of_step()) as u64
     }
 
+    /// Rows that are computed at a time.
+    fn part_rows(&self) -> usize {
+        self.state.part_rows.unwrap_or(self.spec.batch_size)
+    }
+
+    /// Whether fewer rows are computed at a time from now on.
+    fn shrink(&mut self) -> bool {
+        let now = self.part_rows();
+        let fewer = (now / 2).max(PART_ROWS_MIN);
+        if fewer < now {
+            self.state.part_rows = Some(fewer);
+            self.stepper.release();
+        }
+        fewer < now
+    }
+
     fn is_done(&self) -> bool {
         let stop = self.spec.early_stop;
         self.state.epoch >= self.spec.epochs
@@ -256,7 +287,7 @@ impl Fit<'_> {
         let last = self.order.len().min(first + self.rows_of_step());
         let mut start = first;
         while start < last {
-            let end = last.min(start + spec.batch_size);
+            let end = last.min(start + self.part_rows());
             self.gather(start, end);
             let dropping = Random::of(seed, &[DROPPING, number, start as u64]).next();
             let targets = match spec.loss.is_of_classes() {
@@ -273,15 +304,28 @@ impl Fit<'_> {
         if !loss.is_finite() {
             return Err(TrainError::Diverged { epoch: self.state.epoch + 1 });
         }
-        let held_out_loss = match in_epoch + 1 == steps_of_epoch {
+        let part_rows = self.part_rows();
+        let held_out = match in_epoch + 1 == steps_of_epoch {
             true => Some(self.end_epoch(loss)),
             false => None,
         };
+        let held_out_loss = held_out.map(|(loss, _)| loss);
         if held_out_loss.is_some_and(|loss| !loss.is_finite()) {
             return Err(TrainError::Diverged { epoch: self.state.epoch });
         }
         let (epoch, epochs) = (self.state.epoch, spec.epochs);
-        Ok(Step { epoch, epochs, step: number + 1, steps, loss, held_out_loss, rate: pace.rate })
+        Ok(Step {
+            epoch,
+            epochs,
+            step: number + 1,
+            steps,
+            loss,
+            held_out_loss,
+            held_out_accuracy: held_out.and_then(|(_, accuracy)| accuracy),
+            rate: pace.rate,
+            rows: last - first,
+            part_rows,
+        })
     }
 
     fn gather(&mut self, start: usize, end: usize) {
@@ -296,13 +340,15 @@ impl Fit<'_> {
         }
     }
 
-    /// Ends an epoch; returns the loss of held-out rows.
-    fn end_epoch(&mut self, loss: f64) -> f64 {
+    /// Ends an epoch; returns the loss of held-out rows, and the share that get their class.
+    fn end_epoch(&mut self, loss: f64) -> (f64, Option<f64>) {
+        let part_rows = self.part_rows();
         let state = &mut self.state;
         state.epoch += 1;
         state.epoch_loss = loss;
         state.sums = Sums::default();
-        let held_out = held_out_loss(&mut self.stepper, &self.held_out, self.spec);
+        let (held_out, accuracy) =
+            held_out_loss(&mut self.stepper, &self.held_out, self.spec, part_rows);
         if let Some(stop) = self.spec.early_stop {
             if state.best.is_none() || held_out < state.best_loss - stop.gain_min {
                 state.best_loss = held_out;
@@ -312,23 +358,33 @@ impl Fit<'_> {
                 state.epochs_since_best += 1;
             }
         }
-        held_out
+        (held_out, accuracy)
     }
 }
 
-fn held_out_loss(stepper: &mut Stepper, rows: &Rows<'_>, spec: &TrainSpec) -> f64 {
+fn held_out_loss(
+    stepper: &mut Stepper,
+    rows: &Rows<'_>,
+    spec: &TrainSpec,
+    part_rows: usize,
+) -> (f64, Option<f64>) {
     let (data, count) = (rows.data, rows.data.feature_count);
     let mut sums = Sums::default();
-    for first in (0..data.rows()).step_by(spec.batch_size) {
-        let rows_of_part = spec.batch_size.min(data.rows() - first);
+    let mut right = 0;
+    for first in (0..data.rows()).step_by(part_rows) {
+        let rows_of_part = part_rows.min(data.rows() - first);
         let targets = match spec.loss.is_of_classes() {
             true => Targets::Classes(&data.labels[first..first + rows_of_part]),
             false => Targets::Numbers(&data.values[first..first + rows_of_part]),
         };
         let features = &rows.features[first * count..][..rows_of_part * count];
-        sums = sums.and(stepper.loss_of(Batch { features, targets, rows: rows_of_part }));
+        let (of_part, right_of_part) =
+            stepper.loss_of(Batch { features, targets, rows: rows_of_part });
+        sums = sums.and(of_part);
+        right += right_of_part;
     }
-    sums.mean()
+    let accuracy = spec.loss.is_of_classes().then(|| right as f64 / data.rows() as f64);
+    (sums.mean(), accuracy)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! Bound: a data set held in memory; the epochs that are asked for.
 
 mod checkpoint;
+mod curve;
 mod data;
 mod dense;
 mod error;
@@ -24,17 +25,18 @@ mod schedule;
 mod spec;
 mod step;
 
+pub use curve::{Curve, EpochPoint, StepPoint, Thinned};
 pub use data::{DIGITS_HELD_OUT_SHARE, DIGITS_SEED, Dataset, Split, digits};
 pub use dense::{Progress, TrainOptions, Trained, train_dense};
 pub use error::TrainError;
 pub use evaluate::Evaluation;
 pub use export::Exported;
-pub use fit::{Checkpoints, Go, Outcome, Step, train};
+pub use fit::{Checkpoints, Go, Outcome, PART_ROWS_MIN, Step, train};
 pub use local::{LocalOutcome, LocalTrainer, LocalWork, accuracy, local_sgd, untrained};
 pub use loss::{Loss, Sums, Targets};
 pub use net::{LayerActivation, LayerSpec, Net, NetSpec, Pass};
 pub use optimiser::{Optimiser, OptimiserSpec};
-pub use rows::read_rows;
+pub use rows::{GatheredRows, read_rows};
 pub use schedule::{Pace, Schedule};
 pub use spec::{CheckpointSpec, EarlyStop, JobSpec, TrainSpec};
 pub use step::{Batch, StepOptions, Stepper};

@@ -35,7 +35,7 @@ pub fn read_rows(path: &Path, is_of_classes: bool) -> Result<Dataset, TrainError
         })
     };
     let format = Format::from_extension(path).map_err(|error| wrong(error.to_string()))?;
-    let mut rows = Rows::default();
+    let mut rows = GatheredRows::default();
     if format == Format::Csv && !has_header_of_rows(open()?) {
         for (index, line) in BufReader::new(open()?).lines().enumerate() {
             let line = line.map_err(|error| wrong(error.to_string()))?;
@@ -77,14 +77,24 @@ fn is_header(line: &str) -> bool {
     cells[..cells.len() - 1].iter().all(|cell| cell.trim().parse::<f32>().is_err())
 }
 
-#[derive(Default)]
-struct Rows {
+/// Rows while they are gathered, from wherever they are.
+#[derive(Debug, Default)]
+pub struct GatheredRows {
     features: Vec<f32>,
     targets: Vec<String>,
     feature_count: usize,
 }
 
-impl Rows {
+impl GatheredRows {
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn add(&mut self, features: &[f32], target: &str) -> Result<(), &'static str> {
+        self.features.extend_from_slice(features);
+        self.end(target)
+    }
+
     fn end(&mut self, target: &str) -> Result<(), &'static str> {
         let count = self.features.len() - self.feature_count * self.targets.len();
         if self.targets.is_empty() {
@@ -103,7 +113,11 @@ impl Rows {
         Ok(())
     }
 
-    fn data(self, is_of_classes: bool) -> Result<Dataset, String> {
+    /// The data set: rows with a class each, or with a number each.
+    ///
+    /// # Errors
+    /// Which target is not a number.
+    pub fn data(self, is_of_classes: bool) -> Result<Dataset, String> {
         let Self { features, targets, feature_count } = self;
         let mut data = Dataset {
             features,
