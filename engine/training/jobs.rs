@@ -15,6 +15,7 @@ use truststram_base::{Clock, Kind};
 use truststram_store::{Store, StoreError};
 
 use super::job::{Asked, Job};
+use super::report;
 use super::run::End;
 use crate::config::raw;
 use crate::events::{Events, event};
@@ -247,6 +248,11 @@ impl Jobs {
     /// One job.
     pub fn job(&self, id: u64) -> Answer<Job> {
         lock(&self.board).jobs.get(&id).cloned().ok_or_else(|| unknown(id))
+    }
+
+    /// The report of a job that is done.
+    pub fn report(&self, id: u64) -> Answer<String> {
+        report::page(&self.folder(id), &self.job(id)?)
     }
 
     /// What happens to a job.

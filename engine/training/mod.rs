@@ -15,9 +15,11 @@ mod job;
 mod jobs;
 mod meter;
 mod register;
+mod report;
 mod rows;
 mod run;
 mod trainers;
 
 pub use jobs::{Jobs, Means};
+pub use rows::read as read_dataset;
 pub use trainers::Trainers;

@@ -6,14 +6,15 @@
 use truststram_store::{DatasetName, Store};
 use truststram_train::{Dataset, GatheredRows};
 
-/// The first `count` rows of a data set.
+/// The first `count` rows of a data set, or all of them.
 pub fn read(
     store: &Store,
     name: &DatasetName,
-    count: u64,
+    count: Option<u64>,
     is_of_classes: bool,
 ) -> Result<Dataset, String> {
     let scan = store.scan_training(name, 0, None).map_err(|error| error.to_string())?;
+    let count = count.unwrap_or(scan.row_count());
     if scan.row_count() < count {
         return Err(format!(
             "the data set `{name}` has {} rows and had {count} when the job was made",

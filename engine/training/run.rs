@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 use truststram_api::ports::{TrainingProgress, TrainingResult};
 use truststram_machine::{MemoryRoom, Pressure, Resource, replace_file};
-use truststram_train::{Checkpoints, Curve, Go, Outcome, PART_ROWS_MIN, Step, train};
+use truststram_train::{Checkpoints, Curve, Go, Outcome, PART_ROWS_MIN, Report, Step, train};
 
 use super::job::{Asked, Job};
 use super::jobs::Jobs;
 use super::meter::Meter;
-use super::{register, rows};
+use super::{register, report, rows};
 
 /// How often watchers are told of steps.
 const TELL_EVERY_US: u64 = 250_000;
@@ -53,7 +53,8 @@ fn trained(jobs: &Jobs, job: &Job, stop: &AtomicBool) -> Result<Option<TrainingR
         return Ok(Some(result));
     }
     let spec = &asked.spec.train;
-    let data = rows::read(&jobs.means.store, &asked.dataset, job.rows, spec.loss.is_of_classes())?;
+    let is_of_classes = spec.loss.is_of_classes();
+    let data = rows::read(&jobs.means.store, &asked.dataset, Some(job.rows), is_of_classes)?;
     let split = data.split(spec.held_out, spec.seed);
     let folder = jobs.folder(job.id);
     fs::create_dir_all(&folder).map_err(|error| place(&folder, &error))?;
@@ -66,7 +67,12 @@ fn trained(jobs: &Jobs, job: &Job, stop: &AtomicBool) -> Result<Option<TrainingR
     if let Some(why) = watch.failure {
         return Err(why);
     }
+    let curve = watch.curve;
     let Some(outcome) = outcome else { return Ok(None) };
+    let title = format!("{}, job {}", asked.model, job.id);
+    let mut report = Report::new(&title, (&split, spec), &outcome, curve);
+    report.say("Program", Some(concat!("truststram ", env!("CARGO_PKG_VERSION")).to_owned()));
+    report::keep(&folder, &report)?;
     ended(jobs, job, &asked, &outcome, (&files, stop))
 }
 

@@ -117,10 +117,6 @@ impl Training for TrainingJobs {
     }
 
     fn report(&self, id: u64) -> TrainingAnswer<String> {
-        self.change(move |jobs| {
-            let job = jobs.job(id)?;
-            let detail = format!("job {id} has no report: it is not done");
-            Err(ModelFailure { kind: Kind::Conflict, detail: detail + &job.spec[..0] })
-        })
+        self.change(move |jobs| jobs.report(id))
     }
 }

@@ -20,6 +20,7 @@ mod loss;
 mod net;
 mod optimiser;
 mod random;
+mod report;
 mod rows;
 mod schedule;
 mod spec;
@@ -36,6 +37,7 @@ pub use local::{LocalOutcome, LocalTrainer, LocalWork, accuracy, local_sgd, untr
 pub use loss::{Loss, Sums, Targets};
 pub use net::{LayerActivation, LayerSpec, Net, NetSpec, Pass};
 pub use optimiser::{Optimiser, OptimiserSpec};
+pub use report::Report;
 pub use rows::{GatheredRows, read_rows};
 pub use schedule::{Pace, Schedule};
 pub use spec::{CheckpointSpec, EarlyStop, JobSpec, TrainSpec};

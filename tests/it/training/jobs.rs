@@ -29,7 +29,10 @@ fn a_job_becomes_a_version_that_answers() {
     assert!(done["result"]["accuracy"].as_f64().unwrap() > 0.8, "{done}");
     // The version is registered with where it comes from, and answers.
     let version = server.get("/api/v1/models/mine/versions/1").body;
-    assert_eq!((&version["state"], &version["sha256"]), (&json!("active"), &json!(sha256(&server, 1))));
+    assert_eq!(
+        (&version["state"], &version["sha256"]),
+        (&json!("active"), &json!(sha256(&server, 1)))
+    );
     assert_eq!(version["metadata"]["training"]["job"], id);
     assert_eq!(version["metadata"]["training"]["dataset"], "digits");
     let held_out = held_out();
