@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_description_that_is_kept_is_read_the_same_again() {
         let rate = 0.1 + 0.2;
-        let optimiser = json!({ "kind": "adam_w", "learning_rate": rate });
+        let optimiser = json!({ "kind": "adamw", "learning_rate": rate });
         let spec = json!({ "dataset": "d", "model": "m", "train": { "optimiser": optimiser } });
         let asked = Asked::read(&spec, 1).unwrap();
         assert_eq!(Asked::of_text(asked.text.clone(), 1).unwrap(), asked);

@@ -193,14 +193,17 @@ impl<'a> Watch<'a> {
         if is_time || is_end {
             self.jobs.note(self.id, self.progress);
         }
-        let progress = json!(self.progress);
-        if is_end {
-            self.jobs.events.tell(self.id, "epoch", &progress);
-        } else if is_time {
-            self.jobs.events.tell(self.id, "step", &progress);
-        }
-        if is_time {
+        let is_told = match is_end {
+            true => step.step == step.steps || self.is_time(self.epoch_us, TELL_EPOCHS_EVERY_US, now_us),
+            false => is_time,
+        };
+        if is_told {
+            let name = if is_end { "epoch" } else { "step" };
+            self.jobs.events.tell(self.id, name, &json!(self.progress));
             self.told_us = now_us;
+            if is_end {
+                self.epoch_us = now_us;
+            }
         }
     }
 

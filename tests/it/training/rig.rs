@@ -44,7 +44,7 @@ pub fn spec(epochs: usize) -> Value {
         "train": {
             "epochs": epochs, "batch_size": 16, "seed": 3,
             "net": { "layer": layers },
-            "optimiser": { "kind": "adam_w", "learning_rate": 0.003 },
+            "optimiser": { "kind": "adamw", "learning_rate": 0.003 },
         },
     })
 }
