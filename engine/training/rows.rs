@@ -1,17 +1,20 @@
 //! Owns the way of a data set of the store into a training.
 //!
 //! Refuses to know what is trained. Rows without a label are passed over. Bound: the rows that
-//! there were when the job was made.
+//! there were when the job was made, packed on disk.
+
+use std::path::Path;
 
 use truststram_store::{DatasetName, Store};
-use truststram_train::{Dataset, GatheredRows};
+use truststram_train::{Dataset, Packer};
 
-/// The first `count` rows of a data set, or all of them.
+/// The first `count` rows of a data set, or all of them, packed into a file at `place` that has no
+/// name any more.
 pub fn read(
     store: &Store,
     name: &DatasetName,
     count: Option<u64>,
-    is_of_classes: bool,
+    (place, is_of_classes): (&Path, bool),
 ) -> Result<Dataset, String> {
     let scan = store.scan_training(name, 0, None).map_err(|error| error.to_string())?;
     let count = count.unwrap_or(scan.row_count());
@@ -21,15 +24,15 @@ pub fn read(
             scan.row_count()
         ));
     }
-    let mut rows = GatheredRows::default();
+    let mut packer = Packer::create(place, is_of_classes).map_err(|error| error.to_string())?;
     for row in scan {
         let row = row.map_err(|error| error.to_string())?;
         if row.id >= count {
             break;
         }
         let Some(label) = row.label.filter(|label| !label.is_empty()) else { continue };
-        let added = rows.add(&row.features, &label);
-        added.map_err(|what| format!("row {} of `{name}` {what}", row.id))?;
+        let added = packer.add(&row.features, &label);
+        added.map_err(|error| format!("row {} of `{name}`: {error}", row.id))?;
     }
-    rows.data(is_of_classes).map_err(|what| format!("the data set `{name}`: {what}"))
+    packer.finish().map_err(|error| error.to_string())
 }

@@ -18,7 +18,8 @@ use super::jobs::Jobs;
 use super::meter::Meter;
 use super::{register, report, rows};
 
-/// How often watchers are told of steps.
+/// How often watchers are told of epochs, and how often of steps.
+const TELL_EPOCHS_EVERY_US: u64 = 50_000;
 const TELL_EVERY_US: u64 = 250_000;
 /// How often the memory is looked at.
 const LOOK_EVERY_US: u64 = 1_000_000;
@@ -53,11 +54,13 @@ fn trained(jobs: &Jobs, job: &Job, stop: &AtomicBool) -> Result<Option<TrainingR
         return Ok(Some(result));
     }
     let spec = &asked.spec.train;
-    let is_of_classes = spec.loss.is_of_classes();
-    let data = rows::read(&jobs.means.store, &asked.dataset, Some(job.rows), is_of_classes)?;
-    let split = data.split(spec.held_out, spec.seed);
     let folder = jobs.folder(job.id);
     fs::create_dir_all(&folder).map_err(|error| place(&folder, &error))?;
+    let packed = folder.join("rows");
+    let how = (packed.as_path(), spec.loss.is_of_classes());
+    let data = rows::read(&jobs.means.store, &asked.dataset, Some(job.rows), how)?;
+    let split = data.split(spec.held_out, spec.seed);
+    drop(data);
     let every_steps = asked.spec.checkpoint.clone().unwrap_or_default().every_steps;
     let files = Checkpoints { path: folder.join("checkpoint"), every_steps };
     let mut watch = Watch::new(jobs, job, &folder, every_steps, stop);
@@ -108,6 +111,7 @@ struct Watch<'a> {
     /// A checkpoint that is there when the next step is told of.
     written: Option<u64>,
     told_us: u64,
+    epoch_us: u64,
     looked_us: Option<u64>,
     shrunk_us: Option<u64>,
     failure: Option<String>,
@@ -134,6 +138,7 @@ impl<'a> Watch<'a> {
             progress: job.progress,
             written: None,
             told_us: 0,
+            epoch_us: 0,
             looked_us: None,
             shrunk_us: None,
             failure: None,
@@ -194,7 +199,10 @@ impl<'a> Watch<'a> {
             self.jobs.note(self.id, self.progress);
         }
         let is_told = match is_end {
-            true => step.step == step.steps || self.is_time(self.epoch_us, TELL_EPOCHS_EVERY_US, now_us),
+            true => {
+                let since = now_us.saturating_sub(self.epoch_us);
+                step.step == step.steps || since >= TELL_EPOCHS_EVERY_US
+            }
             false => is_time,
         };
         if is_told {

@@ -90,7 +90,9 @@ impl<'a> Training<'a> {
                 let named = DatasetName::new(name)
                     .map_err(|error| Failure::Usage(anyhow!("dataset: {error}")))?;
                 directory.take(IfMissing::Refuse)?.with(|local| {
-                    let data = read_dataset(&local.store, &named, None, is_of_classes);
+                    let packed = self.output.with_extension("rows");
+                    let how = (packed.as_path(), is_of_classes);
+                    let data = read_dataset(&local.store, &named, None, how);
                     data.map_err(|why| Failure::Usage(anyhow!(why)))
                 })
             }

@@ -70,10 +70,10 @@ pub(crate) fn fingerprint(
 ) -> Result<String, TrainError> {
     let mut hash = Random::new(0);
     for data in [&split.train, &split.held_out] {
-        let features = data.features.iter().chain(&data.values).map(|x| u64::from(x.to_bits()));
-        for word in features.chain(data.labels.iter().map(|label| u64::from(*label))) {
-            hash = Random::of(hash.next(), &[word]);
-        }
+        let mut add = |word: u64| hash = Random::of(hash.next(), &[word]);
+        data.each_row(&mut |row| row.iter().for_each(|x| add(u64::from(x.to_bits()))))?;
+        data.values.iter().for_each(|x| add(u64::from(x.to_bits())));
+        data.labels.iter().for_each(|label| add(u64::from(*label)));
         for byte in data.classes.iter().flat_map(|class| class.bytes().chain([0])) {
             hash = Random::of(hash.next(), &[u64::from(byte)]);
         }

@@ -12,6 +12,7 @@ mod dense;
 mod error;
 mod evaluate;
 mod export;
+mod feed;
 mod fit;
 #[cfg(test)]
 mod goldens;
@@ -19,6 +20,7 @@ mod local;
 mod loss;
 mod net;
 mod optimiser;
+mod packed;
 mod random;
 mod report;
 mod rows;
@@ -37,8 +39,9 @@ pub use local::{LocalOutcome, LocalTrainer, LocalWork, accuracy, local_sgd, untr
 pub use loss::{Loss, Sums, Targets};
 pub use net::{LayerActivation, LayerSpec, Net, NetSpec, Pass};
 pub use optimiser::{Optimiser, OptimiserSpec};
+pub use packed::{PackedFeatures, Packer};
 pub use report::Report;
-pub use rows::{GatheredRows, read_rows};
+pub use rows::read_rows;
 pub use schedule::{Pace, Schedule};
 pub use spec::{CheckpointSpec, EarlyStop, JobSpec, TrainSpec};
 pub use step::{Batch, StepOptions, Stepper};

@@ -198,7 +198,7 @@ impl Report {
                     (_, false) => "wrong",
                 };
                 // Small shares must be seen as well.
-                let strength = 0.15 + 0.85 * share;
+                let strength = 0.12 + 0.48 * share;
                 let style = format!("style=\"--strength:{strength:.2}\"");
                 let _ = write!(page, "<td class=\"{kind}\" {style}>{count}</td>");
             }

@@ -7,7 +7,7 @@
 //! CSV whose header names `features`, JSON Lines and Parquet are the rows of data sets as
 //! `truststram db` writes them. Refuses rows without a target. Bound: [`VALUE_COUNT_MAX`] numbers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -35,7 +35,7 @@ pub fn read_rows(path: &Path, is_of_classes: bool) -> Result<Dataset, TrainError
         })
     };
     let format = Format::from_extension(path).map_err(|error| wrong(error.to_string()))?;
-    let mut rows = GatheredRows::default();
+    let mut rows = Rows::default();
     if format == Format::Csv && !has_header_of_rows(open()?) {
         for (index, line) in BufReader::new(open()?).lines().enumerate() {
             let line = line.map_err(|error| wrong(error.to_string()))?;
@@ -77,24 +77,14 @@ fn is_header(line: &str) -> bool {
     cells[..cells.len() - 1].iter().all(|cell| cell.trim().parse::<f32>().is_err())
 }
 
-/// Rows while they are gathered, from wherever they are.
-#[derive(Debug, Default)]
-pub struct GatheredRows {
+#[derive(Default)]
+struct Rows {
     features: Vec<f32>,
     targets: Vec<String>,
     feature_count: usize,
 }
 
-impl GatheredRows {
-    /// Adds a row.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn add(&mut self, features: &[f32], target: &str) -> Result<(), &'static str> {
-        self.features.extend_from_slice(features);
-        self.end(target)
-    }
-
+impl Rows {
     fn end(&mut self, target: &str) -> Result<(), &'static str> {
         let count = self.features.len() - self.feature_count * self.targets.len();
         if self.targets.is_empty() {
@@ -113,11 +103,7 @@ impl GatheredRows {
         Ok(())
     }
 
-    /// The data set: rows with a class each, or with a number each.
-    ///
-    /// # Errors
-    /// Which target is not a number.
-    pub fn data(self, is_of_classes: bool) -> Result<Dataset, String> {
+    fn data(self, is_of_classes: bool) -> Result<Dataset, String> {
         let Self { features, targets, feature_count } = self;
         let mut data = Dataset {
             features,
@@ -125,6 +111,7 @@ impl GatheredRows {
             values: Vec::new(),
             feature_count,
             classes: Vec::new(),
+            packed: None,
         };
         if !is_of_classes {
             for target in &targets {
@@ -133,18 +120,23 @@ impl GatheredRows {
             }
             return Ok(data);
         }
-        let names: BTreeSet<&str> = targets.iter().map(String::as_str).collect();
-        let mut names: Vec<&str> = names.into_iter().collect();
-        // Numbers in their own order: 2 before 10.
-        let number = |name: &&str| name.parse::<i64>().ok();
-        if names.iter().all(|name| number(name).is_some()) {
-            names.sort_by_key(number);
-        }
-        data.classes = names.iter().map(|name| (*name).to_owned()).collect();
-        let places: std::collections::HashMap<&str, u32> = names.into_iter().zip(0..).collect();
+        data.classes = in_order(targets.iter().map(String::as_str));
+        let names = data.classes.iter().map(String::as_str);
+        let places: HashMap<&str, u32> = names.zip(0..).collect();
         data.labels = targets.iter().map(|target| places[target.as_str()]).collect();
         Ok(data)
     }
+}
+
+/// The names of classes, each once and in order: numbers in their own, 2 before 10.
+pub(crate) fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let names: BTreeSet<&str> = names.collect();
+    let mut names: Vec<&str> = names.into_iter().collect();
+    let number = |name: &&str| name.parse::<i64>().ok();
+    if names.iter().all(|name| number(name).is_some()) {
+        names.sort_by_key(number);
+    }
+    names.into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ fn line(is_of_classes: bool) -> Split {
         values: Vec::new(),
         feature_count: 2,
         classes: ["below", "above"].map(str::to_owned).into(),
+        packed: None,
     };
     if !is_of_classes {
         (data.labels, data.classes, data.values) = (Vec::new(), Vec::new(), values);

@@ -47,14 +47,27 @@ impl Axis {
         self.from + (value - self.least) / (self.most - self.least) * (self.to - self.from)
     }
 
-    /// Round numbers along it, and how many decimals they have.
-    fn ticks(&self) -> (Vec<f64>, usize) {
+    /// The same from a round number to a round number.
+    fn widened(self) -> Self {
+        let step = self.tick_step();
+        let (least, most) = ((self.least / step).floor() * step, (self.most / step).ceil() * step);
+        Self { least, most, ..self }
+    }
+
+    /// How far one round number is from the next.
+    fn tick_step(&self) -> f64 {
         let rough = (self.most - self.least) / 5.0;
         let power = 10.0_f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|of| of * power);
-        let step = step.into_iter().find(|step| *step >= rough).unwrap_or(rough);
-        let first = (self.least / step).ceil() as i64;
-        let last = (self.most / step).floor() as i64;
+        step.into_iter().find(|step| *step >= rough).unwrap_or(rough)
+    }
+
+    /// Round numbers along it, and how many decimals they have.
+    fn ticks(&self) -> (Vec<f64>, usize) {
+        let step = self.tick_step();
+        // What is round but for the last bits is round.
+        let first = (self.least / step - 1e-9).ceil() as i64;
+        let last = (self.most / step + 1e-9).floor() as i64;
         let decimals = (-step.log10().floor()).max(0.0) as usize;
         ((first..=last.min(first + 20)).map(|tick| tick as f64 * step).collect(), decimals)
     }
@@ -65,7 +78,7 @@ pub(super) fn chart(title: &str, below: &str, series: &[Series<'_>]) -> String {
     let finite = |(x, y): &&(f64, f64)| x.is_finite() && y.is_finite();
     let all = || series.iter().flat_map(|series| &series.points).filter(finite);
     let across = Axis::of(all().map(|(x, _)| *x), LEFT, WIDTH - RIGHT);
-    let up = Axis::of(all().map(|(_, y)| *y), HEIGHT - BOTTOM, TOP);
+    let up = Axis::of(all().map(|(_, y)| *y), HEIGHT - BOTTOM, TOP).widened();
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
         escaped(title)
