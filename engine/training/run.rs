@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 use truststram_api::ports::{TrainingProgress, TrainingResult};
 use truststram_machine::{MemoryRoom, Pressure, Resource, replace_file};
-use truststram_train::{Checkpoints, Curve, Go, Outcome, PART_ROWS_MIN, Report, Step, train};
+use truststram_train::{
+    Checkpoints, Curve, Go, Outcome, PART_ROWS_MIN, Report, Step, bytes_needed, train,
+};
 
 use super::job::{Asked, Job};
 use super::jobs::Jobs;
@@ -61,10 +63,13 @@ fn trained(jobs: &Jobs, job: &Job, stop: &AtomicBool) -> Result<Option<TrainingR
     let data = rows::read(&jobs.means.store, &asked.dataset, Some(job.rows), how)?;
     let split = data.split(spec.held_out, spec.seed);
     drop(data);
+    let cores = &cores[..asked.spec.cores.unwrap_or(1).min(cores.len())];
+    let need = bytes_needed(&split, spec, cores.len()).map_err(|error| error.to_string())?;
+    // A host that does not say has room.
+    fits(need, MemoryRoom::of_host().map_or(u64::MAX, |room| room.available_bytes))?;
     let every_steps = asked.spec.checkpoint.clone().unwrap_or_default().every_steps;
     let files = Checkpoints { path: folder.join("checkpoint"), every_steps };
     let mut watch = Watch::new(jobs, job, &folder, every_steps, stop);
-    let cores = &cores[..asked.spec.cores.unwrap_or(1).min(cores.len())];
     let outcome = train(&split, spec, cores, Some(&files), &mut |step| watch.note(step));
     let outcome = outcome.map_err(|error| error.to_string())?;
     if let Some(why) = watch.failure {
@@ -77,6 +82,18 @@ fn trained(jobs: &Jobs, job: &Job, stop: &AtomicBool) -> Result<Option<TrainingR
     report.say("Program", Some(concat!("truststram ", env!("CARGO_PKG_VERSION")).to_owned()));
     report::keep(&folder, &report)?;
     ended(jobs, job, &asked, &outcome, (&files, stop))
+}
+
+/// Refuses what would have the kernel end the process.
+fn fits(need: u64, room: u64) -> Result<(), String> {
+    match need > room {
+        true => Err(format!(
+            "it needs {} MiB and there are {}; lower `batch_size` or choose a smaller net",
+            need >> 20,
+            room >> 20
+        )),
+        false => Ok(()),
+    }
 }
 
 fn ended(
@@ -249,5 +266,17 @@ impl<'a> Watch<'a> {
         );
         self.jobs.events.tell(self.id, "batch_size", &data);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn what_is_too_large_is_refused_before_it_is_allocated() {
+        assert_eq!(fits(10 << 20, 10 << 20), Ok(()));
+        let why = fits(11 << 20, 10 << 20).unwrap_err();
+        assert!(why.contains("needs 11 MiB and there are 10"), "{why}");
     }
 }

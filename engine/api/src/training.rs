@@ -179,7 +179,7 @@ pub(crate) async fn events(State(ports): State<Ports>, Path(job): Path<String>) 
     params(("job" = u64, Path, description = "The job's number")),
     responses(
         (status = 200, description = "A page that loads nothing from elsewhere",
-         content((String = "text/html"))),
+         content((String = "text/html; charset=utf-8"))),
         Refused,
     ))]
 pub(crate) async fn report(State(ports): State<Ports>, Path(job): Path<String>) -> Response<Body> {

@@ -187,7 +187,7 @@ pub fn train(
 }
 
 /// How many numbers the network gives for a row.
-fn outputs(data: &Dataset, spec: &TrainSpec) -> Result<usize, TrainError> {
+pub(crate) fn outputs(data: &Dataset, spec: &TrainSpec) -> Result<usize, TrainError> {
     let classes = data.classes.len();
     let weights = spec.class_weights.len();
     if weights != 0 && weights != classes {

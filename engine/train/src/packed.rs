@@ -16,6 +16,9 @@ use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::rows::in_order;
 
+/// Most classes: the confusion matrix has the square of them.
+const CLASSES_MAX: usize = 4_096;
+
 /// Features of rows in a file.
 #[derive(Clone, Debug)]
 pub struct PackedFeatures {
@@ -92,6 +95,9 @@ impl Packer {
                 let next = self.names.len() as u32;
                 let label = match self.names.get(target) {
                     Some(label) => *label,
+                    None if self.names.len() == CLASSES_MAX => {
+                        return Err(TrainError::Dataset("has more than 4096 classes"));
+                    }
                     None => *self.names.entry(target.to_owned()).or_insert(next),
                 };
                 self.labels.push(label);

@@ -1,4 +1,5 @@
-//! Owns small records, of federations, of access and of trainings: bytes under names, changed together.
+//! Owns small records, of federations, of access and of trainings: bytes under names, changed
+//! together.
 //!
 //! A file that was made before a table is the same as one with nothing in it. Refuses to know what
 //! a record means. Bound: [`RECORD_BYTES_MAX`] for one; all are read at once.

@@ -85,7 +85,7 @@ fn jobs_are_made_and_shown() {
     assert_eq!(routes.get(&format!("{JOBS}/3")).0, 404);
     assert_eq!(routes.get(&format!("{JOBS}/x")).0, 404);
     assert_eq!(routes.post(JOBS, &[], "{}").0, 409);
-    assert_eq!(routes.post(JOBS, &[], "[").0, 400);
+    assert_eq!(routes.post(JOBS, &[], "{").0, 400);
     assert_eq!(routes.send("POST", JOBS, "text/plain", "{}").0, 415);
     let long = json!({ "model": "m".repeat(40_000) }).to_string();
     assert_eq!(routes.post(JOBS, &[], &long).0, 413);
