@@ -119,6 +119,14 @@ pub struct Addresses {
     pub admin: Bound,
 }
 
+impl Addresses {
+    /// The public and the operators' address, and the one with TLS.
+    fn addresses(&self) -> ([SocketAddr; 2], Option<SocketAddr>) {
+        let both = [self.public.address(), self.admin.address()];
+        (both, self.tls.as_ref().map(Bound::address))
+    }
+}
+
 /// The running process.
 pub struct App {
     parts: Arc<Parts>,
@@ -171,8 +179,8 @@ impl App {
             reloads: Reloads::default(),
         };
         infer.reloads.begin(versions.clone(), threads.models.clone());
-        let decisions = policies.decisions().cloned();
-        let (live, authority) = (live(plan)?, authority(plan, &store, clock.utc_us())?);
+        let (decisions, live) = (policies.decisions().cloned(), live(plan)?);
+        let authority = authority(plan, &store, clock.utc_us())?;
         let cache = plan.cache.clone().map(|options| Arc::new(Cache::new(options, clock.clone())));
         let parts = Arc::new(Parts {
             clock,
@@ -202,15 +210,11 @@ impl App {
             training: Arc::new(training.clone()),
             ..ports(plan, infer, versions, policies, &parts, &threads)
         };
-        let addresses = [bound.public.address(), bound.admin.address()];
-        let tls_address = bound.tls.as_ref().map(Bound::address);
+        let (addresses, tls_address) = bound.addresses();
         let options = gateway_options(plan, &parts, replies);
         let gateway =
             Gateway::start(listeners(plan, bound, ports, &live, cache, &authority), options)?;
-        let named = ["public", "admin", "tls"].into_iter().zip(gateway.stats().iter().cloned());
-        // Set once, here.
-        let _ = parts.listeners.set(named.collect());
-        let drain = plan.drain;
+        name_listeners(&parts, &gateway);
         Ok(Self {
             parts,
             threads,
@@ -220,7 +224,7 @@ impl App {
             gateway,
             addresses,
             tls_address,
-            drain,
+            drain: plan.drain,
             _lock: lock,
         })
     }
@@ -290,6 +294,12 @@ impl App {
         plugins.map_err(AppError::Policy)?;
         Ok(drained.connections_cut)
     }
+}
+
+/// Says which listener has which figures, once, when they listen.
+fn name_listeners(parts: &Parts, gateway: &Gateway) {
+    let named = ["public", "admin", "tls"].into_iter().zip(gateway.stats().iter().cloned());
+    let _ = parts.listeners.set(named.collect());
 }
 
 /// What judges credentials, with the keys and the seeds of the store.

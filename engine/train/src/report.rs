@@ -97,7 +97,7 @@ impl Report {
             self.confusion_table(&mut page, &shown);
         }
         // Writing to a `String` cannot fail, here and below.
-        let _ = write!(page, "<h2>Description</h2>\n<pre>{}</pre>\n", escaped(&self.spec));
+        let _ = writeln!(page, "<h2>Description</h2>\n<pre>{}</pre>", escaped(&self.spec));
         page.push_str("</body>\n</html>\n");
         page
     }

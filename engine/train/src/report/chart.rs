@@ -87,10 +87,10 @@ pub(super) fn chart(title: &str, below: &str, series: &[Series<'_>]) -> String {
     // Writing to a `String` cannot fail, here and below.
     for tick in ticks {
         let (y, x, end) = (up.at(tick), LEFT - 8.0, WIDTH - RIGHT);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{end}\" y2=\"{y:.1}\"/>\
-             <text x=\"{x}\" y=\"{:.1}\" text-anchor=\"end\">{tick:.decimals$}</text>\n",
+             <text x=\"{x}\" y=\"{:.1}\" text-anchor=\"end\">{tick:.decimals$}</text>",
             y + 4.0
         );
     }
