@@ -42,6 +42,7 @@ use crate::wire::sink::Ticket;
 use crate::wire::slow_queries::SlowQueries;
 use crate::wire::store_operations::StoreOperator;
 use crate::wire::tensors::EngineTensors;
+use crate::wire::training::TrainingJobs;
 use crate::wire::versions::{StoreRegistry, UPLOADS_MAX};
 use crate::workers::{engine, host_options};
 
@@ -118,12 +119,21 @@ pub struct Addresses {
     pub admin: Bound,
 }
 
+impl Addresses {
+    /// The public and the operators' address, and the one with TLS.
+    fn addresses(&self) -> ([SocketAddr; 2], Option<SocketAddr>) {
+        let both = [self.public.address(), self.admin.address()];
+        (both, self.tls.as_ref().map(Bound::address))
+    }
+}
+
 /// The running process.
 pub struct App {
     parts: Arc<Parts>,
     threads: Threads,
     decisions: Option<Arc<Decisions>>,
     federation: Federation,
+    training: TrainingJobs,
     gateway: Gateway,
     addresses: [SocketAddr; 2],
     tls_address: Option<SocketAddr>,
@@ -169,8 +179,8 @@ impl App {
             reloads: Reloads::default(),
         };
         infer.reloads.begin(versions.clone(), threads.models.clone());
-        let decisions = policies.decisions().cloned();
-        let (live, authority) = (live(plan)?, authority(plan, &store, clock.utc_us())?);
+        let (decisions, live) = (policies.decisions().cloned(), live(plan)?);
+        let authority = authority(plan, &store, clock.utc_us())?;
         let cache = open_cache(plan, &clock)?;
         let parts = Arc::new(Parts {
             clock,
@@ -190,31 +200,31 @@ impl App {
             authority: authority.clone(),
             reconfigurer: threads.reconfigurer.clone(),
             federation: OnceLock::new(),
+            training: OnceLock::new(),
             listeners: OnceLock::new(),
         });
         let federation = Federation::start(plan, &versions, policies.rounds(), &parts, &threads)?;
+        let training = TrainingJobs::start(plan, &versions, &parts, &threads)?;
         let ports = Ports {
             federated: Arc::new(federation.clone()),
+            training: Arc::new(training.clone()),
             ..ports(plan, infer, versions, policies, &parts, &threads)
         };
-        let addresses = [bound.public.address(), bound.admin.address()];
-        let tls_address = bound.tls.as_ref().map(Bound::address);
+        let (addresses, tls_address) = bound.addresses();
         let options = gateway_options(plan, &parts, replies);
         let gateway =
             Gateway::start(listeners(plan, bound, ports, &live, cache, &authority), options)?;
-        let named = ["public", "admin", "tls"].into_iter().zip(gateway.stats().iter().cloned());
-        // Set once, here.
-        let _ = parts.listeners.set(named.collect());
-        let drain = plan.drain;
+        name_listeners(&parts, &gateway);
         Ok(Self {
             parts,
             threads,
             decisions,
             federation,
+            training,
             gateway,
             addresses,
             tls_address,
-            drain,
+            drain: plan.drain,
             _lock: lock,
         })
     }
@@ -259,9 +269,11 @@ impl App {
     pub fn stop(self) -> Result<usize, AppError> {
         self.parts.draining.store(true, Ordering::Relaxed);
         self.federation.send_away();
+        self.training.send_away();
         let drained = self.gateway.drain(self.drain);
         // Each step is taken whatever became of the one before; the first error is reported.
         let federation = self.federation.0.as_ref().map_or(Ok(()), |all| all.thread.close());
+        let training = self.training.0.as_ref().map_or(Ok(()), |all| all.trainers.close());
         let bringers = self.threads.close_bringers();
         let engine = self.parts.engine.close();
         let keepers = self.threads.close_keepers();
@@ -272,6 +284,7 @@ impl App {
         let plugins = self.parts.host_of_plugins.close();
         let drained = drained?;
         federation?;
+        training?;
         bringers?;
         engine?;
         keepers?;
@@ -281,6 +294,12 @@ impl App {
         plugins.map_err(AppError::Policy)?;
         Ok(drained.connections_cut)
     }
+}
+
+/// Says which listener has which figures, once, when they listen.
+fn name_listeners(parts: &Parts, gateway: &Gateway) {
+    let named = ["public", "admin", "tls"].into_iter().zip(gateway.stats().iter().cloned());
+    let _ = parts.listeners.set(named.collect());
 }
 
 /// What judges credentials, with the keys and the seeds of the store.
@@ -372,6 +391,7 @@ fn ports(
         records,
         datasets: Arc::new(datasets),
         federated: Arc::new(Federation(None)),
+        training: Arc::new(TrainingJobs(None)),
         store: Arc::new(operations),
         operate: Arc::new(Operator(parts.clone())),
         keys: Arc::new(keys),

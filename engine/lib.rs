@@ -6,6 +6,7 @@
 mod app;
 pub mod cli;
 pub mod config;
+mod events;
 pub mod example;
 mod federation;
 mod installed;
@@ -13,6 +14,7 @@ mod keys;
 mod listening;
 mod registry;
 mod threads;
+mod training;
 mod wire;
 mod workers;
 

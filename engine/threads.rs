@@ -31,6 +31,8 @@ const FEDERATION_FILES_MAX: usize = 1_024;
 const RELOADS_MAX: usize = 2;
 /// Changes of API keys that may wait for each other.
 const KEYS_MAX: usize = 64;
+/// Changes of training jobs that may wait for each other.
+const TRAININGS_MAX: usize = 64;
 
 /// Threads for what would hold up a network thread, one for each kind of work.
 pub struct Threads {
@@ -54,6 +56,8 @@ pub struct Threads {
     pub keys: Arc<Background>,
     /// Writes the updates of federated clients, and reads the models that they fetch.
     pub federation_files: Arc<Background>,
+    /// Changes training jobs.
+    pub training: Arc<Background>,
     /// Reads the configuration again.
     pub reconfigurer: Arc<Background>,
     /// Keeps the store in order.
@@ -75,6 +79,7 @@ impl Threads {
             similarities: start("similarity", "similarity", SIMILARITIES_MAX)?,
             keys: start("api-keys", "key", KEYS_MAX)?,
             federation_files: start("federation-io", "update", FEDERATION_FILES_MAX)?,
+            training: start("training-jobs", "training", TRAININGS_MAX)?,
             reconfigurer: start("config-reload", "reload", RELOADS_MAX)?,
             upkeep: UpkeepThread::start(store.clone(), plan.maintenance())?,
         })
@@ -91,6 +96,7 @@ impl Threads {
             &self.maintenance,
             &self.appender,
             &self.federation_files,
+            &self.training,
             &self.reconfigurer,
             &self.keys,
         ];

@@ -3,7 +3,7 @@
 //! Refuses to know what is asked. Bound: answers of [`ANSWER_BYTES_MAX`], one minute each; a day
 //! for the work on a whole store that [`AdminArgument::work`] asks for, and for an upload.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -96,6 +96,25 @@ impl ServerArgument {
         self.answer(|agent, url| agent.get(url).call(), path)
     }
 
+    /// Gets `path` as bytes.
+    pub(super) fn fetch(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let url = self.url(path);
+        bytes(|agent| agent.get(&url).call(), &url, "--server", TIMEOUT).map(|(_, body)| body)
+    }
+
+    /// The lines of an answer that goes on, however long.
+    pub(super) fn lines(
+        &self,
+        path: &str,
+    ) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>, Failure> {
+        let url = self.url(path);
+        let response = asked(|agent| agent.get(&url).call(), &url, "--server", None)?;
+        match response.status().is_success() {
+            true => Ok(BufReader::new(response.into_body().into_reader()).lines()),
+            false => Err(refused(response)?),
+        }
+    }
+
     /// Posts `body` to `path` and reads the answer as JSON.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let body = serde_json::to_vec(body)?;
@@ -178,23 +197,42 @@ fn bytes(
     option: &str,
     timeout: Duration,
 ) -> Result<(ureq::http::StatusCode, Vec<u8>), Failure> {
+    let mut response = asked(ask, url, option, Some(timeout))?;
+    let status = response.status();
+    match status.is_success() {
+        true => Ok((status, body_of(&mut response)?)),
+        false => Err(refused(response)?),
+    }
+}
+
+/// Whatever is answered.
+fn asked(
+    ask: impl FnOnce(&ureq::Agent) -> Answered,
+    url: &str,
+    option: &str,
+    timeout: Option<Duration>,
+) -> Result<ureq::http::Response<ureq::Body>, Failure> {
     let settings = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(timeout))
+        .timeout_global(timeout)
         .middleware(present)
         .build();
-    let mut response = ask(&settings.into()).with_context(|| {
+    Ok(ask(&settings.into()).with_context(|| {
         format!("no answer from {url}; is `truststram serve` running there (see {option})?")
-    })?;
-    let status = response.status();
+    })?)
+}
+
+fn body_of(response: &mut ureq::http::Response<ureq::Body>) -> Result<Vec<u8>, Failure> {
     let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-    let body = body.context("the answer cannot be read")?;
-    if status.is_success() {
-        return Ok((status, body));
-    }
-    let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+    Ok(body.context("the answer cannot be read")?)
+}
+
+/// The failure that an answer other than a good one is.
+fn refused(mut response: ureq::http::Response<ureq::Body>) -> Result<Failure, Failure> {
+    let status = response.status();
+    let problem: Value = serde_json::from_slice(&body_of(&mut response)?).unwrap_or_default();
     let detail = problem["detail"].as_str().unwrap_or("no detail given");
-    Err(Failure::Failed(anyhow!("{status}: {detail}")))
+    Ok(Failure::Failed(anyhow!("{status}: {detail}")))
 }
 
 /// `text` for a place in an address (RFC 3986, section 2.1).

@@ -1,118 +1,82 @@
-//! Owns `train`: a model from a description in TOML and a file of rows.
+//! Owns `train`: a model from a description in TOML, trained here or by a server, and the jobs of
+//! a server.
 //!
-//! Refuses to register the model: `model import` does. Bound: one training; Ctrl-C and SIGTERM end
-//! it after the step that runs, with a checkpoint where the description names a file for one.
+//! Refuses to register what was trained here: `model import` does. Bound: one training.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod jobs;
+mod local;
 
-use anyhow::{Context, anyhow};
-use serde_json::json;
-use truststram_base::Kind;
-use truststram_machine::{Signals, Topology, limit_library_threads, replace_file};
-use truststram_train::{Checkpoints, Go, JobSpec, Outcome, Step, TrainError, read_rows, train};
+use std::path::PathBuf;
 
-use super::signals::Watch;
-use super::{Failure, output, progress};
+use super::Failure;
+use super::client::ServerArgument;
+use super::db::place::Directory;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct TrainArguments {
+    #[command(subcommand)]
+    command: Option<JobCommand>,
     /// The description: a file of TOML.
-    spec: PathBuf,
+    #[arg(required = true)]
+    spec: Option<PathBuf>,
     /// How many cores to train on; the same number of cores and the same seed give the same model.
-    #[arg(long, default_value_t = 1)]
-    cores: usize,
+    #[arg(long, value_name = "COUNT")]
+    cores: Option<usize>,
+    /// Write a report: one page of HTML with curves, confusion matrix and model card.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Have the server at this address train it, on a data set of its store; the result becomes a
+    /// version of the `model` that the description names. Ctrl-C leaves the job running.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// With `--server`: do not wait for the end.
+    #[arg(long, requires = "server")]
+    detach: bool,
+    /// Where the store is, for a description that names a `dataset`.
+    #[command(flatten)]
+    directory: Directory,
+}
+
+/// What is done to the jobs of a server.
+#[derive(Debug, clap::Subcommand)]
+enum JobCommand {
+    /// List the training jobs of a running server.
+    Jobs(#[command(flatten)] ServerArgument),
+    /// Show a training job.
+    Show(JobArgument),
+    /// Watch a training job to its end.
+    Watch(JobArgument),
+    /// End a training job, with a checkpoint.
+    Cancel(JobArgument),
+    /// Have a training job that was ended go on.
+    Resume(JobArgument),
+    /// Fetch the report of a training job that is done.
+    Report {
+        #[command(flatten)]
+        job: JobArgument,
+        /// Where it is written.
+        #[arg(long, value_name = "FILE", default_value = "report.html")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct JobArgument {
+    /// The job's number.
+    job: u64,
+    #[command(flatten)]
+    server: ServerArgument,
 }
 
 pub(super) fn run(arguments: &TrainArguments, as_json: bool) -> Result<(), Failure> {
-    limit_library_threads()?;
-    let is_stopped = Arc::<AtomicBool>::default();
-    let stopped = Arc::clone(&is_stopped);
-    let watch = Watch::start(Signals::block()?, move || stopped.store(true, Ordering::Release))?;
-    let made = make(arguments, as_json, &is_stopped);
-    watch.end()?;
-    made
-}
-
-fn make(arguments: &TrainArguments, as_json: bool, is_stopped: &AtomicBool) -> Result<(), Failure> {
-    let place = arguments.spec.display();
-    let text =
-        fs::read_to_string(&arguments.spec).with_context(|| format!("cannot read {place}"))?;
-    let job: JobSpec =
-        toml::from_str(&text).map_err(|error| Failure::Usage(anyhow!("{place}: {error}")))?;
-    job.train.check().map_err(failed)?;
-    let folder = arguments.spec.parent().unwrap_or(Path::new("."));
-    let data = read_rows(&folder.join(&job.data), job.train.loss.is_of_classes());
-    let split = data.map_err(failed)?.split(job.train.held_out, job.train.seed);
-    let checkpoints = job.checkpoint.as_ref().map(|checkpoint| Checkpoints {
-        path: folder.join(&checkpoint.file),
-        every_steps: checkpoint.every_steps,
-    });
-    let mut cores = Topology::of_host()?.cores();
-    cores.truncate(arguments.cores.max(1));
-    let bar = match as_json {
-        true => indicatif::ProgressBar::hidden(),
-        false => progress::steps("training", 0),
-    };
-    let mut note = |step: &Step| {
-        bar.set_length(step.steps);
-        bar.set_position(step.step);
-        if step.held_out_loss.is_some() || step.step.is_multiple_of(16) {
-            let held_out = step.held_out_loss.map_or(String::new(), |loss| format!(" ({loss:.4})"));
-            bar.set_message(format!("epoch {} loss {:.4}{held_out}", step.epoch, step.loss));
+    match (&arguments.command, &arguments.spec, &arguments.server) {
+        (Some(command), ..) => jobs::run(command, as_json),
+        (None, Some(spec), Some(server)) => {
+            jobs::create(spec, arguments, &ServerArgument::at(server), as_json)
         }
-        if is_stopped.load(Ordering::Acquire) { Go::Stop } else { Go::On }
-    };
-    let outcome = train(&split, &job.train, &cores, checkpoints.as_ref(), &mut note);
-    bar.finish_and_clear();
-    let Some(outcome) = outcome.map_err(failed)? else {
-        return Err(Failure::Failed(match checkpoints {
-            Some(files) => {
-                anyhow!("stopped; the same command goes on from {}", files.path.display())
-            }
-            None => anyhow!("stopped; the description names no checkpoint to go on from"),
-        }));
-    };
-    let path = folder.join(&job.output);
-    let bytes = outcome.model.to_bytes().map_err(anyhow::Error::from)?;
-    replace_file(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    if let Some(files) = &checkpoints {
-        // Not before the model is kept: until then a kill goes on from here.
-        files.remove().map_err(failed)?;
+        (None, Some(spec), None) => local::run(spec, arguments, as_json),
+        // The arguments ask for one or the other.
+        (None, None, _) => Ok(()),
     }
-    print(&outcome, &path, as_json)
-}
-
-fn failed(error: TrainError) -> Failure {
-    match error.kind() {
-        Kind::Invalid | Kind::Malformed => Failure::Usage(error.into()),
-        _ => Failure::Failed(error.into()),
-    }
-}
-
-fn print(outcome: &Outcome, path: &Path, as_json: bool) -> Result<(), Failure> {
-    let held_out = &outcome.held_out;
-    if as_json {
-        return output::json(&json!({
-            "output": path, "steps": outcome.steps, "train_loss": outcome.train_loss,
-            "held_out": {
-                "accuracy": held_out.accuracy,
-                "mean_square": held_out.mean_square,
-                "confusion": held_out.confusion,
-            },
-        }));
-    }
-    let mut rows = vec![
-        vec!["file".to_owned(), path.display().to_string()],
-        vec!["steps".to_owned(), outcome.steps.to_string()],
-        vec!["loss".to_owned(), format!("{:.6}", outcome.train_loss)],
-    ];
-    let named =
-        [("held-out accuracy", held_out.accuracy), ("held-out error", held_out.mean_square)];
-    for (name, value) in named {
-        rows.extend(value.map(|value| vec![name.to_owned(), format!("{value:.4}")]));
-    }
-    output::text(&output::table(&["trained", ""], &rows))
 }

@@ -35,6 +35,7 @@ pub fn default_file() -> String {
     section(&mut text, "log", &default.log);
     section(&mut text, "policy", &default.policy);
     section(&mut text, "federated", &default.federated);
+    section(&mut text, "training", &default.training);
     plugin(&mut text, &raw::default_batcher());
     example(&mut text, "upstreams", &example_upstream());
     example(&mut text, "routes", &example_route());

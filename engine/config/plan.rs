@@ -8,6 +8,7 @@ mod auth;
 mod bounds;
 mod plugins;
 mod table;
+mod training;
 mod zones;
 
 use std::net::SocketAddr;
@@ -73,6 +74,10 @@ pub struct Plan {
     pub trusted_keys: Vec<PublicKey>,
     /// Federated learning.
     pub federated: raw::Federated,
+    /// Training jobs.
+    pub training: raw::Training,
+    /// Cores that train.
+    pub training_cores: Vec<u32>,
     /// Whether an installed plugin needs a signature.
     pub require_signed: bool,
     /// Filter of the process's own log.
@@ -99,6 +104,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     }
     let table = check.table(raw);
     let (network_cores, inference_cores) = check.cores(raw, &topology);
+    let training_cores = check.training(&raw.training, &topology);
     check.bounds(raw);
     check.log_level(&raw.log.level);
     check.tiers(&raw.store.tiers);
@@ -130,6 +136,8 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         policy: raw.policy.clone(),
         trusted_keys,
         federated: raw.federated.clone(),
+        training: raw.training.clone(),
+        training_cores,
         require_signed: raw.policy.require_signed,
         log_level: raw.log.level.clone(),
         log_json: raw.log.format == LogFormat::Json,

@@ -16,6 +16,7 @@ mod limits;
 mod plugins;
 mod routes;
 mod store;
+mod training;
 mod upstreams;
 
 pub use auth::{Auth, AuthMode, Holder, Issuer};
@@ -27,6 +28,7 @@ pub use limits::{LimitInFlight, LimitRequests, LimitZone};
 pub use plugins::{DEFAULT_BATCHER, OnFailure, Plugin, PluginKind, PluginLimits, default_batcher};
 pub use routes::{HeaderEdits, Route, RouteScheme};
 pub use store::{Store, StoreIo, StoreTier, WhenFull};
+pub use training::{Training, TrainingPriority};
 pub use upstreams::{
     Breaker, HealthCheck, Upstream, UpstreamPolicy, UpstreamProtocol, UpstreamServer,
 };
@@ -59,6 +61,8 @@ pub struct Raw {
     pub policy: Policy,
     /// Models trained by clients elsewhere.
     pub federated: Federated,
+    /// Models trained here.
+    pub training: Training,
     /// What limits count requests by.
     pub limits: Vec<LimitZone>,
     /// Policies.

@@ -174,6 +174,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         log: section("log", from, located, problems),
         policy: section("policy", from, located, problems),
         federated: section("federated", from, located, problems),
+        training: section("training", from, located, problems),
         limits: list("limits", from, located, problems),
         plugins: list("plugins", from, located, problems),
         routes: list("routes", from, located, problems),
@@ -181,7 +182,8 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
     };
     for name in merged.keys() {
         let known = "server, gateway, auth, cache, compression, api, inference, store, machine, \
-                     log, policy, federated, [[limits]], [[plugins]], [[routes]], [[upstreams]]";
+                     log, policy, federated, training, [[limits]], [[plugins]], [[routes]], \
+                     [[upstreams]]";
         problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
     }
     raw

@@ -5,15 +5,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 
 use serde_json::{Value, json};
 use truststram_api::ports::FederatedFailure;
-use truststram_base::{Kind, ModelEntry, ModelId, ModelVersion};
+use truststram_base::{ModelEntry, ModelId, ModelVersion};
 use truststram_model::artifact::Format;
 use truststram_store::Store;
 
-use crate::registry::incoming::Incoming;
+use crate::registry::incoming::Arrived;
 use crate::registry::{Described, RegistryError, Versions};
 use crate::wire::background::Background;
 use crate::wire::sink::Ticket;
@@ -51,25 +50,14 @@ pub(super) fn register(
     thread: &Background,
     new: New,
 ) -> Result<u32, FederatedFailure> {
-    let (done, waiting) = sync_channel(1);
     let versions = versions.clone();
-    let posted = thread.post(move || {
-        // Nobody waits only if the federation's thread has died.
-        let _ = done.send(entered(&versions, new));
-    });
-    let failed = |detail: &str| FederatedFailure::new(Kind::Overloaded, detail);
-    if !posted {
-        return Err(failed("too many changes of models wait"));
-    }
-    let entered = waiting.recv().map_err(|_| failed("the registry is closing"))?;
+    let entered = thread.call(move || entered(&versions, new))?;
     entered.map_err(|error| FederatedFailure::new(error.kind(), error.to_string()))
 }
 
 fn entered(versions: &Versions<Ticket>, new: New) -> Result<u32, RegistryError> {
     let New { run, version, round, updates, .. } = new;
-    let mut incoming = Incoming::create(&versions.data_dir)?;
-    incoming.write(&new.bytes)?;
-    let arrived = incoming.finish()?;
+    let arrived = Arrived::of(&versions.data_dir, &new.bytes)?;
     let federation = json!({ "run": run, "version": version, "round": round, "updates": updates });
     let described = Described {
         id: new.id.clone(),

@@ -109,6 +109,13 @@ impl Incoming {
 }
 
 impl Arrived {
+    /// A file of these bytes.
+    pub fn of(data_dir: &Path, bytes: &[u8]) -> Result<Self, RegistryError> {
+        let mut incoming = Incoming::create(data_dir)?;
+        incoming.write(bytes)?;
+        incoming.finish()
+    }
+
     /// Gives the file its place, for good.
     pub fn place(&self, at: &Path) -> Result<(), RegistryError> {
         let fail =

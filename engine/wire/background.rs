@@ -59,6 +59,19 @@ impl Background {
         self.send(Box::new(job)).is_ok()
     }
 
+    /// Runs `job` on the thread and waits for its result; never on a network thread.
+    pub fn call<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (done, waiting) = sync_channel(1);
+        self.send(Box::new(move || {
+            // Nobody waits only if the caller's thread has died.
+            let _ = done.send(job());
+        }))?;
+        waiting.recv().map_err(|_| Failure::Draining)
+    }
+
     fn send(&self, job: Job) -> Result<(), Failure> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         jobs.ok_or(Failure::Draining)?.try_send(job).map_err(|refused| match refused {

@@ -20,6 +20,7 @@ use super::plugin_status::{Figures, TrialFigures};
 
 mod federation;
 mod gateway;
+mod training;
 
 type Labels = [(&'static str, String)];
 type NoLabels = [(&'static str, &'static str); 0];
@@ -51,6 +52,9 @@ impl Collector for Engine {
         self.store(&mut page)?;
         if let Some(notices) = self.0.federation.get() {
             federation::rows(&notices.status(), &mut page)?;
+        }
+        if let Some(jobs) = self.0.training.get() {
+            training::rows(jobs, &mut page)?;
         }
         self.process(&mut page)
     }

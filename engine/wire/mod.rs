@@ -29,5 +29,6 @@ pub mod sink;
 pub mod slow_queries;
 pub mod store_operations;
 pub mod tensors;
+pub mod training;
 pub mod upkeep;
 pub mod versions;

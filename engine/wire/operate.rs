@@ -18,6 +18,7 @@ use truststram_proxy::{Authority, Cache, GatewayStats, Purge};
 use truststram_store::Store;
 
 use crate::federation::Notices;
+use crate::training::Jobs;
 
 use super::background::Background;
 use super::binding::Bound;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub reconfigurer: Arc<Background>,
     /// The federation's board, where there is one.
     pub federation: OnceLock<Arc<Notices>>,
+    /// The training jobs, where there are trainers.
+    pub training: OnceLock<Arc<Jobs>>,
     /// Counts per listener, once it listens.
     pub listeners: OnceLock<Vec<(&'static str, Arc<GatewayStats>)>>,
 }

@@ -23,4 +23,5 @@ mod plugin_author;
 mod plugins;
 mod registry;
 mod store_api;
+mod training;
 mod upgrade;

@@ -12,6 +12,9 @@ fn every_described_operation_is_routed_and_answers_as_described() {
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 7, "{document}");
     let rows = b"[{\"features\":[1]}]";
+    assert_eq!(server.post("/api/v1/datasets/set/rows", rows).status, 201);
+    let job = b"{\"dataset\":\"set\",\"model\":\"m\"}";
+    assert_eq!(server.post("/api/v1/training/jobs", job).status, 201);
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {
             let described = operation["responses"].as_object().unwrap();
@@ -50,6 +53,7 @@ fn concrete_of(path: &str) -> String {
         ("{version}", "1"),
         ("{client}", "1"),
         ("{task}", "1"),
+        ("{job}", "1"),
     ];
     names.iter().fold(path.to_owned(), |path, (place, name)| path.replace(place, name))
 }

@@ -120,6 +120,8 @@ mod tests {
         check("POST /v2/repository", "models:write");
         check("GET /api/v1/fl/status", "federated");
         check("POST /api/v1/fl/tasks/1/updates", "Open");
+        check("GET /api/v1/training/jobs/1/events", "training");
+        check("POST /api/v1/training/jobs", "training");
         check("GET /elsewhere", "Known");
         check("GET /", "Known");
     }

@@ -40,6 +40,7 @@ mod problem;
 mod router;
 #[allow(unused_qualifications, reason = "as above")]
 mod similarity;
+mod sse;
 mod store;
 mod target;
 #[allow(unused_qualifications, reason = "as above")]
@@ -47,6 +48,8 @@ mod tensor;
 mod timestamp;
 #[allow(unused_qualifications, reason = "as above")]
 mod token;
+#[allow(unused_qualifications, reason = "as above")]
+mod training;
 #[allow(unused_qualifications, reason = "as above")]
 mod versions;
 

@@ -66,6 +66,13 @@ use crate::access::public_access;
         crate::datasets::append,
         crate::datasets::rows,
         crate::datasets::remove,
+        crate::training::create,
+        crate::training::list,
+        crate::training::show,
+        crate::training::events,
+        crate::training::report,
+        crate::training::cancel,
+        crate::training::resume,
         crate::token::give,
         crate::token::jwks,
         crate::federated::clients::enrol,
@@ -91,6 +98,7 @@ use crate::access::public_access;
         (name = "inference protocol", description = "The Open Inference Protocol, version 2, with \
          Triton's extensions"),
         (name = "datasets", description = "Rows to train on"),
+        (name = "training", description = "Models trained here, on rows of the store"),
         (name = "access", description = "Tokens in the place of API keys"),
         (name = "federated learning", description = "Clients that train on data of their own; \
          every request of theirs is signed"),

@@ -18,6 +18,7 @@ mod registry;
 mod serving;
 mod store_operations;
 mod tensors;
+mod training;
 
 pub use datasets::{
     Appended, Dataset, DatasetFailure, DatasetRow, DatasetRows, Datasets, NewRow, RowReader,
@@ -44,6 +45,9 @@ pub use store_operations::{StoreAction, StoreFailure, StoreOperations};
 pub use tensors::{
     Datatype, EmbedAnswer, EmbedAsk, EmbedInputs, RANK_MAX, SimilarityAsk, TensorAnswer, TensorAsk,
     TensorData, Tensors, WireTensor,
+};
+pub use training::{
+    Training, TrainingAnswer, TrainingJob, TrainingProgress, TrainingResult, TrainingState,
 };
 
 /// The priority of what must go first.

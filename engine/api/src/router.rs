@@ -15,13 +15,13 @@ use truststram_base::Kind;
 
 use crate::ports::{
     Datasets, Federated, Infer, Keys, Models, Operate, Policies, Records, Registry,
-    StoreOperations, Tensors,
+    StoreOperations, Tensors, Training,
 };
 use crate::problem::Problem;
 use crate::versions::{self, upload};
 use crate::{
     admin, batch, cache, datasets, embeddings, federated, keys, models, oip, pages, performance,
-    policies, predict, predictions, similarity, store, token,
+    policies, predict, predictions, similarity, store, token, training,
 };
 
 /// The engine behind the API.
@@ -41,6 +41,8 @@ pub struct Ports {
     pub datasets: Arc<dyn Datasets>,
     /// Trains a model with clients elsewhere.
     pub federated: Arc<dyn Federated>,
+    /// Trains models here.
+    pub training: Arc<dyn Training>,
     /// Has the store do what its operator asks.
     pub store: Arc<dyn StoreOperations>,
     /// Describes the process.
@@ -73,6 +75,7 @@ pub fn public_router(ports: Ports) -> Router {
         .route("/api/v1/datasets/{name}/rows", get(datasets::rows).post(datasets::append))
         .route("/auth/token", post(token::give))
         .route("/.well-known/jwks.json", get(token::jwks))
+        .merge(training::routes())
         .merge(federated::routes())
         .route("/health", get(pages::livez))
         .route("/livez", get(pages::livez))

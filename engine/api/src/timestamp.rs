@@ -4,10 +4,25 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use serde::Serializer;
+
 /// `utc_us` as `2026-11-23T14:00:00.000000Z`; times before 1970 are shown as 1970.
 pub(crate) fn format(utc_us: i64) -> String {
     let since = Duration::from_micros(u64::try_from(utc_us).unwrap_or(0));
     humantime::format_rfc3339_micros(UNIX_EPOCH + since).to_string()
+}
+
+/// The same for serde.
+pub(crate) fn text<S: Serializer>(utc_us: &i64, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&format(*utc_us))
+}
+
+/// The same for serde, of a time that there may be.
+pub(crate) fn text_if_any<S: Serializer>(utc_us: &Option<i64>, to: S) -> Result<S::Ok, S::Error> {
+    match utc_us {
+        Some(utc_us) => text(utc_us, to),
+        None => to.serialize_none(),
+    }
 }
 
 /// Reads what [`format()`] writes, with any number of decimals, or a plain count of microseconds.

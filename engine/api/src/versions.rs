@@ -62,12 +62,20 @@ pub(crate) struct NoBody {}
 
 /// Reads a body that may be empty but must be called JSON.
 async fn read<T: DeserializeOwned + Default>(request: Request<Body>) -> Result<T, Problem> {
+    read_within(request, CHANGE_BYTES_MAX).await
+}
+
+/// The same, of at most so many bytes.
+pub(crate) async fn read_within<T: DeserializeOwned + Default>(
+    request: Request<Body>,
+    bytes_max: usize,
+) -> Result<T, Problem> {
     if !is_media(&request, "application/json") {
         let detail = "send this with `content-type: application/json`, with or without a body";
         return Err(Problem::media_type(detail));
     }
-    let body = axum::body::to_bytes(request.into_body(), CHANGE_BYTES_MAX).await.map_err(|_| {
-        let detail = format!("the body is larger than the limit of {CHANGE_BYTES_MAX} bytes");
+    let body = axum::body::to_bytes(request.into_body(), bytes_max).await.map_err(|_| {
+        let detail = format!("the body is larger than the limit of {bytes_max} bytes");
         Problem::new(Kind::TooLarge, detail)
     })?;
     if body.trim_ascii().is_empty() {

@@ -55,7 +55,7 @@ pub(in crate::cli) struct PublicPlace {
 
 /// Whether a directory without a store is an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum IfMissing {
+pub(in crate::cli) enum IfMissing {
     Refuse,
     Create,
 }
@@ -99,7 +99,7 @@ impl Directory {
     }
 
     /// Takes the directory and opens the store; for commands that no server can stand in for.
-    pub(super) fn take(&self, if_missing: IfMissing) -> Result<Local, Failure> {
+    pub(in crate::cli) fn take(&self, if_missing: IfMissing) -> Result<Local, Failure> {
         let raw = self.raw()?;
         match open(&raw, if_missing)? {
             Ok(local) => Ok(local),

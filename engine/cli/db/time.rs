@@ -31,7 +31,7 @@ pub(in crate::cli) fn length(text: &str) -> Option<i64> {
 }
 
 /// `utc_us` as RFC 3339.
-pub(super) fn format(utc_us: i64) -> String {
+pub(in crate::cli) fn format(utc_us: i64) -> String {
     let mut text = String::new();
     time::write(&mut text, utc_us);
     text

@@ -55,6 +55,11 @@ impl Check<'_> {
         within("federated.uploads_max", federated.uploads_max.into(), 1, 10_000);
         within("federated.watchers_max", federated.watchers_max.into(), 1, 10_000);
         within("federated.refusals_max", federated.refusals_max.into(), 1, 1 << 20);
+        let training = &raw.training;
+        within("training.trainers", training.trainers as u64, 1, 64);
+        within("training.queue_max", training.queue_max as u64, 1, 10_000);
+        within("training.kept_max", training.kept_max as u64, 1, 10_000);
+        within("training.watchers_max", training.watchers_max.into(), 1, 10_000);
         let store = &raw.store;
         within("store.queue_rows_max", store.queue_rows_max as u64, 1, 1 << 24);
         within("store.group_rows_max", store.group_rows_max as u64, 1, 1 << 20);

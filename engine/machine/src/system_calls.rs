@@ -101,12 +101,19 @@ pub fn node_of_address(address: *const u8) -> io::Result<u32> {
 
 /// Makes the calling thread a batch thread: it does not pre-empt others when it wakes up.
 pub fn set_batch_scheduling() -> io::Result<()> {
+    set_scheduling(libc::SCHED_BATCH)
+}
+
+/// Makes the calling thread an idle one: any other that wakes up on its core goes first, at once.
+pub fn set_idle_scheduling() -> io::Result<()> {
+    set_scheduling(libc::SCHED_IDLE)
+}
+
+fn set_scheduling(policy: libc::c_int) -> io::Result<()> {
     let priority: libc::c_int = 0;
     // The raw call, because musl's wrapper always answers ENOSYS. `struct sched_param` is one int.
     // SAFETY: the kernel reads one int from `priority` and keeps no pointer.
-    check(unsafe {
-        libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const priority)
-    })
+    check(unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) })
 }
 
 /// Makes the calling thread nice: niceness belongs to a thread under Linux, whatever POSIX says.

@@ -44,6 +44,9 @@ pub enum Priority {
     /// SCHED_BATCH and a tenth of the others' share of a core that is contended: for work that
     /// must get done, but not at the cost of requests.
     Background,
+    /// SCHED_IDLE: runs on what the others leave of a core, and makes way for any of them the
+    /// moment it wakes up. Threads that it starts are the same.
+    Idle,
 }
 
 /// Where a thread really runs.
@@ -148,7 +151,9 @@ fn place_this_thread(spec: &ThreadSpec) -> Placement {
     let memory_bound = spec
         .memory_node
         .is_some_and(|node| attempt("set_mempolicy", system_calls::bind_thread_memory(node)));
-    if spec.priority != Priority::Normal {
+    if spec.priority == Priority::Idle {
+        attempt("sched_setscheduler", system_calls::set_idle_scheduling());
+    } else if spec.priority != Priority::Normal {
         attempt("sched_setscheduler", system_calls::set_batch_scheduling());
     }
     if spec.priority == Priority::Background {
@@ -227,6 +232,7 @@ mod tests {
         assert_eq!(policy(Priority::Normal), libc::SCHED_OTHER);
         assert_eq!(policy(Priority::Batch), libc::SCHED_BATCH);
         assert_eq!(policy(Priority::Background), libc::SCHED_BATCH);
+        assert_eq!(policy(Priority::Idle), libc::SCHED_IDLE);
     }
 
     #[test]

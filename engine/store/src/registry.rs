@@ -6,6 +6,7 @@
 //! active     id                                   -> envelope(version u32)
 //! federation name                                 -> envelope(bytes)
 //! access     name                                 -> envelope(bytes)
+//! training   name                                 -> envelope(bytes)
 //! serving    id                                   -> envelope(postcard ModelServing)
 //! m_*        (group, position, id, version)       -> see index.rs
 //! ```

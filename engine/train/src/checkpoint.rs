@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) best: Option<Vec<f32>>,
     /// Epochs without a better one.
     pub(crate) epochs_since_best: usize,
+    /// Rows of a part of a step, where memory has run short; from here on.
+    pub(crate) part_rows: Option<usize>,
 }
 
 /// The same as JSON; numbers of f64 by their bits, so that none changes.
@@ -54,6 +56,8 @@ struct Written {
     steps: u64,
     epoch: usize,
     epochs_since_best: usize,
+    #[serde(default)]
+    part_rows: Option<usize>,
     /// The sums of loss and weight, the loss of the epoch before, the best loss.
     bits: [u64; 4],
 }
@@ -66,10 +70,10 @@ pub(crate) fn fingerprint(
 ) -> Result<String, TrainError> {
     let mut hash = Random::new(0);
     for data in [&split.train, &split.held_out] {
-        let features = data.features.iter().chain(&data.values).map(|x| u64::from(x.to_bits()));
-        for word in features.chain(data.labels.iter().map(|label| u64::from(*label))) {
-            hash = Random::of(hash.next(), &[word]);
-        }
+        let mut add = |word: u64| hash = Random::of(hash.next(), &[word]);
+        data.each_row(&mut |row| row.iter().for_each(|x| add(u64::from(x.to_bits()))))?;
+        data.values.iter().for_each(|x| add(u64::from(x.to_bits())));
+        data.labels.iter().for_each(|label| add(u64::from(*label)));
         for byte in data.classes.iter().flat_map(|class| class.bytes().chain([0])) {
             hash = Random::of(hash.next(), &[u64::from(byte)]);
         }
@@ -103,6 +107,7 @@ pub(crate) fn write(
         steps: stepper.optimiser.steps,
         epoch: state.epoch,
         epochs_since_best: state.epochs_since_best,
+        part_rows: state.part_rows,
         bits: bits.map(f64::to_bits),
     };
     let text = serde_json::to_string(&written).map_err(|source| json(path, source))?;
@@ -178,5 +183,6 @@ pub(crate) fn read(
         best_loss,
         best,
         epochs_since_best: written.epochs_since_best,
+        part_rows: written.part_rows,
     }))
 }

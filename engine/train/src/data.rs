@@ -8,6 +8,7 @@ use flate2::read::GzDecoder;
 
 use crate::error::TrainError;
 use crate::loss::Loss;
+use crate::packed::PackedFeatures;
 use crate::random::Random;
 
 /// The share of the digits that the example is not trained on.
@@ -33,6 +34,8 @@ pub struct Dataset {
     pub feature_count: usize,
     /// The names of the classes.
     pub classes: Vec<String>,
+    /// The features, where they are in a file and not in `features`.
+    pub packed: Option<PackedFeatures>,
 }
 
 /// A data set in two parts without a row in common.
@@ -84,12 +87,43 @@ impl Dataset {
     /// As [`Self::row`].
     pub fn select(&self, rows: &[usize]) -> Self {
         Self {
-            features: rows.iter().flat_map(|&row| self.row(row)).copied().collect(),
+            features: match self.packed {
+                Some(_) => Vec::new(),
+                None => rows.iter().flat_map(|&row| self.row(row)).copied().collect(),
+            },
             labels: rows.iter().filter_map(|&row| self.labels.get(row)).copied().collect(),
             values: rows.iter().filter_map(|&row| self.values.get(row)).copied().collect(),
             feature_count: self.feature_count,
             classes: self.classes.clone(),
+            packed: self.packed.as_ref().map(|packed| packed.select(rows)),
         }
+    }
+
+    /// Adds the features of a row to `features`, wherever they are. `bytes` is used and left.
+    pub(crate) fn read_row(
+        &self,
+        row: usize,
+        bytes: &mut Vec<u8>,
+        features: &mut Vec<f32>,
+    ) -> Result<(), TrainError> {
+        match &self.packed {
+            Some(packed) => packed.read(row, bytes, features),
+            None => {
+                features.extend_from_slice(self.row(row));
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows the features of each row in turn, wherever they are.
+    pub(crate) fn each_row(&self, show: &mut dyn FnMut(&[f32])) -> Result<(), TrainError> {
+        let (mut bytes, mut features) = (Vec::new(), Vec::new());
+        for row in 0..self.rows() {
+            features.clear();
+            self.read_row(row, &mut bytes, &mut features)?;
+            show(&features);
+        }
+        Ok(())
     }
 
     /// Checks rows that need not have all classes.
@@ -106,7 +140,10 @@ impl Dataset {
 
     pub(crate) fn check(&self, loss: Loss) -> Result<(), TrainError> {
         let (labels, values) = (self.labels.len(), self.values.len());
-        let expected = self.feature_count.checked_mul(self.rows());
+        let expected = match &self.packed {
+            None => self.feature_count.checked_mul(self.rows()),
+            Some(packed) => (packed.rows() == self.rows()).then_some(0),
+        };
         let holds = [
             (self.feature_count > 0, "has no features"),
             (self.rows() > 0, "has no rows"),
@@ -170,7 +207,8 @@ pub fn digits() -> Result<Dataset, TrainError> {
         labels.push(label);
     }
     let classes = (0..DIGIT_COUNT).map(|digit| digit.to_string()).collect();
-    Ok(Dataset { features, labels, values: Vec::new(), feature_count: PIXELS, classes })
+    let (values, packed) = (Vec::new(), None);
+    Ok(Dataset { features, labels, values, feature_count: PIXELS, classes, packed })
 }
 
 #[cfg(test)]
@@ -201,6 +239,7 @@ mod tests {
             values: Vec::new(),
             feature_count: 1,
             classes: ["even", "odd"].map(str::to_owned).into(),
+            packed: None,
         }
     }
 

@@ -42,8 +42,10 @@ pub(crate) fn evaluate(
     let parts: Result<Vec<Vec<f32>>, TrainError> = pool.install(|| {
         rows.par_chunks(EVALUATION_ROWS)
             .map_init(session, |session, rows| {
-                let values: Vec<f32> =
-                    rows.iter().flat_map(|&row| data.row(row)).copied().collect();
+                let (mut bytes, mut values) = (Vec::new(), Vec::new());
+                for row in rows {
+                    data.read_row(*row, &mut bytes, &mut values)?;
+                }
                 let dims = [rows.len(), values.len() / rows.len()];
                 // The run refuses what does not fit.
                 *session.input_mut(0) = Tensor::of(&dims, values).unwrap_or_default();

@@ -8,13 +8,13 @@
 use std::path::PathBuf;
 
 use truststram_model::Preprocessing;
-use truststram_model::kernels::{Isa, scale_shift};
 
 use crate::checkpoint::{self, State};
 use crate::data::{Dataset, Split};
 use crate::error::TrainError;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::export::{Exported, export};
+use crate::feed::{Cut, Feed};
 use crate::loss::{Loss, Sums, Targets};
 use crate::random::Random;
 use crate::spec::TrainSpec;
@@ -23,6 +23,9 @@ use crate::step::{Batch, StepOptions, Stepper};
 /// Places of random numbers: those of shuffles, and those of what is left out.
 const SHUFFLE: u64 = 1;
 const DROPPING: u64 = 2;
+
+/// Fewest rows that are computed at a time because memory has run short.
+pub const PART_ROWS_MIN: usize = 8;
 
 /// How far a training is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,8 +42,14 @@ pub struct Step {
     pub loss: f64,
     /// Mean loss of held-out rows, after the last step of an epoch.
     pub held_out_loss: Option<f64>,
+    /// The share of held-out rows that get their class, after the last step of an epoch.
+    pub held_out_accuracy: Option<f64>,
     /// The learning rate of the step.
     pub rate: f64,
+    /// Rows of the step.
+    pub rows: usize,
+    /// Rows that were computed at a time.
+    pub part_rows: usize,
 }
 
 /// Whether a training goes on.
@@ -48,6 +57,11 @@ pub struct Step {
 pub enum Go {
     /// It does.
     On,
+    /// It does, with half as many rows computed at a time, at least [`PART_ROWS_MIN`]: a step has
+    /// as many rows as before, and needs less memory for them. Sums are rounded otherwise from here
+    /// on, so a checkpoint is written at once, which says so: going on from it, or from a later
+    /// one, gives the same bits.
+    Shrink,
     /// It ends here, with a checkpoint if it has a file for one.
     Stop,
 }
@@ -86,20 +100,14 @@ pub struct Outcome {
 
 struct Fit<'a> {
     spec: &'a TrainSpec,
-    train: Rows<'a>,
-    held_out: Rows<'a>,
+    train: Feed<'a>,
+    held_out: Feed<'a>,
     stepper: Stepper,
     state: State,
     order: Vec<usize>,
     features: Vec<f32>,
     classes: Vec<u32>,
     numbers: Vec<f32>,
-}
-
-/// A data set with its features standardised.
-struct Rows<'a> {
-    data: &'a Dataset,
-    features: Vec<f32>,
 }
 
 /// Trains on `split.train` and tests with `split.held_out` on `cores`. `note` is told after every
@@ -120,7 +128,7 @@ pub fn train(
     let data = &split.train;
     let outputs = outputs(data, spec)?;
     let preprocessing = match spec.standardise {
-        true => standardise(data),
+        true => standardise(data)?,
         false => Preprocessing {
             mean: vec![0.0; data.feature_count],
             scale: vec![1.0; data.feature_count],
@@ -144,8 +152,8 @@ pub fn train(
     };
     let mut fit = Fit {
         spec,
-        train: Rows::new(data, &preprocessing),
-        held_out: Rows::new(&split.held_out, &preprocessing),
+        train: Feed::new(data, &preprocessing),
+        held_out: Feed::new(&split.held_out, &preprocessing),
         stepper,
         state: state.unwrap_or_default(),
         order: Vec::new(),
@@ -161,7 +169,8 @@ pub fn train(
         let step = fit.step()?;
         let go = note(&step);
         let is_due = checkpoints.is_some_and(|files| step.step % files.every_steps.max(1) == 0);
-        if is_due || go == Go::Stop {
+        let is_smaller = go == Go::Shrink && fit.shrink();
+        if is_due || is_smaller || go == Go::Stop {
             write(&fit)?;
         }
         if go == Go::Stop {
@@ -178,7 +187,7 @@ pub fn train(
 }
 
 /// How many numbers the network gives for a row.
-fn outputs(data: &Dataset, spec: &TrainSpec) -> Result<usize, TrainError> {
+pub(crate) fn outputs(data: &Dataset, spec: &TrainSpec) -> Result<usize, TrainError> {
     let classes = data.classes.len();
     let weights = spec.class_weights.len();
     if weights != 0 && weights != classes {
@@ -195,35 +204,26 @@ fn outputs(data: &Dataset, spec: &TrainSpec) -> Result<usize, TrainError> {
 }
 
 /// Mean and inverse standard deviation of each feature; a constant one is only shifted.
-pub(crate) fn standardise(data: &Dataset) -> Preprocessing {
+pub(crate) fn standardise(data: &Dataset) -> Result<Preprocessing, TrainError> {
     let (rows, count) = (data.rows() as f64, data.feature_count);
     let mut means = vec![0.0_f64; count];
     let mut squares = vec![0.0_f64; count];
-    for row in data.features.chunks_exact(count) {
+    data.each_row(&mut |row| {
         means.iter_mut().zip(row).for_each(|(mean, value)| *mean += f64::from(*value));
-    }
+    })?;
     means.iter_mut().for_each(|mean| *mean /= rows);
-    for row in data.features.chunks_exact(count) {
+    data.each_row(&mut |row| {
         let pairs = means.iter().zip(row);
         squares.iter_mut().zip(pairs).for_each(|(square, (mean, value))| {
             *square += (f64::from(*value) - mean).powi(2);
         });
-    }
+    })?;
     let scale = squares.iter().map(|square| {
         let variance = square / rows;
         if variance > 1e-12 { variance.sqrt().recip() as f32 } else { 1.0 }
     });
     let scale = scale.collect();
-    Preprocessing { mean: means.into_iter().map(|mean| mean as f32).collect(), scale }
-}
-
-impl<'a> Rows<'a> {
-    fn new(data: &'a Dataset, preprocessing: &Preprocessing) -> Self {
-        let mut features = vec![0.0; data.features.len()];
-        let Preprocessing { mean, scale } = preprocessing;
-        scale_shift(Isa::detect(), &data.features, mean, scale, &mut features);
-        Self { data, features }
-    }
+    Ok(Preprocessing { mean: means.into_iter().map(|mean| mean as f32).collect(), scale })
 }
 
 impl Fit<'_> {
@@ -233,6 +233,22 @@ impl Fit<'_> {
 
     fn steps_of_epoch(&self) -> u64 {
         self.train.data.rows().div_ceil(self.rows_of_step()) as u64
+    }
+
+    /// Rows that are computed at a time.
+    fn part_rows(&self) -> usize {
+        self.state.part_rows.unwrap_or(self.spec.batch_size)
+    }
+
+    /// Whether fewer rows are computed at a time from now on.
+    fn shrink(&mut self) -> bool {
+        let now = self.part_rows();
+        let fewer = (now / 2).max(PART_ROWS_MIN);
+        if fewer < now {
+            self.state.part_rows = Some(fewer);
+            self.stepper.release();
+        }
+        fewer < now
     }
 
     fn is_done(&self) -> bool {
@@ -256,7 +272,9 @@ impl Fit<'_> {
         let last = self.order.len().min(first + self.rows_of_step());
         let mut start = first;
         while start < last {
-            let end = last.min(start + spec.batch_size);
+            let cut = Cut { step_rows: self.rows_of_step(), part_rows: self.part_rows() };
+            let end = cut.end(start, self.order.len());
+            self.train.part(&self.order, start, cut, &mut self.features)?;
             self.gather(start, end);
             let dropping = Random::of(seed, &[DROPPING, number, start as u64]).next();
             let targets = match spec.loss.is_of_classes() {
@@ -273,36 +291,50 @@ impl Fit<'_> {
         if !loss.is_finite() {
             return Err(TrainError::Diverged { epoch: self.state.epoch + 1 });
         }
-        let held_out_loss = match in_epoch + 1 == steps_of_epoch {
-            true => Some(self.end_epoch(loss)),
+        let part_rows = self.part_rows();
+        let held_out = match in_epoch + 1 == steps_of_epoch {
+            true => Some(self.end_epoch(loss)?),
             false => None,
         };
+        let held_out_loss = held_out.map(|(loss, _)| loss);
         if held_out_loss.is_some_and(|loss| !loss.is_finite()) {
             return Err(TrainError::Diverged { epoch: self.state.epoch });
         }
         let (epoch, epochs) = (self.state.epoch, spec.epochs);
-        Ok(Step { epoch, epochs, step: number + 1, steps, loss, held_out_loss, rate: pace.rate })
+        Ok(Step {
+            epoch,
+            epochs,
+            step: number + 1,
+            steps,
+            loss,
+            held_out_loss,
+            held_out_accuracy: held_out.and_then(|(_, accuracy)| accuracy),
+            rate: pace.rate,
+            rows: last - first,
+            part_rows,
+        })
     }
 
+    /// The targets of a part.
     fn gather(&mut self, start: usize, end: usize) {
-        let (data, count) = (self.train.data, self.train.data.feature_count);
-        self.features.clear();
+        let data = self.train.data;
         self.classes.clear();
         self.numbers.clear();
         for &row in &self.order[start..end] {
-            self.features.extend_from_slice(&self.train.features[row * count..][..count]);
             self.classes.extend(data.labels.get(row));
             self.numbers.extend(data.values.get(row));
         }
     }
 
-    /// Ends an epoch; returns the loss of held-out rows.
-    fn end_epoch(&mut self, loss: f64) -> f64 {
+    /// Ends an epoch; returns the loss of held-out rows, and the share that get their class.
+    fn end_epoch(&mut self, loss: f64) -> Result<(f64, Option<f64>), TrainError> {
+        let part_rows = self.part_rows();
         let state = &mut self.state;
         state.epoch += 1;
         state.epoch_loss = loss;
         state.sums = Sums::default();
-        let held_out = held_out_loss(&mut self.stepper, &self.held_out, self.spec);
+        let (held_out, accuracy) =
+            held_out_loss(&mut self.stepper, &self.held_out, self.spec, part_rows)?;
         if let Some(stop) = self.spec.early_stop {
             if state.best.is_none() || held_out < state.best_loss - stop.gain_min {
                 state.best_loss = held_out;
@@ -312,23 +344,34 @@ impl Fit<'_> {
                 state.epochs_since_best += 1;
             }
         }
-        held_out
+        Ok((held_out, accuracy))
     }
 }
 
-fn held_out_loss(stepper: &mut Stepper, rows: &Rows<'_>, spec: &TrainSpec) -> f64 {
-    let (data, count) = (rows.data, rows.data.feature_count);
+fn held_out_loss(
+    stepper: &mut Stepper,
+    rows: &Feed<'_>,
+    spec: &TrainSpec,
+    part_rows: usize,
+) -> Result<(f64, Option<f64>), TrainError> {
+    let data = rows.data;
+    let mut features = Vec::new();
     let mut sums = Sums::default();
-    for first in (0..data.rows()).step_by(spec.batch_size) {
-        let rows_of_part = spec.batch_size.min(data.rows() - first);
+    let mut right = 0;
+    for first in (0..data.rows()).step_by(part_rows) {
+        let rows_of_part = part_rows.min(data.rows() - first);
         let targets = match spec.loss.is_of_classes() {
             true => Targets::Classes(&data.labels[first..first + rows_of_part]),
             false => Targets::Numbers(&data.values[first..first + rows_of_part]),
         };
-        let features = &rows.features[first * count..][..rows_of_part * count];
-        sums = sums.and(stepper.loss_of(Batch { features, targets, rows: rows_of_part }));
+        rows.range(first, rows_of_part, &mut features)?;
+        let batch = Batch { features: &features, targets, rows: rows_of_part };
+        let (of_part, right_of_part) = stepper.loss_of(batch);
+        sums = sums.and(of_part);
+        right += right_of_part;
     }
-    sums.mean()
+    let accuracy = spec.loss.is_of_classes().then(|| right as f64 / data.rows() as f64);
+    Ok((sums.mean(), accuracy))
 }
 
 #[cfg(test)]

@@ -6,34 +6,43 @@
 //! Bound: a data set held in memory; the epochs that are asked for.
 
 mod checkpoint;
+mod curve;
 mod data;
 mod dense;
 mod error;
 mod evaluate;
 mod export;
+mod feed;
 mod fit;
 #[cfg(test)]
 mod goldens;
 mod local;
 mod loss;
+mod need;
 mod net;
 mod optimiser;
+mod packed;
 mod random;
+mod report;
 mod rows;
 mod schedule;
 mod spec;
 mod step;
 
+pub use curve::{Curve, EpochPoint, StepPoint, Thinned};
 pub use data::{DIGITS_HELD_OUT_SHARE, DIGITS_SEED, Dataset, Split, digits};
 pub use dense::{Progress, TrainOptions, Trained, train_dense};
 pub use error::TrainError;
 pub use evaluate::Evaluation;
 pub use export::Exported;
-pub use fit::{Checkpoints, Go, Outcome, Step, train};
+pub use fit::{Checkpoints, Go, Outcome, PART_ROWS_MIN, Step, train};
 pub use local::{LocalOutcome, LocalTrainer, LocalWork, accuracy, local_sgd, untrained};
 pub use loss::{Loss, Sums, Targets};
+pub use need::bytes_needed;
 pub use net::{LayerActivation, LayerSpec, Net, NetSpec, Pass};
 pub use optimiser::{Optimiser, OptimiserSpec};
+pub use packed::{PackedFeatures, Packer};
+pub use report::Report;
 pub use rows::read_rows;
 pub use schedule::{Pace, Schedule};
 pub use spec::{CheckpointSpec, EarlyStop, JobSpec, TrainSpec};

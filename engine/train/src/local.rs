@@ -157,7 +157,7 @@ pub fn untrained(rows: &Dataset, hidden: &[usize], seed: u64) -> Result<ModelFil
     let sizes = (rows.feature_count, rows.classes.len());
     let options = StepOptions { seed, ..StepOptions::default() };
     let stepper = Stepper::new(&NetSpec::dense(hidden), sizes, options, &[])?;
-    match export(&stepper, Loss::CrossEntropy, rows, standardise(rows))? {
+    match export(&stepper, Loss::CrossEntropy, rows, standardise(rows)?)? {
         Exported::Dense(file) => Ok(*file),
         Exported::Graph(_) => Err(TrainError::Option { option: "hidden", expected: "dense" }),
     }

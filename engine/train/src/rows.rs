@@ -7,7 +7,7 @@
 //! CSV whose header names `features`, JSON Lines and Parquet are the rows of data sets as
 //! `truststram db` writes them. Refuses rows without a target. Bound: [`VALUE_COUNT_MAX`] numbers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -111,6 +111,7 @@ impl Rows {
             values: Vec::new(),
             feature_count,
             classes: Vec::new(),
+            packed: None,
         };
         if !is_of_classes {
             for target in &targets {
@@ -119,18 +120,23 @@ impl Rows {
             }
             return Ok(data);
         }
-        let names: BTreeSet<&str> = targets.iter().map(String::as_str).collect();
-        let mut names: Vec<&str> = names.into_iter().collect();
-        // Numbers in their own order: 2 before 10.
-        let number = |name: &&str| name.parse::<i64>().ok();
-        if names.iter().all(|name| number(name).is_some()) {
-            names.sort_by_key(number);
-        }
-        data.classes = names.iter().map(|name| (*name).to_owned()).collect();
-        let places: std::collections::HashMap<&str, u32> = names.into_iter().zip(0..).collect();
+        data.classes = in_order(targets.iter().map(String::as_str));
+        let names = data.classes.iter().map(String::as_str);
+        let places: HashMap<&str, u32> = names.zip(0..).collect();
         data.labels = targets.iter().map(|target| places[target.as_str()]).collect();
         Ok(data)
     }
+}
+
+/// The names of classes, each once and in order: numbers in their own, 2 before 10.
+pub(crate) fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let names: BTreeSet<&str> = names.collect();
+    let mut names: Vec<&str> = names.into_iter().collect();
+    let number = |name: &&str| name.parse::<i64>().ok();
+    if names.iter().all(|name| number(name).is_some()) {
+        names.sort_by_key(number);
+    }
+    names.into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

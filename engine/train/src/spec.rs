@@ -110,19 +110,31 @@ impl TrainSpec {
     }
 }
 
-/// A training as a file of TOML describes it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A training as a file of TOML, or a request in JSON, describes it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct JobSpec {
     /// The rows: a file of CSV, JSON Lines or Parquet, beside the description.
-    pub data: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// The rows: a data set of the store, in the place of `data`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
     /// Where the model is written, beside the description.
-    pub output: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// The model that it becomes a version of, where a server trains it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Whether that version answers at once.
+    pub activate: bool,
+    /// On how many cores; the same number and the same seed give the same model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<usize>,
     /// Where the training can go on after it was ended.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointSpec>,
     /// How it is trained.
-    #[serde(default)]
     pub train: TrainSpec,
 }
 
@@ -130,11 +142,18 @@ pub struct JobSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointSpec {
-    /// The file, beside the description.
-    pub file: String,
+    /// The file, beside the description; a server has a place of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Steps from one to the next.
     #[serde(default = "every_steps")]
     pub every_steps: u64,
+}
+
+impl Default for CheckpointSpec {
+    fn default() -> Self {
+        Self { file: None, every_steps: every_steps() }
+    }
 }
 
 fn every_steps() -> u64 {

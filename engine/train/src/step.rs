@@ -205,13 +205,38 @@ impl Stepper {
         sums
     }
 
-    /// The sums of the loss over rows, by the present weights.
-    pub fn loss_of(&mut self, batch: Batch<'_>) -> Sums {
+    /// Gives the buffers of all passes back; the next ones are as large as their batches need.
+    pub fn release(&mut self) {
+        let (isa, net) = (self.isa, &self.net);
+        self.workers.iter_mut().for_each(|worker| worker.pass = Pass::new(isa, net));
+        self.total = Vec::new();
+    }
+
+    /// The sums of the loss over rows, by the present weights, and how many rows get their class.
+    pub fn loss_of(&mut self, batch: Batch<'_>) -> (Sums, u64) {
         let pass = &mut self.workers[0].pass;
         let (given, gradients) =
             pass.forward(&self.net, &self.weights, batch.features, batch.rows, None);
         let outputs = self.net.outputs;
         let weights = &self.class_weights;
-        self.loss.compute(self.isa, outputs, given, batch.targets, weights, gradients)
+        let right = match batch.targets {
+            Targets::Classes(classes) => right_of(given, outputs, classes),
+            Targets::Numbers(_) => 0,
+        };
+        let sums = self.loss.compute(self.isa, outputs, given, batch.targets, weights, gradients);
+        (sums, right)
     }
+}
+
+/// How many rows of `outputs` scores, or of one score for two classes, give their class the most.
+fn right_of(given: &[f32], outputs: usize, classes: &[u32]) -> u64 {
+    let found = |scores: &[f32]| match scores {
+        [score] => u32::from(*score > 0.0),
+        scores => {
+            let best = scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            best.map_or(0, |(class, _)| class as u32)
+        }
+    };
+    let rows = given.chunks_exact(outputs).zip(classes);
+    rows.filter(|(scores, class)| found(scores) == **class).count() as u64
 }

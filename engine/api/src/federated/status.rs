@@ -5,14 +5,13 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use bytes::Bytes;
-use futures_util::StreamExt;
-use http::{HeaderValue, Response, header};
+use http::Response;
 use truststram_base::Kind;
 
 use crate::filters::json;
 use crate::problem::Problem;
 use crate::router::Ports;
+use crate::sse;
 
 /// Show where the federation stands.
 #[utoipa::path(get, path = "/api/v1/fl/status", operation_id = "federation_status",
@@ -37,10 +36,5 @@ pub(crate) async fn events(State(ports): State<Ports>) -> Response<Body> {
         let detail = "federated learning is off, or too many watch it already";
         return Problem::new(Kind::Overloaded, detail).into_response();
     };
-    let chunks = events.map(|event| Ok::<_, std::convert::Infallible>(Bytes::from(event)));
-    let mut response = Response::new(Body::from_stream(chunks));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    sse::answer(events)
 }

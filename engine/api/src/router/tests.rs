@@ -7,6 +7,7 @@ mod inference;
 mod oip;
 mod predictions;
 mod registry;
+mod training;
 
 use axum::http::header;
 use bytes::Bytes;
@@ -40,6 +41,7 @@ impl Routes {
             records: fake.clone(),
             datasets: fake.clone(),
             federated: fake.clone(),
+            training: fake.clone(),
             store: fake.clone(),
             operate: fake.clone(),
             keys: fake.clone(),

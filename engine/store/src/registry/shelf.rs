@@ -1,4 +1,5 @@
-//! Owns small records, of federations and of access: bytes under names, changed together.
+//! Owns small records, of federations, of access and of trainings: bytes under names, changed
+//! together.
 //!
 //! A file that was made before a table is the same as one with nothing in it. Refuses to know what
 //! a record means. Bound: [`RECORD_BYTES_MAX`] for one; all are read at once.
@@ -18,18 +19,21 @@ pub(crate) enum Shelf {
     Federation,
     /// Who may do what.
     Access,
+    /// Jobs of training.
+    Training,
 }
 
 /// Longest record; those of clients, tasks and keys have some hundred bytes.
 const RECORD_BYTES_MAX: usize = 64 << 10;
 
 impl Shelf {
-    pub(super) const ALL: [Self; 2] = [Self::Federation, Self::Access];
+    pub(super) const ALL: [Self; 3] = [Self::Federation, Self::Access, Self::Training];
 
     fn name(self) -> &'static str {
         match self {
             Self::Federation => "federation",
             Self::Access => "access",
+            Self::Training => "training",
         }
     }
 
@@ -42,6 +46,7 @@ impl Shelf {
         match self {
             Self::Federation => u64::MAX - 2,
             Self::Access => u64::MAX - 3,
+            Self::Training => u64::MAX - 4,
         }
     }
 

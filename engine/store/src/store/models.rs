@@ -1,5 +1,5 @@
 //! Owns the part of the store's face that keeps models, training data, decisions, and
-//! records of federations and of access.
+//! records of federations, of access and of trainings.
 //!
 //! Refuses to know how it is done; see the module that each method calls. Bound: as those.
 
@@ -130,6 +130,25 @@ impl Store {
     /// [`StoreError::RecordTooLarge`].
     pub fn change_access(&self, changes: &[(String, Option<Vec<u8>>)]) -> Result<(), StoreError> {
         self.registry.change_records(Shelf::Access, changes)
+    }
+
+    /// Every record of trainings, by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if one is damaged.
+    pub fn training_records(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.registry.records(Shelf::Training, "")
+    }
+
+    /// Puts records of trainings, or removes those without bytes; all or none, and synced.
+    ///
+    /// # Errors
+    /// [`StoreError::RecordTooLarge`].
+    pub fn change_trainings(
+        &self,
+        changes: &[(String, Option<Vec<u8>>)],
+    ) -> Result<(), StoreError> {
+        self.registry.change_records(Shelf::Training, changes)
     }
 
     /// Compares the registered models with all their indexes, both ways.

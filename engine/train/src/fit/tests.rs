@@ -23,6 +23,7 @@ fn line(is_of_classes: bool) -> Split {
         values: Vec::new(),
         feature_count: 2,
         classes: ["below", "above"].map(str::to_owned).into(),
+        packed: None,
     };
     if !is_of_classes {
         (data.labels, data.classes, data.values) = (Vec::new(), Vec::new(), values);
@@ -127,6 +128,45 @@ fn a_training_that_goes_on_ends_with_the_same_bits() {
     assert!(whole == again.model.to_bytes().unwrap());
     files.remove().unwrap();
     assert!(!files.path.exists());
+}
+
+#[test]
+fn a_training_that_ran_short_of_memory_goes_on_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = |name| Checkpoints { path: folder.path().join(name), every_steps: 1_000 };
+    let (split, spec) = (split(), convolutions());
+    // Memory runs short after the fifth step, and after the ninth; `last` is where it is ended.
+    let killed = folder.path().join("killed");
+    let part = |files: &Checkpoints, last: u64| {
+        let mut parts = Vec::new();
+        let mut note = |step: &Step| {
+            parts.push((step.step, step.part_rows, step.rows));
+            match step.step {
+                5 | 9 => Go::Shrink,
+                number if number == last => {
+                    std::fs::copy(&files.path, &killed).unwrap();
+                    Go::Stop
+                }
+                _ => Go::On,
+            }
+        };
+        let outcome = train(&split, &spec, &[], Some(files), &mut note).unwrap();
+        (outcome.map(|outcome| outcome.model.to_bytes().unwrap()), parts)
+    };
+    let (whole, parts) = part(&files("a"), 0);
+    let found = |number: usize| (parts[number - 1].1, parts[number - 1].2);
+    assert_eq!([found(5), found(6), found(10)], [(32, 32), (16, 32), (8, 32)]);
+    // A kill leaves the checkpoint of where it last ran short.
+    for (last, from) in [(8, 6), (6, 6), (12, 10)] {
+        let files = files("b");
+        assert!(part(&files, last).0.is_none());
+        std::fs::rename(&killed, &files.path).unwrap();
+        let (again, parts) = part(&files, 0);
+        assert_eq!(parts[0].0, from);
+        files.remove().unwrap();
+        assert!(again == whole, "{last}");
+    }
+    assert!(run(&split, &spec).model.to_bytes().unwrap() != whole.unwrap());
 }
 
 #[test]

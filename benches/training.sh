@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Owns the start of the measurement of what training costs predictions: p99 of an open loop with and
+# without a training job on the server's core.
+# Refuses to measure: benches/training/run.py does. Bound: files below BENCH_WORK, by default
+# target/training; under three minutes once it is built.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+work=$(realpath -m "${BENCH_WORK:-target/training}")
+cargo build --locked --quiet --release
+driver=$(cargo bench --locked --quiet --no-run --bench http --message-format=json | python3 -c '
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("executable") and message["target"]["name"] == "http":
+        print(message["executable"])')
+
+exec python3 benches/training/run.py --driver "$driver" --work "$work" "$@"

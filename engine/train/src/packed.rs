@@ -1,0 +1,165 @@
+//! Owns rows that are too many for memory: their features in a file, one row behind the other as
+//! little-endian f32, their targets in memory.
+//!
+//! The file has no name once the rows are packed, so that nothing is left of it, whatever ends the
+//! process. Refuses rows of different lengths, and values that are not finite. Bound: some bytes a
+//! row in memory.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::data::Dataset;
+use crate::error::TrainError;
+use crate::rows::in_order;
+
+/// Most classes: the confusion matrix has the square of them.
+const CLASSES_MAX: usize = 4_096;
+
+/// Features of rows in a file.
+#[derive(Clone, Debug)]
+pub struct PackedFeatures {
+    file: Arc<File>,
+    path: Arc<Path>,
+    feature_count: usize,
+    /// Where each row is in the file, counted in rows.
+    places: Vec<u32>,
+}
+
+/// Rows while they are packed.
+#[derive(Debug)]
+pub struct Packer {
+    path: PathBuf,
+    file: BufWriter<File>,
+    is_of_classes: bool,
+    feature_count: usize,
+    /// The names of classes, in the order in which they came.
+    names: HashMap<String, u32>,
+    labels: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl PartialEq for PackedFeatures {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file) && self.places == other.places
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> TrainError {
+    let path = path.to_owned();
+    move |source| TrainError::File { action, path: path.clone(), source }
+}
+
+impl Packer {
+    /// Begins with an empty file, in the place of one that may be there.
+    ///
+    /// # Errors
+    /// [`TrainError::File`].
+    pub fn create(path: &Path, is_of_classes: bool) -> Result<Self, TrainError> {
+        let options = File::options().read(true).write(true).create(true).truncate(true).open(path);
+        let file = options.map_err(failed("create", path))?;
+        // What is packed is of this process alone, and is made anew by the next.
+        fs::remove_file(path).map_err(failed("unlink", path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: BufWriter::with_capacity(1 << 18, file),
+            is_of_classes,
+            feature_count: 0,
+            names: HashMap::new(),
+            labels: Vec::new(),
+            values: Vec::new(),
+        })
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// [`TrainError::Dataset`] says what is wrong with it, [`TrainError::File`] with the disk.
+    pub fn add(&mut self, features: &[f32], target: &str) -> Result<(), TrainError> {
+        let rows = self.labels.len() + self.values.len();
+        if rows == 0 {
+            self.feature_count = features.len();
+        }
+        let is_right = !features.is_empty() && features.len() == self.feature_count;
+        if !is_right || rows >= u32::MAX as usize {
+            return Err(TrainError::Dataset("has rows of different lengths, or too many"));
+        }
+        if !features.iter().all(|value| value.is_finite()) {
+            return Err(TrainError::Dataset("has values that are not finite"));
+        }
+        match self.is_of_classes {
+            true => {
+                let next = self.names.len() as u32;
+                let label = match self.names.get(target) {
+                    Some(label) => *label,
+                    None if self.names.len() == CLASSES_MAX => {
+                        return Err(TrainError::Dataset("has more than 4096 classes"));
+                    }
+                    None => *self.names.entry(target.to_owned()).or_insert(next),
+                };
+                self.labels.push(label);
+            }
+            false => {
+                let value = target.parse();
+                let wrong = |_| TrainError::Dataset("has targets that are not numbers");
+                self.values.push(value.map_err(wrong)?);
+            }
+        }
+        let written =
+            features.iter().try_for_each(|value| self.file.write_all(&value.to_le_bytes()));
+        written.map_err(failed("write", &self.path))
+    }
+
+    /// The rows, with their classes in order.
+    ///
+    /// # Errors
+    /// [`TrainError::File`].
+    pub fn finish(self) -> Result<Dataset, TrainError> {
+        let Self { path, file, feature_count, names, mut labels, values, .. } = self;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error);
+        let file = Arc::new(file.map_err(failed("write", &path))?);
+        let classes = in_order(names.keys().map(String::as_str));
+        let mut places = vec![0; classes.len()];
+        for (place, class) in classes.iter().enumerate() {
+            places[names[class] as usize] = place as u32;
+        }
+        labels.iter_mut().for_each(|label| *label = places[*label as usize]);
+        let rows = labels.len().max(values.len()) as u32;
+        let places = (0..rows).collect();
+        let packed = PackedFeatures { file, path: path.into(), feature_count, places };
+        let (features, packed) = (Vec::new(), Some(packed));
+        Ok(Dataset { features, labels, values, feature_count, classes, packed })
+    }
+}
+
+impl PackedFeatures {
+    /// How many rows there are.
+    pub(crate) fn rows(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Some of the rows, by their numbers.
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        Self { places: rows.iter().map(|&row| self.places[row]).collect(), ..self.clone() }
+    }
+
+    /// Adds the features of a row to `features`. `bytes` is used and left.
+    pub(crate) fn read(
+        &self,
+        row: usize,
+        bytes: &mut Vec<u8>,
+        features: &mut Vec<f32>,
+    ) -> Result<(), TrainError> {
+        bytes.resize(self.feature_count * 4, 0);
+        let offset = u64::from(self.places[row]) * bytes.len() as u64;
+        self.file.read_exact_at(bytes, offset).map_err(failed("read", &self.path))?;
+        features.extend(bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
