@@ -8,6 +8,7 @@
 mod checkpoint;
 mod data;
 mod dense;
+mod encoder;
 mod error;
 mod evaluate;
 mod export;
@@ -26,6 +27,7 @@ mod step;
 
 pub use data::{DIGITS_HELD_OUT_SHARE, DIGITS_SEED, Dataset, Split, digits};
 pub use dense::{Progress, TrainOptions, Trained, train_dense};
+pub use encoder::{EncoderActivation, EncoderPooling, EncoderSpec};
 pub use error::TrainError;
 pub use evaluate::Evaluation;
 pub use export::Exported;

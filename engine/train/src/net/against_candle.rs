@@ -31,7 +31,7 @@ fn gradients_of_convolutions_and_dense_layers_are_those_of_candle() -> Result<()
     let (given, gradients) = pass.forward(&net, &weights, &input, ROWS, None);
     let targets = Targets::Classes(&labels);
     let sums = Loss::CrossEntropy.compute(isa, 4, given, targets, &[], gradients);
-    pass.backward(&net, &weights, &input, ROWS);
+    pass.backward(&net, &weights, &input, ROWS, false);
 
     let mut variables = Vec::new();
     let mut values = Tensor::from_vec(input, (ROWS, 1, 6, 6), &Device::Cpu)?;
@@ -51,7 +51,7 @@ fn gradients_of_convolutions_and_dense_layers_are_those_of_candle() -> Result<()
                 variables.extend([(place.weight.clone(), weight), (place.bias.clone(), bias)]);
                 sums.relu()?
             }
-            Layer::Dense { inputs, outputs, is_relu, place } => {
+            Layer::Dense { inputs, outputs, activation, place } => {
                 let weight = &weights[place.weight.clone()];
                 let weight = Tensor::from_slice(weight, (*outputs, *inputs), &Device::Cpu)?;
                 let bias =
@@ -63,9 +63,9 @@ fn gradients_of_convolutions_and_dense_layers_are_those_of_candle() -> Result<()
                 };
                 let sums = values.matmul(&weight.t()?)?.broadcast_add(&bias)?;
                 variables.extend([(place.weight.clone(), weight), (place.bias.clone(), bias)]);
-                if *is_relu { sums.relu()? } else { sums }
+                if *activation == LayerActivation::Relu { sums.relu()? } else { sums }
             }
-            Layer::MaxPool { .. } | Layer::Dropout { .. } => values,
+            Layer::Encoder(_) | Layer::MaxPool { .. } | Layer::Dropout { .. } => values,
         };
     }
     let labels = Tensor::from_vec(labels, ROWS, &Device::Cpu)?;

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::encoder::EncoderSpec;
 use crate::error::TrainError;
 
 /// Most layers before the last.
@@ -20,12 +21,16 @@ pub enum LayerActivation {
     /// The larger of the value and 0.
     #[default]
     Relu,
+    /// The hyperbolic tangent.
+    Tanh,
 }
 
 /// One layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum LayerSpec {
+    /// A text encoder; rows are the tokens of texts. Only in front of the others.
+    Encoder(Box<EncoderSpec>),
     /// Fully connected.
     Dense {
         /// Neurons.
@@ -78,8 +83,16 @@ impl NetSpec {
         let layer = |&outputs| LayerSpec::Dense { outputs, activation: LayerActivation::Relu };
         Self { image: None, layers: hidden.iter().map(layer).collect() }
     }
+
+    /// The encoder in front, if there is one: rows are tokens then.
+    pub fn encoder(&self) -> Option<&EncoderSpec> {
+        match self.layers.first()? {
+            LayerSpec::Encoder(encoder) => Some(encoder),
+            _ => None,
+        }
+    }
 }
 
-pub(super) fn refused<T>(option: &'static str, expected: &'static str) -> Result<T, TrainError> {
+pub(crate) fn refused<T>(option: &'static str, expected: &'static str) -> Result<T, TrainError> {
     Err(TrainError::Option { option, expected })
 }

@@ -133,6 +133,7 @@ pub fn linear_bf16(
     let job = Job {
         x: scratch.as_ptr().cast(),
         x_stride: words,
+        x_step: 1,
         rows: (0, rows),
         weights: weights.panels.start(),
         matrix_stride: None,
@@ -141,6 +142,7 @@ pub fn linear_bf16(
         panels: (0, 0),
         out: out.as_mut_ptr(),
         out_stride: outputs,
+        adds: false,
         finish: Finish::plain(bias, activation),
     };
     multiply(isa, team, Number::Bf16, &job);
