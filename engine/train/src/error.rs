@@ -32,6 +32,9 @@ pub enum TrainError {
     /// A data set that cannot be trained on.
     #[error("the data set {0}")]
     Dataset(&'static str),
+    /// A target that is none.
+    #[error("the data set has a target that is none: {0}")]
+    Label(String),
     /// A class that cannot be learnt.
     #[error("class `{class}` has no rows to train on; add some or leave the class out")]
     EmptyClass {
@@ -96,7 +99,9 @@ impl TrainError {
     /// What the error means to its receiver.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Data { .. } | Self::Compression { .. } | Self::Rows { .. } => Kind::Malformed,
+            Self::Data { .. } | Self::Compression { .. } | Self::Rows { .. } | Self::Label(_) => {
+                Kind::Malformed
+            }
             Self::Checkpoint { .. } => Kind::Corrupt,
             Self::File { .. } => Kind::Internal,
             Self::Dataset(_)

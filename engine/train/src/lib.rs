@@ -24,6 +24,7 @@ mod rows;
 mod schedule;
 mod spec;
 mod step;
+mod texts;
 
 pub use data::{DIGITS_HELD_OUT_SHARE, DIGITS_SEED, Dataset, Split, digits};
 pub use dense::{Progress, TrainOptions, Trained, train_dense};
@@ -40,3 +41,4 @@ pub use rows::read_rows;
 pub use schedule::{Pace, Schedule};
 pub use spec::{CheckpointSpec, EarlyStop, JobSpec, TrainSpec};
 pub use step::{Batch, StepOptions, Stepper};
+pub use texts::{BaseModel, TextRows, Tuned, read_texts, train_texts};

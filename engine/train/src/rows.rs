@@ -105,32 +105,37 @@ impl Rows {
 
     fn data(self, is_of_classes: bool) -> Result<Dataset, String> {
         let Self { features, targets, feature_count } = self;
-        let mut data = Dataset {
-            features,
-            labels: Vec::new(),
-            values: Vec::new(),
-            feature_count,
-            classes: Vec::new(),
-        };
-        if !is_of_classes {
-            for target in &targets {
-                let value = target.parse().map_err(|_| format!("`{target}` is not a number"))?;
-                data.values.push(value);
-            }
-            return Ok(data);
-        }
-        let names: BTreeSet<&str> = targets.iter().map(String::as_str).collect();
-        let mut names: Vec<&str> = names.into_iter().collect();
-        // Numbers in their own order: 2 before 10.
-        let number = |name: &&str| name.parse::<i64>().ok();
-        if names.iter().all(|name| number(name).is_some()) {
-            names.sort_by_key(number);
-        }
-        data.classes = names.iter().map(|name| (*name).to_owned()).collect();
-        let places: std::collections::HashMap<&str, u32> = names.into_iter().zip(0..).collect();
-        data.labels = targets.iter().map(|target| places[target.as_str()]).collect();
-        Ok(data)
+        labelled(features, &targets, feature_count, is_of_classes)
     }
+}
+
+/// Rows with the classes or the numbers that their targets name.
+pub(crate) fn labelled(
+    features: Vec<f32>,
+    targets: &[String],
+    feature_count: usize,
+    is_of_classes: bool,
+) -> Result<Dataset, String> {
+    let (labels, values, classes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut data = Dataset { features, labels, values, feature_count, classes };
+    if !is_of_classes {
+        for target in targets {
+            let value = target.parse().map_err(|_| format!("`{target}` is not a number"))?;
+            data.values.push(value);
+        }
+        return Ok(data);
+    }
+    let names: BTreeSet<&str> = targets.iter().map(String::as_str).collect();
+    let mut names: Vec<&str> = names.into_iter().collect();
+    // Numbers in their own order: 2 before 10.
+    let number = |name: &&str| name.parse::<i64>().ok();
+    if names.iter().all(|name| number(name).is_some()) {
+        names.sort_by_key(number);
+    }
+    data.classes = names.iter().map(|name| (*name).to_owned()).collect();
+    let places: std::collections::HashMap<&str, u32> = names.into_iter().zip(0..).collect();
+    data.labels = targets.iter().map(|target| places[target.as_str()]).collect();
+    Ok(data)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 //! Refuses to know tokenizers and what stands behind the encoder. Bound: buffers for the tokens of
 //! one pass; with `recompute` the inner ones of one layer alone.
 
+#[cfg(test)]
+mod against_torch;
 mod attention;
 mod dropping;
 mod export;

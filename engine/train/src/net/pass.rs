@@ -129,6 +129,22 @@ impl Pass {
         (last, &mut self.above[..count])
     }
 
+    /// What the encoder in front gives for rows of tokens; only its weights are needed.
+    pub(crate) fn encoded(
+        &mut self,
+        net: &Net,
+        weights: &[f32],
+        input: &[f32],
+        rows: usize,
+    ) -> &[f32] {
+        let Some(encoder) = net.layers.first().and_then(Layer::encoder) else { return &[] };
+        let count = rows * encoder.spec.hidden;
+        grow(&mut self.outputs[0], count);
+        let out = &mut self.outputs[0][..count];
+        self.encoder.forward(&mut self.products, encoder, weights, input, None, out);
+        &self.outputs[0][..count]
+    }
+
     /// From the gradients of what the last layer gave those of all weights; with `adds` they are
     /// added to those that are there.
     pub(crate) fn backward(
