@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use truststram_machine::{Placement, ThreadSpec, spawn};
 use truststram_train::{
     Batch, EncoderActivation, EncoderPooling, EncoderSpec, LayerActivation, LayerSpec, NetSpec,
-    Pace, StepOptions, Stepper, Targets,
+    Pace, Precision, StepOptions, Stepper, Targets,
 };
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -32,16 +32,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// The words after the program's name: cores as in `0,1`, network, batch, seconds.
+/// The words after the program's name: cores as in `0,1`, network, batch, seconds, and `bf16` where
+/// products are computed in that.
 fn run() -> Outcome {
     // Cargo gives a bench arguments of its own, beginning with two hyphens.
     let words: Vec<String> =
         std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    let [cores, net, batch, seconds] = words.as_slice() else {
-        return Err("which cores, network, batch and seconds?".into());
+    let (cores, net, batch, seconds, precision) = match words.as_slice() {
+        [cores, net, batch, seconds] => (cores, net, batch, seconds, Precision::F32),
+        [cores, net, batch, seconds, bf16] if bf16 == "bf16" => {
+            (cores, net, batch, seconds, Precision::Bf16)
+        }
+        _ => return Err("which cores, network, batch and seconds?".into()),
     };
     let cores = cores.split(',').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
-    let (net, rows, seconds) = (network(net)?, batch.parse()?, seconds.parse()?);
+    let net = NetSpec { precision, ..network(net)? };
+    let (rows, seconds) = (batch.parse()?, seconds.parse()?);
     let first = cores.iter().copied().take(1).collect();
     let spec = ThreadSpec { name: "bench".into(), cores: first, ..ThreadSpec::default() };
     let thread = spawn(spec, move |_: Placement| time(&net, rows, seconds, &cores))?;
@@ -63,9 +69,9 @@ fn network(name: &str) -> Result<NetSpec, String> {
                 pool(),
                 LayerSpec::Dense { outputs: 128, activation },
             ],
+            ..NetSpec::default()
         }),
         "encoder" => Ok(NetSpec {
-            image: None,
             layers: vec![LayerSpec::Encoder(Box::new(EncoderSpec {
                 vocabulary: VOCABULARY,
                 length_max: TOKENS,
@@ -82,6 +88,7 @@ fn network(name: &str) -> Result<NetSpec, String> {
                 padding: None,
                 types: 0,
             }))],
+            ..NetSpec::default()
         }),
         other => Err(format!("`{other}` is no network")),
     }

@@ -12,8 +12,13 @@ use anyhow::{Context, anyhow};
 use serde_json::json;
 use truststram_base::Kind;
 use truststram_machine::{Signals, Topology, limit_library_threads, replace_file};
-use truststram_train::{Checkpoints, Go, JobSpec, Outcome, Step, TrainError, read_rows, train};
+use truststram_model::artifact::Artifact;
+use truststram_train::{
+    BaseModel, Checkpoints, Go, JobSpec, Outcome, Split, Step, TextRows, TrainError, read_rows,
+    read_texts, train, train_texts,
+};
 
+use super::model::read_model;
 use super::signals::Watch;
 use super::{Failure, output, progress};
 
@@ -44,8 +49,7 @@ fn make(arguments: &TrainArguments, as_json: bool, is_stopped: &AtomicBool) -> R
         toml::from_str(&text).map_err(|error| Failure::Usage(anyhow!("{place}: {error}")))?;
     job.train.check().map_err(failed)?;
     let folder = arguments.spec.parent().unwrap_or(Path::new("."));
-    let data = read_rows(&folder.join(&job.data), job.train.loss.is_of_classes());
-    let split = data.map_err(failed)?.split(job.train.held_out, job.train.seed);
+    let data = Data::read(&job, folder)?;
     let checkpoints = job.checkpoint.as_ref().map(|checkpoint| Checkpoints {
         path: folder.join(&checkpoint.file),
         every_steps: checkpoint.every_steps,
@@ -65,7 +69,7 @@ fn make(arguments: &TrainArguments, as_json: bool, is_stopped: &AtomicBool) -> R
         }
         if is_stopped.load(Ordering::Acquire) { Go::Stop } else { Go::On }
     };
-    let outcome = train(&split, &job.train, &cores, checkpoints.as_ref(), &mut note);
+    let outcome = data.train(&job, &cores, checkpoints.as_ref(), &mut note);
     bar.finish_and_clear();
     let Some(outcome) = outcome.map_err(failed)? else {
         return Err(Failure::Failed(match checkpoints {
@@ -83,6 +87,45 @@ fn make(arguments: &TrainArguments, as_json: bool, is_stopped: &AtomicBool) -> R
         files.remove().map_err(failed)?;
     }
     print(&outcome, &path, as_json)
+}
+
+/// What is trained on.
+enum Data {
+    Rows(Split),
+    Texts(TextRows, Option<Artifact>),
+}
+
+impl Data {
+    fn read(job: &JobSpec, folder: &Path) -> Result<Self, Failure> {
+        let path = folder.join(&job.data);
+        if !job.is_of_texts() {
+            let data = read_rows(&path, job.train.loss.is_of_classes()).map_err(failed)?;
+            return Ok(Self::Rows(data.split(job.train.held_out, job.train.seed)));
+        }
+        let base = match &job.base {
+            Some(base) => Some(read_model(&folder.join(&base.model))?),
+            None => None,
+        };
+        Ok(Self::Texts(read_texts(&path).map_err(failed)?, base))
+    }
+
+    fn train(
+        &self,
+        job: &JobSpec,
+        cores: &[u32],
+        checkpoints: Option<&Checkpoints>,
+        note: &mut dyn FnMut(&Step) -> Go,
+    ) -> Result<Option<Outcome>, TrainError> {
+        match self {
+            Self::Rows(split) => train(split, &job.train, cores, checkpoints, note),
+            Self::Texts(rows, artifact) => {
+                let base = artifact.as_ref().zip(job.base.as_ref()).map(|(artifact, base)| {
+                    BaseModel { artifact, tuned: base.tuned, length_max: base.length_max }
+                });
+                train_texts(rows, &job.train, base, cores, checkpoints, note)
+            }
+        }
+    }
 }
 
 fn failed(error: TrainError) -> Failure {

@@ -48,7 +48,7 @@ fn fits(rows: usize, columns: usize, stride: usize, count: usize) -> bool {
 }
 
 impl Gemm<'_> {
-    fn fits(&self) -> bool {
+    pub(super) fn fits(&self) -> bool {
         let (a_rows, a_columns) = match self.a_transposed {
             true => (self.depth, self.rows),
             false => (self.rows, self.depth),
@@ -70,7 +70,7 @@ const ROWS_UNPACKED_MAX: usize = 96;
 
 /// Rows of `b` whose products are summed before the next ones are added, where that is asked for:
 /// a panel of so many stays in the second cache.
-const DEPTH_AT_ONCE: usize = 512;
+pub(super) const DEPTH_AT_ONCE: usize = 512;
 
 /// Computes a product; the scratch grows to the size of `b`.
 /// Slices that are too short are a mistake of the caller: nothing is computed.
@@ -193,7 +193,7 @@ fn run(
 }
 
 /// Packs the right matrix from the column `first` on as [`super::tiles::Panels`] lies.
-fn pack_columns(isa: Isa, product: &Gemm<'_>, first: usize, packed: &mut [f32]) {
+pub(super) fn pack_columns(isa: Isa, product: &Gemm<'_>, first: usize, packed: &mut [f32]) {
     let Gemm { columns, depth, b, b_stride, .. } = *product;
     let padded = first + vectors(columns - first) * COUNT;
     let (mut packed, mut first) = (packed, first);

@@ -48,7 +48,8 @@ fn loss_and_gradients_are_those_of_pytorch() {
         types: 0,
     };
     let layers = vec![LayerSpec::Encoder(Box::new(spec))];
-    let net = Net::new(&NetSpec { image: None, layers }, case.length_max, case.classes).unwrap();
+    let net =
+        Net::new(&NetSpec { layers, ..NetSpec::default() }, case.length_max, case.classes).unwrap();
     assert_eq!(net.weight_count(), case.weights.len());
     let (isa, rows) = (Isa::detect(), case.labels.len());
     let mut pass = Pass::new(isa, &net);

@@ -56,7 +56,7 @@ fn specs() -> Vec<EncoderSpec> {
 fn net(spec: EncoderSpec) -> Net {
     let head = LayerSpec::Dense { outputs: 5, activation: LayerActivation::Tanh };
     let layers = vec![LayerSpec::Encoder(Box::new(spec.clone())), head];
-    Net::new(&NetSpec { image: None, layers }, spec.length_max, OUTPUTS).unwrap()
+    Net::new(&NetSpec { layers, ..NetSpec::default() }, spec.length_max, OUTPUTS).unwrap()
 }
 
 /// Texts of several lengths, one of them whole.
@@ -320,7 +320,7 @@ fn values_computed_anew_are_the_same_bits_in_less_memory() {
 
 fn trained(spec: &EncoderSpec, cores: &[u32], parts: usize) -> Stepper {
     let layers = vec![LayerSpec::Encoder(Box::new(spec.clone()))];
-    let net = NetSpec { image: None, layers };
+    let net = NetSpec { layers, ..NetSpec::default() };
     let optimiser = OptimiserSpec::Sgd {
         learning_rate: 0.1,
         momentum: 0.9,
@@ -414,7 +414,8 @@ fn what_does_not_fit_is_named() {
         let mut spec = spec();
         change(&mut spec);
         let layers = vec![LayerSpec::Encoder(Box::new(spec))];
-        let error = Net::new(&NetSpec { image: None, layers }, 7, 3).unwrap_err().to_string();
+        let error =
+            Net::new(&NetSpec { layers, ..NetSpec::default() }, 7, 3).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };
     check(&|spec| spec.vocabulary = 0, "vocabulary");

@@ -21,7 +21,8 @@ fn gradients_of_convolutions_and_dense_layers_are_those_of_candle() -> Result<()
         LayerSpec::Conv { channels: 3, kernel: 3, padding: 1, activation },
         LayerSpec::Dense { outputs: 20, activation },
     ];
-    let net = Net::new(&NetSpec { image: Some([6, 6, 1]), layers }, 36, 4).unwrap();
+    let spec = NetSpec { image: Some([6, 6, 1]), layers, ..NetSpec::default() };
+    let net = Net::new(&spec, 36, 4).unwrap();
     let mut random = Random::new(5);
     let weights = net.first_weights(&mut random);
     let input: Vec<f32> = (0..ROWS * 36).map(|_| random.normal() as f32).collect();

@@ -73,10 +73,26 @@ impl Shape {
         for (image, patches) in
             images.chunks_exact(self.values_in()).zip(patches.chunks_exact_mut(size))
         {
-            self.stretches(|from, to, count| {
-                patches[to..to + count].copy_from_slice(&image[from..from + count]);
-            });
+            self.stretches(|from, to, count| copy(&image[from..from + count], &mut patches[to..]));
         }
+    }
+}
+
+/// Copies a stretch; the usual short ones without a call.
+fn copy(from: &[f32], to: &mut [f32]) {
+    fn short<const COUNT: usize>(from: &[f32], to: &mut [f32]) {
+        if let (Some(from), Some(to)) = (from.first_chunk::<COUNT>(), to.first_chunk_mut::<COUNT>())
+        {
+            *to = *from;
+        }
+    }
+    match from.len() {
+        2 => short::<2>(from, to),
+        3 => short::<3>(from, to),
+        5 => short::<5>(from, to),
+        9 => short::<9>(from, to),
+        48 => short::<48>(from, to),
+        count => to[..count].copy_from_slice(from),
     }
 }
 

@@ -5,8 +5,11 @@
 use std::ops::Range;
 
 use truststram_base::limits::{FEATURE_COUNT_MAX, MODEL_FILE_BYTES_MAX};
+use truststram_model::kernels::Isa;
 
-use super::spec::{LAYER_COUNT_MAX, LayerActivation, LayerSpec, NetSpec, SIZE_MAX, refused};
+use super::spec::{
+    LAYER_COUNT_MAX, LayerActivation, LayerSpec, NetSpec, Precision, SIZE_MAX, refused,
+};
 use crate::encoder::Encoder;
 use crate::error::TrainError;
 use crate::random::Random;
@@ -118,6 +121,7 @@ pub struct Net {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     pub(crate) image: Option<[usize; 3]>,
+    pub(crate) precision: Precision,
     weight_count: usize,
 }
 
@@ -142,8 +146,10 @@ impl Net {
                 "height, width and channels that multiply to the features",
             );
         }
-        let mut net =
-            Self { layers: Vec::new(), inputs, outputs, image: spec.image, weight_count: 0 };
+        let (image, precision) = (spec.image, spec.precision);
+        precision.check(Isa::detect())?;
+        let layers = Vec::new();
+        let mut net = Self { layers, inputs, outputs, image, precision, weight_count: 0 };
         let mut image = spec.image;
         let mut size = inputs;
         for layer in &spec.layers {

@@ -10,7 +10,6 @@ mod against_candle;
 mod conv;
 mod layer;
 mod pass;
-mod pool;
 mod product;
 mod spec;
 #[cfg(test)]
@@ -22,4 +21,4 @@ pub use pass::Pass;
 pub(crate) use pass::{Dropping, grow};
 pub(crate) use product::{Products, Sizes};
 pub(crate) use spec::refused;
-pub use spec::{LayerActivation, LayerSpec, NetSpec};
+pub use spec::{LayerActivation, LayerSpec, NetSpec, Precision};

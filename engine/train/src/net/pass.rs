@@ -3,11 +3,12 @@
 //! Refuses to know losses and optimisers. Bound: buffers for the rows of the largest step so far;
 //! a step of no more rows allocates nothing.
 
-use truststram_model::kernels::{Activation, Isa, Known, gradient_rows};
+use truststram_model::kernels::{
+    Activation, Isa, Known, Squares, gradient_rows, max_pool, max_pool_gradient,
+};
 
 use super::conv::{self, Shape};
 use super::layer::{Layer, Net};
-use super::pool;
 use super::product::{Products, Sizes};
 use super::spec::LayerActivation;
 use crate::encoder::EncoderPass;
@@ -21,7 +22,7 @@ pub struct Pass {
     pub(crate) encoder: EncoderPass,
     /// What each layer gave, and of some layers what the way back needs.
     outputs: Vec<Vec<f32>>,
-    chosen: Vec<Vec<u8>>,
+    chosen: Vec<Vec<f32>>,
     pub(super) kept: Vec<Vec<f32>>,
     /// Gradients of what a layer gave, and of what it was given.
     above: Vec<f32>,
@@ -60,7 +61,7 @@ impl Pass {
         let count = net.layers.len();
         Self {
             isa,
-            products: Products::new(isa),
+            products: Products::new(isa, net.precision),
             encoder: EncoderPass::default(),
             outputs: vec![Vec::new(); count],
             chosen: vec![Vec::new(); count],
@@ -111,7 +112,8 @@ impl Pass {
                     let images = &input[..rows * image.iter().product::<usize>()];
                     grow(&mut self.chosen[index], count);
                     let chosen = &mut self.chosen[index][..count];
-                    pool::forward(*image, *size, images, out, chosen);
+                    let squares = Squares { image: *image, size: *size };
+                    max_pool(self.isa, squares, images, out, chosen);
                 }
                 Layer::Dropout { count: size, rate } => {
                     out.copy_from_slice(&input[..count]);
@@ -200,7 +202,8 @@ impl Pass {
                 Layer::MaxPool { image, size } => {
                     let chosen = &self.chosen[index][..above.len()];
                     if let Some(below) = below {
-                        pool::backward(*image, *size, above, chosen, below);
+                        let squares = Squares { image: *image, size: *size };
+                        max_pool_gradient(self.isa, squares, above, chosen, below);
                     }
                 }
                 Layer::Dropout { .. } => {

@@ -3,7 +3,11 @@
 //!
 //! Refuses to know layers. Bound: scratch for one packed matrix.
 
-use truststram_model::kernels::{Activation, Alone, Gemm, Isa, gemm_add_f32, gemm_layer_f32};
+use truststram_model::kernels::{
+    Activation, Alone, Gemm, Isa, gemm_add_f32, gemm_bf16, gemm_layer_f32,
+};
+
+use super::spec::Precision;
 
 /// Rows that come in, numbers of each, and numbers of each that goes out.
 #[derive(Clone, Copy, Debug)]
@@ -17,13 +21,14 @@ pub(crate) struct Sizes {
 #[derive(Debug)]
 pub(crate) struct Products {
     pub(crate) isa: Isa,
+    precision: Precision,
     pub(crate) scratch: Vec<f32>,
 }
 
 impl Products {
     /// Without scratch yet.
-    pub(crate) fn new(isa: Isa) -> Self {
-        Self { isa, scratch: Vec::new() }
+    pub(crate) fn new(isa: Isa, precision: Precision) -> Self {
+        Self { isa, precision, scratch: Vec::new() }
     }
 
     /// `out = activation(x · weightᵀ + bias)`.
@@ -50,7 +55,15 @@ impl Products {
             out,
             out_stride: outputs,
         };
-        gemm_layer_f32(self.isa, &Alone, product, Some(bias), activation, &mut self.scratch);
+        let (isa, scratch) = (self.isa, &mut self.scratch);
+        match self.precision {
+            Precision::F32 => {
+                gemm_layer_f32(isa, &Alone, product, Some(bias), activation, scratch);
+            }
+            Precision::Bf16 => {
+                gemm_bf16(isa, &Alone, product, (Some(bias), activation), false, scratch);
+            }
+        }
     }
 
     /// `of_weight = gradientsᵀ · x`, or with `adds` that is added.
@@ -77,7 +90,7 @@ impl Products {
             out: of_weight,
             out_stride: inputs,
         };
-        gemm_add_f32(self.isa, &Alone, product, !adds, &mut self.scratch);
+        self.add(product, adds);
     }
 
     /// `of_input = gradients · weight`, or with `adds` that is added.
@@ -104,6 +117,16 @@ impl Products {
             out: of_input,
             out_stride: inputs,
         };
-        gemm_add_f32(self.isa, &Alone, product, !adds, &mut self.scratch);
+        self.add(product, adds);
+    }
+
+    fn add(&mut self, product: Gemm<'_>, adds: bool) {
+        let (isa, scratch) = (self.isa, &mut self.scratch);
+        match self.precision {
+            Precision::F32 => gemm_add_f32(isa, &Alone, product, !adds, scratch),
+            Precision::Bf16 => {
+                gemm_bf16(isa, &Alone, product, (None, Activation::None), adds, scratch);
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::step::{Batch, StepOptions, Stepper};
 use crate::{OptimiserSpec, Pace};
 
 fn net(image: Option<[usize; 3]>, layers: &[LayerSpec]) -> NetSpec {
-    NetSpec { image, layers: layers.to_vec() }
+    NetSpec { image, layers: layers.to_vec(), ..NetSpec::default() }
 }
 
 fn dense(outputs: usize, activation: LayerActivation) -> LayerSpec {

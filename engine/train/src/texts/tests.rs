@@ -91,7 +91,7 @@ fn scratch(epochs: usize) -> TrainSpec {
         types: 0,
     };
     let layers = vec![LayerSpec::Encoder(Box::new(encoder))];
-    TrainSpec { net: NetSpec { image: None, layers }, ..spec(epochs, 5e-3) }
+    TrainSpec { net: NetSpec { layers, ..NetSpec::default() }, ..spec(epochs, 5e-3) }
 }
 
 fn run(spec: &TrainSpec, base: Option<BaseModel<'_>>) -> Outcome {
@@ -129,7 +129,7 @@ fn trained_answers(artifact: &Artifact, rows: &Dataset) -> Vec<f32> {
     let base = Base::read(artifact, None).unwrap();
     let mut layers = vec![LayerSpec::Encoder(Box::new(base.spec.clone()))];
     layers.extend(base.inner);
-    let net = Net::new(&NetSpec { image: None, layers }, base.spec.length_max, 2).unwrap();
+    let net = Net::new(&NetSpec { layers, ..NetSpec::default() }, base.spec.length_max, 2).unwrap();
     // The scores are the last two constants.
     let constants = artifact.graph.values.iter().filter_map(|value| value.constant.as_ref());
     let last: Vec<f32> = constants
@@ -162,7 +162,8 @@ fn networks_of_folders_give_what_their_models_give() {
         let base = Base::read(&model, None).unwrap();
         let rows = data(&model, base.spec.length_max);
         let layers = vec![LayerSpec::Encoder(Box::new(base.spec.clone()))];
-        let net = Net::new(&NetSpec { image: None, layers }, base.spec.length_max, 1).unwrap();
+        let net =
+            Net::new(&NetSpec { layers, ..NetSpec::default() }, base.spec.length_max, 1).unwrap();
         let mut pass = Pass::new(Isa::detect(), &net);
         let found = pass.encoded(&net, &base.weights, &rows.features, rows.rows()).to_vec();
         // The row of the text, before it is normalised or classified.

@@ -120,7 +120,7 @@ fn head(
         tokens::check(data, encoder)?;
     }
     let layers = vec![whole.net.layers[0].clone()];
-    let front = Net::new(&NetSpec { image: None, layers }, encoder.length_max, 1)?;
+    let front = Net::new(&NetSpec { layers, ..NetSpec::default() }, encoder.length_max, 1)?;
     let count = front.layers[0].encoder().map_or(0, |encoder| encoder.weight_count);
     let (of_encoder, of_inner) = weights.split_at(count.min(weights.len()));
     let vectors = |data: &Dataset| -> Dataset {
