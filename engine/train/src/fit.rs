@@ -160,7 +160,6 @@ pub(crate) fn fit(
         texts::check(data, encoder)?;
         texts::check(&split.held_out, encoder)?;
     }
-    let outputs = outputs(data, spec)?;
     let preprocessing = match spec.standardise && spec.net.encoder().is_none() {
         true => standardise(data),
         false => Preprocessing {
@@ -168,20 +167,7 @@ pub(crate) fn fit(
             scale: vec![1.0; data.feature_count],
         },
     };
-    let options = StepOptions {
-        loss: spec.loss,
-        class_weights: spec.class_weights.clone(),
-        clip_norm: spec.clip_norm,
-        optimiser: spec.optimiser,
-        seed: spec.seed,
-    };
-    let mut stepper = Stepper::new(&spec.net, (data.feature_count, outputs), options, cores)?;
-    if let Some(start) = start {
-        let first = stepper.weights.get_mut(..start.len());
-        first
-            .ok_or(TrainError::Option { option: "base", expected: "weights of the network" })?
-            .copy_from_slice(start);
-    }
+    let mut stepper = stepper(split, spec, start, cores)?;
     let files = match checkpoints {
         Some(files) => {
             let workers = cores.len().max(1);
@@ -224,6 +210,31 @@ pub(crate) fn fit(
         fit.stepper.weights = best;
     }
     Ok(Some(Fitted { stepper: fit.stepper, preprocessing, train_loss, steps }))
+}
+
+/// The network with its first weights.
+fn stepper(
+    split: &Split,
+    spec: &TrainSpec,
+    start: Option<&[f32]>,
+    cores: &[u32],
+) -> Result<Stepper, TrainError> {
+    let data = &split.train;
+    let options = StepOptions {
+        loss: spec.loss,
+        class_weights: spec.class_weights.clone(),
+        clip_norm: spec.clip_norm,
+        optimiser: spec.optimiser,
+        seed: spec.seed,
+    };
+    let sizes = (data.feature_count, outputs(data, spec)?);
+    let mut stepper = Stepper::new(&spec.net, sizes, options, cores)?;
+    if let Some(start) = start {
+        let first = stepper.weights.get_mut(..start.len());
+        let wrong = TrainError::Option { option: "base", expected: "weights of the network" };
+        first.ok_or(wrong)?.copy_from_slice(start);
+    }
+    Ok(stepper)
 }
 
 /// How many numbers the network gives for a row.

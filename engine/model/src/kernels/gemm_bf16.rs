@@ -129,6 +129,24 @@ pub fn gemm_bf16(
     }
 }
 
+/// Rounds `a` into `x` and `b` into `w`, pairs along the depth in a word each.
+fn round_both(isa: Isa, product: &Gemm<'_>, x: &mut [f32], w: &mut [f32]) {
+    let Gemm { rows, columns, depth, .. } = *product;
+    if depth == 0 {
+        return;
+    }
+    let (stride, from) = (product.a_stride, product.a);
+    match product.a_transposed {
+        true => dispatch(isa, Below { from, stride, rows: depth, columns: rows, to: x }),
+        false => dispatch(isa, Neighbours { from, stride, rows, columns: depth, to: x }),
+    }
+    let (stride, from) = (product.b_stride, product.b);
+    match product.b_transposed {
+        true => dispatch(isa, Neighbours { from, stride, rows: columns, columns: depth, to: w }),
+        false => dispatch(isa, Below { from, stride, rows: depth, columns, to: w }),
+    }
+}
+
 fn run(
     isa: Isa,
     team: &dyn Team,
@@ -149,18 +167,7 @@ fn run(
     let (packed, rest) = scratch[skipped..].split_at_mut(counts[0].next_multiple_of(COUNT));
     let (x, w) = rest.split_at_mut(counts[1].next_multiple_of(COUNT));
     let (packed, x, w) = (&mut packed[..counts[0]], &mut x[..counts[1]], &mut w[..counts[2]]);
-    let (stride, from) = (product.a_stride, product.a);
-    if words > 0 && product.a_transposed {
-        dispatch(isa, Below { from, stride, rows: depth, columns: rows, to: x });
-    } else if words > 0 {
-        dispatch(isa, Neighbours { from, stride, rows, columns: depth, to: x });
-    }
-    let (stride, from) = (product.b_stride, product.b);
-    if words > 0 && product.b_transposed {
-        dispatch(isa, Neighbours { from, stride, rows: columns, columns: depth, to: w });
-    } else if words > 0 {
-        dispatch(isa, Below { from, stride, rows: depth, columns, to: w });
-    }
+    round_both(isa, &product, x, w);
     // The words as a matrix, which is packed like any other.
     let b_stride = if product.b_transposed { words } else { columns };
     let as_words = Gemm { depth: words, b: w, b_stride, out: &mut [], ..product };
