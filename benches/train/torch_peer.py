@@ -46,7 +46,7 @@ def network(name: str) -> nn.Module:
         nn.Flatten(), nn.Linear(32 * 49, 128), nn.ReLU(), nn.Linear(128, 10))
 
 
-def time_steps(name: str, rows: int, seconds: float, form: dict) -> dict:
+def time_steps(name: str, rows: int, seconds: float, form: dict, warm: int) -> dict:
     torch.manual_seed(1)
     net = network(name)
     if form.get("channels_last"):
@@ -69,7 +69,7 @@ def time_steps(name: str, rows: int, seconds: float, form: dict) -> dict:
         return loss
 
     first = step().item()
-    for _ in range(3 if name == "encoder" else 40):
+    for _ in range(warm):
         loss = step()
     times = []
     until = time.perf_counter() + seconds
@@ -100,11 +100,12 @@ def main() -> None:
     looked = {}
     for form, options in forms.items():
         try:
-            looked[form] = time_steps(arguments.net, arguments.rows, arguments.look, options)
+            looked[form] = time_steps(arguments.net, arguments.rows, arguments.look, options, 3)
         except Exception as error:  # Where nothing compiles, the others are left.
             print(f"{form}: {error}", file=sys.stderr)
     best = min(looked, key=lambda form: looked[form]["median_us"])
-    found = time_steps(arguments.net, arguments.rows, arguments.seconds, forms[best])
+    warm = 3 if arguments.net == "encoder" else 40
+    found = time_steps(arguments.net, arguments.rows, arguments.seconds, forms[best], warm)
     others = {form: one["median_us"] for form, one in looked.items()}
     print(json.dumps(found | {"form": best, "looked_us": others}))
 
