@@ -92,7 +92,7 @@ fn make(arguments: &TrainArguments, as_json: bool, is_stopped: &AtomicBool) -> R
 /// What is trained on.
 enum Data {
     Rows(Split),
-    Texts(TextRows, Option<Artifact>),
+    Texts(TextRows, Box<Option<Artifact>>),
 }
 
 impl Data {
@@ -106,7 +106,7 @@ impl Data {
             Some(base) => Some(read_model(&folder.join(&base.model))?),
             None => None,
         };
-        Ok(Self::Texts(read_texts(&path).map_err(failed)?, base))
+        Ok(Self::Texts(read_texts(&path).map_err(failed)?, Box::new(base)))
     }
 
     fn train(
@@ -119,7 +119,7 @@ impl Data {
         match self {
             Self::Rows(split) => train(split, &job.train, cores, checkpoints, note),
             Self::Texts(rows, artifact) => {
-                let base = artifact.as_ref().zip(job.base.as_ref()).map(|(artifact, base)| {
+                let base = (**artifact).as_ref().zip(job.base.as_ref()).map(|(artifact, base)| {
                     BaseModel { artifact, tuned: base.tuned, length_max: base.length_max }
                 });
                 train_texts(rows, &job.train, base, cores, checkpoints, note)
