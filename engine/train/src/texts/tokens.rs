@@ -31,7 +31,8 @@ pub(super) fn dataset(
         features.extend(tokens.ids.iter().map(|token| *token as f32));
         features.resize(features.len().next_multiple_of(length_max), NOTHING);
     }
-    labelled(features, &rows.labels, length_max, is_of_classes).map_err(TrainError::Label)
+    labelled(features, &rows.labels, length_max, is_of_classes)
+        .map_err(|what| TrainError::Label { what })
 }
 
 /// Checks that rows are tokens below the vocabulary, at least one each.
