@@ -74,12 +74,12 @@ fn gradients_pass_a_softmax() {
         softmax_gradient_rows(isa, &shares(0.0, 0), &mut gradients, COLUMNS, 0.5);
         gradients
     });
-    for at in 0..scores.len() {
+    for (at, found) in found.iter().enumerate() {
         let loss = |step: f32| -> f64 {
             let pairs = shares(step, at).into_iter().zip(&given);
             pairs.map(|(share, weight)| f64::from(share) * f64::from(*weight)).sum()
         };
         let expected = 0.5 * (loss(1e-2) - loss(-1e-2)) / 2e-2;
-        assert!((f64::from(found[at]) - expected).abs() < 1e-5, "{} {expected}", found[at]);
+        assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} {expected}");
     }
 }
