@@ -2,7 +2,7 @@
 # Owns the installs of the comparison of training, and starts it: this engine and PyTorch, the same
 # networks on the same cores in one run.
 # Refuses to measure: benches/train/run.py does. Bound: all that it installs stays below
-# BENCH_WORK, by default target/inference, which benches/inference.sh shares; about three minutes
+# BENCH_WORK, by default target/inference, which benches/inference.sh shares; about fifteen minutes
 # once that is there. BENCH_PYTHON names a Python that has torch already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

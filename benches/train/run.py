@@ -17,8 +17,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-NETS = {"dense": "dense 784-200-200-10", "cnn": "small CNN, 2 convolutions"}
-BATCHES = (64, 1024)
+NETS = {"dense": "dense 784-200-200-10", "cnn": "small CNN, 2 convolutions",
+        "encoder": "encoder, 2 layers of 128"}
 
 
 def ask(command: list[str], cores: list[int]) -> dict:
@@ -30,18 +30,17 @@ def ask(command: list[str], cores: list[int]) -> dict:
 
 def measure(arguments: argparse.Namespace) -> list[dict]:
     cores = sorted(os.sched_getaffinity(0))
-    counts = [count for count in (1, 2) if count <= len(cores)]
     rows = []
-    for count in counts:
+    for count in (count for count in arguments.cores if count <= len(cores)):
         on = cores[-count:]
-        for net in NETS:
-            for batch in BATCHES:
+        for net in arguments.nets:
+            for batch in arguments.batches:
                 words = [net, str(batch), str(arguments.seconds)]
                 ours, theirs = [], []
                 for _ in range(arguments.rounds):
                     ours.append(ask([str(arguments.driver), ",".join(map(str, on)), *words], on))
                     peer = [sys.executable, "-W", "ignore", str(HERE / "torch_peer.py")]
-                    theirs.append(ask([*peer, str(count), *words], on))
+                    theirs.append(ask([*peer, str(count), *words, str(arguments.look)], on))
                 us = [statistics.median(one["median_us"] for one in found)
                       for found in (ours, theirs)]
                 rows.append({"net": net, "batch": batch, "cores": count, "ours_us": us[0],
@@ -50,9 +49,20 @@ def measure(arguments: argparse.Namespace) -> list[dict]:
     return rows
 
 
+def key(row: dict) -> tuple:
+    return row["cores"], list(NETS).index(row["net"]), row["batch"]
+
+
+def merged(rows: list[dict], path: Path) -> list[dict]:
+    """With what earlier parts of the same run have left in the file."""
+    known = json.loads(path.read_text()) if path.exists() else []
+    found = {key(row): row for row in known + rows}
+    return [found[one] for one in sorted(found)]
+
+
 def line(row: dict) -> str:
     ours, theirs = (1e6 * row["batch"] / row[key] for key in ("ours_us", "torch_us"))
-    form = row["rounds"]["torch"][0]["form"]
+    form = statistics.mode(one["form"] for one in row["rounds"]["torch"])
     return (f"{NETS[row['net']]:28} {row['batch']:6} {row['cores']:6} {ours:14,.0f}"
             f" {theirs:14,.0f} {ours / theirs:7.2f}  {form}")
 
@@ -89,8 +99,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--out", type=Path, default=ROOT / "benches/results")
+    parser.add_argument("--look", type=float, default=0.5, help="seconds of each form's first look")
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
+    parser.add_argument("--batches", nargs="+", type=int, default=[64, 1024])
+    parser.add_argument("--cores", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--adds", action="store_true", help="keep the other rows of the results")
     arguments = parser.parse_args()
     rows = measure(arguments)
+    if arguments.adds:
+        rows = merged(rows, arguments.out / "train.json")
     text = report(rows)
     (arguments.out / "train.txt").write_text(text + "\n")
     (arguments.out / "train.json").write_text(json.dumps(rows, indent=1) + "\n")

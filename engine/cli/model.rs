@@ -13,6 +13,8 @@ mod show;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+pub(super) use optimize::read_model;
+
 use super::client::{ServerArgument, encoded};
 use super::{Failure, output};
 

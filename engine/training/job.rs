@@ -71,6 +71,7 @@ impl Asked {
             .map_err(|error| invalid(format!("the description cannot be read: {error}")))?;
         let places = [
             (spec.data.is_some(), "data", "a server reads data sets; name one by `dataset`"),
+            (spec.is_of_texts(), "base", "data sets have features, and encoders read texts"),
             (spec.output.is_some(), "output", "the result is registered; name a `model`"),
             (
                 spec.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.file.is_some()),

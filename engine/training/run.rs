@@ -78,7 +78,7 @@ fn trained(jobs: &Jobs, job: &Job, stop: &AtomicBool) -> Result<Option<TrainingR
     let curve = watch.curve;
     let Some(outcome) = outcome else { return Ok(None) };
     let title = format!("{}, job {}", asked.model, job.id);
-    let mut report = Report::new(&title, (&split, spec), &outcome, curve);
+    let mut report = Report::new(&title, spec, &outcome, curve);
     report.say("Program", Some(concat!("truststram ", env!("CARGO_PKG_VERSION")).to_owned()));
     report::keep(&folder, &report)?;
     ended(jobs, job, &asked, &outcome, (&files, stop))

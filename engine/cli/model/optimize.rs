@@ -76,7 +76,7 @@ enum Rows {
 }
 
 pub(super) fn run(arguments: &OptimizeArguments, as_json: bool) -> Result<(), Failure> {
-    let artifact = read(&arguments.path)?;
+    let artifact = read_model(&arguments.path)?;
     let options = options(arguments).map_err(Failure::Usage)?;
     let data = arguments.data.as_deref().map(|file| data(file, &artifact)).transpose()?;
     let (made, report) = optimize(&artifact, &options, data.as_ref()).map_err(failed)?;
@@ -100,7 +100,7 @@ fn failed(error: truststram_model::ModelError) -> Failure {
 }
 
 /// The model in a file or a folder.
-fn read(path: &Path) -> Result<Artifact, Failure> {
+pub(in crate::cli) fn read_model(path: &Path) -> Result<Artifact, Failure> {
     let cannot = || format!("cannot read {}", path.display());
     let facts = fs::metadata(path).with_context(cannot).map_err(Failure::Usage)?;
     let mut bytes = Vec::new();

@@ -12,18 +12,46 @@ use anyhow::{Context, anyhow};
 use serde_json::json;
 use truststram_base::{Clock, Kind, SystemClock};
 use truststram_machine::{Signals, Topology, limit_library_threads, replace_file};
+use truststram_model::artifact::Artifact;
 use truststram_store::DatasetName;
 use truststram_train::{
-    Checkpoints, Curve, Dataset, Go, JobSpec, Outcome, Report, Split, Step, TrainError, read_rows,
-    train,
+    BaseModel, Checkpoints, Curve, Dataset, Go, JobSpec, Outcome, Report, Split, Step, TextRows,
+    TrainError, read_rows, read_texts, train, train_texts,
 };
 
 use super::TrainArguments;
 use crate::cli::db::place::{Directory, IfMissing};
 use crate::cli::db::time;
+use crate::cli::model::read_model;
 use crate::cli::signals::Watch;
 use crate::cli::{Failure, output, progress};
 use crate::training::read_dataset;
+
+/// What is trained on.
+enum Data {
+    Rows(Split),
+    Texts(TextRows, Box<Option<Artifact>>),
+}
+
+impl Data {
+    fn train(
+        &self,
+        job: &JobSpec,
+        cores: &[u32],
+        checkpoints: Option<&Checkpoints>,
+        note: &mut dyn FnMut(&Step) -> Go,
+    ) -> Result<Option<Outcome>, TrainError> {
+        match self {
+            Self::Rows(split) => train(split, &job.train, cores, checkpoints, note),
+            Self::Texts(rows, artifact) => {
+                let base = (**artifact).as_ref().zip(job.base.as_ref()).map(|(artifact, base)| {
+                    BaseModel { artifact, tuned: base.tuned, length_max: base.length_max }
+                });
+                train_texts(rows, &job.train, base, cores, checkpoints, note)
+            }
+        }
+    }
+}
 
 /// A training whose description is read.
 struct Training<'a> {
@@ -82,7 +110,24 @@ impl<'a> Training<'a> {
         Ok(Self { job, folder, output, checkpoints, cores, report })
     }
 
-    fn data(&self, directory: &Directory) -> Result<Dataset, Failure> {
+    fn data(&self, directory: &Directory) -> Result<Data, Failure> {
+        if !self.job.is_of_texts() {
+            let spec = &self.job.train;
+            let split = self.rows(directory)?.split(spec.held_out, spec.seed);
+            return Ok(Data::Rows(split));
+        }
+        let (Some(file), None) = (&self.job.data, &self.job.dataset) else {
+            return Err(Failure::Usage(anyhow!("texts come from a file: name it as `data`")));
+        };
+        let base = match &self.job.base {
+            Some(base) => Some(read_model(&self.folder.join(&base.model))?),
+            None => None,
+        };
+        let texts = read_texts(&self.folder.join(file)).map_err(failed)?;
+        Ok(Data::Texts(texts, Box::new(base)))
+    }
+
+    fn rows(&self, directory: &Directory) -> Result<Dataset, Failure> {
         let is_of_classes = self.job.train.loss.is_of_classes();
         match (&self.job.data, &self.job.dataset) {
             (Some(file), None) => read_rows(&self.folder.join(file), is_of_classes).map_err(failed),
@@ -109,8 +154,8 @@ impl<'a> Training<'a> {
         as_json: bool,
         is_stopped: &AtomicBool,
     ) -> Result<(), Failure> {
-        let (spec, clock) = (&self.job.train, SystemClock::new());
-        let split = self.data(directory)?.split(spec.held_out, spec.seed);
+        let clock = SystemClock::new();
+        let data = self.data(directory)?;
         let bar = match as_json {
             true => indicatif::ProgressBar::hidden(),
             false => progress::steps("training", 0),
@@ -130,7 +175,7 @@ impl<'a> Training<'a> {
             self.keep(&curve, step, go);
             go
         };
-        let outcome = train(&split, spec, &self.cores, self.checkpoints.as_ref(), &mut note);
+        let outcome = data.train(&self.job, &self.cores, self.checkpoints.as_ref(), &mut note);
         bar.finish_and_clear();
         let Some(outcome) = outcome.map_err(failed)? else {
             return Err(Failure::Failed(match &self.checkpoints {
@@ -144,7 +189,7 @@ impl<'a> Training<'a> {
         write(&self.output, &bytes)?;
         if let Some(path) = self.report {
             let took_s = (clock.monotonic_us() - begun_us) as f64 / 1e6;
-            let report = self.report_of(&split, &outcome, curve, took_s, clock.utc_us());
+            let report = self.report_of(&outcome, curve, took_s, clock.utc_us());
             write(path, report.page().as_bytes())?;
         }
         if let Some(files) = &self.checkpoints {
@@ -174,16 +219,9 @@ impl<'a> Training<'a> {
         }
     }
 
-    fn report_of(
-        &self,
-        split: &Split,
-        outcome: &Outcome,
-        curve: Curve,
-        took_s: f64,
-        now_us: i64,
-    ) -> Report {
+    fn report_of(&self, outcome: &Outcome, curve: Curve, took_s: f64, now_us: i64) -> Report {
         let name = self.output.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let mut report = Report::new(&name, (split, &self.job.train), outcome, curve);
+        let mut report = Report::new(&name, &self.job.train, outcome, curve);
         let data = self.job.data.as_ref().map(|file| self.folder.join(file).display().to_string());
         report.say("Data", data);
         report.say("Data set", self.job.dataset.clone());

@@ -66,6 +66,7 @@ struct Written {
 pub(crate) fn fingerprint(
     spec: &TrainSpec,
     split: &Split,
+    start: Option<&[f32]>,
     workers: usize,
 ) -> Result<String, TrainError> {
     let mut hash = Random::new(0);
@@ -77,6 +78,9 @@ pub(crate) fn fingerprint(
         for byte in data.classes.iter().flat_map(|class| class.bytes().chain([0])) {
             hash = Random::of(hash.next(), &[u64::from(byte)]);
         }
+    }
+    for weight in start.unwrap_or_default() {
+        hash = Random::of(hash.next(), &[u64::from(weight.to_bits())]);
     }
     let spec = serde_json::to_string(spec).map_err(|source| json(Path::new("spec"), source))?;
     Ok(format!("{spec}; data {:016x}; {workers} workers", hash.next()))

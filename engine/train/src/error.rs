@@ -32,6 +32,12 @@ pub enum TrainError {
     /// A data set that cannot be trained on.
     #[error("the data set {0}")]
     Dataset(&'static str),
+    /// A target that is none.
+    #[error("the data set has a label that is none: {what}; mend that row or leave it out")]
+    Label {
+        /// Which one, and what it should be.
+        what: String,
+    },
     /// A class that cannot be learnt.
     #[error("class `{class}` has no rows to train on; add some or leave the class out")]
     EmptyClass {
@@ -96,7 +102,10 @@ impl TrainError {
     /// What the error means to its receiver.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Data { .. } | Self::Compression { .. } | Self::Rows { .. } => Kind::Malformed,
+            Self::Data { .. }
+            | Self::Compression { .. }
+            | Self::Rows { .. }
+            | Self::Label { .. } => Kind::Malformed,
             Self::Checkpoint { .. } => Kind::Corrupt,
             Self::File { .. } => Kind::Internal,
             Self::Dataset(_)

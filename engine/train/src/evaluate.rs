@@ -13,6 +13,7 @@ use truststram_model::tensor::Tensor;
 use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::export::Exported;
+use crate::texts;
 
 /// Rows that one evaluation task takes.
 const EVALUATION_ROWS: usize = 64;
@@ -36,7 +37,9 @@ pub(crate) fn evaluate(
 ) -> Result<Evaluation, TrainError> {
     let rows: Vec<usize> = (0..data.rows()).collect();
     let pool = compute_pool("evaluate", if cores.is_empty() { &[0] } else { cores })?;
-    let program = Program::build(&model.artifact().graph, &BuildOptions::default())?;
+    let artifact = model.artifact();
+    let is_of_texts = artifact.signature.tokens.is_some();
+    let program = Program::build(&artifact.graph, &BuildOptions::default())?;
     let program = Arc::new(program);
     let session = || Session::new(Arc::clone(&program));
     let parts: Result<Vec<Vec<f32>>, TrainError> = pool.install(|| {
@@ -46,9 +49,14 @@ pub(crate) fn evaluate(
                 for row in rows {
                     data.read_row(*row, &mut bytes, &mut values)?;
                 }
-                let dims = [rows.len(), values.len() / rows.len()];
-                // The run refuses what does not fit.
-                *session.input_mut(0) = Tensor::of(&dims, values).unwrap_or_default();
+                if is_of_texts {
+                    let rows: Vec<&[f32]> = values.chunks(data.feature_count).collect();
+                    texts::give(session, &rows);
+                } else {
+                    let dims = [rows.len(), values.len() / rows.len()];
+                    // The run refuses what does not fit.
+                    *session.input_mut(0) = Tensor::of(&dims, values).unwrap_or_default();
+                }
                 session.run(&Alone, None)?;
                 let answers = session.output(0).and_then(|output| output.values::<f32>());
                 Ok(answers.unwrap_or_default().to_vec())

@@ -10,7 +10,7 @@ use truststram_model::{LayerWeights, ModelError, ModelFile, ModelSpec, Preproces
 use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::loss::Loss;
-use crate::net::{Layer, Net};
+use crate::net::{Layer, LayerActivation, Net};
 use crate::step::Stepper;
 
 /// The opset of the operators that it uses.
@@ -75,8 +75,13 @@ pub(crate) fn export(
         }
         false => ("numbers", Task::Regress),
     };
-    let graph = graph(net, layers, preprocessing, name, loss.is_of_classes())?;
-    let signature = Signature::of_graph(&graph, task, true)?;
+    let graph = graph(stepper, layers, preprocessing, name, loss.is_of_classes())?;
+    let encoder = net.layers.first().and_then(Layer::encoder);
+    let mut signature = Signature::of_graph(&graph, task, encoder.is_none())?;
+    if let Some(encoder) = encoder {
+        signature.batchable = true;
+        signature.tokens = Some(encoder.tokens());
+    }
     let artifact = Artifact { graph, signature, tokenizer: None, dense: None, samples: Vec::new() };
     artifact.validate()?;
     Ok(Exported::Graph(Box::new(artifact)))
@@ -94,9 +99,9 @@ fn int(count: usize) -> i64 {
 fn is_dense(net: &Net) -> bool {
     let last = net.layers.len().saturating_sub(1);
     net.layers.iter().enumerate().all(|(index, layer)| match layer {
-        Layer::Dense { is_relu, .. } => *is_relu || index == last,
+        Layer::Dense { activation, .. } => *activation == LayerActivation::Relu || index == last,
         Layer::Dropout { .. } => true,
-        Layer::Conv { .. } | Layer::MaxPool { .. } => false,
+        Layer::Encoder(_) | Layer::Conv { .. } | Layer::MaxPool { .. } => false,
     })
 }
 
@@ -108,7 +113,7 @@ fn layers(net: &Net, weights: &[f32]) -> Vec<LayerWeights> {
         let (place, pixels, channels) = match layer {
             Layer::Dense { place, .. } => (place, 1, 1),
             Layer::Conv { place, image, side, .. } => (place, side * side, image[2]),
-            Layer::MaxPool { .. } | Layer::Dropout { .. } => continue,
+            Layer::Encoder(_) | Layer::MaxPool { .. } | Layer::Dropout { .. } => continue,
         };
         let mut weight = weights[place.weight.clone()].to_vec();
         if pixels > 1 {
@@ -124,13 +129,14 @@ fn layers(net: &Net, weights: &[f32]) -> Vec<LayerWeights> {
     found
 }
 
-struct Builder {
-    graph: Graph,
-    last: ValueId,
+/// A graph that grows, and its last value.
+pub(crate) struct Builder {
+    pub(crate) graph: Graph,
+    pub(crate) last: ValueId,
 }
 
 impl Builder {
-    fn constant(
+    pub(crate) fn constant(
         &mut self,
         name: &str,
         dims: &[usize],
@@ -143,7 +149,13 @@ impl Builder {
     }
 
     /// A node that takes the last value first.
-    fn node(&mut self, name: &str, domain: &str, operator: &str, more: &[ValueId]) -> &mut Node {
+    pub(crate) fn node(
+        &mut self,
+        name: &str,
+        domain: &str,
+        operator: &str,
+        more: &[ValueId],
+    ) -> &mut Node {
         let out = self.graph.add_value(name);
         let inputs = [self.last].iter().chain(more).copied().map(Some).collect();
         self.graph.nodes.push(Node {
@@ -190,34 +202,36 @@ impl Builder {
         let bias = |builder: &mut Self, values: Vec<f32>| {
             builder.constant(&format!("{name}.bias"), &[outputs], values)
         };
-        let is_relu = match layer {
-            Layer::Dense { inputs, is_relu, .. } => {
+        let activation = match layer {
+            Layer::Dense { inputs, activation, .. } => {
                 let dims = [outputs, *inputs];
                 let weight = self.constant(&format!("{name}.weight"), &dims, weights.weight)?;
                 let bias = bias(self, weights.bias)?;
                 let out = format!("{name}.out");
                 self.node(&out, Node::OWN_DOMAIN, "Linear", &[weight, bias]);
-                *is_relu
+                *activation
             }
-            Layer::Conv { image, channels, side, padding, is_relu, .. } => {
+            Layer::Conv { image, channels, side, padding, activation, .. } => {
                 let dims = [*channels, image[2], *side, *side];
                 let weight = self.constant(&format!("{name}.weight"), &dims, weights.weight)?;
                 let bias = bias(self, weights.bias)?;
                 let node = self.node(&format!("{name}.out"), "", "Conv", &[weight, bias]);
                 Self::set(node, "kernel_shape", &[*side; 2]);
                 Self::set(node, "pads", &[*padding; 4]);
-                *is_relu
+                *activation
             }
             Layer::MaxPool { size, .. } => {
                 let node = self.node(&format!("{name}.out"), "", "MaxPool", &[]);
                 Self::set(node, "kernel_shape", &[*size; 2]);
                 Self::set(node, "strides", &[*size; 2]);
-                false
+                LayerActivation::None
             }
-            Layer::Dropout { .. } => false,
+            Layer::Encoder(_) | Layer::Dropout { .. } => LayerActivation::None,
         };
-        if is_relu {
-            self.node(&format!("{name}.relu"), "", "Relu", &[]);
+        match activation {
+            LayerActivation::None => {}
+            LayerActivation::Relu => drop(self.node(&format!("{name}.relu"), "", "Relu", &[])),
+            LayerActivation::Tanh => drop(self.node(&format!("{name}.tanh"), "", "Tanh", &[])),
         }
         Ok(())
     }
@@ -226,25 +240,30 @@ impl Builder {
 /// The graph of a network: `Scale`, the layers, and of a classifier a softmax. Images have their
 /// channels last, as rows have; the operators want them first.
 fn graph(
-    net: &Net,
+    stepper: &Stepper,
     layers: Vec<LayerWeights>,
     preprocessing: Preprocessing,
     output: &str,
     is_classifier: bool,
 ) -> Result<Graph, TrainError> {
-    let mut graph = Graph { opset: OPSET, ..Graph::default() };
-    let features = graph.add_value("features");
+    let net = stepper.net();
+    let outputs = layers.last().map_or(net.outputs, |last| last.bias.len());
+    let mut builder =
+        Builder { graph: Graph { opset: OPSET, ..Graph::default() }, last: ValueId(0) };
     let port = |value, count| Port {
         value,
         dtype: DType::F32,
         dims: Some(vec![Dim::Any, Dim::Fixed(count)]),
     };
-    graph.inputs.push(port(features, net.inputs));
-    let outputs = layers.last().map_or(net.outputs, |last| last.bias.len());
-    let mut builder = Builder { graph, last: features };
-    let mean = builder.constant("mean", &[net.inputs], preprocessing.mean)?;
-    let scale = builder.constant("scale", &[net.inputs], preprocessing.scale)?;
-    builder.node("scaled", Node::OWN_DOMAIN, "Scale", &[mean, scale]);
+    if let Some(encoder) = net.layers.first().and_then(Layer::encoder) {
+        encoder.export(stepper.weights(), &mut builder)?;
+    } else {
+        builder.last = builder.graph.add_value("features");
+        builder.graph.inputs.push(port(builder.last, net.inputs));
+        let mean = builder.constant("mean", &[net.inputs], preprocessing.mean)?;
+        let scale = builder.constant("scale", &[net.inputs], preprocessing.scale)?;
+        builder.node("scaled", Node::OWN_DOMAIN, "Scale", &[mean, scale]);
+    }
     let mut is_image = false;
     if let Some(image) = net.image {
         builder.reshape("pixels", &image);
@@ -262,7 +281,7 @@ fn graph(
                 layers.next()
             }
             Layer::Conv { .. } => layers.next(),
-            Layer::MaxPool { .. } | Layer::Dropout { .. } => None,
+            Layer::Encoder(_) | Layer::MaxPool { .. } | Layer::Dropout { .. } => None,
         };
         builder.layer(index, layer, weights)?;
     }

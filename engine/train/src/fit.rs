@@ -19,6 +19,7 @@ use crate::loss::{Loss, Sums, Targets};
 use crate::random::Random;
 use crate::spec::TrainSpec;
 use crate::step::{Batch, StepOptions, Stepper};
+use crate::texts;
 
 /// Places of random numbers: those of shuffles, and those of what is left out.
 const SHUFFLE: u64 = 1;
@@ -96,6 +97,12 @@ pub struct Outcome {
     pub train_loss: f64,
     /// Steps made.
     pub steps: u64,
+    /// The names of the classes.
+    pub classes: Vec<String>,
+    /// Rows that it was trained on, and that were held out.
+    pub rows: (usize, usize),
+    /// Features of a row, or most tokens of a text.
+    pub feature_count: usize,
 }
 
 struct Fit<'a> {
@@ -123,27 +130,71 @@ pub fn train(
     checkpoints: Option<&Checkpoints>,
     note: &mut dyn FnMut(&Step) -> Go,
 ) -> Result<Option<Outcome>, TrainError> {
+    let Some(fitted) = fit(split, spec, None, cores, checkpoints, note)? else { return Ok(None) };
+    let preprocessing = fitted.preprocessing.clone();
+    let model = export(&fitted.stepper, spec.loss, &split.train, preprocessing)?;
+    fitted.outcome(model, split, cores).map(Some)
+}
+
+/// A network that was trained.
+pub(crate) struct Fitted {
+    pub(crate) stepper: Stepper,
+    pub(crate) preprocessing: Preprocessing,
+    train_loss: f64,
+    steps: u64,
+}
+
+impl Fitted {
+    /// What came out, with the test of the model.
+    pub(crate) fn outcome(
+        self,
+        model: Exported,
+        split: &Split,
+        cores: &[u32],
+    ) -> Result<Outcome, TrainError> {
+        let held_out = evaluate(&model, &split.held_out, cores)?;
+        Ok(Outcome {
+            model,
+            held_out,
+            train_loss: self.train_loss,
+            steps: self.steps,
+            classes: split.train.classes.clone(),
+            rows: (split.train.rows(), split.held_out.rows()),
+            feature_count: split.train.feature_count,
+        })
+    }
+}
+
+/// As [`train`], up to the network. With `start` that many of its first weights are those and not
+/// random.
+pub(crate) fn fit(
+    split: &Split,
+    spec: &TrainSpec,
+    start: Option<&[f32]>,
+    cores: &[u32],
+    checkpoints: Option<&Checkpoints>,
+    note: &mut dyn FnMut(&Step) -> Go,
+) -> Result<Option<Fitted>, TrainError> {
     spec.check()?;
     split.check(spec.loss)?;
     let data = &split.train;
-    let outputs = outputs(data, spec)?;
-    let preprocessing = match spec.standardise {
+    if let Some(encoder) = spec.net.encoder() {
+        texts::check(data, encoder)?;
+        texts::check(&split.held_out, encoder)?;
+    }
+    let preprocessing = match spec.standardise && spec.net.encoder().is_none() {
         true => standardise(data)?,
         false => Preprocessing {
             mean: vec![0.0; data.feature_count],
             scale: vec![1.0; data.feature_count],
         },
     };
-    let options = StepOptions {
-        loss: spec.loss,
-        class_weights: spec.class_weights.clone(),
-        clip_norm: spec.clip_norm,
-        optimiser: spec.optimiser,
-        seed: spec.seed,
-    };
-    let mut stepper = Stepper::new(&spec.net, (data.feature_count, outputs), options, cores)?;
+    let mut stepper = stepper(split, spec, start, cores)?;
     let files = match checkpoints {
-        Some(files) => Some((files, checkpoint::fingerprint(spec, split, cores.len().max(1))?)),
+        Some(files) => {
+            let workers = cores.len().max(1);
+            Some((files, checkpoint::fingerprint(spec, split, start, workers)?))
+        }
         None => None,
     };
     let state = match &files {
@@ -181,9 +232,32 @@ pub fn train(
     if let Some(best) = fit.state.best.take() {
         fit.stepper.weights = best;
     }
-    let model = export(&fit.stepper, spec.loss, data, preprocessing)?;
-    let held_out = evaluate(&model, &split.held_out, cores)?;
-    Ok(Some(Outcome { model, held_out, train_loss, steps }))
+    Ok(Some(Fitted { stepper: fit.stepper, preprocessing, train_loss, steps }))
+}
+
+/// The network with its first weights.
+fn stepper(
+    split: &Split,
+    spec: &TrainSpec,
+    start: Option<&[f32]>,
+    cores: &[u32],
+) -> Result<Stepper, TrainError> {
+    let data = &split.train;
+    let options = StepOptions {
+        loss: spec.loss,
+        class_weights: spec.class_weights.clone(),
+        clip_norm: spec.clip_norm,
+        optimiser: spec.optimiser,
+        seed: spec.seed,
+    };
+    let sizes = (data.feature_count, outputs(data, spec)?);
+    let mut stepper = Stepper::new(&spec.net, sizes, options, cores)?;
+    if let Some(start) = start {
+        let first = stepper.weights.get_mut(..start.len());
+        let wrong = TrainError::Option { option: "base", expected: "weights of the network" };
+        first.ok_or(wrong)?.copy_from_slice(start);
+    }
+    Ok(stepper)
 }
 
 /// How many numbers the network gives for a row.

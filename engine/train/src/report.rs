@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use self::chart::{Series, chart};
 use crate::curve::Curve;
-use crate::data::Split;
 use crate::fit::Outcome;
 use crate::spec::TrainSpec;
 
@@ -49,16 +48,11 @@ struct ClassFigures {
 
 impl Report {
     /// The report of a training, with what it says itself in the card.
-    pub fn new(
-        title: &str,
-        (split, spec): (&Split, &TrainSpec),
-        outcome: &Outcome,
-        curve: Curve,
-    ) -> Self {
+    pub fn new(title: &str, spec: &TrainSpec, outcome: &Outcome, curve: Curve) -> Self {
         let mut report = Self {
             title: title.to_owned(),
             spec: serde_json::to_string_pretty(spec).unwrap_or_default(),
-            classes: split.train.classes.clone(),
+            classes: outcome.classes.clone(),
             confusion: outcome.held_out.confusion.clone(),
             curve,
             ..Self::default()
@@ -69,9 +63,10 @@ impl Report {
         report.say("Mean square error on held-out rows", error);
         report.say("Loss of the last epoch", Some(format!("{:.6}", outcome.train_loss)));
         report.say("Steps", Some(outcome.steps.to_string()));
-        let rows = format!("{} trained on, {} held out", split.train.rows(), split.held_out.rows());
+        let (trained, held_out) = outcome.rows;
+        let rows = format!("{trained} trained on, {held_out} held out");
         report.say("Rows", Some(rows));
-        report.say("Features", Some(split.train.feature_count.to_string()));
+        report.say("Features", Some(outcome.feature_count.to_string()));
         report.say("Seed", Some(spec.seed.to_string()));
         report
     }

@@ -105,27 +105,31 @@ impl Rows {
 
     fn data(self, is_of_classes: bool) -> Result<Dataset, String> {
         let Self { features, targets, feature_count } = self;
-        let mut data = Dataset {
-            features,
-            labels: Vec::new(),
-            values: Vec::new(),
-            feature_count,
-            classes: Vec::new(),
-            packed: None,
-        };
-        if !is_of_classes {
-            for target in &targets {
-                let value = target.parse().map_err(|_| format!("`{target}` is not a number"))?;
-                data.values.push(value);
-            }
-            return Ok(data);
-        }
-        data.classes = in_order(targets.iter().map(String::as_str));
-        let names = data.classes.iter().map(String::as_str);
-        let places: HashMap<&str, u32> = names.zip(0..).collect();
-        data.labels = targets.iter().map(|target| places[target.as_str()]).collect();
-        Ok(data)
+        labelled(features, &targets, feature_count, is_of_classes)
     }
+}
+
+/// Rows with the classes or the numbers that their targets name.
+pub(crate) fn labelled(
+    features: Vec<f32>,
+    targets: &[String],
+    feature_count: usize,
+    is_of_classes: bool,
+) -> Result<Dataset, String> {
+    let (labels, values, classes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut data = Dataset { features, labels, values, feature_count, classes, packed: None };
+    if !is_of_classes {
+        for target in targets {
+            let value = target.parse().map_err(|_| format!("`{target}` is not a number"))?;
+            data.values.push(value);
+        }
+        return Ok(data);
+    }
+    data.classes = in_order(targets.iter().map(String::as_str));
+    let names = data.classes.iter().map(String::as_str);
+    let places: HashMap<&str, u32> = names.zip(0..).collect();
+    data.labels = targets.iter().map(|target| places[target.as_str()]).collect();
+    Ok(data)
 }
 
 /// The names of classes, each once and in order: numbers in their own, 2 before 10.

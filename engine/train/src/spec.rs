@@ -9,6 +9,7 @@ use crate::loss::Loss;
 use crate::net::NetSpec;
 use crate::optimiser::OptimiserSpec;
 use crate::schedule::Schedule;
+use crate::texts::Tuned;
 
 /// How a network is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,8 +135,32 @@ pub struct JobSpec {
     /// Where the training can go on after it was ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointSpec>,
+    /// A text encoder that training begins with; rows are texts then.
+    #[serde(default)]
+    pub base: Option<BaseSpec>,
     /// How it is trained.
     pub train: TrainSpec,
+}
+
+impl JobSpec {
+    /// Whether its rows are texts and not features.
+    pub fn is_of_texts(&self) -> bool {
+        self.base.is_some() || self.train.net.encoder().is_some()
+    }
+}
+
+/// A model that exists, whose encoder is trained further.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseSpec {
+    /// A Hugging Face folder, a tar file of one or a model of this engine, beside the description.
+    pub model: String,
+    /// What of it is trained on.
+    #[serde(default)]
+    pub tuned: Tuned,
+    /// Most tokens of a text, here and when the model is served; what the model takes if absent.
+    #[serde(default)]
+    pub length_max: Option<usize>,
 }
 
 /// A file that is written again and again.

@@ -131,16 +131,24 @@ impl Stepper {
         let share = batch.rows.div_ceil(count).next_multiple_of(8);
         let (net, loss, weights) = (&self.net, &self.loss, &self.weights);
         let (isa, class_weights) = (self.isa, &self.class_weights);
+        let at_once = net.rows_at_once();
         let work = |index: usize, worker: &mut Worker| {
-            let first = (index * share).min(batch.rows);
-            let rows = share.min(batch.rows - first);
-            let input = &batch.features[first * net.inputs..][..rows * net.inputs];
-            let dropping = Dropping { seed: dropping_seed, first_row: first };
+            let mut first = (index * share).min(batch.rows);
+            let last = (first + share).min(batch.rows);
             let pass = &mut worker.pass;
-            let (given, gradients) = pass.forward(net, weights, input, rows, Some(dropping));
-            let targets = batch.targets.rows(first, rows, net.outputs);
-            worker.sums = loss.compute(isa, net.outputs, given, targets, class_weights, gradients);
-            pass.backward(net, weights, input, rows);
+            worker.sums = Sums::default();
+            let mut adds = false;
+            while first < last || !adds {
+                let rows = at_once.min(last - first);
+                let input = &batch.features[first * net.inputs..][..rows * net.inputs];
+                let dropping = Dropping { seed: dropping_seed, first_row: first };
+                let (given, gradients) = pass.forward(net, weights, input, rows, Some(dropping));
+                let targets = batch.targets.rows(first, rows, net.outputs);
+                let sums = loss.compute(isa, net.outputs, given, targets, class_weights, gradients);
+                worker.sums = worker.sums.and(sums);
+                pass.backward(net, weights, input, rows, adds);
+                (first, adds) = (first + rows, true);
+            }
         };
         let (workers, pool) = (&mut self.workers[..count], self.pool.as_ref());
         match pool {

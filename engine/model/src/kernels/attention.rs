@@ -175,6 +175,7 @@ unsafe fn attend(head: &Head, scratch: *mut f32) {
         let products = Job {
             x: head.query.wrapping_add(first * stride).cast(),
             x_stride: stride,
+            x_step: 1,
             rows: (0, count),
             weights: keys.cast(),
             matrix_stride: None,
@@ -183,6 +184,7 @@ unsafe fn attend(head: &Head, scratch: *mut f32) {
             panels: (0, 0),
             out: scores,
             out_stride: length,
+            adds: false,
             finish: Finish { scale: head.scale, ..Finish::plain(None, Activation::None) },
         };
         multiply(isa, &Alone, Number::F32, &products);

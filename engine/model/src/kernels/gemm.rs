@@ -48,7 +48,7 @@ fn fits(rows: usize, columns: usize, stride: usize, count: usize) -> bool {
 }
 
 impl Gemm<'_> {
-    fn fits(&self) -> bool {
+    pub(super) fn fits(&self) -> bool {
         let (a_rows, a_columns) = match self.a_transposed {
             true => (self.depth, self.rows),
             false => (self.rows, self.depth),
@@ -68,7 +68,11 @@ const WHOLE: usize = PANEL * COUNT;
 /// Rows of `a` up to which packing `b` costs more than reading it where it lies.
 const ROWS_UNPACKED_MAX: usize = 96;
 
-/// Computes a product; the scratch grows to the size of `b`, and of `a` if that is transposed.
+/// Rows of `b` whose products are summed before the next ones are added, where that is asked for:
+/// a panel of so many stays in the second cache.
+pub(super) const DEPTH_AT_ONCE: usize = 512;
+
+/// Computes a product; the scratch grows to the size of `b`.
 /// Slices that are too short are a mistake of the caller: nothing is computed.
 pub fn gemm_f32(isa: Isa, team: &dyn Team, product: Gemm<'_>, scratch: &mut Vec<f32>) {
     gemm_layer_f32(isa, team, product, None, Activation::None, scratch);
@@ -85,9 +89,55 @@ pub fn gemm_layer_f32(
 ) {
     let fits = product.fits() && bias.is_none_or(|bias| bias.len() >= product.columns);
     debug_assert!(fits, "the slices of a product are too short");
+    if fits && product.rows > 0 && product.columns > 0 {
+        run(isa, team, product, &Finish::plain(bias, activation), false, scratch);
+    }
+}
+
+/// As [`gemm_f32`], some rows of `b` at a time, whose product is added to what `out` holds, or,
+/// with `is_first`, the first of which writes over it.
+pub fn gemm_add_f32(
+    isa: Isa,
+    team: &dyn Team,
+    product: Gemm<'_>,
+    is_first: bool,
+    scratch: &mut Vec<f32>,
+) {
+    let fits = product.fits();
+    debug_assert!(fits, "the slices of a product are too short");
     if !fits || product.rows == 0 || product.columns == 0 {
         return;
     }
+    let mut first = 0;
+    loop {
+        let depth = DEPTH_AT_ONCE.min(product.depth - first);
+        let a = first * if product.a_transposed { product.a_stride } else { 1 };
+        let b = first * if product.b_transposed { 1 } else { product.b_stride };
+        let part = Gemm {
+            depth,
+            a: product.a.get(a..).unwrap_or_default(),
+            b: product.b.get(b..).unwrap_or_default(),
+            out: &mut *product.out,
+            ..product
+        };
+        let finish = Finish::plain(None, Activation::None);
+        run(isa, team, part, &finish, !is_first || first > 0, scratch);
+        first += depth;
+        if first >= product.depth {
+            return;
+        }
+    }
+}
+
+/// Computes a product whose slices are long enough.
+fn run(
+    isa: Isa,
+    team: &dyn Team,
+    product: Gemm<'_>,
+    finish: &Finish,
+    adds: bool,
+    scratch: &mut Vec<f32>,
+) {
     let Gemm { rows, columns, depth, .. } = product;
     // Whole panels can be read where they lie; what is left is packed.
     let unpacked = match !product.b_transposed && rows <= ROWS_UNPACKED_MAX && depth > 0 {
@@ -95,33 +145,22 @@ pub fn gemm_layer_f32(
         false => 0,
     };
     let b_count = vectors(columns - unpacked) * COUNT * depth;
-    let a_count = if product.a_transposed { rows * depth } else { 0 };
     // Room to begin at a cache line.
-    let count = b_count + a_count + COUNT;
+    let count = b_count + COUNT;
     if scratch.len() < count {
         scratch.resize(count, 0.0);
     }
     let skipped = scratch.as_ptr().align_offset(64).min(COUNT);
-    let (packed_b, packed_a) = scratch[skipped..].split_at_mut(b_count);
+    let packed_b = &mut scratch[skipped..][..b_count];
     pack_columns(isa, &product, unpacked, packed_b);
-    let (a, a_stride) = match product.a_transposed {
-        true => {
-            let matrix = Transpose {
-                rows: depth,
-                columns: rows,
-                from: product.a,
-                from_stride: product.a_stride,
-                to_stride: depth,
-                padded_rows: depth,
-            };
-            transpose(isa, matrix, packed_a);
-            (&*packed_a, depth)
-        }
-        false => (product.a, product.a_stride),
+    let (x_stride, x_step) = match product.a_transposed {
+        true => (1, product.a_stride),
+        false => (product.a_stride, 1),
     };
     let job = Job {
-        x: a.as_ptr().cast(),
-        x_stride: a_stride,
+        x: product.a.as_ptr().cast(),
+        x_stride,
+        x_step,
         rows: (0, rows),
         weights: product.b.as_ptr().cast(),
         matrix_stride: Some(product.b_stride),
@@ -130,19 +169,23 @@ pub fn gemm_layer_f32(
         panels: (0, 0),
         out: product.out.as_mut_ptr(),
         out_stride: product.out_stride,
-        finish: Finish { scale: product.scale, ..Finish::plain(bias, activation) },
+        adds,
+        finish: Finish { scale: product.scale, ..*finish },
     };
     if unpacked > 0 {
         multiply(isa, team, Number::F32, &job);
     }
     if unpacked < columns {
-        let bias = bias.map(|bias| &bias[unpacked..]);
+        let bias = match finish.bias.is_null() {
+            true => finish.bias,
+            false => finish.bias.wrapping_add(unpacked),
+        };
         let job = Job {
             weights: packed_b.as_ptr().cast(),
             matrix_stride: None,
             columns: columns - unpacked,
             out: job.out.wrapping_add(unpacked),
-            finish: Finish { scale: product.scale, ..Finish::plain(bias, activation) },
+            finish: Finish { bias, ..job.finish },
             ..job
         };
         multiply(isa, team, Number::F32, &job);
@@ -150,7 +193,7 @@ pub fn gemm_layer_f32(
 }
 
 /// Packs the right matrix from the column `first` on as [`super::tiles::Panels`] lies.
-fn pack_columns(isa: Isa, product: &Gemm<'_>, first: usize, packed: &mut [f32]) {
+pub(super) fn pack_columns(isa: Isa, product: &Gemm<'_>, first: usize, packed: &mut [f32]) {
     let Gemm { columns, depth, b, b_stride, .. } = *product;
     let padded = first + vectors(columns - first) * COUNT;
     let (mut packed, mut first) = (packed, first);

@@ -140,6 +140,36 @@ pub fn gelu_tanh<L: Lanes>(x: L) -> L {
     x.if_less(L::splat(-5.3), x.mul(L::splat(0.0)), value)
 }
 
+/// The derivative of [`gelu`]: `Φ(x) + x · φ(x)`.
+#[inline(always)]
+pub fn gelu_slope<L: Lanes>(x: L) -> L {
+    let half = L::splat(0.5);
+    let share = erf(x.mul(L::splat(std::f32::consts::FRAC_1_SQRT_2))).fma(half, half);
+    // 1 / √(2π)
+    let density = exp(x.mul(x).mul(L::splat(-0.5))).mul(L::splat(0.398_942_3));
+    x.fma(density, share)
+}
+
+/// The derivative of [`gelu_tanh`].
+#[inline(always)]
+pub fn gelu_tanh_slope<L: Lanes>(x: L) -> L {
+    let (half, one) = (L::splat(0.5), L::splat(1.0));
+    let square = x.mul(x);
+    let inner = square.mul(L::splat(0.044_715)).fma(x, x).mul(L::splat(0.797_884_6));
+    let bent = tanh(inner);
+    // √(2/π), and three times the cube's factor of that.
+    let slope = square.fma(L::splat(0.107_032_23), L::splat(0.797_884_6));
+    let rise = one.sub(bent.mul(bent)).mul(slope).mul(x).mul(half);
+    bent.fma(half, half).add(rise)
+}
+
+/// The derivative of [`silu`].
+#[inline(always)]
+pub fn silu_slope<L: Lanes>(x: L) -> L {
+    let share = sigmoid(x);
+    share.mul(L::splat(1.0).sub(share)).fma(x, share)
+}
+
 /// The larger of `x` and 0; NaN stays NaN.
 #[inline(always)]
 pub fn relu<L: Lanes>(x: L) -> L {

@@ -9,11 +9,14 @@ mod activation;
 mod attention;
 mod columns;
 mod gemm;
+mod gemm_bf16;
 mod gradient;
 mod isa;
 mod lanes;
 mod linear;
 mod math;
+mod norm_training;
+mod pooling;
 mod rows;
 mod similarity;
 mod slices;
@@ -30,16 +33,19 @@ mod update;
 pub use activation::{Activation, activate};
 pub use attention::{Attention, attention_f32};
 pub use columns::{add_squared_distances, add_weighted_rows, exchange_rows, mean_of_rows};
-pub use gemm::{Gemm, gemm_f32, gemm_layer_f32};
-pub use gradient::gradient_rows;
+pub use gemm::{Gemm, gemm_add_f32, gemm_f32, gemm_layer_f32};
+pub use gemm_bf16::gemm_bf16;
+pub use gradient::{Known, gradient_rows, softmax_gradient_rows};
 pub use isa::Isa;
 pub use linear::{
     Input, Int8Scratch, Layer, PackedBf16, PackedF32, PackedI8, Weights, linear_bf16, linear_f32,
     linear_i8, quantise_weights,
 };
+pub use norm_training::{NormKept, NormWeights, norm_gradient_rows, norm_rows_kept};
+pub use pooling::{Squares, max_pool, max_pool_gradient};
 pub use rows::{layer_norm_rows, softmax_rows};
 pub use similarity::{cosine_similarity, dot, normalise_rows};
-pub use slices::{erf, exp, log, scale_shift, sigmoid, tanh};
+pub use slices::{activate_from, erf, exp, log, scale_shift, sigmoid, tanh};
 pub use statistics::{Statistics, standardize};
 pub use team::{Alone, Team};
 pub use team_of_threads::{Seats, TeamOfThreads};

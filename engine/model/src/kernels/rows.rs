@@ -160,7 +160,7 @@ impl Kernel for LayerNorm<'_> {
 /// # Safety
 /// All have `count` values; `other` may be null.
 #[inline(always)]
-unsafe fn add_residual<L: Lanes>(
+pub(super) unsafe fn add_residual<L: Lanes>(
     x: *const f32,
     other: *const f32,
     out: *mut f32,
@@ -193,7 +193,7 @@ unsafe fn add_residual<L: Lanes>(
 /// # Safety
 /// `values` has `count` values.
 #[inline(always)]
-unsafe fn squares<L: Lanes>(values: *const f32, mean: f32, count: usize) -> f32 {
+pub(super) unsafe fn squares<L: Lanes>(values: *const f32, mean: f32, count: usize) -> f32 {
     let mut totals = [L::splat(0.0); 4];
     let mut index = 0;
     while index < count {

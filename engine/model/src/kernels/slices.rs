@@ -2,9 +2,11 @@
 //!
 //! Refuses to know shapes. Bound: as many values as the shorter of the two slices has.
 
-use super::Isa;
-use super::activation::{Erf, Exp, Log, Map, MapStretch, Sigmoid, Tanh};
+use super::activation::{
+    Erf, Exp, Gelu, GeluTanh, Log, Map, MapStretch, Relu, Sigmoid, Silu, Tanh, activate,
+};
 use super::lanes::{COUNT, Kernel, Lanes, dispatch};
+use super::{Activation, Isa};
 
 fn map<M: Map>(isa: Isa, map: M, from: &[f32], to: &mut [f32]) {
     let count = from.len().min(to.len());
@@ -34,6 +36,23 @@ pub fn erf(isa: Isa, from: &[f32], to: &mut [f32]) {
 /// `1 / (1 + e^-x)` of each value.
 pub fn sigmoid(isa: Isa, from: &[f32], to: &mut [f32]) {
     map(isa, Sigmoid, from, to);
+}
+
+/// The results of an activation of values that are kept.
+pub fn activate_from(isa: Isa, activation: Activation, from: &[f32], to: &mut [f32]) {
+    match activation {
+        Activation::Gelu => map(isa, Gelu, from, to),
+        Activation::GeluTanh => map(isa, GeluTanh, from, to),
+        Activation::Relu => map(isa, Relu, from, to),
+        Activation::Silu => map(isa, Silu, from, to),
+        Activation::Tanh => tanh(isa, from, to),
+        Activation::Sigmoid => sigmoid(isa, from, to),
+        Activation::None | Activation::LeakyRelu(_) => {
+            let count = from.len().min(to.len());
+            to[..count].copy_from_slice(&from[..count]);
+            activate(isa, activation, &mut to[..count]);
+        }
+    }
 }
 
 struct ScaleShift<'a> {

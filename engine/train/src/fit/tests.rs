@@ -1,8 +1,10 @@
 //! Trainings from the first step to a model that answers, and their ends and new beginnings.
 
+use truststram_model::kernels::Isa;
+
 use super::*;
 use crate::data::{DIGITS_HELD_OUT_SHARE, DIGITS_SEED, digits};
-use crate::net::{LayerActivation, LayerSpec, NetSpec};
+use crate::net::{LayerActivation, LayerSpec, NetSpec, Precision};
 use crate::optimiser::OptimiserSpec;
 use crate::schedule::Schedule;
 use crate::spec::EarlyStop;
@@ -68,6 +70,7 @@ fn convolutions() -> TrainSpec {
                 LayerSpec::Dropout { rate: 0.1 },
                 LayerSpec::Dense { outputs: 32, activation },
             ],
+            ..NetSpec::default()
         },
         clip_norm: Some(5.0),
         optimiser: OptimiserSpec::AdamW {
@@ -95,6 +98,20 @@ fn convolutions_learn_digits_and_are_served_as_they_were_trained() {
     assert!(accuracy > 0.93, "{accuracy}");
     let bytes = outcome.model.to_bytes().unwrap();
     truststram_model::artifact::Artifact::parse(&bytes).unwrap();
+}
+
+#[test]
+fn bf16_learns_digits_as_f32_does_or_is_refused() {
+    let mut spec = TrainSpec { epochs: 8, ..convolutions() };
+    let exact = run(&split(), &spec).held_out.accuracy.unwrap();
+    spec.net.precision = Precision::Bf16;
+    match (Isa::detect(), train(&split(), &spec, &[], None, &mut |_| Go::On)) {
+        (Isa::Avx512 { bf16: true, vnni: true }, found) => {
+            let found = found.unwrap().unwrap().held_out.accuracy.unwrap();
+            assert!((found - exact).abs() < 0.02, "{found} {exact}");
+        }
+        (_, refused) => assert!(refused.unwrap_err().to_string().contains("AVX-512 BF16")),
+    }
 }
 
 #[test]

@@ -21,7 +21,8 @@ fn gradients_of_convolutions_and_dense_layers_are_those_of_candle() -> Result<()
         LayerSpec::Conv { channels: 3, kernel: 3, padding: 1, activation },
         LayerSpec::Dense { outputs: 20, activation },
     ];
-    let net = Net::new(&NetSpec { image: Some([6, 6, 1]), layers }, 36, 4).unwrap();
+    let spec = NetSpec { image: Some([6, 6, 1]), layers, ..NetSpec::default() };
+    let net = Net::new(&spec, 36, 4).unwrap();
     let mut random = Random::new(5);
     let weights = net.first_weights(&mut random);
     let input: Vec<f32> = (0..ROWS * 36).map(|_| random.normal() as f32).collect();
@@ -31,7 +32,7 @@ fn gradients_of_convolutions_and_dense_layers_are_those_of_candle() -> Result<()
     let (given, gradients) = pass.forward(&net, &weights, &input, ROWS, None);
     let targets = Targets::Classes(&labels);
     let sums = Loss::CrossEntropy.compute(isa, 4, given, targets, &[], gradients);
-    pass.backward(&net, &weights, &input, ROWS);
+    pass.backward(&net, &weights, &input, ROWS, false);
 
     let mut variables = Vec::new();
     let mut values = Tensor::from_vec(input, (ROWS, 1, 6, 6), &Device::Cpu)?;
@@ -51,7 +52,7 @@ fn gradients_of_convolutions_and_dense_layers_are_those_of_candle() -> Result<()
                 variables.extend([(place.weight.clone(), weight), (place.bias.clone(), bias)]);
                 sums.relu()?
             }
-            Layer::Dense { inputs, outputs, is_relu, place } => {
+            Layer::Dense { inputs, outputs, activation, place } => {
                 let weight = &weights[place.weight.clone()];
                 let weight = Tensor::from_slice(weight, (*outputs, *inputs), &Device::Cpu)?;
                 let bias =
@@ -63,9 +64,9 @@ fn gradients_of_convolutions_and_dense_layers_are_those_of_candle() -> Result<()
                 };
                 let sums = values.matmul(&weight.t()?)?.broadcast_add(&bias)?;
                 variables.extend([(place.weight.clone(), weight), (place.bias.clone(), bias)]);
-                if *is_relu { sums.relu()? } else { sums }
+                if *activation == LayerActivation::Relu { sums.relu()? } else { sums }
             }
-            Layer::MaxPool { .. } | Layer::Dropout { .. } => values,
+            Layer::Encoder(_) | Layer::MaxPool { .. } | Layer::Dropout { .. } => values,
         };
     }
     let labels = Tensor::from_vec(labels, ROWS, &Device::Cpu)?;

@@ -5,10 +5,17 @@
 use std::ops::Range;
 
 use truststram_base::limits::{FEATURE_COUNT_MAX, MODEL_FILE_BYTES_MAX};
+use truststram_model::kernels::Isa;
 
-use super::spec::{LAYER_COUNT_MAX, LayerActivation, LayerSpec, NetSpec, SIZE_MAX, refused};
+use super::spec::{
+    LAYER_COUNT_MAX, LayerActivation, LayerSpec, NetSpec, Precision, SIZE_MAX, refused,
+};
+use crate::encoder::Encoder;
 use crate::error::TrainError;
 use crate::random::Random;
+
+/// Values of the rows that are computed together.
+const VALUES_AT_ONCE: usize = 1 << 21;
 
 /// Where the weights of a layer lie.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,18 +26,51 @@ pub(crate) struct Place {
     pub(crate) bias: Range<usize>,
 }
 
+impl Place {
+    /// That of a layer whose weights begin at `start`.
+    pub(crate) fn after(start: usize, inputs: usize, outputs: usize) -> Result<Self, TrainError> {
+        let weight = start..start.saturating_add(inputs.saturating_mul(outputs));
+        let bias = weight.end..weight.end.saturating_add(outputs);
+        match bias.end as u64 > MODEL_FILE_BYTES_MAX / 4 {
+            true => refused("net", "fewer weights than a model file can hold"),
+            false => Ok(Self { weight, bias }),
+        }
+    }
+
+    /// Weight and bias.
+    pub(crate) fn of<'a>(&self, weights: &'a [f32]) -> (&'a [f32], &'a [f32]) {
+        weights[self.weight.start..self.bias.end].split_at(self.weight.len())
+    }
+
+    /// The places for the gradients of weight and bias; without `adds` zeros for the bias.
+    pub(crate) fn split<'a>(
+        &self,
+        gradients: &'a mut [f32],
+        adds: bool,
+    ) -> (&'a mut [f32], &'a mut [f32]) {
+        let all = &mut gradients[self.weight.start..self.bias.end];
+        let (weight, bias) = all.split_at_mut(self.weight.len());
+        if !adds {
+            bias.fill(0.0);
+        }
+        (weight, bias)
+    }
+}
+
 /// A layer with its sizes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Layer {
+    /// A text encoder, before all others.
+    Encoder(Box<Encoder>),
     /// Fully connected.
-    Dense { inputs: usize, outputs: usize, is_relu: bool, place: Place },
+    Dense { inputs: usize, outputs: usize, activation: LayerActivation, place: Place },
     /// A convolution over an image, channels last.
     Conv {
         image: [usize; 3],
         channels: usize,
         side: usize,
         padding: usize,
-        is_relu: bool,
+        activation: LayerActivation,
         place: Place,
     },
     /// The largest of each square.
@@ -40,9 +80,18 @@ pub(crate) enum Layer {
 }
 
 impl Layer {
+    /// The encoder, if it is one.
+    pub(crate) fn encoder(&self) -> Option<&Encoder> {
+        match self {
+            Self::Encoder(encoder) => Some(encoder),
+            _ => None,
+        }
+    }
+
     /// Values of a row that comes out.
     pub(crate) fn outputs(&self) -> usize {
         match self {
+            Self::Encoder(encoder) => encoder.spec.hidden,
             Self::Dense { outputs, .. } => *outputs,
             Self::Dropout { count, .. } => *count,
             Self::Conv { .. } | Self::MaxPool { .. } => self.image().iter().product(),
@@ -52,6 +101,7 @@ impl Layer {
     /// The image that comes out; a row of dense values is one of one pixel.
     pub(crate) fn image(&self) -> [usize; 3] {
         match *self {
+            Self::Encoder(_) => [1, 1, self.outputs()],
             Self::Dense { outputs, .. } => [1, 1, outputs],
             Self::Dropout { count, .. } => [1, 1, count],
             Self::Conv { image: [height, width, _], channels, side, padding, .. } => {
@@ -71,6 +121,7 @@ pub struct Net {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     pub(crate) image: Option<[usize; 3]>,
+    pub(crate) precision: Precision,
     weight_count: usize,
 }
 
@@ -95,8 +146,10 @@ impl Net {
                 "height, width and channels that multiply to the features",
             );
         }
-        let mut net =
-            Self { layers: Vec::new(), inputs, outputs, image: spec.image, weight_count: 0 };
+        let (image, precision) = (spec.image, spec.precision);
+        precision.check(Isa::detect())?;
+        let layers = Vec::new();
+        let mut net = Self { layers, inputs, outputs, image, precision, weight_count: 0 };
         let mut image = spec.image;
         let mut size = inputs;
         for layer in &spec.layers {
@@ -106,13 +159,13 @@ impl Net {
             }
             size = added.outputs();
             image = match &added {
-                Layer::Dense { .. } => None,
+                Layer::Encoder(_) | Layer::Dense { .. } => None,
                 Layer::Dropout { .. } => image,
                 _ => Some(added.image()),
             };
             net.layers.push(added);
         }
-        let last = net.dense(size, outputs, false)?;
+        let last = net.dense(size, outputs, LayerActivation::None)?;
         net.layers.push(last);
         Ok(net)
     }
@@ -124,11 +177,20 @@ impl Net {
         size: usize,
     ) -> Result<Layer, TrainError> {
         match *spec {
+            LayerSpec::Encoder(ref spec) => {
+                if !self.layers.is_empty() || image.is_some() || spec.length_max != size {
+                    let expected = "first, in front of `length_max` tokens of each row";
+                    return refused("net.layer.encoder", expected);
+                }
+                let encoder = Encoder::new(spec)?;
+                self.weight_count = encoder.weight_count;
+                Ok(Layer::Encoder(Box::new(encoder)))
+            }
             LayerSpec::Dense { outputs, activation } => {
                 if !(1..=FEATURE_COUNT_MAX).contains(&outputs) {
                     return refused("net.layer.outputs", "1 to 65536 neurons");
                 }
-                self.dense(size, outputs, activation == LayerActivation::Relu)
+                self.dense(size, outputs, activation)
             }
             LayerSpec::Conv { channels, kernel: side, padding, activation } => {
                 let Some(image) = image else {
@@ -142,8 +204,7 @@ impl Net {
                     return refused("net.layer.channels", "1 to 4096");
                 }
                 let place = self.place(side * side * image[2], channels)?;
-                let is_relu = activation == LayerActivation::Relu;
-                Ok(Layer::Conv { image, channels, side, padding, is_relu, place })
+                Ok(Layer::Conv { image, channels, side, padding, activation, place })
             }
             LayerSpec::MaxPool { size } => {
                 let Some(image) = image else {
@@ -161,19 +222,19 @@ impl Net {
         }
     }
 
-    fn dense(&mut self, inputs: usize, outputs: usize, is_relu: bool) -> Result<Layer, TrainError> {
-        Ok(Layer::Dense { inputs, outputs, is_relu, place: self.place(inputs, outputs)? })
+    fn dense(
+        &mut self,
+        inputs: usize,
+        outputs: usize,
+        activation: LayerActivation,
+    ) -> Result<Layer, TrainError> {
+        Ok(Layer::Dense { inputs, outputs, activation, place: self.place(inputs, outputs)? })
     }
 
     fn place(&mut self, inputs: usize, outputs: usize) -> Result<Place, TrainError> {
-        let start = self.weight_count;
-        let weight = start..start.saturating_add(inputs.saturating_mul(outputs));
-        let bias = weight.end..weight.end.saturating_add(outputs);
-        if bias.end as u64 > MODEL_FILE_BYTES_MAX / 4 {
-            return refused("net", "fewer weights than a model file can hold");
-        }
-        self.weight_count = bias.end;
-        Ok(Place { weight, bias })
+        let place = Place::after(self.weight_count, inputs, outputs)?;
+        self.weight_count = place.bias.end;
+        Ok(place)
     }
 
     /// How many weights and biases there are.
@@ -181,11 +242,28 @@ impl Net {
         self.weight_count
     }
 
+    /// Rows whose values stay near while they go forward and back; more are done part by part.
+    pub(crate) fn rows_at_once(&self) -> usize {
+        let values = |layer: &Layer| match layer {
+            Layer::Encoder(encoder) => {
+                encoder.values_per_token().saturating_mul(encoder.spec.length_max)
+            }
+            _ => layer.outputs(),
+        };
+        let largest = self.layers.iter().map(Layer::outputs).max().unwrap_or(0);
+        let count = self.layers.iter().map(values).fold(2 * largest, usize::saturating_add);
+        (VALUES_AT_ONCE / count.max(1)).next_multiple_of(8).max(8)
+    }
+
     /// Random weights after He et al. ("Delving deep into rectifiers", 2015), zero biases.
     pub(crate) fn first_weights(&self, random: &mut Random) -> Vec<f32> {
         let mut weights = vec![0.0; self.weight_count];
         for layer in &self.layers {
             let (place, outputs) = match layer {
+                Layer::Encoder(encoder) => {
+                    encoder.first_weights(random, &mut weights);
+                    continue;
+                }
                 Layer::Dense { place, outputs, .. } => (place, outputs),
                 Layer::Conv { place, channels, .. } => (place, channels),
                 Layer::MaxPool { .. } | Layer::Dropout { .. } => continue,

@@ -7,17 +7,18 @@
 
 #[cfg(test)]
 mod against_candle;
-mod back;
 mod conv;
 mod layer;
 mod pass;
-mod pool;
+mod product;
 mod spec;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use layer::Layer;
 pub use layer::Net;
-pub(crate) use pass::Dropping;
+pub(crate) use layer::{Layer, Place};
 pub use pass::Pass;
-pub use spec::{LayerActivation, LayerSpec, NetSpec};
+pub(crate) use pass::{Dropping, grow};
+pub(crate) use product::{Products, Sizes};
+pub(crate) use spec::refused;
+pub use spec::{LayerActivation, LayerSpec, NetSpec, Precision};

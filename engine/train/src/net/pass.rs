@@ -3,26 +3,31 @@
 //! Refuses to know losses and optimisers. Bound: buffers for the rows of the largest step so far;
 //! a step of no more rows allocates nothing.
 
-use truststram_model::kernels::{Activation, Alone, Gemm, Isa, gemm_layer_f32, gradient_rows};
+use truststram_model::kernels::{
+    Activation, Isa, Known, Squares, gradient_rows, max_pool, max_pool_gradient,
+};
 
-use super::back::Back;
-use super::conv::{self, Buffers, Shape};
-use super::layer::{Layer, Net, Place};
-use super::pool;
+use super::conv::{self, Shape};
+use super::layer::{Layer, Net};
+use super::product::{Products, Sizes};
+use super::spec::LayerActivation;
+use crate::encoder::EncoderPass;
 use crate::random::Random;
 
 /// What a pass keeps from step to step.
 #[derive(Debug)]
 pub struct Pass {
     isa: Isa,
+    products: Products,
+    pub(crate) encoder: EncoderPass,
     /// What each layer gave, and of some layers what the way back needs.
     outputs: Vec<Vec<f32>>,
-    chosen: Vec<Vec<u8>>,
+    chosen: Vec<Vec<f32>>,
     pub(super) kept: Vec<Vec<f32>>,
     /// Gradients of what a layer gave, and of what it was given.
     above: Vec<f32>,
     below: Vec<f32>,
-    buffers: Buffers,
+    patches: Vec<f32>,
     /// Gradients of all weights: the sum over the rows of the last step.
     pub(crate) gradients: Vec<f32>,
 }
@@ -36,11 +41,15 @@ pub(crate) struct Dropping {
     pub(crate) first_row: usize,
 }
 
-fn activation(is_relu: bool) -> Activation {
-    if is_relu { Activation::Relu } else { Activation::None }
+fn kernel(activation: LayerActivation) -> Activation {
+    match activation {
+        LayerActivation::None => Activation::None,
+        LayerActivation::Relu => Activation::Relu,
+        LayerActivation::Tanh => Activation::Tanh,
+    }
 }
 
-fn grow<T: Clone + Default>(values: &mut Vec<T>, count: usize) {
+pub(crate) fn grow<T: Clone + Default>(values: &mut Vec<T>, count: usize) {
     if values.len() < count {
         values.resize(count, T::default());
     }
@@ -52,12 +61,14 @@ impl Pass {
         let count = net.layers.len();
         Self {
             isa,
+            products: Products::new(isa, net.precision),
+            encoder: EncoderPass::default(),
             outputs: vec![Vec::new(); count],
             chosen: vec![Vec::new(); count],
             kept: vec![Vec::new(); count],
             above: Vec::new(),
             below: Vec::new(),
-            buffers: Buffers::default(),
+            patches: Vec::new(),
             gradients: vec![0.0; net.weight_count()],
         }
     }
@@ -79,38 +90,30 @@ impl Pass {
             grow(&mut rest[0], count);
             let out = &mut rest[0][..count];
             match layer {
-                Layer::Dense { inputs, outputs, is_relu, place } => {
-                    let product = Gemm {
-                        rows,
-                        columns: *outputs,
-                        depth: *inputs,
-                        a: &input[..rows * inputs],
-                        a_stride: *inputs,
-                        a_transposed: false,
-                        b: &weights[place.weight.clone()],
-                        b_stride: *inputs,
-                        b_transposed: true,
-                        scale: 1.0,
-                        out,
-                        out_stride: *outputs,
-                    };
-                    let bias = Some(&weights[place.bias.clone()]);
-                    let scratch = &mut self.buffers.scratch;
-                    let activation = activation(*is_relu);
-                    gemm_layer_f32(self.isa, &Alone, product, bias, activation, scratch);
+                Layer::Encoder(encoder) => {
+                    let input = &input[..rows * encoder.spec.length_max];
+                    let products = &mut self.products;
+                    self.encoder.forward(products, encoder, weights, input, dropping, out);
                 }
-                Layer::Conv { image, is_relu, place, .. } => {
-                    let weights = (&weights[place.weight.clone()], &weights[place.bias.clone()]);
+                Layer::Dense { inputs, outputs, activation, place } => {
+                    let sizes = Sizes { rows, inputs: *inputs, outputs: *outputs };
+                    let weights = place.of(weights);
+                    let input = &input[..rows * inputs];
+                    self.products.forward(sizes, input, weights, kernel(*activation), out);
+                }
+                Layer::Conv { image, activation, place, .. } => {
                     let images = &input[..rows * image.iter().product::<usize>()];
-                    let (shape, activation) = (shape(layer), activation(*is_relu));
-                    let buffers = &mut self.buffers;
-                    conv::forward(self.isa, shape, weights, activation, images, buffers, out);
+                    let (shape, activation) = (shape(layer), kernel(*activation));
+                    let (products, patches) = (&mut self.products, &mut self.patches);
+                    let weights = place.of(weights);
+                    conv::forward(products, shape, weights, activation, images, patches, out);
                 }
                 Layer::MaxPool { image, size } => {
                     let images = &input[..rows * image.iter().product::<usize>()];
                     grow(&mut self.chosen[index], count);
                     let chosen = &mut self.chosen[index][..count];
-                    pool::forward(*image, *size, images, out, chosen);
+                    let squares = Squares { image: *image, size: *size };
+                    max_pool(self.isa, squares, images, out, chosen);
                 }
                 Layer::Dropout { count: size, rate } => {
                     out.copy_from_slice(&input[..count]);
@@ -128,8 +131,32 @@ impl Pass {
         (last, &mut self.above[..count])
     }
 
-    /// From the gradients of what the last layer gave those of all weights.
-    pub(crate) fn backward(&mut self, net: &Net, weights: &[f32], input: &[f32], rows: usize) {
+    /// What the encoder in front gives for rows of tokens; only its weights are needed.
+    pub(crate) fn encoded(
+        &mut self,
+        net: &Net,
+        weights: &[f32],
+        input: &[f32],
+        rows: usize,
+    ) -> &[f32] {
+        let Some(encoder) = net.layers.first().and_then(Layer::encoder) else { return &[] };
+        let count = rows * encoder.spec.hidden;
+        grow(&mut self.outputs[0], count);
+        let out = &mut self.outputs[0][..count];
+        self.encoder.forward(&mut self.products, encoder, weights, input, None, out);
+        &self.outputs[0][..count]
+    }
+
+    /// From the gradients of what the last layer gave those of all weights; with `adds` they are
+    /// added to those that are there.
+    pub(crate) fn backward(
+        &mut self,
+        net: &Net,
+        weights: &[f32],
+        input: &[f32],
+        rows: usize,
+        adds: bool,
+    ) {
         for (index, layer) in net.layers.iter().enumerate().rev() {
             let input = match index {
                 0 => input,
@@ -145,26 +172,38 @@ impl Pass {
             // Nobody asks for the gradients of the features.
             let below = (index > 0).then_some(&mut self.below[..count]);
             match layer {
-                Layer::Dense { inputs, outputs, is_relu, place } => {
-                    let (of_weight, of_bias) = split(&mut self.gradients, place);
-                    gradient_rows(self.isa, above, is_relu.then_some(output), of_bias);
-                    let sizes = [rows, *inputs, *outputs];
-                    let weight = &weights[place.weight.clone()];
-                    let back = Back { gradients: above, input, weight };
-                    back.dense(self.isa, sizes, of_weight, below, &mut self.buffers.scratch);
+                Layer::Encoder(encoder) => {
+                    let of = &mut self.gradients[..encoder.weight_count];
+                    if !adds {
+                        of.fill(0.0);
+                    }
+                    self.encoder.backward(&mut self.products, encoder, weights, above, of);
                 }
-                Layer::Conv { image, is_relu, place, .. } => {
-                    let (of_weight, of_bias) = split(&mut self.gradients, place);
-                    gradient_rows(self.isa, above, is_relu.then_some(output), of_bias);
-                    let input = &input[..rows * image.iter().product::<usize>()];
-                    let weight = &weights[place.weight.clone()];
-                    let back = Back { gradients: above, input, weight };
-                    back.conv(self.isa, shape(layer), of_weight, below, &mut self.buffers);
+                Layer::Dense { inputs, outputs, activation, place } => {
+                    let (of_weight, of_bias) = place.split(&mut self.gradients, adds);
+                    let known = Known::After(output);
+                    gradient_rows(self.isa, kernel(*activation), known, above, of_bias);
+                    let sizes = Sizes { rows, inputs: *inputs, outputs: *outputs };
+                    let (products, weight) = (&mut self.products, place.of(weights).0);
+                    products.of_weight(sizes, above, &input[..rows * inputs], adds, of_weight);
+                    if let Some(below) = below {
+                        products.of_input(sizes, above, weight, false, below);
+                    }
+                }
+                Layer::Conv { image, activation, place, .. } => {
+                    let (of_weight, of_bias) = place.split(&mut self.gradients, adds);
+                    let known = Known::After(output);
+                    gradient_rows(self.isa, kernel(*activation), known, above, of_bias);
+                    let images = &input[..rows * image.iter().product::<usize>()];
+                    let back = conv::Back { gradients: above, images, weight: place.of(weights).0 };
+                    let (products, of) = (&mut self.products, (adds, of_weight));
+                    conv::backward(products, shape(layer), back, of, below, &mut self.patches);
                 }
                 Layer::MaxPool { image, size } => {
                     let chosen = &self.chosen[index][..above.len()];
                     if let Some(below) = below {
-                        pool::backward(*image, *size, above, chosen, below);
+                        let squares = Squares { image: *image, size: *size };
+                        max_pool_gradient(self.isa, squares, above, chosen, below);
                     }
                 }
                 Layer::Dropout { .. } => {
@@ -176,11 +215,6 @@ impl Pass {
             std::mem::swap(&mut self.above, &mut self.below);
         }
     }
-}
-
-/// The places for the gradients of a layer's weight and bias.
-fn split<'a>(gradients: &'a mut [f32], place: &Place) -> (&'a mut [f32], &'a mut [f32]) {
-    gradients[place.weight.start..place.bias.end].split_at_mut(place.weight.len())
 }
 
 fn shape(layer: &Layer) -> Shape {

@@ -8,7 +8,7 @@ use crate::step::{Batch, StepOptions, Stepper};
 use crate::{OptimiserSpec, Pace};
 
 fn net(image: Option<[usize; 3]>, layers: &[LayerSpec]) -> NetSpec {
-    NetSpec { image, layers: layers.to_vec() }
+    NetSpec { image, layers: layers.to_vec(), ..NetSpec::default() }
 }
 
 fn dense(outputs: usize, activation: LayerActivation) -> LayerSpec {
@@ -21,11 +21,11 @@ fn conv(channels: usize, kernel: usize, padding: usize) -> LayerSpec {
 
 /// The networks that the tests are about, with their numbers of features.
 fn nets() -> Vec<(NetSpec, usize)> {
-    use LayerActivation::{None, Relu};
+    use LayerActivation::{None, Relu, Tanh};
     let pool = |size| LayerSpec::MaxPool { size };
     vec![
         (net(Option::None, &[]), 5),
-        (net(Option::None, &[dense(7, Relu), dense(6, None)]), 5),
+        (net(Option::None, &[dense(7, Relu), dense(5, Tanh), dense(6, None)]), 5),
         (net(Option::None, &[dense(50, Relu), LayerSpec::Dropout { rate: 0.4 }]), 9),
         (net(Some([5, 4, 2]), &[conv(3, 3, 1)]), 40),
         (net(Some([6, 7, 1]), &[conv(3, 3, 0), pool(2), conv(2, 2, 1), dense(9, Relu)]), 42),
@@ -43,12 +43,16 @@ fn plain(net: &Net, weights: &[f64], input: &[f64], kept: &[Vec<f32>], row: usiz
     let mut values = input.to_vec();
     for (index, layer) in net.layers.iter().enumerate() {
         values = match layer {
-            Layer::Dense { inputs, outputs, is_relu, place } => (0..*outputs)
+            Layer::Dense { inputs, outputs, activation, place } => (0..*outputs)
                 .map(|output| {
                     let weight = &weights[place.weight.start + output * inputs..][..*inputs];
                     let sum: f64 = weight.iter().zip(&values).map(|(w, x)| w * x).sum();
                     let sum = sum + weights[place.bias.start + output];
-                    if *is_relu { sum.max(0.0) } else { sum }
+                    match activation {
+                        LayerActivation::None => sum,
+                        LayerActivation::Relu => sum.max(0.0),
+                        LayerActivation::Tanh => sum.tanh(),
+                    }
                 })
                 .collect(),
             Layer::Conv {
@@ -84,6 +88,7 @@ fn plain(net: &Net, weights: &[f64], input: &[f64], kept: &[Vec<f32>], row: usiz
                 let largest = |out| (0..size * size).map(|p| at(out, p)).fold(f64::MIN, f64::max);
                 (0..layer.outputs()).map(largest).collect()
             }
+            Layer::Encoder(_) => panic!("encoders have tests of their own"),
             Layer::Dropout { count, .. } => {
                 let kept = &kept[index][row * count..][..*count];
                 values.iter().zip(kept).map(|(x, kept)| x * f64::from(*kept)).collect()
@@ -114,7 +119,7 @@ fn gradients_agree_with_finite_differences_in_f64() {
         let given_before = given.to_vec();
         let isa = truststram_model::kernels::Isa::detect();
         Loss::Mse.compute(isa, 3, given, Targets::Numbers(&targets), &[], gradients);
-        pass.backward(&net, &weights, &input, ROWS);
+        pass.backward(&net, &weights, &input, ROWS, false);
         let exact: Vec<f64> = weights.iter().copied().map(f64::from).collect();
         let input: Vec<f64> = input.iter().copied().map(f64::from).collect();
         let answers = |weights: &[f64]| -> Vec<f64> {

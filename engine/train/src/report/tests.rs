@@ -14,7 +14,7 @@ fn a_report_shows_what_the_training_did() {
         Go::On
     });
     let outcome = outcome.unwrap().unwrap();
-    let mut report = Report::new("digits", (&split, &spec), &outcome, curve);
+    let mut report = Report::new("digits", &spec, &outcome, curve);
     report.say("Model", Some("digits, version 3".to_owned()));
     report.say("Nothing", None);
     let text = serde_json::to_string(&report).unwrap();

@@ -83,7 +83,7 @@ impl Kernel for Round<'_> {
                 // SAFETY: `index + count` is at most `columns`, and `out` has 2 bytes for each.
                 unsafe {
                     let value = L::load_part(x.as_ptr().add(index), count, 0.0);
-                    let halves = round::<L>(value);
+                    let halves = rounded::<L>(value);
                     L::store_halves(halves, out.as_mut_ptr().cast::<u16>().add(index), count);
                 }
                 index += COUNT;
@@ -94,7 +94,7 @@ impl Kernel for Round<'_> {
 
 /// The nearest bf16, half to even, in the lower half of each word; NaN stays NaN.
 #[inline(always)]
-fn round<L: Lanes>(value: L) -> L::Ints {
+pub fn rounded<L: Lanes>(value: L) -> L::Ints {
     let bits = value.bits();
     let odd = L::and_ints(L::shift_down::<16>(bits), L::splat_ints(1));
     let rounded = L::add_ints(bits, L::add_ints(odd, L::splat_ints(0x7fff)));
@@ -133,6 +133,7 @@ pub fn linear_bf16(
     let job = Job {
         x: scratch.as_ptr().cast(),
         x_stride: words,
+        x_step: 1,
         rows: (0, rows),
         weights: weights.panels.start(),
         matrix_stride: None,
@@ -141,6 +142,7 @@ pub fn linear_bf16(
         panels: (0, 0),
         out: out.as_mut_ptr(),
         out_stride: outputs,
+        adds: false,
         finish: Finish::plain(bias, activation),
     };
     multiply(isa, team, Number::Bf16, &job);

@@ -65,6 +65,7 @@ pub fn linear_f32(
     let job = Job {
         x: x.as_ptr().cast(),
         x_stride: inputs,
+        x_step: 1,
         rows: (0, rows),
         weights: weights.panels.start(),
         matrix_stride: None,
@@ -73,6 +74,7 @@ pub fn linear_f32(
         panels: (0, 0),
         out: out.as_mut_ptr(),
         out_stride: outputs,
+        adds: false,
         finish: Finish::plain(bias, activation),
     };
     multiply(isa, team, Number::F32, &job);

@@ -277,6 +277,7 @@ pub fn linear_i8(
     let job = Job {
         x: scratch.rows.as_ptr().cast(),
         x_stride: words,
+        x_step: 1,
         rows: (0, rows),
         weights: weights.panels.start(),
         matrix_stride: None,
@@ -285,6 +286,7 @@ pub fn linear_i8(
         panels: (0, 0),
         out: out.as_mut_ptr(),
         out_stride: outputs,
+        adds: false,
         finish,
     };
     multiply(isa, team, Number::Int8, &job);

@@ -11,6 +11,7 @@ mod int8;
 mod tests;
 mod weights;
 
+pub(super) use bf16::rounded;
 pub use bf16::{PackedBf16, linear_bf16};
 pub use float::{PackedF32, linear_f32};
 pub use int8::{Input, Int8Scratch, PackedI8, linear_i8, quantise_weights};

@@ -53,6 +53,8 @@ pub struct Job {
     pub x: *const u32,
     /// Words from one row to the next.
     pub x_stride: usize,
+    /// Words from one word of a row to the next: 1 unless the rows are columns of a matrix.
+    pub x_step: usize,
     /// The first row and the one after the last.
     pub rows: (usize, usize),
     /// See [`super::Panels`].
@@ -70,6 +72,8 @@ pub struct Job {
     pub out: *mut f32,
     /// Numbers from one row of the output to the next.
     pub out_stride: usize,
+    /// Whether results are added to what the output holds.
+    pub adds: bool,
     /// What happens to a sum.
     pub finish: Finish,
 }
@@ -148,7 +152,7 @@ unsafe fn tile<
         let mut word = 0;
         while word + CHAINS <= job.words {
             each!(chain < CHAINS <= 4, {
-                let x = x.add(word + chain);
+                let x = x.add((word + chain) * job.x_step);
                 let w = place.weights.add((word + chain) * stride);
                 let sums = &mut sums[chain];
                 step::<P, ROWS, COLUMNS, VECTORS>(x, job.x_stride, w, panel_words, sums);
@@ -158,7 +162,7 @@ unsafe fn tile<
         if const { CHAINS > 1 } {
             each!(chain < CHAINS <= 4, {
                 if word + chain < job.words {
-                    let x = x.add(word + chain);
+                    let x = x.add((word + chain) * job.x_step);
                     let w = place.weights.add((word + chain) * stride);
                     let sums = &mut sums[chain];
                     step::<P, ROWS, COLUMNS, VECTORS>(x, job.x_stride, w, panel_words, sums);
@@ -240,8 +244,13 @@ unsafe fn write<P: Product, const ROWS: usize, const COLUMNS: usize>(
             // SAFETY: row and columns lie within the job.
             unsafe {
                 let value = P::result(&job.finish, place.row + row, first, count, sum);
+                let out = out.add(row * job.out_stride + first);
+                let value = match job.adds {
+                    true => value.add(<P::Lanes as Lanes>::load_part(out, count, 0.0)),
+                    false => value,
+                };
                 let value = if is_relu { math::relu(value) } else { value };
-                value.store_part(out.add(row * job.out_stride + first), count);
+                value.store_part(out, count);
             }
         });
     });
