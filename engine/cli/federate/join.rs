@@ -241,7 +241,7 @@ impl Member<'_> {
             Err(error) => return Err(End::Failed(Failure::Failed(error.into()))),
         };
         let delta = outcome.weights.iter().zip(&first).map(|(new, old)| new - old).collect();
-        Ok(Some(Trained { delta, loss: f64::from(outcome.loss), rows: trainer.rows() }))
+        Ok(Some(Trained { delta, loss: outcome.loss, rows: trainer.rows() }))
     }
 
     /// How the update is written.

@@ -48,13 +48,16 @@ fn shorten(delta: &mut [f32], clip_norm: Option<f64>) {
     }
 }
 
-impl Member<'_> {
-    /// Lives through a round; `train` gives the change of the model, or nothing where it diverges.
+/// What gives the change of a model, or nothing where training diverges.
+type Training<'t, 'a> = dyn FnMut(&mut Member<'a>) -> Result<Option<Vec<f32>>, End> + 't;
+
+impl<'a> Member<'a> {
+    /// Lives through a round.
     pub(super) fn work_securely(
         &mut self,
         task: &Value,
         schema: &Schema,
-        train: &mut dyn FnMut(&mut Self) -> Result<Option<Vec<f32>>, End>,
+        train: &mut Training<'_, 'a>,
     ) -> Result<(), End> {
         let id = task["task"].as_u64().unwrap_or(0);
         let own = SecureClient::new(self.line.client, Chance::System);
