@@ -97,6 +97,13 @@ def window(load: Load, port: int, work: Path, rate: float, seconds: float, seed:
                     "--seconds", seconds, "--warm-up", 0.5, "--seed", seed)
 
 
+def end(port: int, job: int) -> None:
+    """Ends a job and waits until nothing of it runs."""
+    ask(port, f"{JOBS}/{job}/cancel", {})
+    over = ("cancelled", "failed", "done")
+    wait_until("the job ends", lambda: ask(port, f"{JOBS}/{job}")["state"] in over, 30)
+
+
 def trained(load: Load, port: int, work: Path, rate: float, seconds: float, seed: int) -> dict:
     """The same while a job trains, with the rows that it trains on in a second meanwhile."""
     job = ask(port, JOBS, SPEC)["id"]
@@ -104,9 +111,7 @@ def trained(load: Load, port: int, work: Path, rate: float, seconds: float, seed
     begun, first = pace(port, job)
     found = window(load, port, work, rate, seconds, seed)
     ended, last = pace(port, job)
-    ask(port, f"{JOBS}/{job}/cancel", {})
-    over = ("cancelled", "failed", "done")
-    wait_until("the job ends", lambda: ask(port, f"{JOBS}/{job}")["state"] in over, 30)
+    end(port, job)
     return found | {"rows_per_second": (last - first) * 64 / (ended - begun)}
 
 
@@ -117,7 +122,7 @@ def alone(port: int, seconds: float) -> float:
     begun, first = pace(port, job)
     time.sleep(seconds)
     ended, last = pace(port, job)
-    ask(port, f"{JOBS}/{job}/cancel", {})
+    end(port, job)
     return (last - first) * 64 / (ended - begun)
 
 

@@ -22,10 +22,9 @@ pub(super) fn made(jobs: &Jobs, job: &Job, asked: &Asked) -> Option<TrainingResu
         let metadata: Value = serde_json::from_str(&entry.metadata_json).ok()?;
         let training = &metadata["training"];
         let is_own = training["job"] == job.id && training["created_us"] == job.created_us;
-        let mut result: TrainingResult =
-            serde_json::from_value(training["result"].clone()).ok().filter(|_| is_own)?;
-        result.version = entry.version.0;
-        Some(result)
+        let mut figures = training["result"].as_object().filter(|_| is_own)?.clone();
+        figures.insert("version".to_owned(), json!(entry.version.0));
+        serde_json::from_value(Value::Object(figures)).ok()
     })
 }
 
@@ -46,13 +45,16 @@ pub(super) fn register(
         accuracy: outcome.held_out.accuracy,
         mean_square: outcome.held_out.mean_square,
     };
+    let mut figures = json!(result);
+    // The registry gives the number.
+    figures.as_object_mut().map(|figures| figures.remove("version"));
     let training = json!({
         "job": job.id,
         "created_us": job.created_us,
         "dataset": asked.dataset.to_string(),
         "rows": job.rows,
         "seed": asked.spec.train.seed,
-        "result": result,
+        "result": figures,
     });
     let described = Described {
         id: asked.model.clone(),
