@@ -29,7 +29,7 @@ use crate::training::read_dataset;
 
 /// What is trained on.
 enum Data {
-    Rows(Split),
+    Rows(Box<Split>),
     Texts(TextRows, Box<Option<Artifact>>),
 }
 
@@ -114,7 +114,7 @@ impl<'a> Training<'a> {
         if !self.job.is_of_texts() {
             let spec = &self.job.train;
             let split = self.rows(directory)?.split(spec.held_out, spec.seed);
-            return Ok(Data::Rows(split));
+            return Ok(Data::Rows(Box::new(split)));
         }
         let (Some(file), None) = (&self.job.data, &self.job.dataset) else {
             return Err(Failure::Usage(anyhow!("texts come from a file: name it as `data`")));
