@@ -28,6 +28,7 @@ mod report;
 mod rows;
 mod schedule;
 mod spec;
+mod standard;
 mod step;
 mod texts;
 

@@ -11,12 +11,12 @@ use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::evaluate::evaluate;
 use crate::export::{Exported, export};
-use crate::fit::standardise;
 use crate::loss::{Loss, Sums, Targets};
 use crate::net::NetSpec;
 use crate::optimiser::{Optimiser, OptimiserSpec};
 use crate::random::Random;
 use crate::schedule::Pace;
+use crate::standard::standardise;
 use crate::step::{Batch, StepOptions, Stepper};
 
 /// Passes over the rows of one piece of work.
