@@ -49,6 +49,7 @@ pub(crate) fn serve(
     let announcing = site.announcing.clone();
     // Certificates are those of the moment in which it was accepted.
     let certificates = site.certificates.as_ref().map(|live| live.table().tls().cloned());
+    let mut counted = OpenConnection::new(stats.clone());
     async move {
         if announcing.is_some_and(|live| live.table().trusted.contains(peer.ip())) {
             match tokio::time::timeout(limits.head, proxy_protocol::read(&mut stream)).await {
@@ -58,7 +59,7 @@ pub(crate) fn serve(
         }
         let connection = Connection::new(stream, peer, limits, stats.clone());
         let turn = connection.turn().clone();
-        let _counted = OpenConnection::new(&stats, &turn);
+        counted.turn = Some(turn.clone());
         let Some(config) = certificates else {
             let mut stream = Box::new(Watched::new(connection, turn.clone()));
             if h2c && begins_h2(&mut stream).await {
@@ -106,24 +107,25 @@ async fn begins_h2(stream: &mut Watched<Connection>) -> bool {
     matches!(stream.try_peek(&mut first).await, Ok(true)) && first == *H2_PREFACE
 }
 
-struct OpenConnection<'a> {
-    stats: &'a GatewayStats,
-    turn: Arc<Turn>,
+/// A connection that is counted, from the moment in which it is accepted.
+struct OpenConnection {
+    stats: Arc<GatewayStats>,
+    turn: Option<Arc<Turn>>,
 }
 
-impl<'a> OpenConnection<'a> {
-    fn new(stats: &'a GatewayStats, turn: &Arc<Turn>) -> Self {
+impl OpenConnection {
+    fn new(stats: Arc<GatewayStats>) -> Self {
         // In this order an open connection that is not fresh has asked something.
         stats.connections_fresh.raise(1);
         stats.connections_open.raise(1);
-        Self { stats, turn: turn.clone() }
+        Self { stats, turn: None }
     }
 }
 
-impl Drop for OpenConnection<'_> {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.stats.connections_open.lower(1);
-        if self.turn.is_fresh() {
+        if self.turn.as_ref().is_none_or(|turn| turn.is_fresh()) {
             self.stats.connections_fresh.lower(1);
         }
     }

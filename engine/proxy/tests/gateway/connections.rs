@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use truststram_machine::{ThreadSpec, spawn};
 use truststram_proxy::{CertificateSpec, TableSpec, TlsSpec};
 
 use crate::rig::*;
@@ -199,4 +200,25 @@ async fn a_drain_gives_open_requests_all_of_its_time() {
     let drained = rig.gateway.drain(limit).unwrap();
     assert_eq!(drained.connections_cut, 1);
     assert!(began.elapsed() >= limit, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn whoever_was_accepted_before_a_drain_is_answered() {
+    for round in 0..30 {
+        let rig = Rig::start(&TableSpec::default());
+        let mut streams = Vec::new();
+        for _ in 0..8 {
+            streams.push(TcpStream::connect(rig.plain).await.unwrap());
+        }
+        let stats = rig.gateway.stats()[0].clone();
+        let draining = spawn(ThreadSpec::default(), move |_placement| {
+            rig.gateway.drain(Duration::from_secs(5)).unwrap()
+        });
+        // Those that wait in the kernel still are refused with the listener; nobody else is.
+        for stream in &mut streams {
+            let _ = ask_on(stream, &get("/x")).await;
+        }
+        assert_eq!(draining.unwrap().join().unwrap().connections_cut, 0);
+        assert_eq!(stats.requests[1].get(), stats.connections_accepted.get(), "round {round}");
+    }
 }
