@@ -59,7 +59,7 @@ pub(crate) fn serve(
         }
         let connection = Connection::new(stream, peer, limits, stats.clone());
         let turn = connection.turn().clone();
-        counted.turn = Some(turn.clone());
+        counted.goes_by(turn.clone());
         let Some(config) = certificates else {
             let mut stream = Box::new(Watched::new(connection, turn.clone()));
             if h2c && begins_h2(&mut stream).await {
@@ -119,6 +119,11 @@ impl OpenConnection {
         stats.connections_fresh.raise(1);
         stats.connections_open.raise(1);
         Self { stats, turn: None }
+    }
+
+    /// What says from now on whether it has asked something.
+    fn goes_by(&mut self, turn: Arc<Turn>) {
+        self.turn = Some(turn);
     }
 }
 
