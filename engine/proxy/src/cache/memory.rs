@@ -161,7 +161,7 @@ pub(super) fn place_of(key: &str) -> &str {
 /// The words by which a response may be removed, separated by spaces.
 pub(super) fn tags_of(headers: &HeaderMap) -> String {
     let lines = [CACHE_TAG, SURROGATE_KEY].into_iter().flat_map(|name| headers.get_all(name));
-    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
     lines.join(" ")
 }
 
@@ -221,7 +221,7 @@ mod tests {
         let fill = || {
             memory.put("http://h/a", &none, stored(&none, &[], 1));
             memory.put("https://h/a/b", &none, stored(&none, &tags, 1));
-            memory.put("http://i/a", &none, stored(&none, &[(SURROGATE_KEY, "blue green")], 1));
+            memory.put("http://i/a", &none, stored(&none, &[(SURROGATE_KEY, "blue gr\u{fc}n")], 1));
         };
         for (purge, removed) in [
             (Purge::Key("h/a"), 1),
@@ -229,6 +229,7 @@ mod tests {
             (Purge::Prefix("h/"), 2),
             (Purge::Tag("blue"), 2),
             (Purge::Tag("bl"), 0),
+            (Purge::Tag("gr\u{fc}n"), 1),
             (Purge::All, 3),
         ] {
             fill();
