@@ -108,9 +108,17 @@ pub fn gemm_add_f32(
     if !fits || product.rows == 0 || product.columns == 0 {
         return;
     }
+    let finish = Finish::plain(None, Activation::None);
+    by_depth(product, DEPTH_AT_ONCE, |part, begins| {
+        run(isa, team, part, &finish, !is_first || !begins, scratch);
+    });
+}
+
+/// Gives a product in parts of so many rows of `b`, each with whether it is the first.
+pub(super) fn by_depth(product: Gemm<'_>, at_once: usize, mut give: impl FnMut(Gemm<'_>, bool)) {
     let mut first = 0;
     loop {
-        let depth = DEPTH_AT_ONCE.min(product.depth - first);
+        let depth = at_once.min(product.depth - first);
         let a = first * if product.a_transposed { product.a_stride } else { 1 };
         let b = first * if product.b_transposed { 1 } else { product.b_stride };
         let part = Gemm {
@@ -120,12 +128,41 @@ pub fn gemm_add_f32(
             out: &mut *product.out,
             ..product
         };
-        let finish = Finish::plain(None, Activation::None);
-        run(isa, team, part, &finish, !is_first || first > 0, scratch);
+        give(part, first == 0);
         first += depth;
         if first >= product.depth {
             return;
         }
+    }
+}
+
+/// Multiplies the columns of `job`, which are read where they lie, and then those behind them up
+/// to `columns`, which are packed.
+pub(super) fn multiply_both(
+    isa: Isa,
+    team: &dyn Team,
+    number: Number,
+    job: Job,
+    (packed, columns): (&[f32], usize),
+) {
+    let unpacked = job.columns;
+    if unpacked > 0 {
+        multiply(isa, team, number, &job);
+    }
+    if unpacked < columns {
+        let bias = match job.finish.bias.is_null() {
+            true => job.finish.bias,
+            false => job.finish.bias.wrapping_add(unpacked),
+        };
+        let job = Job {
+            weights: packed.as_ptr().cast(),
+            matrix_stride: None,
+            columns: columns - unpacked,
+            out: job.out.wrapping_add(unpacked),
+            finish: Finish { bias, ..job.finish },
+            ..job
+        };
+        multiply(isa, team, number, &job);
     }
 }
 
@@ -172,24 +209,7 @@ fn run(
         adds,
         finish: Finish { scale: product.scale, ..*finish },
     };
-    if unpacked > 0 {
-        multiply(isa, team, Number::F32, &job);
-    }
-    if unpacked < columns {
-        let bias = match finish.bias.is_null() {
-            true => finish.bias,
-            false => finish.bias.wrapping_add(unpacked),
-        };
-        let job = Job {
-            weights: packed_b.as_ptr().cast(),
-            matrix_stride: None,
-            columns: columns - unpacked,
-            out: job.out.wrapping_add(unpacked),
-            finish: Finish { bias, ..job.finish },
-            ..job
-        };
-        multiply(isa, team, Number::F32, &job);
-    }
+    multiply_both(isa, team, Number::F32, job, (packed_b, columns));
 }
 
 /// Packs the right matrix from the column `first` on as [`super::tiles::Panels`] lies.

@@ -3,10 +3,10 @@
 //! Refuses to know what they are. Bound: scratch for both matrices as pairs of bf16; sums of
 //! [`super::gemm::DEPTH_AT_ONCE`] products before the next ones are added.
 
-use super::gemm::{DEPTH_AT_ONCE, pack_columns};
+use super::gemm::{DEPTH_AT_ONCE, by_depth, multiply_both, pack_columns};
 use super::lanes::{COUNT, Kernel, Lanes, dispatch};
 use super::linear::rounded;
-use super::tiles::{Finish, Job, Number, multiply, vectors};
+use super::tiles::{Finish, Job, Number, vectors};
 use super::{Activation, Gemm, Isa, Team};
 
 /// Columns of a whole panel.
@@ -109,24 +109,10 @@ pub fn gemm_bf16(
     }
     // A bias and an activation follow the last sum, so all of it is summed at once.
     let at_once = if is_plain { DEPTH_AT_ONCE } else { product.depth.max(1) };
-    let mut first = 0;
-    loop {
-        let depth = at_once.min(product.depth - first);
-        let a = first * if product.a_transposed { product.a_stride } else { 1 };
-        let b = first * if product.b_transposed { 1 } else { product.b_stride };
-        let part = Gemm {
-            depth,
-            a: product.a.get(a..).unwrap_or_default(),
-            b: product.b.get(b..).unwrap_or_default(),
-            out: &mut *product.out,
-            ..product
-        };
-        run(isa, team, part, &Finish::plain(bias, activation), adds || first > 0, scratch);
-        first += depth;
-        if first >= product.depth {
-            return;
-        }
-    }
+    let finish = Finish::plain(bias, activation);
+    by_depth(product, at_once, |part, begins| {
+        run(isa, team, part, &finish, adds || !begins, scratch);
+    });
 }
 
 /// Rounds `a` into `x` and `b` into `w`, pairs along the depth in a word each.
@@ -188,24 +174,7 @@ fn run(
         adds,
         finish: *finish,
     };
-    if unpacked > 0 {
-        multiply(isa, team, Number::Bf16, &job);
-    }
-    if unpacked < columns {
-        let bias = match finish.bias.is_null() {
-            true => finish.bias,
-            false => finish.bias.wrapping_add(unpacked),
-        };
-        let job = Job {
-            weights: packed.as_ptr().cast(),
-            matrix_stride: None,
-            columns: columns - unpacked,
-            out: job.out.wrapping_add(unpacked),
-            finish: Finish { bias, ..job.finish },
-            ..job
-        };
-        multiply(isa, team, Number::Bf16, &job);
-    }
+    multiply_both(isa, team, Number::Bf16, job, (packed, columns));
 }
 
 #[cfg(test)]
