@@ -22,12 +22,6 @@ if ! "$python" -c 'import flwr, numpy, safetensors' 2>/dev/null; then
   "$work/venv/bin/pip" install -q flwr==1.42.0 safetensors
 fi
 
-driver=$(cargo bench --locked --quiet --no-run -p truststram-federate --bench aggregate \
-  --message-format=json | python3 -c '
-import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and message["target"]["name"] == "aggregate":
-        print(message["executable"])')
+driver=$(scripts/bench-driver.sh aggregate -p truststram-federate)
 
 exec "$python" -W ignore benches/aggregate/run.py --driver "$driver" --work "$work/updates" "$@"

@@ -14,12 +14,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
 fi
 cargo build --locked --quiet --release
-driver=$(cargo bench --locked --quiet --no-run --bench http --message-format=json | python3 -c '
-import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and message["target"]["name"] == "http":
-        print(message["executable"])')
+driver=$(scripts/bench-driver.sh http)
 
 ulimit -n "$(ulimit -Hn)"
 exec python3 benches/hostile/run.py --driver "$driver" --work "${BENCH_WORK:-target/hostile}" "$@"

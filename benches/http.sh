@@ -20,11 +20,6 @@ python3 -c 'import ensurepip' 2>/dev/null || {
   "$work/venv/bin/pip" install -q numpy safetensors
 }
 cargo build --locked --quiet --release
-driver=$(cargo bench --locked --quiet --no-run --bench http --message-format=json | python3 -c '
-import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and message["target"]["name"] == "http":
-        print(message["executable"])')
+driver=$(scripts/bench-driver.sh http)
 
 exec "$python" benches/http/run.py --driver "$driver" --work "$work" "$@"

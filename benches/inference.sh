@@ -25,13 +25,7 @@ then
 fi
 library=$(echo "$work"/venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*)
 
-driver=$(cargo bench --locked --quiet --no-run -p truststram-model --bench inference \
-  --message-format=json | python3 -c '
-import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and message["target"]["name"] == "inference":
-        print(message["executable"])')
+driver=$(scripts/bench-driver.sh inference -p truststram-model)
 cargo build --locked --quiet --release --manifest-path benches/inference/peer/Cargo.toml \
   --target-dir "$work/peer"
 cc -O2 -march=native -o "$work/peak" benches/inference/peak.c

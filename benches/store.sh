@@ -17,13 +17,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 if [ -z "${BENCH_STORE_DRIVER:-}" ]; then
-  BENCH_STORE_DRIVER=$(cargo bench --locked --quiet --no-run --bench store --message-format=json |
-    python3 -c '
-import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and message["target"]["name"] == "store":
-        print(message["executable"])')
+  BENCH_STORE_DRIVER=$(scripts/bench-driver.sh store)
 fi
 export BENCH_STORE_DRIVER
 exec python3 benches/store/run.py "$@"

@@ -23,12 +23,6 @@ if ! "$python" -c 'import torch' 2>/dev/null; then
   python=$work/venv/bin/python
 fi
 
-driver=$(cargo bench --locked --quiet --no-run -p truststram-train --bench train \
-  --message-format=json | python3 -c '
-import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and message["target"]["name"] == "train":
-        print(message["executable"])')
+driver=$(scripts/bench-driver.sh train -p truststram-train)
 
 exec "$python" benches/train/run.py --driver "$driver" "$@"

@@ -8,11 +8,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 work=$(realpath -m "${BENCH_WORK:-target/training}")
 cargo build --locked --quiet --release
-driver=$(cargo bench --locked --quiet --no-run --bench http --message-format=json | python3 -c '
-import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and message["target"]["name"] == "http":
-        print(message["executable"])')
+driver=$(scripts/bench-driver.sh http)
 
 exec python3 benches/training/run.py --driver "$driver" --work "$work" "$@"
