@@ -89,7 +89,8 @@ pub struct GatewayOptions {
     pub h2_idle_timeout: Duration,
     /// Most idle connections to upstream servers that a network thread keeps per listener.
     pub upstream_idle_max: usize,
-    /// Makes the answer to a request that the gateway itself refuses.
+    /// Makes the answer to a request that the gateway itself refuses. Of the address it may look at
+    /// the first part of the path alone, since answers are used again for it.
     pub reject: fn(&Uri, &Refusal) -> Response<Body>,
     /// Where requests are logged, if anywhere.
     pub access_log: Option<Arc<LogFile>>,

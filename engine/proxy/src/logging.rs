@@ -5,14 +5,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_proxy::Session;
 
 use crate::access::{Access, Logged};
 use crate::app::App;
 use crate::context::RequestContext;
-use crate::direct::{Answered, Record};
+use crate::direct::{Answered, Record, map_of};
 use crate::head;
 use crate::route::spec::Scheme;
 use crate::route::table::{HOST_BYTES_MAX, host_of};
@@ -112,15 +112,8 @@ impl App {
 fn fields_of(head: &[u8]) -> HeaderMap {
     let mut room = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut room);
-    let mut fields = HeaderMap::new();
-    if response.parse(head).is_err() {
-        return fields;
+    match response.parse(head) {
+        Ok(_) => map_of(response.headers),
+        Err(_) => HeaderMap::new(),
     }
-    for field in response.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
-            fields.append(name, value);
-        }
-    }
-    fields
 }

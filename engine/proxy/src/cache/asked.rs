@@ -31,7 +31,7 @@ impl Asked {
     /// The request in the form of HTTP/1.1.
     pub(super) fn of(scheme: &str, request: &RequestHeader) -> Result<Self> {
         let host = head::authority(request);
-        let key = format!("{scheme}://{}", invalidate::key_of(host, path_of(request))).into();
+        let key = invalidate::stored_key(scheme, host, path_of(request));
         let mut asked =
             RequestHeader::build(request.method.clone(), path_of(request).as_bytes(), None)?;
         for (name, value) in &policy::end_to_end(&request.headers) {

@@ -10,10 +10,12 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::directives::Directives;
 use super::freshness::Now;
+use super::invalidate::stored_key;
 use super::policy;
 use super::serve::Cache;
 use super::status::Handling;
 use super::stored::{Stored, Use};
+use super::vary::Variant;
 use crate::direct::Prepared;
 
 /// Fields that an answer of ours has another value of.
@@ -38,12 +40,8 @@ impl Cache {
         headers: impl Fn() -> &'a HeaderMap,
         now_us: u64,
     ) -> Option<Hit> {
-        let mut key = String::with_capacity(scheme.len() + 3 + authority.len() + target.len());
-        key.extend([scheme, "://", authority]);
-        key[scheme.len()..].make_ascii_lowercase();
-        key.push_str(target);
-        let matches =
-            |variant: &super::vary::Variant| variant.is_empty() || variant.matches(headers());
+        let key = stored_key(scheme, authority, target);
+        let matches = |variant: &Variant| variant.is_empty() || variant.matches(headers());
         let stored = self.memory.find_by(&key, matches)?;
         // The age of what is stored runs by this clock alone.
         let now = Now { monotonic_ms: now_us / 1_000, ..Now::default() };

@@ -11,6 +11,15 @@ pub(crate) fn key_of(host: &str, path_and_query: &str) -> Box<str> {
     key.into()
 }
 
+/// The key of the response to a request by `scheme`, as it is stored.
+pub(super) fn stored_key(scheme: &str, host: &str, path_and_query: &str) -> Box<str> {
+    let mut key = String::with_capacity(scheme.len() + 3 + host.len() + path_and_query.len());
+    key.extend([scheme, "://", host]);
+    key[scheme.len()..].make_ascii_lowercase();
+    key.push_str(path_and_query);
+    key.into()
+}
+
 /// The keys that are no longer valid.
 pub(crate) fn keys(
     method: &Method,

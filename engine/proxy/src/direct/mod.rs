@@ -10,6 +10,7 @@ mod prepared;
 mod ready;
 mod turns;
 
+pub(crate) use plain::map_of;
 pub(crate) use prepared::{Prepared, Refusals};
 pub(crate) use ready::{Answered, Record};
 pub(crate) use turns::{Turns, serve};

@@ -98,17 +98,7 @@ impl<'a> Plain<'a> {
 
     /// All fields.
     pub(super) fn headers(&self) -> &HeaderMap {
-        self.headers.get_or_init(|| {
-            let mut headers = HeaderMap::with_capacity(self.fields.len());
-            for field in self.fields {
-                // Both were read as what they are.
-                let name = HeaderName::from_bytes(field.name.as_bytes());
-                if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
-                    headers.append(name, value);
-                }
-            }
-            headers
-        })
+        self.headers.get_or_init(|| map_of(self.fields))
     }
 
     /// The same as Pingora would have read it.
@@ -121,6 +111,19 @@ impl<'a> Plain<'a> {
         }
         Some(head)
     }
+}
+
+/// Fields of a head that was parsed.
+pub(crate) fn map_of(fields: &[httparse::Header<'_>]) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        // Both were read as what they are.
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
+            headers.append(name, value);
+        }
+    }
+    headers
 }
 
 /// Whether every line feed has a carriage return before it. In what was parsed a carriage return

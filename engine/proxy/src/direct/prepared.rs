@@ -1,7 +1,8 @@
 //! Owns answers as bytes: what of a head stays the same from request to request is written once.
 //!
 //! Refuses to know what the answers say. Bound: one head for each fixed route, each stored response
-//! that is used again, and [`KINDS_MAX`] kinds of refusals for each network thread.
+//! that is used again, and the refusals of [`PARTS_MAX`] first parts of paths for each network
+//! thread.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use pingora_http::ResponseHeader;
 
 use crate::route::spec::Scheme;
 
-const KINDS_MAX: usize = 256;
+const PARTS_MAX: usize = 256;
 
 /// The first lines of an answer, and its body.
 #[derive(Debug)]
@@ -40,34 +41,38 @@ impl Prepared {
     }
 }
 
-/// What a refusal looks like: its status, the first part of the path and the scheme.
-type Kind = (u16, Box<str>, Scheme);
+/// A refusal of a status by a scheme.
+type Made = (u16, Scheme, Arc<Prepared>);
+
+/// Refusals by the first part of the path.
+type ByPart = HashMap<Box<str>, Vec<Made>>;
 
 /// The refusals of one table.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<(u64, HashMap<Kind, Arc<Prepared>>)>);
+pub(crate) struct Refusals(Mutex<(u64, ByPart)>);
 
 impl Refusals {
-    /// The refusal of this kind by the table of this number; `make` makes it.
+    /// The refusal of this status, path and scheme by the table of this number; `make` makes it.
     pub(crate) fn of(
         &self,
         table: u64,
         (status, path, scheme): (u16, &str, Scheme),
         make: impl FnOnce() -> Option<Prepared>,
     ) -> Option<Arc<Prepared>> {
-        let part = path[1..].split('/').next().unwrap_or_default();
-        let kind = (status, part.into(), scheme);
+        let part = path.split('/').nth(1).unwrap_or_default();
         // A map is whole between any two of its operations.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != table {
             *known = (table, HashMap::new());
         }
-        if let Some(found) = known.1.get(&kind) {
+        let of_part = known.1.get(part).map_or(&[][..], Vec::as_slice);
+        let is_it = |made: &&Made| (made.0, made.1) == (status, scheme);
+        if let Some((_, _, found)) = of_part.iter().find(is_it) {
             return Some(found.clone());
         }
         let made = Arc::new(make()?);
-        if known.1.len() < KINDS_MAX {
-            known.1.insert(kind, made.clone());
+        if known.1.contains_key(part) || known.1.len() < PARTS_MAX {
+            known.1.entry(part.into()).or_default().push((status, scheme, made.clone()));
         }
         Some(made)
     }

@@ -109,14 +109,19 @@ impl Index {
         }
     }
 
+    /// The files of `key`.
+    fn files_of(&self, key: &str) -> impl Iterator<Item = (Name, &Entry)> {
+        let hash = xxh3_128(key.as_bytes());
+        let all = Name { key: hash, variant: 0 }..=Name { key: hash, variant: u64::MAX };
+        let files = self.entries.range(all).map(|(name, entry)| (*name, entry));
+        files.filter(move |(_, entry)| *entry.key == *key)
+    }
+
     /// The files that are there for `key`, each with which writing of it that is; they are used
     /// now.
     pub(super) fn of_key(&mut self, key: &str) -> Vec<(Name, u64)> {
-        let hash = xxh3_128(key.as_bytes());
-        let all = Name { key: hash, variant: 0 }..=Name { key: hash, variant: u64::MAX };
-        let there =
-            self.entries.range(all).filter(|(_, entry)| entry.is_there && *entry.key == *key);
-        let found: Vec<(Name, u64)> = there.map(|(name, entry)| (*name, entry.turn)).collect();
+        let there = self.files_of(key).filter(|(_, entry)| entry.is_there);
+        let found: Vec<(Name, u64)> = there.map(|(name, entry)| (name, entry.turn)).collect();
         for (name, _) in &found {
             let used = self.next();
             if let Some(entry) = self.entries.get_mut(name) {
@@ -157,22 +162,18 @@ impl Index {
             Purge::All => true,
         };
         let meant = self.entries.iter().filter(|(_, entry)| is_meant(entry));
-        let names: Vec<Name> = meant.map(|(name, _)| *name).collect();
-        for name in &names {
-            self.remove(*name);
-        }
-        names
+        let names = meant.map(|(name, _)| *name).collect();
+        self.remove_all(names)
     }
 
     /// Forgets the files of `key`, but for `kept`.
     pub(super) fn remove_key(&mut self, key: &str, kept: Option<Name>) -> Vec<Name> {
-        let hash = xxh3_128(key.as_bytes());
-        let all = Name { key: hash, variant: 0 }..=Name { key: hash, variant: u64::MAX };
-        let of_key = self
-            .entries
-            .range(all)
-            .filter(|(name, entry)| *entry.key == *key && kept != Some(**name));
-        let names: Vec<Name> = of_key.map(|(name, _)| *name).collect();
+        let names = self.files_of(key).map(|(name, _)| name).filter(|name| kept != Some(*name));
+        let names = names.collect();
+        self.remove_all(names)
+    }
+
+    fn remove_all(&mut self, names: Vec<Name>) -> Vec<Name> {
         for name in &names {
             self.remove(*name);
         }

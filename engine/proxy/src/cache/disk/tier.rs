@@ -131,31 +131,29 @@ impl Disk {
     pub(in crate::cache) fn put(&self, key: &str, stored: &Arc<Stored>) {
         let bytes = stored.bytes() as u64;
         let name = Name::new(key, &stored.variant);
+        let fits = bytes <= self.shared.spec.bytes_max / PART_MAX;
         let (mut removed, turn) = {
             let mut index = self.shared.index();
             // A response without `Vary` stands for all requests from now on.
-            let kept = if stored.variant.is_empty() { None } else { Some(name) };
-            let removed = match kept {
-                None => index.remove_key(key, Some(name)),
-                Some(_) => Vec::new(),
+            let removed = match stored.variant.is_empty() {
+                true => index.remove_key(key, Some(name)),
+                false => Vec::new(),
             };
-            if bytes > self.shared.spec.bytes_max / PART_MAX {
+            if !fits {
                 index.remove(name);
-                (removed, None)
-            } else {
-                (removed, Some(index.put(name, (key, &stored.headers), bytes, false)))
             }
+            let turn = fits.then(|| index.put(name, (key, &stored.headers), bytes, false));
+            (removed, turn)
         };
-        match turn {
-            Some(turn) => {
-                if !self.send(Work::Write(name, turn, key.into(), stored.clone())) {
-                    self.shared.stats.dropped.add(1);
-                    self.shared.index().remove(name);
-                    // What was there before is not what the origin says now.
-                    removed.push(name);
-                }
-            }
-            None => removed.push(name),
+        let is_queued =
+            turn.map(|turn| self.send(Work::Write(name, turn, key.into(), stored.clone())));
+        if is_queued == Some(false) {
+            self.shared.stats.dropped.add(1);
+            self.shared.index().remove(name);
+        }
+        if is_queued != Some(true) {
+            // What was there before is not what the origin says now.
+            removed.push(name);
         }
         self.remove_files(removed);
     }
