@@ -176,14 +176,14 @@ impl Guide {
     fn command(&self, arguments: &[&str], path: &str) -> Command {
         let mut command = Command::new("curl");
         let resolve = format!("{HOST}:{}:127.0.0.1", self.port);
-        command.args(["--silent", "--insecure", "--resolve", &resolve, "--globoff"]);
+        command.args(["--silent", "--insecure", "--http1.1", "--resolve", &resolve]);
         command.args(arguments).arg(self.url(path)).stdout(Stdio::piped()).stderr(Stdio::null());
         command
     }
 
     /// Asks with curl by HTTP/1.1, or as `arguments` say.
     fn curl(&self, arguments: &[&str], path: &str) -> Said {
-        let mut all = vec!["--http1.1", "--include", "--max-time", "60"];
+        let mut all = vec!["--globoff", "--include", "--max-time", "60"];
         all.extend(arguments);
         let said = self.command(&all, path).output().unwrap().stdout;
         let said = String::from_utf8_lossy(&said).into_owned();
@@ -194,17 +194,10 @@ impl Guide {
 
     /// Asks for several paths at once, by connections of their own.
     fn at_once(&self, path: &str, last: u32) -> Child {
-        let mut command = Command::new("curl");
-        let resolve = format!("{HOST}:{}:127.0.0.1", self.port);
-        command.args(["--silent", "--insecure", "--resolve", &resolve, "--http1.1", "--parallel"]);
-        command.args(["--parallel-immediate", "--parallel-max", "60", "--output", "/dev/null"]);
-        command.args(["--write-out", "%{http_code}\\n"]);
-        command
-            .arg(self.url(&format!("{path}[1-{last}]")))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+        let arguments = ["--parallel", "--parallel-immediate", "--parallel-max", "60"];
+        let output = ["--output", "/dev/null", "--write-out", "%{http_code}\\n"];
+        let path = format!("{path}[1-{last}]");
+        self.command(&[&arguments[..], &output].concat(), &path).spawn().unwrap()
     }
 }
 

@@ -20,7 +20,15 @@ use crate::router::{Ports, query_of};
 use crate::tensor::words;
 use crate::versions::digest::of_hex;
 
-pub(super) const WAIT_S_MAX: u64 = 60;
+const WAIT_S_MAX: u64 = 60;
+
+/// A wait that a client asks for, in milliseconds.
+pub(super) fn wait_ms(wait_s: u64) -> Result<u64, Problem> {
+    match wait_s <= WAIT_S_MAX {
+        true => Ok(1_000 * wait_s),
+        false => Err(invalid("wait", format!("must be 0 to {WAIT_S_MAX}"))),
+    }
+}
 
 /// A client that enrols.
 #[derive(Deserialize, ToSchema)]
@@ -150,12 +158,10 @@ pub(crate) async fn task(
     let asked = async {
         let (parts, _) = request.into_parts();
         let query: TaskQuery = query_of(&parts.uri)?;
-        if query.wait > WAIT_S_MAX {
-            return Err(invalid("wait", format!("must be 0 to {WAIT_S_MAX}")));
-        }
+        let wait_ms = wait_ms(query.wait)?;
         let signed = signed::of_head(&parts)?;
         signed::is_of(&signed, &client)?;
-        Ok(match ports.federated.task(signed, 1_000 * query.wait).await? {
+        Ok(match ports.federated.task(signed, wait_ms).await? {
             Some(task) => json(&task),
             None => StatusCode::NO_CONTENT.into_response(),
         })

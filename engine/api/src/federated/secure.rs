@@ -1,7 +1,7 @@
 //! Owns the steps of a client in a round of secure aggregation, besides its update.
 //!
 //! Refuses to understand what is sent: the federation does. Bound: JSON of [`MESSAGE_BYTES_MAX`], a
-//! wait of [`WAIT_S_MAX`] seconds.
+//! wait of [`wait_ms`].
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -10,10 +10,10 @@ use http::{Request, Response, StatusCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::clients::{WAIT_S_MAX, read_within};
+use super::clients::{read_within, wait_ms};
 use super::updates::{ReceiptResponse, receipt, task_of};
 use super::{Refused, answer, signed};
-use crate::filters::{invalid, json};
+use crate::filters::json;
 use crate::ports::{SecureMessage, SecureRound, SecureStep};
 use crate::router::{Ports, query_of};
 
@@ -48,11 +48,9 @@ pub(crate) async fn show(
     let shown = async {
         let (parts, _) = request.into_parts();
         let StepQuery { after, wait } = query_of(&parts.uri)?;
-        if wait > WAIT_S_MAX {
-            return Err(invalid("wait", format!("must be 0 to {WAIT_S_MAX}")));
-        }
+        let wait_ms = wait_ms(wait)?;
         let signed = signed::of_head(&parts)?;
-        let round = ports.federated.secure_round(signed, task_of(&task)?, after, 1_000 * wait);
+        let round = ports.federated.secure_round(signed, task_of(&task)?, after, wait_ms);
         Ok(match round.await? {
             Some(round) => json(&round),
             None => StatusCode::NO_CONTENT.into_response(),
