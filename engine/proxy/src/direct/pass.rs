@@ -133,7 +133,7 @@ impl App {
     ) -> Passed {
         let ahead = BytesMut::new();
         let stall = self.write_timeout;
-        let mut client = Client { stream, ahead, stall, sent: 0, head_bytes: 0 };
+        let mut client = Client { stream, ahead, stall, sent: 0, around: 0 };
         let mut answer = Answer::default();
         let mut error = loop {
             match self.attempt(&mut passing, caller, &mut client, &mut answer).await {
@@ -223,7 +223,7 @@ impl App {
         if self.access_log.is_some() {
             answer.head = Bytes::copy_from_slice(&bytes);
         }
-        client.head_bytes = client.sent + bytes.len();
+        client.around = client.sent + bytes.len();
         client.body_of(server, is_chunked, &mut bytes, || passing.proxying.in_time()).await
     }
 
@@ -246,7 +246,7 @@ impl App {
         bytes.extend_from_slice(b"\r\n");
         answer.status = made.status;
         answer.head = Bytes::copy_from_slice(&bytes);
-        client.head_bytes = bytes.len();
+        client.around = bytes.len();
         if passing.method != Method::HEAD {
             bytes.extend_from_slice(&made.body);
         }
@@ -286,7 +286,7 @@ impl App {
                 table: &passing.table,
                 route: Some(passing.place),
                 duration_us,
-                body_bytes_sent: client.sent.saturating_sub(client.head_bytes),
+                body_bytes_sent: client.sent.saturating_sub(client.around),
                 proxying: Some(&passing.proxying),
             };
             self.log_direct(&record, &answered, caller.ends());

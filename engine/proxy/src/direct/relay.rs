@@ -25,6 +25,8 @@ use crate::answering::remove_hop_by_hop;
 /// Bytes that are gathered before they are sent, while more is there.
 const SENT_BYTES: usize = 32 << 10;
 
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 /// What is read at most of what a client sends before it has its answer.
 const AHEAD_BYTES: usize = 1 << 10;
 
@@ -37,8 +39,8 @@ pub(super) struct Client<'a, S> {
     pub(super) stall: Duration,
     /// Bytes that are out.
     pub(super) sent: usize,
-    /// Of the head of the answer.
-    pub(super) head_bytes: usize,
+    /// Of the answer without its body: its head, and what frames its chunks.
+    pub(super) around: usize,
 }
 
 impl<S: IO> Client<'_, S> {
@@ -110,8 +112,7 @@ impl<S: IO> Client<'_, S> {
             match head.status.as_u16() {
                 // What nobody asked for.
                 101 => return Err(Error::new_up(ErrorType::InvalidHTTPHeader)),
-                100 => {}
-                102..200 => {
+                100..200 => {
                     remove_hop_by_hop(&mut head);
                     let mut bytes = Vec::new();
                     write_lines(&head, &mut bytes);
@@ -143,9 +144,11 @@ impl<S: IO> Client<'_, S> {
             let Some(part) = part? else { break };
             in_time()?;
             if is_chunked && !part.is_empty() {
-                bytes.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
+                let size = format!("{:x}\r\n", part.len());
+                bytes.extend_from_slice(size.as_bytes());
                 bytes.extend_from_slice(part);
                 bytes.extend_from_slice(b"\r\n");
+                self.around += size.len() + 2;
             } else {
                 bytes.extend_from_slice(part);
             }
@@ -154,7 +157,8 @@ impl<S: IO> Client<'_, S> {
             }
         }
         if is_chunked {
-            bytes.extend_from_slice(b"0\r\n\r\n");
+            bytes.extend_from_slice(LAST_CHUNK);
+            self.around += LAST_CHUNK.len();
         }
         self.send(bytes).await
     }

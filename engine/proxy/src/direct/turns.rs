@@ -128,22 +128,19 @@ struct Wait<'a, S> {
 impl<S: IO> Wait<'_, S> {
     async fn for_request(&mut self, closing: &mut watch::Receiver<bool>) -> Next {
         let mut over = pin!(closing.changed());
+        let mut is_over = false;
         let (mut sending, mut stall) = (None, None);
         let mut held = BytesMut::new();
         poll_fn(|context| {
-            let next = self.poll(context, &mut held, &mut sending, &mut stall);
-            match next {
-                // An answer that has begun is sent whole.
-                Poll::Pending if sending.is_none() => over.as_mut().poll(context).map(|_| {
-                    // So is one to a request that has begun.
-                    if held.is_empty() {
-                        Next::Over { in_order: false }
-                    } else {
-                        Next::Lend(std::mem::take(&mut held))
-                    }
-                }),
-                next => next,
+            if let Poll::Ready(next) = self.poll(context, &mut held, &mut sending, &mut stall) {
+                return Poll::Ready(next);
             }
+            is_over = is_over || over.as_mut().poll(context).is_ready();
+            // A request that has begun is answered, and an answer sent whole.
+            if is_over && sending.is_none() && held.is_empty() {
+                return Poll::Ready(Next::Over { in_order: false });
+            }
+            Poll::Pending
         })
         .await
     }
