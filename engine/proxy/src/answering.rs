@@ -407,7 +407,9 @@ pub(crate) fn tell_server(
         head::set_path(request, path).map_err(refused)?;
     }
     if let Some(origin) = origin {
-        forwarded::tell(request, origin);
+        for (name, value) in forwarded::told(&request.headers, origin) {
+            request.insert_header(name, value)?;
+        }
     }
     if let Some(host) = &proxying.group.spec.host {
         // The authority of the target would win over the header.

@@ -8,10 +8,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use pingora_core::protocols::Stream;
-use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
+
+use super::server::Server;
 
 /// From one look at what waits to the next.
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,7 +20,7 @@ pub(super) type For = (u64, SocketAddr);
 
 struct Idle {
     whose: For,
-    stream: Stream,
+    server: Server,
     until: Instant,
 }
 
@@ -50,20 +49,20 @@ impl Kept {
     }
 
     /// The connection that was used last, if one is still open.
-    pub(super) fn take(&self, whose: For) -> Option<Stream> {
+    pub(super) fn take(&self, whose: For) -> Option<Server> {
         loop {
             let mut waiting = self.waiting();
             let place = waiting.idle.iter().rposition(|idle| idle.whose == whose)?;
             let mut found = waiting.idle.remove(place)?;
             drop(waiting);
-            if found.until > Instant::now() && is_quiet(&mut found.stream) {
-                return Some(found.stream);
+            if found.until > Instant::now() && found.server.is_quiet() {
+                return Some(found.server);
             }
         }
     }
 
     /// Keeps a connection for the next request. Runs on an event loop.
-    pub(super) fn put(self: &Arc<Self>, whose: For, stream: Stream, time: Duration) {
+    pub(super) fn put(self: &Arc<Self>, whose: For, server: Server, time: Duration) {
         if self.most == 0 {
             return;
         }
@@ -71,7 +70,7 @@ impl Kept {
         if waiting.idle.len() >= self.most {
             waiting.idle.pop_front();
         }
-        waiting.idle.push_back(Idle { whose, stream, until: Instant::now() + time });
+        waiting.idle.push_back(Idle { whose, server, until: Instant::now() + time });
         if !std::mem::replace(&mut waiting.is_looked_at, true) {
             tokio::spawn(look(Arc::downgrade(self)));
         }
@@ -81,7 +80,7 @@ impl Kept {
     fn close_old(&self) -> bool {
         let now = Instant::now();
         let mut waiting = self.waiting();
-        waiting.idle.retain_mut(|idle| idle.until > now && is_quiet(&mut idle.stream));
+        waiting.idle.retain_mut(|idle| idle.until > now && idle.server.is_quiet());
         waiting.is_looked_at = !waiting.idle.is_empty();
         waiting.is_looked_at
     }
@@ -97,25 +96,19 @@ async fn look(kept: Weak<Kept>) {
     }
 }
 
-/// Whether the server has neither ended the connection nor said what nobody asked for.
-fn is_quiet(stream: &mut Stream) -> bool {
-    let mut byte = [0; 1];
-    tokio::task::unconstrained(stream.read(&mut byte)).now_or_never().is_none()
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
-    struct Server {
+    struct Listener {
         listener: TcpListener,
         address: SocketAddr,
     }
 
-    impl Server {
+    impl Listener {
         async fn new() -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -123,16 +116,16 @@ mod tests {
         }
 
         /// A connection from both ends.
-        async fn connection(&self) -> (Stream, TcpStream) {
+        async fn connection(&self) -> (Server, TcpStream) {
             let ours = TcpStream::connect(self.address).await.unwrap();
             let (theirs, _) = self.listener.accept().await.unwrap();
-            (Box::new(pingora_core::protocols::l4::stream::Stream::from(ours)), theirs)
+            (Server::of(ours), theirs)
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_open_is_given_out_once_and_only_to_whom_it_is_for() {
-        let server = Server::new().await;
+        let server = Listener::new().await;
         let kept = Arc::new(Kept::new(2));
         let (whose, other) = ((1, server.address), (2, server.address));
         let mut theirs = Vec::new();
@@ -150,25 +143,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_closed_or_speaks_unasked_is_not_given_out() {
-        let server = Server::new().await;
+        let server = Listener::new().await;
         let kept = Arc::new(Kept::new(8));
         let whose = (1, server.address);
         let (mut ours, theirs) = server.connection().await;
         drop(theirs);
         // Its end is here.
-        assert_eq!(ours.read(&mut [0; 1]).await.unwrap(), 0);
+        assert!(ours.read(Duration::MAX / 4, |_| ()).await.is_err());
         kept.put(whose, ours, Duration::from_secs(9));
         assert!(kept.take(whose).is_none());
         let (mut ours, mut theirs) = server.connection().await;
         theirs.write_all(b"ab").await.unwrap();
-        assert_eq!(ours.read(&mut [0; 1]).await.unwrap(), 1);
+        assert_eq!(ours.read(Duration::from_secs(9), <[u8]>::len).await.unwrap(), 2);
+        theirs.write_all(b"c").await.unwrap();
+        while ours.is_quiet() {
+            tokio::task::yield_now().await;
+        }
         kept.put(whose, ours, Duration::from_secs(9));
         assert!(kept.take(whose).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_waits_too_long_is_closed() {
-        let server = Server::new().await;
+        let server = Listener::new().await;
         let kept = Arc::new(Kept::new(8));
         let whose = (1, server.address);
         let (ours, mut theirs) = server.connection().await;

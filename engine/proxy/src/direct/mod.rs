@@ -5,14 +5,17 @@
 //! Refuses everything else, which Pingora's proxy gets as it was read. Bound: a head of
 //! [`HEAD_BYTES_MAX`].
 
-mod answer;
+mod decide;
 mod kept;
 mod pass;
 mod plain;
 mod prepared;
 mod ready;
 mod relay;
+mod reply;
+mod server;
 mod turns;
+mod write;
 
 pub(crate) use kept::Kept;
 pub(crate) use plain::map_of;

@@ -4,34 +4,35 @@
 //! Refuses requests with bodies and servers that are not spoken to in HTTP/1.1 without TLS; Pingora's
 //! proxy takes those. Bound: one request; the head of its answer, and a part of its body.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::Method;
 use http::header::DATE;
+use http::{HeaderValue, Method};
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::protocols::{IO, Stream};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
-use tokio::net::TcpStream;
 use truststram_base::RequestId;
 
-use super::answer::{Caller, begin_head, prepared, put, write_date};
+use super::decide::Caller;
 use super::kept::For;
 use super::plain::{Plain, no_fields};
 use super::ready::{Answered, Record};
-use super::relay::{Client, frame, write_lines};
+use super::relay::{Client, Framing, frame, write_lines};
+use super::reply::{Changes, Reply, no_fields as no_reply_fields};
+use super::server::Server;
+use super::write::{begin_head, prepared, put, write_date};
 use crate::answering::{X_REQUEST_ID, dress, remove_hop_by_hop, tell_server};
 use crate::app::App;
 use crate::context::header_of;
-use crate::forwarded::Origin;
+use crate::forwarded;
 use crate::limit::{InFlight, LimitHeaders};
 use crate::live::Table;
 use crate::proxying::{Proxying, status_of};
 use crate::refusal::Refusal;
 use crate::route::compile::Route;
-use crate::route::edit::Facts;
+use crate::route::edit::{Facts, Headers};
 use crate::route::spec::Scheme;
 use crate::route::table::{HOST_BYTES_MAX, host_of};
 use crate::upstream::ring::hash;
@@ -72,6 +73,14 @@ struct Answer {
     head: Bytes,
 }
 
+/// An answer that has begun.
+enum Begun {
+    /// It goes on as it came: what the client gets of it first, and how much is left.
+    Plain { status: u16, head_bytes: usize, bytes: Vec<u8>, left: u64, keeps: bool },
+    /// What was read of one that takes more.
+    Other(Vec<u8>),
+}
+
 impl Passing {
     fn route(&self) -> Option<&Route> {
         self.table.routes.get(self.place)
@@ -100,26 +109,59 @@ impl Passing {
         })
     }
 
-    /// What the server gets.
-    fn to_server(&self, caller: &Caller) -> Result<RequestHeader> {
+    /// What the server gets, as bytes.
+    fn request(&self, caller: &Caller) -> Result<Vec<u8>> {
+        let unreadable = || Error::new_in(ErrorType::InvalidHTTPHeader);
+        let has_edits = self.route().is_some_and(|route| !route.request_edits.is_empty());
+        if has_edits || self.proxying.path.is_some() || self.proxying.group.spec.host.is_some() {
+            let head = self.edited(caller)?;
+            let mut bytes = Vec::with_capacity(self.read.len() + 512);
+            bytes.extend_from_slice(self.method.as_str().as_bytes());
+            bytes.push(b' ');
+            bytes.extend_from_slice(head.raw_path());
+            bytes.extend_from_slice(b" HTTP/1.1\r\n");
+            head.header_to_h1_wire(&mut bytes);
+            bytes.extend_from_slice(b"\r\n");
+            return Ok(bytes);
+        }
+        self.as_read(|plain| {
+            let mut bytes = Vec::with_capacity(self.read.len() + 512);
+            plain.write(&mut bytes, |name| {
+                !name.eq_ignore_ascii_case(X_REQUEST_ID.as_str()) && !forwarded::tells(name)
+            });
+            caller.tell(plain.authority, &mut bytes)?;
+            put(&mut bytes, X_REQUEST_ID.as_str().as_bytes(), &self.id.to_hex());
+            bytes.extend_from_slice(b"\r\n");
+            Some(bytes)
+        })?
+        .ok_or_else(unreadable)
+    }
+
+    /// The same where the route changes something of it.
+    fn edited(&self, caller: &Caller) -> Result<RequestHeader> {
         let made = self.as_read(|plain| {
             let mut head = plain.to_header()?;
             head.remove_header(&http::header::CONNECTION);
-            Some((head, http::HeaderValue::from_str(plain.authority).ok()?))
+            Some((head, HeaderValue::from_str(plain.authority).ok()?))
         })?;
         let (mut head, host) = made.ok_or_else(|| Error::new_in(ErrorType::InvalidHTTPHeader))?;
-        let origin = caller.client().map(|peer| Origin {
-            peer,
-            client: peer.to_canonical(),
-            is_trusted: false,
-            scheme: self.scheme.name(),
-            host: &host,
-        });
+        let origin = caller.origin(&host);
         tell_server(&mut head, &self.proxying, origin.as_ref(), header_of(self.id))?;
         if let Some(route) = self.route().filter(|route| !route.request_edits.is_empty()) {
             route.request_edits.apply(&mut head, &self.facts(caller)?);
         }
         Ok(head)
+    }
+
+    /// What is changed of the answer.
+    fn change(&self, headers: &mut impl Headers, caller: &Caller) -> Result<()> {
+        headers.set(&X_REQUEST_ID, header_of(self.id));
+        dress(&self.table, self.scheme, headers);
+        if let Some(route) = self.route().filter(|route| !route.response_edits.is_empty()) {
+            route.response_edits.apply(headers, &self.facts(caller)?);
+        }
+        self.limited.write(headers);
+        Ok(())
     }
 }
 
@@ -167,64 +209,150 @@ impl App {
         let whose: For = (hash(passing.proxying.group.name().as_bytes()), address);
         let kept = self.kept.take(whose);
         let is_kept = kept.is_some();
-        let stream = match kept {
-            Some(stream) => stream,
+        let server = match kept {
+            Some(server) => server,
             None => {
-                let connected = connect(&passing.proxying, address).await;
+                let limit = passing.proxying.within(passing.proxying.timeouts().connect);
+                let connected = Server::connect(address, limit).await;
                 connected.map_err(|error| passing.proxying.not_connected(error, now_us()))?
             }
         };
         passing.proxying.connected(is_kept, now_us());
-        let mut server = HttpSession::new(stream);
-        if let Err(error) = self.exchange(&mut server, passing, caller, client, answer).await {
-            // Plain requests are idempotent.
-            let is_safe = client.sent == 0;
-            return Err(passing.proxying.broke_off(error, is_safe, is_kept, now_us()));
+        match self.exchange(server, passing, caller, client, answer).await {
+            Ok(Some(server)) => {
+                self.kept.put(whose, server, passing.proxying.group.spec.keepalive);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => {
+                // Plain requests are idempotent.
+                let is_safe = client.sent == 0;
+                Err(passing.proxying.broke_off(error, is_safe, is_kept, now_us()))
+            }
         }
-        server.respect_keepalive();
-        if let Some(stream) = server.reuse().await {
-            self.kept.put(whose, stream, passing.proxying.group.spec.keepalive);
-        }
-        Ok(())
     }
 
-    /// Sends the request, and the answer to the client.
+    /// Sends the request, and the answer to the client; with the connection, if it can be kept.
     async fn exchange<S: IO>(
         &self,
-        server: &mut HttpSession,
+        mut server: Server,
         passing: &mut Passing,
         caller: &Caller,
         client: &mut Client<'_, S>,
         answer: &mut Answer,
-    ) -> Result<()> {
+    ) -> Result<Option<Server>> {
         let proxying = &passing.proxying;
-        server.write_timeout = Some(proxying.within(proxying.timeouts().send));
-        server.read_timeout = Some(proxying.within(proxying.timeouts().read));
-        let request = passing.to_server(caller)?;
-        server.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
-        let mut head = client.head_of(server).await?;
-        passing.proxying.in_time()?;
-        passing.proxying.answered(head.status.as_u16(), self.clock.monotonic_us());
-        remove_hop_by_hop(&mut head);
-        head.insert_header(X_REQUEST_ID, header_of(passing.id))?;
-        dress(&passing.table, passing.scheme, &mut head);
-        if let Some(route) = passing.route().filter(|route| !route.response_edits.is_empty()) {
-            route.response_edits.apply(&mut head, &passing.facts(caller)?);
+        let (send, read) = (proxying.timeouts().send, proxying.timeouts().read);
+        server.send(&passing.request(caller)?, proxying.within(send)).await?;
+        let limit = proxying.within(read);
+        let begin = |read: &[u8]| self.read_reply(passing, caller, read);
+        let begun = client.while_there(server.read(limit, begin)).await??;
+        let (mut bytes, mut left, keeps) = match begun {
+            Begun::Plain { status, head_bytes, bytes, left, keeps } => {
+                passing.proxying.in_time()?;
+                self.answered(passing, answer, client, (status, &bytes[..head_bytes]));
+                (bytes, left, keeps)
+            }
+            Begun::Other(read) => {
+                let stream = server.into_stream(&read);
+                // In a box, so that plain answers do not have the room of all others.
+                return Box::pin(self.relay(stream, passing, caller, client, answer)).await;
+            }
+        };
+        let mut is_exact = true;
+        loop {
+            client.send(&mut bytes).await?;
+            if left == 0 {
+                return Ok((keeps && is_exact).then_some(server));
+            }
+            passing.proxying.in_time()?;
+            let take = |read: &[u8]| {
+                let count = usize::try_from(left).map_or(read.len(), |left| left.min(read.len()));
+                bytes.extend_from_slice(&read[..count]);
+                is_exact = count == read.len();
+                count
+            };
+            let limit = passing.proxying.within(read);
+            left -= client.while_there(server.read(limit, take)).await? as u64;
         }
-        passing.limited.write(&mut head);
-        let is_chunked = frame(&mut head, &passing.method, passing.keeps)?;
+    }
+
+    /// Makes of the first bytes of an answer what the client gets.
+    fn read_reply(&self, passing: &Passing, caller: &Caller, read: &[u8]) -> Result<Begun> {
+        let mut fields = no_reply_fields();
+        let Some(reply) = Reply::read(read, &mut fields, passing.method == Method::HEAD) else {
+            return Ok(Begun::Other(read.to_vec()));
+        };
+        let mut changes = Changes::default();
+        passing.change(&mut changes, caller)?;
+        let mut bytes = Vec::with_capacity(read.len() + 512);
+        let is_dated = reply.write(&changes, &mut bytes);
+        if !is_dated {
+            write_date(&mut bytes, &*self.clock, passing.began_us);
+        }
+        put(&mut bytes, b"Connection", if passing.keeps { b"keep-alive" } else { b"close" });
+        bytes.extend_from_slice(b"\r\n");
+        let head_bytes = bytes.len();
+        let body = &read[reply.head..];
+        let count = usize::try_from(reply.body).map_or(body.len(), |all| all.min(body.len()));
+        bytes.extend_from_slice(&body[..count]);
+        Ok(Begun::Plain {
+            status: reply.status,
+            head_bytes,
+            bytes,
+            left: reply.body - count as u64,
+            // What nobody asked for is nobody's answer.
+            keeps: reply.keeps && count == body.len(),
+        })
+    }
+
+    /// Notes that the answer is known.
+    fn answered<S>(
+        &self,
+        passing: &mut Passing,
+        answer: &mut Answer,
+        client: &mut Client<'_, S>,
+        (status, head): (u16, &[u8]),
+    ) {
+        passing.proxying.answered(status, self.clock.monotonic_us());
+        answer.status = status;
+        if self.access_log.is_some() {
+            answer.head = Bytes::copy_from_slice(head);
+        }
+        client.around = client.sent + head.len();
+    }
+
+    /// Passes on an answer that Pingora reads.
+    async fn relay<S: IO>(
+        &self,
+        stream: Stream,
+        passing: &mut Passing,
+        caller: &Caller,
+        client: &mut Client<'_, S>,
+        answer: &mut Answer,
+    ) -> Result<Option<Server>> {
+        let mut server = HttpSession::new(stream);
+        server.read_timeout = Some(passing.proxying.within(passing.proxying.timeouts().read));
+        let mut head = client.head_of(&mut server).await?;
+        passing.proxying.in_time()?;
+        remove_hop_by_hop(&mut head);
+        passing.change(&mut head, caller)?;
+        let framing = frame(&mut head, &passing.method, passing.keeps)?;
         let mut bytes = Vec::with_capacity(1 << 10);
         write_lines(&head, &mut bytes);
         if !head.headers.contains_key(DATE) {
             write_date(&mut bytes, &*self.clock, passing.began_us);
         }
         bytes.extend_from_slice(b"\r\n");
-        answer.status = head.status.as_u16();
-        if self.access_log.is_some() {
-            answer.head = Bytes::copy_from_slice(&bytes);
+        self.answered(passing, answer, client, (head.status.as_u16(), &bytes));
+        if framing == Framing::Empty {
+            client.send(&mut bytes).await?;
+            return Ok(None);
         }
-        client.around = client.sent + bytes.len();
-        client.body_of(server, is_chunked, &mut bytes, || passing.proxying.in_time()).await
+        let is_chunked = framing == Framing::Chunks;
+        client.body_of(&mut server, is_chunked, &mut bytes, || passing.proxying.in_time()).await?;
+        server.respect_keepalive();
+        Ok(server.reuse().await.and_then(Server::from_stream))
     }
 
     /// Says that there is no answer; whether the client has that.
@@ -293,21 +421,4 @@ impl App {
         }
         passing.proxying.finish(error, now_us);
     }
-}
-
-/// A new connection to a server.
-async fn connect(proxying: &Proxying, address: SocketAddr) -> Result<Stream> {
-    let limit = proxying.within(proxying.timeouts().connect);
-    let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
-    let error = match connected {
-        Ok(Ok(stream)) => {
-            // A socket that refuses the option works without it.
-            let _ = stream.set_nodelay(true);
-            let stream = pingora_core::protocols::l4::stream::Stream::from(stream);
-            return Ok(Box::new(stream));
-        }
-        Ok(Err(error)) => Error::because(ErrorType::ConnectError, "connecting to a server", error),
-        Err(_) => Error::explain(ErrorType::ConnectTimedout, "connecting to a server"),
-    };
-    Err(error.into_up())
 }

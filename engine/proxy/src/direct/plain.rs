@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora_http::RequestHeader;
 
+use super::write::put;
 use crate::route::path::normalise;
 use crate::strict::is_authority;
 
@@ -110,6 +111,20 @@ impl<'a> Plain<'a> {
         self.headers.get_or_init(|| map_of(self.fields))
     }
 
+    /// Writes the head as it came, without its end, what is for one connection alone, and fields
+    /// whose names are not `passed_on`.
+    pub(super) fn write(&self, bytes: &mut Vec<u8>, passed_on: impl Fn(&str) -> bool) {
+        bytes.extend_from_slice(self.method.as_str().as_bytes());
+        bytes.push(b' ');
+        bytes.extend_from_slice(self.target.as_bytes());
+        bytes.extend_from_slice(b" HTTP/1.1\r\n");
+        for field in self.fields {
+            if !field.name.eq_ignore_ascii_case("connection") && passed_on(field.name) {
+                put(bytes, field.name.as_bytes(), field.value);
+            }
+        }
+    }
+
     /// The same as Pingora would have read it.
     pub(super) fn to_header(&self) -> Option<RequestHeader> {
         let (method, target) = (self.method.clone(), self.target.as_bytes());
@@ -164,10 +179,7 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
 pub(super) fn may_become_head(bytes: &[u8]) -> bool {
     let mut fields = no_fields();
     let mut request = httparse::Request::new(&mut []);
-    matches!(
-        request.parse_with_uninit_headers(bytes, &mut fields),
-        Ok(httparse::Status::Partial)
-    )
+    matches!(request.parse_with_uninit_headers(bytes, &mut fields), Ok(httparse::Status::Partial))
 }
 
 #[cfg(test)]

@@ -78,7 +78,10 @@ impl<S: IO> Client<'_, S> {
     }
 
     /// Waits for a server as long as the client is there.
-    async fn while_there<T>(&mut self, answer: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn while_there<T>(
+        &mut self,
+        answer: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let mut answer = pin!(answer);
         poll_fn(|context| {
             if let Poll::Ready(answer) = answer.as_mut().poll(context) {
@@ -164,17 +167,29 @@ impl<S: IO> Client<'_, S> {
     }
 }
 
-/// Says how the body is framed and whether the connection stays; whether it goes in chunks.
-pub(super) fn frame(head: &mut ResponseHeader, method: &Method, keeps: bool) -> Result<bool> {
+/// What follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    Empty,
+    Length,
+    Chunks,
+}
+
+/// Says how the body is framed and whether the connection stays.
+pub(super) fn frame(head: &mut ResponseHeader, method: &Method, keeps: bool) -> Result<Framing> {
     let has_body = *method != Method::HEAD && !matches!(head.status.as_u16(), 204 | 304);
-    let is_chunked = has_body && !head.headers.contains_key(CONTENT_LENGTH);
-    if is_chunked {
-        head.insert_header(TRANSFER_ENCODING, "chunked")?;
-    } else if has_body {
-        head.remove_header(&TRANSFER_ENCODING);
+    let framing = match head.headers.contains_key(CONTENT_LENGTH) {
+        _ if !has_body => Framing::Empty,
+        true => Framing::Length,
+        false => Framing::Chunks,
+    };
+    match framing {
+        Framing::Chunks => head.insert_header(TRANSFER_ENCODING, "chunked")?,
+        Framing::Length => drop(head.remove_header(&TRANSFER_ENCODING)),
+        Framing::Empty => {}
     }
     head.insert_header(CONNECTION, if keeps { "keep-alive" } else { "close" })?;
-    Ok(is_chunked)
+    Ok(framing)
 }
 
 /// Writes the lines of a head, without the empty one.

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use super::HEAD_BYTES_MAX;
-use super::answer::{Caller, Done};
+use super::decide::{Caller, Done};
 use super::pass::{Passed, Passing};
 use super::plain::may_become_head;
 use super::ready::Ready;
@@ -194,7 +194,8 @@ impl<S: IO> Wait<'_, S> {
             let read = &room[..end];
             let is_last = self.turns.is_stopping.load(Ordering::Relaxed) || *self.left == Some(0);
             let is_odd = self.turn.has_odd_line();
-            let done = (!is_odd).then(|| self.turns.app.answer_directly(read, self.caller, !is_last));
+            let done =
+                (!is_odd).then(|| self.turns.app.answer_directly(read, self.caller, !is_last));
             let Some(done) = done.flatten() else {
                 held.extend_from_slice(&read[held.len()..]);
                 if !is_odd && end < room.len() && may_become_head(held) {

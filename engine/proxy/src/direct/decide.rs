@@ -1,32 +1,29 @@
-//! Owns which plain requests are answered directly, and with what: by the same routes, limits and
-//! cache as all others, and with the same fields.
+//! Owns which plain requests are answered directly or passed on, by the same routes, limits and
+//! cache as all others.
 //!
-//! Refuses what has to wait for anybody. Bound: one request; nothing is counted of one that is left
-//! to Pingora.
+//! Refuses what has to wait for anybody but a server. Bound: one request; nothing is counted of one
+//! that is left to Pingora.
 
-use std::cell::RefCell;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use axum::body::{Body, HttpBody};
-use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
-use http_body_util::BodyExt;
+use http::{HeaderMap, HeaderValue};
 use pingora_core::protocols::IO;
 use pingora_core::protocols::l4::socket::SocketAddr as AnySocketAddr;
-use truststram_base::Clock;
 
 use super::pass::Passing;
 use super::plain::{Plain, no_fields};
 use super::prepared::Prepared;
-use super::ready::{Answered, COPIED_BYTES_MAX, Ready, Record};
-use crate::answering::{dress, fixed, rewritten};
+use super::ready::Ready;
+use super::write::{begin_head, prepared, put};
+use crate::answering::{fixed, rewritten};
 use crate::app::App;
-use crate::cache::{Hit, http_date};
+use crate::cache::Hit;
 use crate::connection::shared_of;
 use crate::context::next_id;
+use crate::forwarded::{self, Origin};
 use crate::limit::{InFlight, LimitHeaders, Subject};
 use crate::limiting::{Gate, Passage};
 use crate::live::Table;
@@ -34,7 +31,6 @@ use crate::logging::Ends;
 use crate::proxying::Proxying;
 use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
-use crate::route::edit::Headers;
 use crate::route::spec::Scheme;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
 use crate::upstream::group::Group;
@@ -45,6 +41,8 @@ pub(super) struct Caller {
     ends: Ends,
     /// Whether it may have proved who it is by its certificate.
     is_known: bool,
+    /// What servers are told of it, and the host for which they were told so.
+    told: Mutex<(String, Vec<u8>)>,
 }
 
 impl Caller {
@@ -62,6 +60,7 @@ impl Caller {
             is_known: digest.is_some_and(|digest| {
                 shared_of(&digest).is_none_or(|shared| shared.names.get().is_some())
             }),
+            told: Mutex::default(),
         }
     }
 
@@ -70,11 +69,34 @@ impl Caller {
         self.ends.peer.map(|peer| peer.ip())
     }
 
+    /// What servers are told of where a request comes from.
+    pub(super) fn origin<'a>(&self, host: &'a HeaderValue) -> Option<Origin<'a>> {
+        let (peer, scheme) = (self.client()?, self.scheme().name());
+        let client = peer.to_canonical();
+        // Requests of trusted peers are not answered here.
+        Some(Origin { peer, client, is_trusted: false, scheme, host })
+    }
+
+    /// Writes that as the lines of a head; most connections ask for one host.
+    pub(super) fn tell(&self, host: &str, bytes: &mut Vec<u8>) -> Option<()> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.1.is_empty() || told.0 != host {
+            let value = HeaderValue::from_str(host).ok()?;
+            told.1.clear();
+            for (name, value) in forwarded::told(&HeaderMap::new(), &self.origin(&value)?) {
+                put(&mut told.1, name.as_str().as_bytes(), value.as_bytes());
+            }
+            host.clone_into(&mut told.0);
+        }
+        bytes.extend_from_slice(&told.1);
+        Some(())
+    }
+
     pub(super) fn ends(&self) -> &Ends {
         &self.ends
     }
 
-    fn scheme(&self) -> Scheme {
+    pub(super) fn scheme(&self) -> Scheme {
         if self.ends.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
 }
@@ -95,16 +117,16 @@ pub(super) enum Done {
 }
 
 /// A request and what it is judged by.
-struct Request<'a> {
+pub(super) struct Request<'a> {
     read: &'a [u8],
-    plain: &'a Plain<'a>,
-    caller: &'a Caller,
-    table: &'a Arc<Table>,
+    pub(super) plain: &'a Plain<'a>,
+    pub(super) caller: &'a Caller,
+    pub(super) table: &'a Arc<Table>,
     host: &'a str,
     /// The fields, where routes or limits read any.
     headers: &'a HeaderMap,
-    began_us: u64,
-    keeps: bool,
+    pub(super) began_us: u64,
+    pub(super) keeps: bool,
 }
 
 impl Request<'_> {
@@ -342,128 +364,4 @@ impl App {
         })?;
         Some(self.ready(request, route, &made, limited, InFlight::default()))
     }
-
-    fn ready(
-        &self,
-        request: &Request<'_>,
-        route: Option<usize>,
-        made: &Prepared,
-        limited: &LimitHeaders,
-        in_flight: InFlight,
-    ) -> Ready {
-        let mut head = begin_head(made, limited);
-        write_date(&mut head, &*self.clock, request.began_us);
-        self.finish(request, route, (made.status, head, made.body.clone()), in_flight)
-    }
-
-    fn finish(
-        &self,
-        request: &Request<'_>,
-        route: Option<usize>,
-        (status, mut head, body): (u16, Vec<u8>, Bytes),
-        in_flight: InFlight,
-    ) -> Ready {
-        self.stats.direct.add(1);
-        let id = next_id();
-        put(&mut head, b"x-request-id", &id.to_hex());
-        put(&mut head, b"Connection", if request.keeps { b"keep-alive" } else { b"close" });
-        head.extend_from_slice(b"\r\n");
-        let is_head = request.plain.method == Method::HEAD;
-        let body = if is_head { Bytes::new() } else { body };
-        let record = self.access_log.as_ref().and_then(|_| {
-            let (path, table) = (request.plain.path, request.table);
-            let route = route.and_then(|place| table.routes.get(place));
-            if !table.access.takes(route, path) {
-                return None;
-            }
-            let head = Bytes::copy_from_slice(&head);
-            Some(Box::new(Record { request: request.plain.to_header()?, head, id }))
-        });
-        let reached = (request.table.clone(), route);
-        let when = (request.began_us, request.keeps);
-        let mut ready = Ready::new((status, head, body), reached, when, in_flight);
-        ready.record = record;
-        ready
-    }
-
-    /// Counts and logs an answer that is out, or that could not be sent whole.
-    pub(super) fn sent(&self, answer: &Ready, caller: &Caller, is_whole: bool) {
-        let duration_us = self.clock.monotonic_us().saturating_sub(answer.began_us);
-        self.stats.answered(answer.status, duration_us);
-        let route = answer.route.and_then(|place| answer.table.routes.get(place));
-        if let Some(route) = route {
-            route.stats.answered(answer.status, duration_us);
-        }
-        if !is_whole {
-            self.stats.broken.add(1);
-        }
-        if let Some(record) = &answer.record {
-            let (status, route) = (answer.status, answer.route);
-            let body_bytes_sent = answer.sent().saturating_sub(record.head.len());
-            let table = &answer.table;
-            let proxying = None;
-            let answered =
-                Answered { status, table, route, duration_us, body_bytes_sent, proxying };
-            self.log_direct(record, &answered, &caller.ends);
-        }
-    }
-}
-
-/// What `response` is to every client that comes by `scheme`.
-pub(super) fn prepared(response: Response<Body>, table: &Table, scheme: Scheme) -> Option<Prepared> {
-    let (mut parts, body) = response.into_parts();
-    dress(table, scheme, &mut parts.headers);
-    body.size_hint().exact()?;
-    // A body whose size is known is there already.
-    let whole = futures_util::FutureExt::now_or_never(body.collect())?.ok()?.to_bytes();
-    Prepared::new(parts.status, parts.headers, whole)
-}
-
-/// A head of what never changes and of what limits say.
-pub(super) fn begin_head(made: &Prepared, limited: &LimitHeaders) -> Vec<u8> {
-    let body_bytes = if made.body.len() <= COPIED_BYTES_MAX { made.body.len() } else { 0 };
-    let mut head = Vec::with_capacity(made.head.len() + 512 + body_bytes);
-    head.extend_from_slice(&made.head);
-    limited.write(&mut Lines(&mut head));
-    head
-}
-
-/// Fields as lines.
-struct Lines<'a>(&'a mut Vec<u8>);
-
-impl Headers for Lines<'_> {
-    fn remove(&mut self, _name: &HeaderName) {}
-
-    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
-        put(self.0, name.as_str().as_bytes(), value.as_bytes());
-    }
-
-    fn add(&mut self, name: &HeaderName, value: HeaderValue) {
-        self.set(name, value);
-    }
-}
-
-pub(super) fn put(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    head.extend_from_slice(name);
-    head.extend_from_slice(b": ");
-    head.extend_from_slice(value);
-    head.extend_from_slice(b"\r\n");
-}
-
-/// How long a date that was written is still the time.
-const DATE_US: u64 = 250_000;
-
-thread_local! {
-    /// When a date was written, and the date.
-    static DATE: RefCell<(Option<u64>, Vec<u8>)> = const { RefCell::new((None, Vec::new())) };
-}
-
-pub(super) fn write_date(head: &mut Vec<u8>, clock: &dyn Clock, now_us: u64) {
-    DATE.with_borrow_mut(|(at_us, text)| {
-        if at_us.is_none_or(|at_us| now_us.abs_diff(at_us) >= DATE_US) {
-            *at_us = Some(now_us);
-            *text = http_date(clock.utc_us().div_euclid(1_000_000)).into_bytes();
-        }
-        put(head, b"Date", text);
-    });
 }
