@@ -19,11 +19,12 @@ use truststram_base::Clock;
 use super::plain::{Plain, no_fields};
 use super::prepared::Prepared;
 use super::ready::{Answered, COPIED_BYTES_MAX, Ready, Record};
-use crate::answering::{dress, fixed};
+use crate::answering::fixed;
 use crate::app::App;
 use crate::cache::{Hit, http_date};
 use crate::connection::shared_of;
 use crate::context::next_id;
+use crate::dressing::dress;
 use crate::limit::{InFlight, LimitHeaders, Subject};
 use crate::limiting::{Gate, Passage};
 use crate::live::Table;
@@ -342,6 +343,10 @@ fn begin_head(made: &Prepared, limited: &LimitHeaders) -> Vec<u8> {
 struct Lines<'a>(&'a mut Vec<u8>);
 
 impl Headers for Lines<'_> {
+    fn has(&self, _name: &HeaderName) -> bool {
+        false
+    }
+
     fn remove(&mut self, _name: &HeaderName) {}
 
     fn set(&mut self, name: &HeaderName, value: HeaderValue) {

@@ -4,6 +4,7 @@
 mod access;
 mod announced;
 mod before;
+mod cached;
 mod compression;
 mod connections;
 mod direct;
