@@ -31,7 +31,8 @@ fn lifetimes() {
     reuses(200, &[(CC, "max-age=3600"), ("age", "7200")], false);
     reuses(200, &[(CC, "max-age=3600"), ("age", "1800")], true);
     reuses(200, &[(CC, "max-age=3600"), ("age", "abc")], true);
-    reuses(200, &[("expires", "{now+60}"), ("date", "{now-7200}"), ("age", "0")], false);
+    reuses(200, &[("expires", "{now+60}"), ("date", "{now-7200}"), ("age", "0")], true);
+    reuses(200, &[("expires", "{now+60}"), ("date", "{now-7200}"), ("age", "7300")], false);
     reuses(200, &[("expires", "{now-60}"), ("date", "{now-7200}")], false);
     reuses(200, &[(CC, "max-age=3600"), ("date", "{now-7200}")], false);
     reuses(200, &[(CC, "max-age=2147483649")], true);
