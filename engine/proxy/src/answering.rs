@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
@@ -193,13 +193,7 @@ impl App {
         route: &Route,
     ) -> Result<Step, Refusal> {
         let request = session.req_header();
-        let path = match route.rewrite.apply(request.uri.path()) {
-            None => None,
-            Some(path) => {
-                let form = normalise(&request.method, &path);
-                Some(form.map_err(|bad| Refusal::malformed(bad.to_string()))?.unwrap_or(path))
-            }
-        };
+        let path = rewritten(route, &request.method, request.uri.path())?;
         self.let_in(session, ctx, Some(route), path.as_deref().unwrap_or(request.uri.path()))?;
         match &route.action {
             Action::Redirect(status, to) => {
@@ -247,7 +241,8 @@ impl App {
             return Err(Refusal::broken(group.name()));
         }
         let mut proxying = Proxying::new(group.clone(), route.timeouts, ctx.started, limit);
-        proxying.take_key(session, ctx.client);
+        let head = session.req_header();
+        proxying.take_key(head.uri.path(), || &head.headers, ctx.client);
         proxying.path = path;
         Ok(proxying)
     }
@@ -340,31 +335,15 @@ impl App {
         ctx: &RequestContext,
     ) -> Result<()> {
         let (Some(proxying), Some(table)) = (&ctx.proxying, &ctx.table) else { return Ok(()) };
-        let refused = |refusal: Refusal| {
-            Error::explain(ErrorType::HTTPStatus(refusal.status), refusal.detail)
-        };
-        if let Some(path) = &proxying.path {
-            head::set_path(request, path).map_err(refused)?;
-        }
         let host = head::authority_header(session.req_header());
-        if let Some(peer) = head::peer(session) {
-            let origin = Origin {
-                peer,
-                client: ctx.client.unwrap_or(peer),
-                is_trusted: table.trusted.contains(peer),
-                scheme: head::scheme(session).name(),
-                host: &host,
-            };
-            forwarded::tell(request, &origin);
-        }
-        if let Some(host) = &proxying.group.spec.host {
-            // The authority of the target would win over the header.
-            let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-            let target = target.to_owned();
-            request.set_raw_path(target.as_bytes())?;
-            request.insert_header(HOST, host.as_str())?;
-        }
-        request.insert_header(X_REQUEST_ID, ctx.id_header())?;
+        let origin = head::peer(session).map(|peer| Origin {
+            peer,
+            client: ctx.client.unwrap_or(peer),
+            is_trusted: table.trusted.contains(peer),
+            scheme: head::scheme(session).name(),
+            host: &host,
+        });
+        tell_server(request, proxying, origin.as_ref(), ctx.id_header())?;
         self.tell_identity(request, ctx)?;
         if let Some(route) = ctx.route()
             && !route.request_edits.is_empty()
@@ -373,6 +352,43 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// The path that is passed on by `route`, where it is another one.
+pub(crate) fn rewritten(
+    route: &Route,
+    method: &Method,
+    path: &str,
+) -> Result<Option<String>, Refusal> {
+    let Some(path) = route.rewrite.apply(path) else { return Ok(None) };
+    let form = normalise(method, &path);
+    Ok(Some(form.map_err(|bad| Refusal::malformed(bad.to_string()))?.unwrap_or(path)))
+}
+
+/// Makes of the client's head what a server gets, but for what says who the client is and for what
+/// the route changes.
+pub(crate) fn tell_server(
+    request: &mut RequestHeader,
+    proxying: &Proxying,
+    origin: Option<&Origin<'_>>,
+    id: HeaderValue,
+) -> Result<()> {
+    let refused =
+        |refusal: Refusal| Error::explain(ErrorType::HTTPStatus(refusal.status), refusal.detail);
+    if let Some(path) = &proxying.path {
+        head::set_path(request, path).map_err(refused)?;
+    }
+    if let Some(origin) = origin {
+        forwarded::tell(request, origin);
+    }
+    if let Some(host) = &proxying.group.spec.host {
+        // The authority of the target would win over the header.
+        let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let target = target.to_owned();
+        request.set_raw_path(target.as_bytes())?;
+        request.insert_header(HOST, host.as_str())?;
+    }
+    request.insert_header(X_REQUEST_ID, id)
 }
 
 fn redirect(status: u16, to: &str) -> Response<Body> {

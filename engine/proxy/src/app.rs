@@ -25,7 +25,7 @@ use crate::cache::Cache;
 use crate::compress;
 use crate::connection::shared_of;
 use crate::context::RequestContext;
-use crate::direct::Refusals;
+use crate::direct::{Kept, Refusals};
 use crate::gateway::Rejection;
 use crate::head_timer::Turn;
 use crate::live::Live;
@@ -59,6 +59,8 @@ pub(crate) struct App {
     pub(crate) guard: Option<Guard>,
     /// Refusals that were made already.
     pub(crate) refusals: Refusals,
+    /// Connections to servers that wait for requests which are passed on without Pingora's proxy.
+    pub(crate) kept: Arc<Kept>,
     /// Whether it answers a cache, in front of which requests are limited and counted.
     pub(crate) is_behind: bool,
 }
@@ -225,7 +227,12 @@ impl ProxyHttp for App {
     ) -> Box<Error> {
         let now_us = self.clock.monotonic_us();
         match &mut ctx.proxying {
-            Some(proxying) => proxying.broke_off(error, session, client_reused, now_us),
+            Some(proxying) => {
+                let is_safe = session.req_header().method.is_idempotent()
+                    && session.response_written().is_none()
+                    && !session.as_ref().retry_buffer_truncated();
+                proxying.broke_off(error, is_safe, client_reused, now_us)
+            }
             None => error,
         }
     }

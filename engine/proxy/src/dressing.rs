@@ -25,11 +25,7 @@ impl App {
         ctx: &RequestContext,
     ) {
         let Some(table) = &ctx.table else { return };
-        // A 304 leaves the fields as they are that it does not have, in browsers too.
-        if status != StatusCode::NOT_MODIFIED {
-            protect(table, headers);
-        }
-        demand_tls(table, head::scheme(session), headers);
+        dress(table, head::scheme(session), (status, &mut *headers));
         if let Some(cors) = table.cors.as_ref().filter(|_| !self.is_behind) {
             cors.write(&session.req_header().headers, headers);
         }
@@ -69,30 +65,34 @@ impl App {
 }
 
 /// Adds what every answer of this table has.
-pub(crate) fn dress(table: &Table, scheme: Scheme, headers: &mut impl Headers) {
-    protect(table, headers);
-    demand_tls(table, scheme, headers);
+pub(crate) fn dress(
+    table: &Table,
+    scheme: Scheme,
+    (status, headers): (StatusCode, &mut impl Headers),
+) {
+    // A 304 leaves the fields as they are that it does not have, in browsers too.
+    if table.security_headers && status != StatusCode::NOT_MODIFIED {
+        protect(headers);
+    }
+    if let Some(hsts) = table.hsts.as_ref().filter(|_| scheme == Scheme::Https) {
+        headers.set(&header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
 }
 
 /// Adds what keeps browsers from the usual tricks, where the answer does not say it itself.
-fn protect(table: &Table, headers: &mut impl Headers) {
-    let fields = [(header::X_FRAME_OPTIONS, "DENY"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    for (name, value) in fields.into_iter().filter(|_| table.security_headers) {
+fn protect(headers: &mut impl Headers) {
+    for (name, value) in
+        [(header::X_FRAME_OPTIONS, "DENY"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")]
+    {
         if !headers.has(&name) {
             headers.set(&name, HeaderValue::from_static(value));
         }
     }
 }
 
-fn demand_tls(table: &Table, scheme: Scheme, headers: &mut impl Headers) {
-    if let Some(hsts) = table.hsts.as_ref().filter(|_| scheme == Scheme::Https) {
-        headers.set(&header::STRICT_TRANSPORT_SECURITY, hsts.clone());
-    }
-}
-
 /// Removes what is meant for the connection to the server alone (RFC 9110 section 7.6.1); framing
 /// is Pingora's.
-fn remove_hop_by_hop(response: &mut ResponseHeader) {
+pub(crate) fn remove_hop_by_hop(response: &mut ResponseHeader) {
     let named = head::named_by_connection(&response.headers);
     for name in named.iter().filter(|name| !matches!(**name, header::TRANSFER_ENCODING)) {
         response.remove_header(name);

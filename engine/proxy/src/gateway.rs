@@ -26,7 +26,7 @@ use crate::app::{App, Cached};
 use crate::auth::Guard;
 use crate::bind::Bound;
 use crate::cache::Cache;
-use crate::direct::{Refusals, Turns};
+use crate::direct::{Kept, Refusals, Turns};
 use crate::error::ProxyError;
 use crate::head_timer::HeadLimits;
 use crate::live::Live;
@@ -252,6 +252,7 @@ fn make_app(
         thread,
         cached: None,
         refusals: Refusals::default(),
+        kept: Arc::new(Kept::new(options.upstream_idle_max)),
         guard: listener.guard.clone(),
         is_behind: false,
     }

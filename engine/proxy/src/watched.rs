@@ -50,7 +50,8 @@ impl<S: IO> Watched<S> {
         Self { stream, turn, seen: 0, place: Place::Before, redated: None }
     }
 
-    fn look(&mut self, bytes: &[u8]) {
+    /// Looks at what was read.
+    pub(crate) fn look(&mut self, bytes: &[u8]) {
         let Some(head) = self.turn.head() else { return };
         if head != self.seen {
             (self.seen, self.place) = (head, Place::Before);

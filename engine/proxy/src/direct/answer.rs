@@ -5,7 +5,9 @@
 //! to Pingora.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
@@ -16,10 +18,11 @@ use pingora_core::protocols::IO;
 use pingora_core::protocols::l4::socket::SocketAddr as AnySocketAddr;
 use truststram_base::Clock;
 
+use super::pass::Passing;
 use super::plain::{Plain, no_fields};
 use super::prepared::Prepared;
 use super::ready::{Answered, COPIED_BYTES_MAX, Ready, Record};
-use crate::answering::fixed;
+use crate::answering::{fixed, rewritten};
 use crate::app::App;
 use crate::cache::{Hit, http_date};
 use crate::connection::shared_of;
@@ -29,11 +32,14 @@ use crate::limit::{InFlight, LimitHeaders, Subject};
 use crate::limiting::{Gate, Passage};
 use crate::live::Table;
 use crate::logging::Ends;
+use crate::proxying::Proxying;
 use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
 use crate::route::edit::Headers;
 use crate::route::spec::Scheme;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
+use crate::upstream::group::Group;
+use crate::upstream::spec::Protocol;
 
 /// Who is at the other end of a connection.
 pub(super) struct Caller {
@@ -60,6 +66,15 @@ impl Caller {
         }
     }
 
+    /// Its address.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.ends.peer.map(|peer| peer.ip())
+    }
+
+    pub(super) fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
     fn scheme(&self) -> Scheme {
         if self.ends.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
@@ -69,10 +84,20 @@ impl Caller {
 enum Candidate<'a> {
     Fixed(&'a Prepared),
     Hit(Hit),
+    /// A server is asked.
+    Pass(&'a Arc<Group>),
+}
+
+/// What becomes of a request.
+pub(super) enum Done {
+    Answered(Ready),
+    /// It is passed on.
+    Passing(Box<Passing>),
 }
 
 /// A request and what it is judged by.
 struct Request<'a> {
+    read: &'a [u8],
     plain: &'a Plain<'a>,
     caller: &'a Caller,
     table: &'a Arc<Table>,
@@ -86,7 +111,7 @@ struct Request<'a> {
 impl Request<'_> {
     fn subject(&self) -> Subject<'_> {
         Subject {
-            client: self.caller.ends.peer.map(|peer| peer.ip()),
+            client: self.caller.client(),
             headers: self.headers,
             host: self.host,
             path: self.plain.path,
@@ -96,14 +121,14 @@ impl Request<'_> {
 }
 
 impl App {
-    /// The answer to what was read, if that is a plain request and its answer is at hand; `keeps`
-    /// says whether the connection stays open behind it.
+    /// What becomes of what was read, if that is a plain request that is answered or passed on
+    /// without Pingora's proxy; `keeps` says whether the connection stays open behind it.
     pub(super) fn answer_directly(
         &self,
         read: &[u8],
         caller: &Caller,
         keeps: bool,
-    ) -> Option<Ready> {
+    ) -> Option<Done> {
         let table = self.live.as_ref()?.table();
         let peer = caller.ends.peer?.ip();
         let is_trusted = table.trusted.contains(peer) || caller.is_known;
@@ -112,6 +137,9 @@ impl App {
         }
         let mut fields = no_fields();
         let plain = Plain::read(read, &mut fields)?;
+        if plain.is_special && self.guard.is_some() && table.asks_anybody {
+            return None;
+        }
         let began_us = self.clock.monotonic_us();
         let mut buffer = [0; HOST_BYTES_MAX];
         let host = host_of(plain.authority, &mut buffer);
@@ -121,7 +149,8 @@ impl App {
         let none = HeaderMap::new();
         let headers = if table.reads_headers { plain.headers() } else { &none };
         let plain = &plain;
-        let request = Request { plain, caller, table: &table, host, headers, began_us, keeps };
+        let table = &table;
+        let request = Request { read, plain, caller, table, host, headers, began_us, keeps };
         let asked = Asked {
             host,
             path: plain.path,
@@ -137,13 +166,22 @@ impl App {
         }
         match self.candidate(&request, route) {
             Some(candidate) => self.pass(&request, place, gates, candidate),
-            None => self.refuse_early(&request, place, gates),
+            None if plain.is_special => None,
+            None => self.refuse_early(&request, place, gates).map(Done::Answered),
         }
     }
 
     /// What `route` has at hand for the request.
     fn candidate<'a>(&self, request: &Request<'_>, route: &'a Route) -> Option<Candidate<'a>> {
-        if self.asks(request.table, route) || !route.response_edits.is_empty() {
+        if self.asks(request.table, route) {
+            return None;
+        }
+        if let Action::Upstream(group) = &route.action
+            && (!route.is_cached || self.cached.is_none())
+        {
+            return self.may_pass(request.table, group).then_some(Candidate::Pass(group));
+        }
+        if request.plain.is_special || !route.response_edits.is_empty() {
             return None;
         }
         match &route.action {
@@ -166,6 +204,12 @@ impl App {
         }
     }
 
+    /// Whether requests to `group` are passed on here.
+    fn may_pass(&self, table: &Table, group: &Group) -> bool {
+        let tells_nobody = self.guard.is_none() || !table.asks_anybody;
+        tells_nobody && group.spec.protocol == Protocol::Http && group.is_closed()
+    }
+
     /// Whether it must be known who asks.
     fn asks(&self, table: &Table, route: &Route) -> bool {
         let Some(guard) = &self.guard else { return false };
@@ -181,7 +225,7 @@ impl App {
         place: usize,
         gates: [Option<&Gate>; 2],
         candidate: Candidate<'_>,
-    ) -> Option<Ready> {
+    ) -> Option<Done> {
         let (mut limited, mut in_flight) = (LimitHeaders::default(), InFlight::default());
         for (index, gate) in gates.into_iter().enumerate() {
             let Some(gate) = gate else { continue };
@@ -192,11 +236,15 @@ impl App {
                 // What the first gate refuses has reached no route.
                 Passage::Closed => {
                     let route = (index > 0).then_some(place);
-                    return self.refusal(request, route, gate.status, &limited);
+                    let refused = self.refusal(request, route, gate.status, &limited);
+                    return refused.map(Done::Answered);
                 }
             }
         }
-        Some(match candidate {
+        Some(Done::Answered(match candidate {
+            Candidate::Pass(group) => {
+                return self.passing(request, place, group, (limited, in_flight));
+            }
             Candidate::Fixed(made) => self.ready(request, Some(place), made, &limited, in_flight),
             Candidate::Hit(hit) => {
                 let made = hit.prepared()?;
@@ -206,7 +254,47 @@ impl App {
                 let answer = (made.status, head, made.body.clone());
                 self.finish(request, Some(place), answer, in_flight)
             }
-        })
+        }))
+    }
+
+    /// A request on its way to a server of `group`, or the answer that it gets because the group
+    /// takes none.
+    fn passing(
+        &self,
+        request: &Request<'_>,
+        place: usize,
+        group: &Arc<Group>,
+        (limited, in_flight): (LimitHeaders, InFlight),
+    ) -> Option<Done> {
+        let (table, plain, scheme) = (request.table, request.plain, request.caller.scheme());
+        let route = table.routes.get(place)?;
+        let path = rewritten(route, &plain.method, plain.path);
+        let refusal = match path {
+            Err(refusal) => refusal,
+            Ok(_) if !group.admits(request.began_us) => Refusal::broken(group.name()),
+            Ok(path) => {
+                let now = Instant::now();
+                let mut proxying = Proxying::new(group.clone(), route.timeouts, now, 0);
+                proxying.take_key(plain.path, || plain.headers(), request.caller.client());
+                proxying.path = path;
+                return Some(Done::Passing(Box::new(Passing {
+                    read: request.read.into(),
+                    method: plain.method.clone(),
+                    table: table.clone(),
+                    place,
+                    proxying,
+                    limited,
+                    _in_flight: in_flight,
+                    id: next_id(),
+                    began_us: request.began_us,
+                    keeps: request.keeps,
+                    scheme,
+                })));
+            }
+        };
+        let response = (self.reject)(&plain.target.parse().ok()?, &refusal);
+        let made = prepared(response, table, scheme)?;
+        Some(Done::Answered(self.ready(request, Some(place), &made, &limited, in_flight)))
     }
 
     /// Refuses what a limit refuses whatever comes behind it.
@@ -314,16 +402,22 @@ impl App {
             let (status, route) = (answer.status, answer.route);
             let body_bytes_sent = answer.sent().saturating_sub(record.head.len());
             let table = &answer.table;
-            let answered = Answered { status, table, route, duration_us, body_bytes_sent };
+            let proxying = None;
+            let answered =
+                Answered { status, table, route, duration_us, body_bytes_sent, proxying };
             self.log_direct(record, &answered, &caller.ends);
         }
     }
 }
 
 /// What `response` is to every client that comes by `scheme`.
-fn prepared(response: Response<Body>, table: &Table, scheme: Scheme) -> Option<Prepared> {
+pub(super) fn prepared(
+    response: Response<Body>,
+    table: &Table,
+    scheme: Scheme,
+) -> Option<Prepared> {
     let (mut parts, body) = response.into_parts();
-    dress(table, scheme, &mut parts.headers);
+    dress(table, scheme, (parts.status, &mut parts.headers));
     body.size_hint().exact()?;
     // A body whose size is known is there already.
     let whole = futures_util::FutureExt::now_or_never(body.collect())?.ok()?.to_bytes();
@@ -331,7 +425,7 @@ fn prepared(response: Response<Body>, table: &Table, scheme: Scheme) -> Option<P
 }
 
 /// A head of what never changes and of what limits say.
-fn begin_head(made: &Prepared, limited: &LimitHeaders) -> Vec<u8> {
+pub(super) fn begin_head(made: &Prepared, limited: &LimitHeaders) -> Vec<u8> {
     let body_bytes = if made.body.len() <= COPIED_BYTES_MAX { made.body.len() } else { 0 };
     let mut head = Vec::with_capacity(made.head.len() + 512 + body_bytes);
     head.extend_from_slice(&made.head);
@@ -358,7 +452,7 @@ impl Headers for Lines<'_> {
     }
 }
 
-fn put(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(super) fn put(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     head.extend_from_slice(name);
     head.extend_from_slice(b": ");
     head.extend_from_slice(value);
@@ -373,7 +467,7 @@ thread_local! {
     static DATE: RefCell<(Option<u64>, Vec<u8>)> = const { RefCell::new((None, Vec::new())) };
 }
 
-fn write_date(head: &mut Vec<u8>, clock: &dyn Clock, now_us: u64) {
+pub(super) fn write_date(head: &mut Vec<u8>, clock: &dyn Clock, now_us: u64) {
     DATE.with_borrow_mut(|(at_us, text)| {
         if at_us.is_none_or(|at_us| now_us.abs_diff(at_us) >= DATE_US) {
             *at_us = Some(now_us);

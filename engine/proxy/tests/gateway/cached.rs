@@ -138,9 +138,9 @@ fn hinting(head: &str) -> String {
 }
 
 /// All that comes on a connection that ends behind the answer.
-async fn whole(address: SocketAddr, path: &str, version: &str) -> String {
+async fn whole(address: SocketAddr, line: &str, fields: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/{version}\r\nhost: a.test\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {line}\r\nhost: a.test\r\nconnection: close\r\n{fields}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut read = String::new();
     stream.read_to_string(&mut read).await.unwrap();
@@ -150,8 +150,8 @@ async fn whole(address: SocketAddr, path: &str, version: &str) -> String {
 #[tokio::test]
 async fn hints_are_passed_on_and_not_kept() {
     let (rig, _) = gateway(says(hinting).await, TableSpec::default());
-    for path in ["/a", "/kept/a"] {
-        let first = whole(rig.plain, path, "1.1").await;
+    for (path, fields) in [("/a", ""), ("/a", WHOLE_WAY), ("/kept/a", "")] {
+        let first = whole(rig.plain, &format!("{path} HTTP/1.1"), fields).await;
         let heads: Vec<&str> = first.split_inclusive("\r\n\r\n").collect();
         assert_eq!(heads.len(), 4, "{path}: {first}");
         assert!(heads[0].starts_with("HTTP/1.1 102 "), "{path}: {first}");
@@ -162,15 +162,15 @@ async fn hints_are_passed_on_and_not_kept() {
         assert_eq!((header(heads[2], "x-hint"), header(heads[2], "link")), (None, None));
         assert_eq!((header(heads[2], "date"), heads[3]), (Some(THEN), "hi"), "{path}");
     }
-    let again = whole(rig.plain, "/kept/a", "1.1").await;
+    let again = whole(rig.plain, "/kept/a HTTP/1.1", "").await;
     assert!(again.starts_with("HTTP/1.1 200 ") && !again.contains("x-hint"), "{again}");
     assert!(again.contains("hit; ttl="), "{again}");
     // HTTP/1.0 has no such heads.
-    let old = whole(rig.plain, "/kept/b", "1.0").await;
+    let old = whole(rig.plain, "/kept/b HTTP/1.0", "").await;
     assert!(old.starts_with("HTTP/1.1 200 ") || old.starts_with("HTTP/1.0 200 "), "{old}");
     // Hints are no answer where none follows.
-    for path in ["/dies", "/kept/dies"] {
-        let read = whole(rig.plain, path, "1.1").await;
+    for (path, fields) in [("/dies", ""), ("/dies", WHOLE_WAY), ("/kept/dies", "")] {
+        let read = whole(rig.plain, &format!("{path} HTTP/1.1"), fields).await;
         assert!(read.contains("\r\n\r\nHTTP/1.1 502 "), "{path}: {read}");
     }
     rig.stop();

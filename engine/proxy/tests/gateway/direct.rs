@@ -19,14 +19,14 @@ use crate::connections::{client, connect, with_tls};
 use crate::rig::*;
 
 /// A field that changes no answer, and that no plain request has.
-const WHOLE_WAY: &str = "keep-alive: 5\r\n";
+pub const WHOLE_WAY: &str = "keep-alive: 5\r\n";
 pub const NOW_US: i64 = 1_790_000_000_000_000;
 
 fn fixed(name: &str, path: &str, status: u16, body: &str) -> RouteSpec {
     route(name, path, ActionSpec::Answer { status, body: body.to_owned() })
 }
 
-fn asking(line: &str, fields: &str) -> String {
+pub fn asking(line: &str, fields: &str) -> String {
     format!("{line} HTTP/1.1\r\nhost: A.test\r\n{fields}\r\n")
 }
 
@@ -355,6 +355,53 @@ async fn two_requests_at_once_are_left_to_pingora() {
     stream.write_all(first.as_bytes()).await.unwrap();
     assert_eq!(ask_on(&mut stream, second).await.unwrap().body, "hello");
     rig.stop();
+}
+
+#[tokio::test]
+async fn a_head_in_pieces_is_waited_for_here() {
+    let rig = Rig::start(&table(vec![fixed("one", "/one", 200, "hello")], Vec::new()));
+    let mut stream = TcpStream::connect(rig.plain).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for _ in 0..3 {
+        for byte in get("/one").as_bytes() {
+            stream.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(read_message(&mut stream).await.unwrap().1, "hello");
+    }
+    assert_eq!(rig.gateway.stats()[0].direct.get(), 3);
+    // What cannot become a head is refused at once.
+    for bad in ["GET /one HTTP/1.1\r\nhost : a\r\n", "\x16\x03\x01"] {
+        let mut stream = TcpStream::connect(rig.plain).await.unwrap();
+        stream.write_all(bad.as_bytes()).await.unwrap();
+        let mut read = [0; 13];
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"HTTP/1.1 400 ", "{bad:?}");
+    }
+    rig.stop();
+}
+
+#[tokio::test]
+async fn a_request_that_has_begun_is_answered_in_a_drain() {
+    let rig = Rig::start(&table(vec![fixed("one", "/one", 200, "hello")], Vec::new()));
+    let request = get("/one");
+    let (begin, end) = request.as_bytes().split_at(20);
+    let mut stream = TcpStream::connect(rig.plain).await.unwrap();
+    assert_eq!(ask_on(&mut stream, &request).await.unwrap().status, 200);
+    let mut idle = TcpStream::connect(rig.plain).await.unwrap();
+    assert_eq!(ask_on(&mut idle, &request).await.unwrap().status, 200);
+    stream.write_all(begin).await.unwrap();
+    // It was read before this is answered.
+    assert_eq!(ask(rig.plain, &request).await.status, 200);
+    let gateway = rig.gateway;
+    let draining = spawn(ThreadSpec::default(), move |_placement| {
+        gateway.drain(Duration::from_secs(20)).unwrap()
+    });
+    assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
+    stream.write_all(end).await.unwrap();
+    let (head, body) = read_message(&mut stream).await.unwrap();
+    assert_eq!((body.as_str(), header(&head, "connection")), ("hello", Some("close")));
+    assert_eq!(draining.unwrap().join().unwrap().connections_cut, 0);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod http2;
 mod kept;
 mod logs;
 mod malformed;
+mod passed;
 mod reloads;
 mod rig;
 mod routes;
