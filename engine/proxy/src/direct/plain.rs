@@ -164,7 +164,10 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
 pub(super) fn may_become_head(bytes: &[u8]) -> bool {
     let mut fields = no_fields();
     let mut request = httparse::Request::new(&mut []);
-    matches!(request.parse_with_uninit_headers(bytes, &mut fields), Ok(httparse::Status::Partial))
+    matches!(
+        request.parse_with_uninit_headers(bytes, &mut fields),
+        Ok(httparse::Status::Partial)
+    )
 }
 
 #[cfg(test)]

@@ -194,8 +194,7 @@ impl<S: IO> Wait<'_, S> {
             let read = &room[..end];
             let is_last = self.turns.is_stopping.load(Ordering::Relaxed) || *self.left == Some(0);
             let is_odd = self.turn.has_odd_line();
-            let done =
-                (!is_odd).then(|| self.turns.app.answer_directly(read, self.caller, !is_last));
+            let done = (!is_odd).then(|| self.turns.app.answer_directly(read, self.caller, !is_last));
             let Some(done) = done.flatten() else {
                 held.extend_from_slice(&read[held.len()..]);
                 if !is_odd && end < room.len() && may_become_head(held) {

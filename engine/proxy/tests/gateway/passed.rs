@@ -42,11 +42,7 @@ const ANSWERS: [Says; 21] = [
     ("/old-end", "HTTP/1.0 200 OK\r\n\r\nhi", true),
     ("/no-content", "HTTP/1.1 204 No Content\r\nx-b: 1\r\n\r\n", false),
     ("/not-modified", "HTTP/1.1 304 Not Modified\r\netag: \"a\"\r\n\r\n", false),
-    (
-        "/dated",
-        "HTTP/1.1 404 No\r\ndate: Mon, 21 Sep 2026 14:13:20 GMT\r\ncontent-length: 0\r\n\r\n",
-        false,
-    ),
+    ("/dated", "HTTP/1.1 404 No\r\ndate: Mon, 21 Sep 2026 14:13:20 GMT\r\ncontent-length: 0\r\n\r\n", false),
     (
         "/hops",
         "HTTP/1.1 200 OK\r\nconnection: keep-alive, x-gone\r\nx-gone: 1\r\nkeep-alive: timeout=5\r\n\
@@ -55,11 +51,7 @@ const ANSWERS: [Says; 21] = [
     ),
     ("/close", "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\na", true),
     ("/failed", "HTTP/1.1 503 No\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nno", false),
-    (
-        "/hints",
-        "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na",
-        false,
-    ),
+    ("/hints", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na", false),
     ("/bytes", "HTTP/1.1 200 OK\r\nx-c: \u{e4}\r\ncontent-length: 1\r\n\r\na", false),
     // What is no answer.
     ("/bad/lengths", "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", true),
@@ -467,11 +459,9 @@ async fn by_tls_too() {
     let mut stream = connect(&rig, &client(&["http/1.1"]), "a.test").await;
     for _ in 0..3 {
         let answer = ask_on(&mut stream, &asking("GET /", "")).await.unwrap();
-        assert!(
-            answer.body.contains("X-Forwarded-Proto: https") || {
-                answer.body.contains("x-forwarded-proto: https")
-            }
-        );
+        assert!(answer.body.contains("X-Forwarded-Proto: https") || {
+            answer.body.contains("x-forwarded-proto: https")
+        });
         assert!(answer.header("strict-transport-security").is_some());
     }
     assert_eq!(rig.gateway.stats()[1].passed.get(), 3);
