@@ -29,7 +29,7 @@ help:
 	@echo "make setup    install what a build needs and this host lacks"
 	@echo "make serve    build in release and serve the digits example"
 	@echo "make test     everything that .ci/run runs, cheap checks first"
-	@echo "make conformance  the public tests of HTTP caches (needs node and npm)"
+	@echo "make conformance  the public tests of HTTP caches; needs node and npm"
 	@echo "make soak     the same tests with their long counts"
 	@echo "make bench    every published comparison; each alone: $(or $(BENCHES),none yet)"
 	@echo "make audit    advisories, licences and bans of the libraries in use"

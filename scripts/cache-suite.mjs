@@ -5,13 +5,13 @@ import path from 'node:path'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 
-const [folder, address] = process.argv.slice(2).map((text, index) => index ? text : path.resolve(text))
+const [folder, address] = [path.resolve(process.argv[2]), process.argv[3]]
 const load = file => import(pathToFileURL(path.join(folder, file)))
 const fetch = createRequire(path.join(folder, 'package.json'))('node-fetch')
 
-// The package is of 2021. RFC 9111 (2022) says the opposite of some cases, and the suite's own later
-// versions have turned or mended them; nobody's published result passes them as they are. They are
-// asked as the RFC has them and counted apart: what the second response must be.
+// The package is of 2021. RFC 9111 (2022) says the opposite of some cases, and the suite's own
+// later versions have turned or mended them. They are asked as the RFC has them and counted apart:
+// what the second response must be.
 const isReused = request => { request.expected_type = 'cached' }
 const isFailure = request => {
   delete request.expected_type
@@ -32,7 +32,8 @@ const impossible = new Set(['304-etag-update-response-ETag'])
 // `Surrogate-Control` gave way to `CDN-Cache-Control` (RFC 9213).
 const obsolete = 'surrogate-control'
 
-const suites = [...(await load('tests/index.mjs')).default, (await load('tests/surrogate-control.mjs')).default]
+const suites = [...(await load('tests/index.mjs')).default]
+suites.push((await load('tests/surrogate-control.mjs')).default)
 const cases = suites.flatMap(suite => suite.tests.map(test => ({ ...test, suite: suite.id })))
   .filter(test => !test.browser_only)
 for (const suite of suites) {
@@ -70,7 +71,8 @@ const [asNow, ofNow] = count(own, 'turned')
 console.log(`as RFC 9111 has them: ${asNow}/${ofNow}; not judged: ${impossible.size}; ` +
   `Surrogate-Control (obsolete): ${count(own, 'obsolete').join('/')}`)
 
-const failed = cases.filter(test => ['required', 'turned'].includes(group(test)) && own[test.id] !== true)
+const isDue = test => ['required', 'turned'].includes(group(test))
+const failed = cases.filter(test => isDue(test) && own[test.id] !== true)
 for (const test of failed) console.error(`failed: ${test.id}: ${JSON.stringify(own[test.id])}`)
 if (process.env.CACHE_SUITE_VERBOSE) {
   for (const test of cases.filter(test => own[test.id] !== true)) {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the public suite of tests for HTTP caches (http-cache-tests, cache-tests.fyi) against the cache
-# of a built truststram, and prints its counts beside those that the suite's authors published of
-# others. Fails where a required case fails. Needs node and npm; CACHE_SUITE_PORT is the first of the
-# three ports in use (default 18000).
+# Runs the public suite of tests for HTTP caches (http-cache-tests, cache-tests.fyi) against the
+# cache of a built truststram, and prints its counts beside those that the suite's authors published
+# of others. Fails where a required case fails. Needs node and npm; CACHE_SUITE_PORT is the first of
+# the three ports that it takes (default 18000), CACHE_SUITE_VERBOSE=1 names all that did not pass.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,7 +15,8 @@ suite=$work/node_modules/http-cache-tests
 fail() { printf 'cache-suite: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-have node && have npm || fail "node and npm are needed (14.8 or newer). On Debian: apt-get install nodejs npm"
+have node && have npm ||
+    fail "node (14.8 or newer) and npm are needed. On Debian: apt-get install nodejs npm"
 [ -x "$binary" ] || fail "$binary is not there; build it first: make build"
 
 mkdir -p "$work"
@@ -25,13 +26,18 @@ if ! grep -qs "\"version\": \"$version\"" "$suite/package.json"; then
         "http-cache-tests@$version" || fail "npm could not install http-cache-tests"
 fi
 
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+for taken in "$port" "$((port + 1))" "$((port + 2))"; do
+    ! answers "$taken" || fail "port $taken is in use; set CACHE_SUITE_PORT to the first of three"
+done
+
 started=()
 trap 'kill "${started[@]}" 2>/dev/null || true; wait 2>/dev/null || true' EXIT
 
 # Waits until something listens there: port, name, log.
 listening() {
     for _ in $(seq 100); do
-        (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
+        answers "$1" && return
         kill -0 "${started[-1]}" 2>/dev/null || break
         sleep 0.1
     done
