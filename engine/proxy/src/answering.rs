@@ -9,13 +9,14 @@ use axum::body::Body;
 use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use crate::app::{App, turn};
-use crate::cache::Cache;
+use crate::cache::{Cache, date_of};
 use crate::compress::{Compression, Decoded, decode};
 use crate::context::RequestContext;
+use crate::dated::keep_date;
 use crate::exchange::{self, RequestBody};
 use crate::forwarded::{self, Origin};
 use crate::head;
@@ -23,7 +24,7 @@ use crate::live::Table;
 use crate::proxying::Proxying;
 use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
-use crate::route::edit::{Facts, Headers};
+use crate::route::edit::Facts;
 use crate::route::path::normalise;
 use crate::route::spec::Scheme;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
@@ -62,7 +63,7 @@ fn is_unambiguous(session: &Session) -> Result<(), Refusal> {
 }
 
 /// What variables stand for; `$uri` is the path that was asked for.
-fn facts(session: &Session, ctx: &RequestContext) -> Facts {
+pub(crate) fn facts(session: &Session, ctx: &RequestContext) -> Facts {
     let request = session.req_header();
     let mut buffer = [0; HOST_BYTES_MAX];
     Facts {
@@ -319,23 +320,11 @@ impl App {
         mut response: Response<Body>,
         ctx: &RequestContext,
     ) -> Result<()> {
-        self.dress(session, response.headers_mut(), ctx);
+        let status = response.status();
+        self.dress(session, (status, response.headers_mut()), ctx);
         ctx.limited.write(response.headers_mut());
+        keep_date(session, date_of(response.headers(), self.utc_s()));
         exchange::answer(session, response, ctx.id_header()).await.map_err(of_client)
-    }
-
-    /// Adds what every answer of this table has, then what the route changes.
-    fn dress(&self, session: &Session, headers: &mut impl Headers, ctx: &RequestContext) {
-        let Some(table) = &ctx.table else { return };
-        dress(table, head::scheme(session), headers);
-        if let Some(cors) = table.cors.as_ref().filter(|_| !self.is_behind) {
-            cors.write(&session.req_header().headers, headers);
-        }
-        if let Some(route) = ctx.route()
-            && !route.response_edits.is_empty()
-        {
-            route.response_edits.apply(headers, &facts(session, ctx));
-        }
     }
 
     /// Makes of the client's head what the server gets.
@@ -362,23 +351,6 @@ impl App {
             route.request_edits.apply(request, &facts(session, ctx));
         }
         Ok(())
-    }
-
-    /// Makes of the server's head what the client gets.
-    pub(crate) fn prepare_response(
-        &self,
-        session: &Session,
-        response: &mut ResponseHeader,
-        ctx: &RequestContext,
-    ) {
-        if response.status.is_informational() {
-            return;
-        }
-        remove_hop_by_hop(response);
-        // A name and a value that are both legal.
-        let _ = response.insert_header(X_REQUEST_ID, ctx.id_header());
-        self.dress(session, response, ctx);
-        ctx.limited.write(response);
     }
 }
 
@@ -419,30 +391,6 @@ pub(crate) fn tell_server(
         request.insert_header(HOST, host.as_str())?;
     }
     request.insert_header(X_REQUEST_ID, id)
-}
-
-/// Adds what every answer of this table has.
-pub(crate) fn dress(table: &Table, scheme: Scheme, headers: &mut impl Headers) {
-    if table.security_headers {
-        headers.set(&header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        headers.set(&header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    }
-    if let Some(hsts) = table.hsts.as_ref().filter(|_| scheme == Scheme::Https) {
-        headers.set(&header::STRICT_TRANSPORT_SECURITY, hsts.clone());
-    }
-}
-
-/// Removes what is meant for the connection to the server alone (RFC 9110 section 7.6.1); framing
-/// is Pingora's.
-pub(crate) fn remove_hop_by_hop(response: &mut ResponseHeader) {
-    let named = head::named_by_connection(&response.headers);
-    for name in named.iter().filter(|name| !matches!(**name, header::TRANSFER_ENCODING)) {
-        response.remove_header(name);
-    }
-    response.remove_header(&header::CONNECTION);
-    for name in ["keep-alive", "proxy-connection", "upgrade"] {
-        response.remove_header(name);
-    }
 }
 
 fn redirect(status: u16, to: &str) -> Response<Body> {

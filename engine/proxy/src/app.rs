@@ -244,7 +244,9 @@ impl ProxyHttp for App {
         ctx: &mut RequestContext,
     ) -> FailToProxy {
         let status = status_of(error);
-        if status != 0 && session.response_written().is_none() {
+        // Hints of what is to come are no answer.
+        let is_open = session.response_written().is_none_or(|head| head.status.is_informational());
+        if status != 0 && is_open && !session.was_upgraded() {
             session.set_keepalive(None);
             let refusal = match (status, &ctx.proxying) {
                 (413, Some(proxying)) => Refusal::too_large(proxying.body_bytes_max()),

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use pingora_core::protocols::IO;
 use pingora_core::protocols::l4::socket::SocketAddr as AnySocketAddr;
 
-use super::pass::Passing;
+use super::passing::Passing;
 use super::plain::{Plain, no_fields};
 use super::prepared::Prepared;
 use super::ready::Ready;

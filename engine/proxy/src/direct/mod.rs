@@ -1,6 +1,6 @@
-//! Owns the requests that the connection's own task answers: plain ones whose answer is at hand, such
-//! as a fresh stored response, a fixed one, or that of a limit, and plain ones that are passed on to
-//! a server as they are.
+//! Owns the requests that the connection's own task answers: plain ones whose answer is at hand,
+//! such as a fresh stored response, a fixed one, or that of a limit, and plain ones that are passed
+//! on to a server as they are.
 //!
 //! Refuses everything else, which Pingora's proxy gets as it was read. Bound: a head of
 //! [`HEAD_BYTES_MAX`].
@@ -8,6 +8,7 @@
 mod decide;
 mod kept;
 mod pass;
+mod passing;
 mod plain;
 mod prepared;
 mod ready;

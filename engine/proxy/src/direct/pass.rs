@@ -1,60 +1,31 @@
 //! Owns plain requests that are passed on to a server by the connection's own task: attempt by
 //! attempt, by the same choice of servers, retries and counts as all others.
 //!
-//! Refuses requests with bodies and servers that are not spoken to in HTTP/1.1 without TLS; Pingora's
-//! proxy takes those. Bound: one request; the head of its answer, and a part of its body.
-
-use std::sync::Arc;
+//! Refuses requests with bodies and servers that are not spoken to in HTTP/1.1 without TLS;
+//! Pingora's proxy takes those. Bound: one request; the head of its answer, and a part of its body.
 
 use bytes::{Bytes, BytesMut};
+use http::Method;
 use http::header::DATE;
-use http::{HeaderValue, Method};
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::protocols::{IO, Stream};
-use pingora_core::{Error, ErrorType, Result};
-use pingora_http::RequestHeader;
-use truststram_base::RequestId;
+use pingora_core::{Error, Result};
 
 use super::decide::Caller;
 use super::kept::For;
-use super::plain::{Plain, no_fields};
+use super::passing::Passing;
+use super::plain::Plain;
 use super::ready::{Answered, Record};
 use super::relay::{Client, Framing, frame, write_lines};
 use super::reply::{Changes, Reply, no_fields as no_reply_fields};
 use super::server::Server;
 use super::write::{begin_head, prepared, put, write_date};
-use crate::answering::{X_REQUEST_ID, dress, remove_hop_by_hop, tell_server};
 use crate::app::App;
-use crate::context::header_of;
-use crate::forwarded;
-use crate::limit::{InFlight, LimitHeaders};
-use crate::live::Table;
-use crate::proxying::{Proxying, status_of};
+use crate::cache::{date_of, http_date};
+use crate::dressing::remove_hop_by_hop;
+use crate::proxying::status_of;
 use crate::refusal::Refusal;
-use crate::route::compile::Route;
-use crate::route::edit::{Facts, Headers};
-use crate::route::spec::Scheme;
-use crate::route::table::{HOST_BYTES_MAX, host_of};
 use crate::upstream::ring::hash;
-
-/// A request that is passed on.
-pub(super) struct Passing {
-    /// The head as it was read.
-    pub(super) read: Box<[u8]>,
-    pub(super) method: Method,
-    pub(super) table: Arc<Table>,
-    /// The place of its route.
-    pub(super) place: usize,
-    pub(super) proxying: Proxying,
-    pub(super) limited: LimitHeaders,
-    /// Held until it is over.
-    pub(super) _in_flight: InFlight,
-    pub(super) id: RequestId,
-    pub(super) began_us: u64,
-    /// Whether the connection may stay open behind it.
-    pub(super) keeps: bool,
-    pub(super) scheme: Scheme,
-}
 
 /// How the connection goes on behind a request that was passed on.
 pub(super) enum Passed {
@@ -81,90 +52,6 @@ enum Begun {
     Other(Vec<u8>),
 }
 
-impl Passing {
-    fn route(&self) -> Option<&Route> {
-        self.table.routes.get(self.place)
-    }
-
-    /// What `with` makes of the request.
-    fn as_read<T>(&self, with: impl FnOnce(&Plain<'_>) -> T) -> Result<T> {
-        let mut fields = no_fields();
-        let plain = Plain::read(&self.read, &mut fields);
-        // It was read before.
-        plain.map(|plain| with(&plain)).ok_or_else(|| Error::new_in(ErrorType::InvalidHTTPHeader))
-    }
-
-    /// What variables stand for.
-    fn facts(&self, caller: &Caller) -> Result<Facts> {
-        self.as_read(|plain| {
-            let mut buffer = [0; HOST_BYTES_MAX];
-            Facts {
-                host: host_of(plain.authority, &mut buffer).to_owned(),
-                scheme: self.scheme.name(),
-                client: caller.client(),
-                path: plain.path.to_owned(),
-                query: plain.target.split_once('?').map(|(_, query)| query.to_owned()),
-                id: self.id,
-            }
-        })
-    }
-
-    /// What the server gets, as bytes.
-    fn request(&self, caller: &Caller) -> Result<Vec<u8>> {
-        let unreadable = || Error::new_in(ErrorType::InvalidHTTPHeader);
-        let has_edits = self.route().is_some_and(|route| !route.request_edits.is_empty());
-        if has_edits || self.proxying.path.is_some() || self.proxying.group.spec.host.is_some() {
-            let head = self.edited(caller)?;
-            let mut bytes = Vec::with_capacity(self.read.len() + 512);
-            bytes.extend_from_slice(self.method.as_str().as_bytes());
-            bytes.push(b' ');
-            bytes.extend_from_slice(head.raw_path());
-            bytes.extend_from_slice(b" HTTP/1.1\r\n");
-            head.header_to_h1_wire(&mut bytes);
-            bytes.extend_from_slice(b"\r\n");
-            return Ok(bytes);
-        }
-        self.as_read(|plain| {
-            let mut bytes = Vec::with_capacity(self.read.len() + 512);
-            plain.write(&mut bytes, |name| {
-                !name.eq_ignore_ascii_case(X_REQUEST_ID.as_str()) && !forwarded::tells(name)
-            });
-            caller.tell(plain.authority, &mut bytes)?;
-            put(&mut bytes, X_REQUEST_ID.as_str().as_bytes(), &self.id.to_hex());
-            bytes.extend_from_slice(b"\r\n");
-            Some(bytes)
-        })?
-        .ok_or_else(unreadable)
-    }
-
-    /// The same where the route changes something of it.
-    fn edited(&self, caller: &Caller) -> Result<RequestHeader> {
-        let made = self.as_read(|plain| {
-            let mut head = plain.to_header()?;
-            head.remove_header(&http::header::CONNECTION);
-            Some((head, HeaderValue::from_str(plain.authority).ok()?))
-        })?;
-        let (mut head, host) = made.ok_or_else(|| Error::new_in(ErrorType::InvalidHTTPHeader))?;
-        let origin = caller.origin(&host);
-        tell_server(&mut head, &self.proxying, origin.as_ref(), header_of(self.id))?;
-        if let Some(route) = self.route().filter(|route| !route.request_edits.is_empty()) {
-            route.request_edits.apply(&mut head, &self.facts(caller)?);
-        }
-        Ok(head)
-    }
-
-    /// What is changed of the answer.
-    fn change(&self, headers: &mut impl Headers, caller: &Caller) -> Result<()> {
-        headers.set(&X_REQUEST_ID, header_of(self.id));
-        dress(&self.table, self.scheme, headers);
-        if let Some(route) = self.route().filter(|route| !route.response_edits.is_empty()) {
-            route.response_edits.apply(headers, &self.facts(caller)?);
-        }
-        self.limited.write(headers);
-        Ok(())
-    }
-}
-
 impl App {
     /// Passes the request on and its answer back.
     pub(super) async fn pass_on<S: IO>(
@@ -175,7 +62,7 @@ impl App {
     ) -> Passed {
         let ahead = BytesMut::new();
         let stall = self.write_timeout;
-        let mut client = Client { stream, ahead, stall, sent: 0, around: 0 };
+        let mut client = Client { stream, ahead, stall, sent: 0, hints: 0, around: 0 };
         let mut answer = Answer::default();
         let mut error = loop {
             match self.attempt(&mut passing, caller, &mut client, &mut answer).await {
@@ -186,7 +73,7 @@ impl App {
         };
         let mut is_whole = error.is_none();
         if let Some(failed) = &mut error
-            && client.sent == 0
+            && client.sent == client.hints
             && status_of(failed) != 0
         {
             is_whole = self.apologise(&passing, status_of(failed), &mut client, &mut answer).await;
@@ -283,10 +170,10 @@ impl App {
         let Some(reply) = Reply::read(read, &mut fields, passing.method == Method::HEAD) else {
             return Ok(Begun::Other(read.to_vec()));
         };
-        let mut changes = Changes::default();
-        passing.change(&mut changes, caller)?;
+        let mut changes = Changes::of(&reply);
+        passing.change((reply.status, &mut changes), caller)?;
         let mut bytes = Vec::with_capacity(read.len() + 512);
-        let is_dated = reply.write(&changes, &mut bytes);
+        let is_dated = reply.write(&changes, self.utc_s(), &mut bytes);
         if !is_dated {
             write_date(&mut bytes, &*self.clock, passing.began_us);
         }
@@ -297,7 +184,7 @@ impl App {
         let count = usize::try_from(reply.body).map_or(body.len(), |all| all.min(body.len()));
         bytes.extend_from_slice(&body[..count]);
         Ok(Begun::Plain {
-            status: reply.status,
+            status: reply.status.as_u16(),
             head_bytes,
             bytes,
             left: reply.body - count as u64,
@@ -336,11 +223,16 @@ impl App {
         let mut head = client.head_of(&mut server).await?;
         passing.proxying.in_time()?;
         remove_hop_by_hop(&mut head);
-        passing.change(&mut head, caller)?;
+        passing.change((head.status, &mut head), caller)?;
         let framing = frame(&mut head, &passing.method, passing.keeps)?;
+        let made_s = date_of(&head.headers, self.utc_s());
+        head.remove_header(&DATE);
+        if let Some(made_s) = made_s {
+            head.insert_header(DATE, http_date(made_s))?;
+        }
         let mut bytes = Vec::with_capacity(1 << 10);
         write_lines(&head, &mut bytes);
-        if !head.headers.contains_key(DATE) {
+        if made_s.is_none() {
             write_date(&mut bytes, &*self.clock, passing.began_us);
         }
         bytes.extend_from_slice(b"\r\n");
@@ -374,7 +266,7 @@ impl App {
         bytes.extend_from_slice(b"\r\n");
         answer.status = made.status;
         answer.head = Bytes::copy_from_slice(&bytes);
-        client.around = bytes.len();
+        client.around = client.sent + bytes.len();
         if passing.method != Method::HEAD {
             bytes.extend_from_slice(&made.body);
         }

@@ -1,8 +1,8 @@
 //! Owns the passage of one answer from a server to the client: its head made ours, its body as it
 //! comes, framed anew.
 //!
-//! Refuses to choose servers and to try again. Bound: [`SENT_BYTES`] and what Pingora's reader holds
-//! of a body at a time; a client that reads slowly is waited for.
+//! Refuses to choose servers and to try again. Bound: [`SENT_BYTES`] and what Pingora's reader
+//! holds of a body at a time; a client that reads slowly is waited for.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -20,7 +20,7 @@ use pingora_http::ResponseHeader;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
-use crate::answering::remove_hop_by_hop;
+use crate::dressing::remove_hop_by_hop;
 
 /// Bytes that are gathered before they are sent, while more is there.
 const SENT_BYTES: usize = 32 << 10;
@@ -39,6 +39,8 @@ pub(super) struct Client<'a, S> {
     pub(super) stall: Duration,
     /// Bytes that are out.
     pub(super) sent: usize,
+    /// Of these, heads before that of the answer.
+    pub(super) hints: usize,
     /// Of the answer without its body: its head, and what frames its chunks.
     pub(super) around: usize,
 }
@@ -121,6 +123,7 @@ impl<S: IO> Client<'_, S> {
                     write_lines(&head, &mut bytes);
                     bytes.extend_from_slice(b"\r\n");
                     self.send(&mut bytes).await?;
+                    self.hints = self.sent;
                 }
                 _ => return Ok(head),
             }

@@ -1,21 +1,22 @@
 //! Owns the heads of answers that are passed on as they were read: whole in one read, and with a
 //! length or without a body.
 //!
-//! Refuses all others, which Pingora's reader takes: chunks, bodies up to the end of the connection,
-//! and whatever is not said plainly. Bound: [`FIELDS_MAX`] fields.
+//! Refuses all others, which Pingora's reader takes: chunks, bodies up to the end of the
+//! connection, and whatever is not said plainly. Bound: [`FIELDS_MAX`] fields.
 
 use std::mem::MaybeUninit;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::write::put;
+use crate::cache::{http_date, parse_date};
 use crate::route::edit::Headers;
 
 const FIELDS_MAX: usize = 64;
 
 /// The head of an answer, and how long its body is.
 pub(super) struct Reply<'a> {
-    pub(super) status: u16,
+    pub(super) status: StatusCode,
     reason: &'a str,
     fields: &'a [httparse::Header<'a>],
     /// Bytes of the head.
@@ -40,8 +41,9 @@ impl<'a> Reply<'a> {
         let parser = httparse::ParserConfig::default();
         let parsed = parser.parse_response_with_uninit_headers(&mut response, bytes, fields);
         let Ok(httparse::Status::Complete(head)) = parsed else { return None };
-        let (status, reason) = (response.code?, response.reason?);
-        if response.version != Some(1) || status < 200 {
+        let status = StatusCode::from_u16(response.code?).ok()?;
+        let reason = response.reason?;
+        if response.version != Some(1) || status.is_informational() {
             return None;
         }
         let fields = &*response.headers;
@@ -60,25 +62,29 @@ impl<'a> Reply<'a> {
                 return None;
             }
         }
-        let has_body = !to_head && !matches!(status, 204 | 304);
+        let has_body = !to_head && !matches!(status.as_u16(), 204 | 304);
         let body = if has_body { length? } else { 0 };
         Some(Self { status, reason, fields, head, body, keeps })
     }
 
     /// Writes the lines of the head as `changes` make them, without what is for one connection
-    /// alone; whether they have a date.
-    pub(super) fn write(&self, changes: &Changes, bytes: &mut Vec<u8>) -> bool {
+    /// alone; whether they have a date. One that nobody can read is left out.
+    pub(super) fn write(&self, changes: &Changes<'_>, now_s: i64, bytes: &mut Vec<u8>) -> bool {
         bytes.extend_from_slice(b"HTTP/1.1 ");
-        let digits = [self.status / 100, self.status / 10 % 10, self.status % 10];
-        bytes.extend(digits.map(|digit| b'0' + digit as u8));
+        bytes.extend_from_slice(self.status.as_str().as_bytes());
         bytes.push(b' ');
         bytes.extend_from_slice(self.reason.as_bytes());
         bytes.extend_from_slice(b"\r\n");
         let mut is_dated = false;
         for field in self.fields.iter().filter(|field| !is_of_connection(field)) {
-            if !changes.hides(field.name) {
-                is_dated |= is(field, "date");
+            if changes.hides(field.name) {
+                continue;
+            }
+            if !is(field, "date") {
                 put(bytes, field.name.as_bytes(), field.value);
+            } else if let Some(at_s) = parse_date(field.value, now_s).filter(|_| !is_dated) {
+                put(bytes, field.name.as_bytes(), http_date(at_s).as_bytes());
+                is_dated = true;
             }
         }
         for (name, value) in &changes.added {
@@ -103,19 +109,29 @@ fn length_of(value: &[u8]) -> Option<u64> {
 }
 
 /// What is changed of the fields of an answer.
-#[derive(Default)]
-pub(super) struct Changes {
+pub(super) struct Changes<'a> {
+    fields: &'a [httparse::Header<'a>],
     hidden: Vec<HeaderName>,
     added: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Changes {
+impl<'a> Changes<'a> {
+    pub(super) fn of(reply: &Reply<'a>) -> Self {
+        Self { fields: reply.fields, hidden: Vec::new(), added: Vec::new() }
+    }
+
     fn hides(&self, name: &str) -> bool {
         self.hidden.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_str()))
     }
 }
 
-impl Headers for Changes {
+impl Headers for Changes<'_> {
+    fn has(&self, name: &HeaderName) -> bool {
+        let was_read = |field: &httparse::Header<'_>| is(field, name.as_str());
+        self.added.iter().any(|(added, _)| added == name)
+            || (!self.hidden.contains(name) && self.fields.iter().any(was_read))
+    }
+
     fn remove(&mut self, name: &HeaderName) {
         self.added.retain(|(added, _)| added != name);
         self.hidden.push(name.clone());
@@ -138,7 +154,7 @@ mod tests {
     fn read(head: &str, to_head: bool) -> Option<(u16, u64, bool)> {
         let mut fields = no_fields();
         let reply = Reply::read(head.as_bytes(), &mut fields, to_head)?;
-        Some((reply.status, reply.body, reply.keeps))
+        Some((reply.status.as_u16(), reply.body, reply.keeps))
     }
 
     #[test]
@@ -181,14 +197,14 @@ mod tests {
         let mut fields = no_fields();
         let reply = Reply::read(head.as_bytes(), &mut fields, false).unwrap();
         let name = HeaderName::from_static;
-        let mut changes = Changes::default();
+        let mut changes = Changes::of(&reply);
         changes.set(&name("a"), HeaderValue::from_static("5"));
         changes.remove(&name("b"));
         changes.add(&name("c"), HeaderValue::from_static("6"));
         changes.set(&name("d"), HeaderValue::from_static("7"));
         changes.remove(&name("d"));
         let mut bytes = Vec::new();
-        assert!(!reply.write(&changes, &mut bytes));
+        assert!(!reply.write(&changes, 0, &mut bytes));
         let expected = "HTTP/1.1 404 Not Found\r\nC: 4\r\ncontent-length: 0\r\na: 5\r\nc: 6\r\n";
         assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     }

@@ -1,7 +1,7 @@
 //! Owns a connection to a server, and the first read of an answer from it.
 //!
-//! Refuses to know what answers say. Bound: one read of [`READ_BYTES`] at a time, into room that all
-//! connections of a thread share.
+//! Refuses to know what answers say. Bound: one read of [`READ_BYTES`] at a time, into room that
+//! all connections of a thread share.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -1,5 +1,5 @@
-//! Owns a connection of HTTP/1 from its first request to its last: it waits for each, and answers it
-//! directly, passes it on, or lends the connection to Pingora for that one request.
+//! Owns a connection of HTTP/1 from its first request to its last: it waits for each, and answers
+//! it directly, passes it on, or lends the connection to Pingora for that one request.
 //!
 //! Refuses to hold anything for a request while there is none. Bound: a head of
 //! [`HEAD_BYTES_MAX`], one answer.
@@ -23,7 +23,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::HEAD_BYTES_MAX;
 use super::decide::{Caller, Done};
-use super::pass::{Passed, Passing};
+use super::pass::Passed;
+use super::passing::Passing;
 use super::plain::may_become_head;
 use super::ready::Ready;
 use crate::app::App;

@@ -14,10 +14,10 @@ use truststram_base::Clock;
 use super::decide::{Caller, Request};
 use super::prepared::Prepared;
 use super::ready::{Answered, COPIED_BYTES_MAX, Ready, Record};
-use crate::answering::dress;
 use crate::app::App;
 use crate::cache::http_date;
 use crate::context::next_id;
+use crate::dressing::dress;
 use crate::limit::{InFlight, LimitHeaders};
 use crate::live::Table;
 use crate::route::edit::Headers;
@@ -97,7 +97,7 @@ pub(super) fn prepared(
     scheme: Scheme,
 ) -> Option<Prepared> {
     let (mut parts, body) = response.into_parts();
-    dress(table, scheme, &mut parts.headers);
+    dress(table, scheme, (parts.status, &mut parts.headers));
     body.size_hint().exact()?;
     // A body whose size is known is there already.
     let whole = futures_util::FutureExt::now_or_never(body.collect())?.ok()?.to_bytes();
@@ -117,6 +117,10 @@ pub(super) fn begin_head(made: &Prepared, limited: &LimitHeaders) -> Vec<u8> {
 struct Lines<'a>(&'a mut Vec<u8>);
 
 impl Headers for Lines<'_> {
+    fn has(&self, _name: &HeaderName) -> bool {
+        false
+    }
+
     fn remove(&mut self, _name: &HeaderName) {}
 
     fn set(&mut self, name: &HeaderName, value: HeaderValue) {

@@ -4,6 +4,7 @@
 mod access;
 mod announced;
 mod before;
+mod cached;
 mod compression;
 mod connections;
 mod direct;
@@ -12,7 +13,9 @@ mod kept;
 mod logs;
 mod malformed;
 mod passed;
+mod passing;
 mod reloads;
 mod rig;
 mod routes;
+mod turns;
 mod upstreams;
