@@ -48,8 +48,8 @@ const ANSWERS: [Says; 21] = [
     ),
     (
         "/hops",
-        "HTTP/1.1 200 OK\r\nconnection: keep-alive, x-gone\r\nx-gone: 1\r\nkeep-alive: timeout=5\r\n\
-         proxy-connection: a\r\nx-request-id: its-own\r\nserver: s\r\ncontent-length: 1\r\n\r\na",
+        "HTTP/1.1 200 OK\r\nconnection: keep-alive, x-gone\r\nx-gone: 1\r\n\
+         keep-alive: timeout=5\r\nproxy-connection: a\r\nx-request-id: its-own\r\nserver: s\r\ncontent-length: 1\r\n\r\na",
         false,
     ),
     ("/close", "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\na", true),
