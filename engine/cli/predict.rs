@@ -1,4 +1,5 @@
-//! Owns `predict`: rows from a file or standard input to a running server, answers as a table.
+//! Owns `predict`: rows or texts from a file or standard input to a running server, answers as a
+//! table.
 //!
 //! Refuses to predict by itself. Bound: an input of [`INPUT_BYTES_MAX`], asked in batches.
 
@@ -39,10 +40,12 @@ pub(super) struct PredictArguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// A list of numbers, or a list of such lists.
+    /// A list of numbers, a list of such lists, or a list of texts.
     Json,
     /// One row a line, numbers separated by commas.
     Csv,
+    /// One text a line, for models that take texts.
+    Text,
 }
 
 pub(super) fn run(arguments: &PredictArguments, as_json: bool) -> Result<(), Failure> {
@@ -86,7 +89,8 @@ fn input(file: Option<&PathBuf>) -> Result<String, Failure> {
 }
 
 fn request(arguments: &PredictArguments, data: &Value) -> Value {
-    let mut request = json!({ "model_id": arguments.model, "data": data });
+    let field = if data.is_string() { "text" } else { "data" };
+    let mut request = json!({ "model_id": arguments.model, field: data });
     if let Some(version) = arguments.model_version {
         request["version"] = version.into();
     }
@@ -96,13 +100,16 @@ fn request(arguments: &PredictArguments, data: &Value) -> Value {
     request
 }
 
-/// Each row as a JSON list of numbers.
+/// Each row as a JSON list of numbers, or as a text.
 fn rows(text: &str, format: Option<Format>) -> anyhow::Result<Vec<Value>> {
     let looks_like_json = text.trim_start().starts_with('[');
     let guessed = if looks_like_json { Format::Json } else { Format::Csv };
     let rows = match format.unwrap_or(guessed) {
         Format::Json => json_rows(serde_json::from_str(text).context("the input is not JSON")?)?,
         Format::Csv => csv_rows(text)?,
+        Format::Text => {
+            text.lines().filter(|line| !line.trim().is_empty()).map(Value::from).collect()
+        }
     };
     if rows.is_empty() {
         return Err(anyhow!("the input holds no rows"));
@@ -113,8 +120,9 @@ fn rows(text: &str, format: Option<Format>) -> anyhow::Result<Vec<Value>> {
 fn json_rows(value: Value) -> anyhow::Result<Vec<Value>> {
     match value {
         Value::Array(items) if items.iter().all(Value::is_array) => Ok(items),
+        Value::Array(items) if items.iter().all(Value::is_string) => Ok(items),
         Value::Array(items) => Ok(vec![Value::Array(items)]),
-        _ => Err(anyhow!("the input must be a list of numbers, or a list of such lists")),
+        _ => Err(anyhow!("the input must be a list of numbers, of such lists or of texts")),
     }
 }
 
@@ -167,7 +175,11 @@ mod tests {
         check("[[1,2],[3,4],[5,6]]", Ok(3));
         check("1,x\n", Err("line 1, column 2: `x` is not a number"));
         check("1,2\n3,NaN\n", Err("line 2, column 2"));
+        check(r#"["one","two"]"#, Ok(2));
+        check(r#"["one",2]"#, Ok(1));
         check("[1,", Err("not JSON"));
         check("", Err("no rows"));
+        let texts = rows("[one]\n\n two\n", Some(Format::Text)).unwrap();
+        assert_eq!(texts, ["[one]", " two"]);
     }
 }

@@ -7,20 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
-use truststram_api::ports::{Answer, Ask, Failure, FieldValue, Infer, Input, PRIORITY_MAX};
+use truststram_api::ports::{Failure, PRIORITY_MAX};
 use truststram_base::{Clock, ModelId, ModelVersion, RequestId, UserId};
 use truststram_model::ModelError;
-use truststram_model::artifact::{SignaturePort, Task};
 use truststram_model::encoder::TokenizedText;
-use truststram_model::tensor::{DType, Tensor};
 use truststram_model::{Engine, InferRequest, LoadedModel, Payload};
 
 use super::background::Background;
 use super::convert::wrong;
 use super::reload::Reloads;
 use super::replies::Replies;
-use super::sink::{Given, Outcome, Reply, Ticket, Wanted, failure_of_model};
-use super::tensors::{ordered, rows_of};
+use super::sink::{Outcome, Ticket, Wanted, failure_of_model};
 
 /// The engine as the API sees it.
 pub struct EngineInfer {
@@ -156,114 +153,25 @@ impl EngineInfer {
         inputs: Vec<String>,
     ) -> Result<Vec<TokenizedText>, Failure> {
         let tokenized = texts.run(move || {
-            let (Some(tokenizer), Some(tokens)) = (model.tokenizer(), model.signature().tokens)
-            else {
-                return Err(unsupported(&model, "it takes numbers, not texts"));
-            };
             let one = |(index, text): (usize, &String)| {
-                let tokenized = tokenizer.encode(text, tokens.length_max);
-                tokenized.map_err(|error| wrong(format!("input[{index}]"), error.to_string()))
+                tokens_of(&model, &format!("input[{index}]"), text)
             };
             inputs.iter().enumerate().map(one).collect()
         });
         tokenized.await?
     }
+}
 
-    async fn ask(self: Arc<Self>, ask: Ask) -> Result<Answer, Failure> {
-        let model = self.route(&ask.model, ask.version, ask.user.as_ref())?;
-        if !matches!(model.signature().task, Task::Classify { .. }) {
-            let reason = "it gives no classes; POST /v2/models/{id}/infer gives its outputs";
-            return Err(unsupported(&model, reason));
-        }
-        let payload = match ask.input {
-            Input::Features(features) => Payload::Features(features),
-            Input::Tensors(tensors) => {
-                let (tensors, _) = rows_of(&model, ordered(&model, tensors)?)?;
-                match tensors.iter().all(|tensor| tensor.shape().first() == Some(&1)) {
-                    true => Payload::Tensors(tensors),
-                    false => {
-                        let reason = "a prediction is made from one row; /v2 takes more";
-                        return Err(unsupported(&model, reason));
-                    }
-                }
-            }
-            Input::Named(fields) => Payload::Tensors(columns(&model, fields)?),
-            Input::Text(text) => {
-                let tokens = Self::tokens(self.texts.clone(), model.clone(), vec![text]).await?;
-                let TokenizedText { ids, types } =
-                    tokens.into_iter().next().ok_or(Failure::Draining)?;
-                Payload::Tokens { ids, types }
-            }
-        };
-        let question = Question {
-            request: ask.request,
-            user: ask.user,
-            payload,
-            wanted: Wanted::Class,
-            durable: ask.durable,
-            priority: ask.priority,
-            deadline_ms: ask.deadline_ms,
-        };
-        match self.send(&model, question)?.await? {
-            Reply { given: Given::Class(answer), .. } => Ok(answer),
-            reply => Err(Failure::Internal { reason: format!("no class but {reply:?}") }),
-        }
-    }
+/// The tokens of a text, cut to the length that the model reads; `place` is where it was given.
+pub fn tokens_of(model: &LoadedModel, place: &str, text: &str) -> Result<TokenizedText, Failure> {
+    let (Some(tokenizer), Some(tokens)) = (model.tokenizer(), model.signature().tokens) else {
+        return Err(unsupported(model, "it takes numbers, not texts"));
+    };
+    let tokenized = tokenizer.encode(text, tokens.length_max);
+    tokenized.map_err(|error| wrong(place, error.to_string()))
 }
 
 /// That the model cannot do what is asked.
 pub fn unsupported(model: &LoadedModel, reason: &str) -> Failure {
     Failure::Unsupported { model: model.id().clone(), reason: reason.to_owned() }
-}
-
-/// One row of a model that has an input per column, by the names of its inputs.
-fn columns(
-    model: &LoadedModel,
-    mut fields: Vec<(String, FieldValue)>,
-) -> Result<Vec<Tensor>, Failure> {
-    let inputs = &model.signature().inputs;
-    let is_column = |port: &SignaturePort| matches!(port.dims[..], [-1 | 1] | [-1 | 1, 1]);
-    if inputs.len() < 2 || !inputs.iter().all(is_column) {
-        return Err(unsupported(model, "its features have no names; give them as a list"));
-    }
-    let mut row = Vec::with_capacity(inputs.len());
-    for port in inputs {
-        let place = format!("data.{}", port.name);
-        let at = fields.iter().position(|(name, _)| *name == port.name);
-        let (_, value) = at
-            .map(|at| fields.swap_remove(at))
-            .ok_or_else(|| wrong(place.clone(), "is missing"))?;
-        let dims = vec![1; port.dims.len()];
-        let number = match value {
-            FieldValue::Missing => Some(f64::NAN),
-            FieldValue::Bool(value) => Some(f64::from(u8::from(value))),
-            FieldValue::Number(value) => Some(value),
-            FieldValue::Numbers(_) | FieldValue::Texts(_) | FieldValue::Text(_) => None,
-        };
-        let tensor = match (port.dtype, number, value) {
-            (DType::F32, Some(number), _) => Tensor::of(&dims, vec![number as f32]),
-            (DType::F64, Some(number), _) => Tensor::of(&dims, vec![number]),
-            (DType::I64, Some(number), _) if number.fract() == 0.0 && number.abs() < 9e15 => {
-                Tensor::of(&dims, vec![number as i64])
-            }
-            (DType::Bool, Some(_), FieldValue::Bool(value)) => Tensor::of(&dims, vec![value]),
-            (DType::String, None, FieldValue::Text(text)) => Tensor::of(&dims, vec![text]),
-            _ => None,
-        };
-        let expected = || wrong(place, format!("must be one value of {}", port.dtype));
-        row.push(tensor.ok_or_else(expected)?);
-    }
-    match fields.first() {
-        None => Ok(row),
-        Some((name, _)) => Err(wrong(format!("data.{name}"), "is no input of the model")),
-    }
-}
-
-/// The engine behind the port of predictions.
-pub struct Predictions(pub Arc<EngineInfer>);
-
-impl Infer for Predictions {
-    fn predict(&self, ask: Ask) -> BoxFuture<'static, Result<Answer, Failure>> {
-        self.0.clone().ask(ask).boxed()
-    }
 }

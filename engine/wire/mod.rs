@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod operate;
 pub mod plugin_status;
 pub mod policies;
+pub mod predict;
 pub mod questions;
 pub mod reconfigure;
 pub mod records;

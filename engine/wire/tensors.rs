@@ -121,7 +121,7 @@ fn outputs_of(model: &LoadedModel, names: &[String]) -> Result<Vec<usize>, Failu
 }
 
 /// The texts of the one input of a model that reads texts.
-fn texts_of(inputs: Vec<WireTensor>) -> Result<Vec<String>, Failure> {
+pub fn texts_of(inputs: Vec<WireTensor>) -> Result<Vec<String>, Failure> {
     let place = format!("inputs.{TEXT_INPUT}");
     let [input] = <[WireTensor; 1]>::try_from(inputs)
         .map_err(|_| wrong("inputs", format!("must be one tensor, `{TEXT_INPUT}`")))?;

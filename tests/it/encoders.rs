@@ -89,9 +89,104 @@ fn a_folder_becomes_classes_of_texts() {
         assert_eq!(answer.status, 200, "{}", answer.text);
         near(&answer.body["probabilities"], &case["answer"], &case["text"].to_string());
     }
+    // Its one input by its name, and as a tensor, is the same text.
+    let of_data = |data: Value| {
+        let body = json!({ "model_id": "distilbert_classes", "data": data }).to_string();
+        server.post("/api/v1/predict?probabilities=true", body.as_bytes())
+    };
+    let case = &expected("distilbert_classes")["cases"][0];
+    let tensor = |texts: &[&Value]| {
+        let shape = [texts.len()];
+        json!({ "inputs": [{
+            "name": "text", "datatype": "BYTES", "shape": shape, "data": texts,
+        }] })
+    };
+    for data in [json!({ "text": case["text"] }), tensor(&[&case["text"]])] {
+        let answer = of_data(data);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        near(&answer.body["probabilities"], &case["answer"], "data");
+    }
+    let two = of_data(tensor(&[&case["text"], &case["text"]]));
+    assert!(two.status == 422 && two.text.contains("one row"), "{}", two.text);
+    for data in [json!([1, 2]), json!({ "a": 1 })] {
+        let refused = of_data(data);
+        let expected = "model `distilbert_classes` takes texts: give `text`";
+        assert!(refused.status == 422 && refused.text.contains(expected), "{}", refused.text);
+    }
     let embedded = json!({ "model": "distilbert_classes", "input": "a" }).to_string();
     let refused = server.post("/v1/embeddings", embedded.as_bytes());
     assert!(refused.status == 400 && refused.text.contains("no vectors"), "{}", refused.text);
+}
+
+#[test]
+fn many_texts_are_answered_in_one_body_and_by_the_command() {
+    let dir = trained_dir();
+    let server = Server::start(dir.path());
+    import(&server, "distilbert_classes");
+    import(&server, "bert_mean");
+    let expected = expected("distilbert_classes");
+    let cases: Vec<&Value> =
+        expected["cases"].as_array().unwrap().iter().filter(|case| case["text"] != "").collect();
+    let mut texts: Vec<&Value> = cases.iter().map(|case| &case["text"]).collect();
+    let empty = json!("");
+    texts.insert(1, &empty);
+    let body = json!({ "model_id": "distilbert_classes", "user_id": "eva", "texts": texts });
+    let path = "/api/v1/predict/batch?probabilities=true&durable=true";
+    let answer = server.post(path, body.to_string().as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let mut found = answer.body["predictions"].as_array().unwrap().clone();
+    let refused = found.remove(1)["error"].to_string();
+    assert!(refused.contains("texts[1] must have 1 to"), "{refused}");
+    assert_eq!(found.len(), cases.len());
+    for (found, case) in found.iter().zip(&cases) {
+        near(&found["probabilities"], &case["answer"], &case["text"].to_string());
+    }
+    // They are kept without what the texts said.
+    let kept = server.get("/api/v1/predictions?user_id=eva").body;
+    let kept = kept["predictions"].as_array().unwrap();
+    assert_eq!(kept.len(), cases.len());
+    for found in &found {
+        // Texts of other lengths are answered in other batches, so the order is another one.
+        let kept = kept.iter().find(|kept| kept["request_id"] == found["request_id"]).unwrap();
+        assert_eq!((&kept["prediction"], &kept["data"]), (&found["prediction"], &json!([])));
+    }
+    // Requests of several models in one list.
+    let text = &cases[0]["text"];
+    let items = json!([
+        { "model_id": "distilbert_classes", "text": text },
+        { "model_id": "digits", "text": text },
+        { "model_id": "bert_mean", "text": text },
+        { "model_id": "distilbert_classes", "text": text, "data": [1] },
+        { "model_id": "digits", "data": vec![0; 64] },
+    ]);
+    let answer = server.post("/api/v1/predict/batch", items.to_string().as_bytes());
+    let found = answer.body["predictions"].as_array().unwrap();
+    let refusals = [
+        "model `digits` takes numbers: give 64 of them as `data`, not a text",
+        "POST /v1/embeddings gives them",
+        "text and `data` are both given",
+    ];
+    assert_eq!(found[0]["model_id"], "distilbert_classes", "{}", answer.text);
+    for (found, expected) in found[1..].iter().zip(refusals) {
+        let detail = found["error"]["detail"].as_str().unwrap();
+        assert!(found["error"]["status"] == 422 && detail.contains(expected), "{detail}");
+    }
+    assert_eq!(found[4]["model_id"], "digits", "{}", answer.text);
+    // One text a line.
+    let lines = dir.path().join("texts.txt");
+    let lines_of = |text: &Value| text.as_str().unwrap().lines().count() == 1;
+    let (some, cases): (Vec<&Value>, Vec<&Value>) =
+        cases.iter().map(|case| (&case["text"], *case)).filter(|(text, _)| lines_of(text)).unzip();
+    let text: String = some.iter().map(|text| format!("{}\n", text.as_str().unwrap())).collect();
+    std::fs::write(&lines, text).unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["predict", lines.to_str().unwrap(), "--format", "text", "--json"]);
+    command.args(["--model", "distilbert_classes", "--server", &server.public]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["predictions"].as_array().map(Vec::len), Some(cases.len()), "{told}");
+    assert!(server.terminate().success());
 }
 
 #[test]

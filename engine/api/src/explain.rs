@@ -101,7 +101,10 @@ fn field_errors(value: &Value) -> Vec<FieldError> {
         return errors;
     };
     for key in object.keys() {
-        if !matches!(key.as_str(), "model_id" | "version" | "user_id" | "data" | "text") {
+        if key == "texts" {
+            let message = "is for POST /api/v1/predict/batch; one prediction takes one `text`";
+            wrong(key, None, message.to_owned());
+        } else if !matches!(key.as_str(), "model_id" | "version" | "user_id" | "data" | "text") {
             let known = "model_id, version, user_id, data and text";
             let shown: String = key.chars().take(64).collect();
             wrong(&shown, None, format!("is not a known field; {known} are"));
@@ -225,6 +228,7 @@ mod tests {
         check(r#"{"model_id":"A","data":[]}"#, 422, "model_id has a character");
         check(r#"{"model_id":"m"}"#, 422, "data is missing");
         check(r#"{"model_id":"m","data":[],"usr":1}"#, 422, "usr is not a known field");
+        check(r#"{"model_id":"m","texts":["a"]}"#, 422, "texts is for POST /api/v1/predict/batch");
         check(r#"{"model_id":"m","data":[],"version":-1}"#, 422, "version must be a whole number");
         check(r#"{"model_id":"m","data":[],"user_id":""}"#, 422, "user_id is empty");
         check(r#"{"model_id":"m","data":[],"data":[]}"#, 422, "given twice");

@@ -152,6 +152,14 @@ pub enum Failure {
         /// What is wrong with it and what is expected.
         reason: String,
     },
+    /// The input is of another kind than the model takes.
+    #[error("model `{model}` takes {takes}")]
+    OtherInput {
+        /// The model that was asked.
+        model: ModelId,
+        /// What it takes, and how to give it.
+        takes: String,
+    },
     /// The model cannot do what is asked of it.
     #[error("model `{model}` does not support this: {reason}")]
     Unsupported {
@@ -208,9 +216,10 @@ impl Failure {
     pub fn kind(&self) -> Kind {
         match self {
             Self::UnknownModel(_) | Self::UnknownVersion(..) => Kind::NotFound,
-            Self::FeatureCount { .. } | Self::Input { .. } | Self::Unsupported { .. } => {
-                Kind::Invalid
-            }
+            Self::FeatureCount { .. }
+            | Self::Input { .. }
+            | Self::OtherInput { .. }
+            | Self::Unsupported { .. } => Kind::Invalid,
             Self::QueueFull(_) => Kind::Overloaded,
             Self::Deadline(_) => Kind::Timeout,
             Self::Draining | Self::Undecided | Self::NotReady { .. } => Kind::Unavailable,
@@ -225,6 +234,9 @@ impl Failure {
 pub trait Infer: Send + Sync {
     /// Queues one prediction; the future ends with the answer.
     fn predict(&self, ask: Ask) -> BoxFuture<'static, Result<Answer, Failure>>;
+    /// Queues many before the first is answered; the future ends with an answer for each, in
+    /// order.
+    fn predict_all(&self, asks: Vec<Ask>) -> BoxFuture<'static, Vec<Result<Answer, Failure>>>;
 }
 
 /// How a component is put to use.

@@ -6,6 +6,7 @@
 //! gateway.
 
 pub(crate) mod input;
+pub(crate) mod texts;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

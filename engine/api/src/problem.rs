@@ -234,6 +234,7 @@ mod tests {
         check(Failure::FeatureCount { model: model(), expected: 2, found: 1 }, 422);
         check(Failure::Input { place: "inputs[0]".to_owned(), reason: reason() }, 422);
         check(Failure::Unsupported { model: model(), reason: reason() }, 422);
+        check(Failure::OtherInput { model: model(), takes: "texts".to_owned() }, 422);
         check(Failure::NotReady { model: model(), reason: reason() }, 503);
         check(Failure::QueueFull("inference"), 503);
         check(Failure::Deadline(9), 504);

@@ -76,7 +76,7 @@ pub(super) fn both_given() -> Problem {
     invalid("text", "and `data` are both given; give one of them")
 }
 
-fn text_of(field: &str, text: Cow<'_, str>) -> Result<String, Problem> {
+pub(super) fn text_of(field: &str, text: Cow<'_, str>) -> Result<String, Problem> {
     match text.len() {
         1..=TEXT_BYTES_MAX => Ok(text.into_owned()),
         found => {

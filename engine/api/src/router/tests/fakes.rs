@@ -56,6 +56,12 @@ impl Infer for Fake {
         self.note(&ask);
         done(Err(Failure::Draining))
     }
+
+    fn predict_all(&self, asks: Vec<Ask>) -> BoxFuture<'static, Vec<Result<Answer, Failure>>> {
+        asks.iter().for_each(|ask| self.note(ask));
+        let answers = asks.iter().map(|_| Err(Failure::Draining)).collect();
+        ready(answers).boxed()
+    }
 }
 
 impl Records for Fake {

@@ -41,6 +41,15 @@ fn headers_say_how_urgent_it_is() {
     let (status, answer) = routes.post("/api/v1/predict/batch", &[("x-priority", "0")], &items);
     assert_eq!((status, answer["predictions"].as_array().map(Vec::len)), (200, Some(2)));
     assert!(routes.asked().contains("Text(\"t\")") && routes.asked().contains("priority: 0"));
+    let texts = r#"{"model_id":"m","texts":["one","","two"]}"#;
+    let (status, answer) = routes.post("/api/v1/predict/batch", &[("x-priority", "2")], texts);
+    assert_eq!(status, 200, "{answer}");
+    let statuses = [503, 422, 503].map(|status| json!(status));
+    for (index, status) in statuses.iter().enumerate() {
+        assert_eq!(answer["predictions"][index]["error"]["status"], *status, "{answer}");
+    }
+    let last = routes.asked();
+    assert!(last.contains("Text(\"two\")") && last.contains("priority: 2"), "{last}");
     for (name, value) in [("x-priority", "4"), ("x-deadline-ms", "0"), ("x-deadline-ms", "soon")] {
         let (status, answer) = routes.post(PREDICT, &[(name, value)], body);
         assert_eq!((status, &answer["errors"][0]["field"]), (422, &json!(name)), "{answer}");
