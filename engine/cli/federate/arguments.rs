@@ -9,6 +9,7 @@ use truststram_decide::{aggregation, selection};
 use truststram_federate::codec::Encoding;
 use truststram_federate::privacy::PrivacySettings;
 use truststram_federate::round::{Mode, NativePolicy, RoundSettings};
+use truststram_federate::secure::{CLIENTS_MAX, SecureSettings};
 use truststram_federate::simulate::{Attack, Conditions, Split};
 
 #[derive(Debug, clap::Args)]
@@ -47,6 +48,10 @@ pub(in crate::cli) struct SimulateArguments {
     /// With `--noise-multiplier`, the delta at which epsilon is told.
     #[arg(long, value_name = "DELTA", default_value_t = 1e-5)]
     delta: f64,
+    /// Sum masked updates: the server learns nothing of each, and all count the same. Who drops out
+    /// does so while it trains, after its secrets were shared.
+    #[arg(long)]
+    secure: bool,
     /// Wait for the clients of a round, or take updates as they come (with `--rule fedavg`).
     #[arg(long, value_enum, default_value_t = Timing::Sync)]
     mode: Timing,
@@ -187,6 +192,7 @@ impl SimulateArguments {
             return Err(anyhow!(*message));
         }
         let encoding: Encoding = self.encoding.parse()?;
+        self.check_secure(encoding)?;
         let mode = match self.mode {
             Timing::Sync => Mode::Sync,
             Timing::Buffered => Mode::Buffered,
@@ -201,13 +207,17 @@ impl SimulateArguments {
             ..selection::Settings::default()
         };
         let privacy = self.privacy()?;
+        // Where all count the same, all who are drawn are waited for.
+        let over_selection = privacy.map_or(RoundSettings::default().over_selection, |_| 1.0);
+        let secure = self.secure.then(SecureSettings::default);
+        let clients_max = secure.map_or(1_000.0, |_| CLIENTS_MAX as f64 / over_selection);
         let rounds = RoundSettings {
             mode,
             deadline_s: deadline_s as u32,
-            clients_max: 1_000,
-            // Where all count the same, all who are drawn are waited for.
-            over_selection: privacy.map_or(RoundSettings::default().over_selection, |_| 1.0),
+            clients_max: clients_max as u32,
+            over_selection,
             privacy,
+            secure,
             ..RoundSettings::default()
         };
         let policy = NativePolicy { aggregation: self.aggregation()?, selection };
@@ -221,19 +231,47 @@ impl SimulateArguments {
             train_s: self.task_s,
             straggling: self.stragglers,
             drop_out: self.drop_out,
-            attack: match self.attack {
-                Hostility::None => None,
-                Hostility::SignFlip => Some(Attack::SignFlip(self.attack_strength)),
-                Hostility::Noise => Some(Attack::Noise(self.attack_strength)),
-                Hostility::LabelFlip => Some(Attack::LabelFlip),
-                Hostility::Nan => Some(Attack::NotANumber),
-            },
+            attack: self.attack(),
             hostile_share: self.attackers,
             at_work,
             target: self.target,
             versions_max: self.rounds,
             seed: self.seed,
         })
+    }
+
+    /// What hostile clients do.
+    fn attack(&self) -> Option<Attack> {
+        match self.attack {
+            Hostility::None => None,
+            Hostility::SignFlip => Some(Attack::SignFlip(self.attack_strength)),
+            Hostility::Noise => Some(Attack::Noise(self.attack_strength)),
+            Hostility::LabelFlip => Some(Attack::LabelFlip),
+            Hostility::Nan => Some(Attack::NotANumber),
+        }
+    }
+
+    /// That nothing is asked for beside `--secure` that it cannot do.
+    fn check_secure(&self, encoding: Encoding) -> anyhow::Result<()> {
+        // Under privacy each client may be drawn in each round.
+        let share = if self.noise_multiplier == 0.0 { self.ratio } else { 1.0 };
+        let most = "takes at most 255 clients in a round, the shares of a secret: fewer --clients, \
+                    or without --noise-multiplier a lower --ratio";
+        let rules = [
+            (
+                encoding == Encoding::DENSE,
+                "does not go with --encoding: a masked update has a whole number for each value",
+            ),
+            (
+                !matches!(self.attack, Hostility::Nan),
+                "does not go with --attack nan: whole numbers are all numbers",
+            ),
+            (share * self.clients as f64 <= CLIENTS_MAX as f64, most),
+        ];
+        match rules.iter().find(|(holds, _)| self.secure && !holds) {
+            Some((_, message)) => Err(anyhow!("--secure {message}")),
+            None => Ok(()),
+        }
     }
 
     /// What is kept of the clients' privacy.
@@ -337,5 +375,17 @@ mod tests {
         check("--noise-multiplier 1", Err("clip_norm"));
         check("--noise-multiplier 1 --clip-norm 1 --rule median", Err("does not go with"));
         check("--noise-multiplier 1 --clip-norm 1 --mode buffered", Err("sampling rate"));
+        check("--secure", Ok(aggregation::Policy::Fedavg));
+        check("--secure --server-optimiser yogi", Ok(aggregation::Policy::Fedyogi));
+        check("--secure --noise-multiplier 1 --clip-norm 1", Ok(aggregation::Policy::Fedavg));
+        check("--secure --rule median", Err("looks at each of them"));
+        check("--secure --mode buffered", Err("masks cancel among the clients of one round"));
+        check("--secure --clip-norm 1", Err("`clip_norm` does not go with `rounds.secure`"));
+        check("--secure --encoding int8", Err("--secure does not go with --encoding"));
+        check("--secure --attack nan", Err("--secure does not go with --attack nan"));
+        check("--secure --clients 600 --ratio 0.4", Ok(aggregation::Policy::Fedavg));
+        check("--secure --clients 600", Err("at most 255 clients"));
+        let private = "--noise-multiplier 1 --clip-norm 1 --ratio 0.1";
+        check(&format!("--secure --clients 300 {private}"), Err("at most 255 clients"));
     }
 }

@@ -6,11 +6,9 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
-use truststram_federate::codec::{Schema, encode_masked};
+use truststram_federate::codec::Schema;
 use truststram_federate::privacy::Chance;
-use truststram_federate::secure::{
-    PublicKeys, Quantiser, Roster, SealedShares, SecureClient, Survivors,
-};
+use truststram_federate::secure::{PublicKeys, Roster, SealedShares, SecureClient, Survivors};
 
 use super::join::{End, Member, WAIT_S};
 use super::network::{Ask, Reply};
@@ -39,15 +37,6 @@ impl Shown {
     }
 }
 
-/// Shortens an update to this length. A bit is left for the rounding of f32.
-fn shorten(delta: &mut [f32], clip_norm: Option<f64>) {
-    let square: f64 = delta.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
-    if let Some(clip) = clip_norm.filter(|clip| square.sqrt() > *clip) {
-        let factor = (clip * (1.0 - 1e-6) / square.sqrt()) as f32;
-        delta.iter_mut().for_each(|value| *value *= factor);
-    }
-}
-
 /// What gives the change of a model, or nothing where training diverges.
 type Training<'t, 'a> = dyn FnMut(&mut Member<'a>) -> Result<Option<Vec<f32>>, End> + 't;
 
@@ -69,7 +58,9 @@ impl<'a> Member<'a> {
                 "input" => {
                     let Some(delta) = train(self)? else { return Ok(()) };
                     let base = task["base_version"].as_u64().unwrap_or(0);
-                    let body = match masked(&mut own, &shown, delta, (schema, base)) {
+                    let bounds = (shown.range, shown.clip_norm);
+                    let head = (schema, base);
+                    let body = match own.masked_update(&shown.shares, bounds, delta, head) {
                         Ok(body) => body,
                         Err(error) => return self.leave(id, &error.to_string()),
                     };
@@ -150,17 +141,4 @@ fn message(own: &mut SecureClient, shown: Shown) -> anyhow::Result<Value> {
         "unmask" => json!({ "answers": own.reveal(&shown.survivors.unwrap_or_default())? }),
         other => return Err(anyhow!("the server asks for an unknown step {other}")),
     })
-}
-
-/// The body of a masked update.
-fn masked(
-    own: &mut SecureClient,
-    shown: &Shown,
-    mut delta: Vec<f32>,
-    (schema, base): (&Schema, u64),
-) -> anyhow::Result<Vec<u8>> {
-    shorten(&mut delta, shown.clip_norm);
-    let mut whole = Quantiser::new(shown.range, shown.shares.len() + 1).whole(&delta)?;
-    own.mask(&shown.shares, &mut whole)?;
-    Ok(encode_masked(&whole, schema, base)?)
 }

@@ -51,6 +51,10 @@ fn report(history: &History, model_bytes: u64) -> Value {
         "updates_accepted": history.accepted,
         "updates_refused": history.refusals,
         "epsilon": history.epsilon,
+        "secure": history.secure.map(|cost| json!({
+            "bytes_up": cost.bytes_up, "bytes_down": cost.bytes_down,
+            "dropped_out": cost.dropped,
+        })),
         "ended_because": history.over,
         "bytes_up": history.bytes,
         "bytes_down": history.given * model_bytes,
@@ -82,6 +86,10 @@ fn summary(history: &History, model_bytes: u64, target: f64) -> String {
         vec!["updates accepted".to_owned(), history.accepted.to_string()],
         vec!["updates refused".to_owned(), history.refused.to_string()],
     ];
+    if let Some(cost) = &history.secure {
+        let dropped = "dropped out after sharing, masks taken off";
+        rows.push(vec![dropped.to_owned(), cost.dropped.to_string()]);
+    }
     if let Some(epsilon) = history.epsilon {
         rows.push(vec!["epsilon".to_owned(), format!("{epsilon:.4}")]);
     }
@@ -94,11 +102,17 @@ fn summary(history: &History, model_bytes: u64, target: f64) -> String {
     rows.push(vec!["bytes up, accepted updates".to_owned(), history.bytes.to_string()]);
     let down = history.given * model_bytes;
     rows.push(vec!["bytes down, a model per task".to_owned(), down.to_string()]);
+    if let Some(cost) = &history.secure {
+        rows.push(vec!["bytes up, keys, shares and answers".to_owned(), cost.bytes_up.to_string()]);
+        rows.push(vec!["bytes down, those of the others".to_owned(), cost.bytes_down.to_string()]);
+    }
     output::table(&["", ""], &rows).trim_start().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use truststram_federate::simulate::SecureCost;
+
     use super::*;
 
     #[test]
@@ -109,7 +123,15 @@ mod tests {
         for part in ["not reached", "last accuracy", "its round is over", " 10000\n"] {
             assert!(text.contains(part), "{text}");
         }
+        assert!(!text.contains("masks taken off"), "{text}");
+        let cost = SecureCost { bytes_up: 12, bytes_down: 34, dropped: 5 };
+        history.secure = Some(cost);
+        let text = summary(&history, 1_000, 0.95);
+        for part in ["masks taken off  5\n", "shares and answers          12\n"] {
+            assert!(text.contains(part), "{text}");
+        }
         let report = report(&history, 1_000);
+        assert_eq!(report["secure"], json!({ "bytes_up": 12, "bytes_down": 34, "dropped_out": 5 }));
         assert_eq!(report["updates_refused"]["its round is over"], 3);
         assert_eq!(report["reached"], Value::Null);
     }

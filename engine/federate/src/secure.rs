@@ -18,6 +18,7 @@
 
 mod client;
 mod field;
+mod input;
 mod masks;
 mod seal;
 mod server;

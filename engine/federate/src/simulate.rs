@@ -9,10 +9,12 @@ mod client;
 mod memory;
 mod partition;
 mod run;
+mod secure;
 
 pub use client::Attack;
 pub use partition::{Split, partition};
 pub use run::{Conditions, History, Learner, Point, Trained, run};
+pub use secure::SecureCost;
 
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,13 @@ fn a_federation_is_lived_again_by_its_seed() {
     let table = String::from_utf8(simulate(few).stdout).unwrap();
     assert!(table.contains("not reached") && table.contains("bytes down"), "{table}");
 
+    let masked = few.replace("--attack nan", "--secure --drop-out 0.1");
+    let (first, again) = (simulate(&masked), simulate(&masked));
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    assert_eq!(first.stdout, again.stdout);
+    let table = String::from_utf8(first.stdout).unwrap();
+    assert!(table.contains("bytes up, keys, shares and answers"), "{table}");
+
     let wrong = simulate("--mode buffered --rule median");
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("--mode buffered needs"));

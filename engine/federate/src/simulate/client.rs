@@ -35,7 +35,15 @@ pub(super) struct Client {
 pub(super) struct Sent {
     pub body: Vec<u8>,
     pub examples: f64,
-    pub loss: f32,
+    pub loss: Option<f32>,
+}
+
+/// What a client has learnt, and not written yet.
+#[derive(Debug)]
+pub(super) struct Learnt {
+    pub delta: Vec<f32>,
+    examples: f64,
+    loss: f32,
 }
 
 impl Client {
@@ -58,19 +66,16 @@ impl Client {
         self.random.unit() < conditions.drop_out
     }
 
-    /// Trains and writes the update.
-    pub fn work(
+    /// Trains; a hostile client changes what comes out.
+    pub fn learn(
         &mut self,
         learner: &mut dyn Learner,
-        schema: &Schema,
         (task, model): (&Task, &[f32]),
-        encoding: Encoding,
-    ) -> Result<Sent, FederateError> {
+    ) -> Result<Learnt, FederateError> {
         let flips = self.attack == Some(Attack::LabelFlip);
         let seed = self.random.next();
         let trained = learner.train(self.index, model, &task.assignment, seed, flips)?;
         let mut delta: Vec<f32> = trained.weights.iter().zip(model).map(|(w, m)| w - m).collect();
-        let head = Head { kind: Kind::Delta, base: task.base, block: 256 };
         match self.attack {
             Some(Attack::SignFlip(factor)) => delta.iter_mut().for_each(|value| *value *= -factor),
             Some(Attack::Noise(factor)) => {
@@ -80,6 +85,19 @@ impl Client {
             }
             _ => {}
         }
+        Ok(Learnt { delta, examples: trained.examples as f64, loss: trained.loss })
+    }
+
+    /// Trains and writes the update.
+    pub fn work(
+        &mut self,
+        learner: &mut dyn Learner,
+        schema: &Schema,
+        (task, model): (&Task, &[f32]),
+        encoding: Encoding,
+    ) -> Result<Sent, FederateError> {
+        let Learnt { delta, examples, loss } = self.learn(learner, (task, model))?;
+        let head = Head { kind: Kind::Delta, base: task.base, block: 256 };
         let body = if self.attack == Some(Attack::NotANumber) {
             let mut body = encode(&delta, schema, head, Encoding::DENSE)?;
             let at = body.len() - 4;
@@ -88,6 +106,6 @@ impl Client {
         } else {
             self.feedback.encode(&delta, schema, head, encoding)?
         };
-        Ok(Sent { body, examples: trained.examples as f64, loss: trained.loss })
+        Ok(Sent { body, examples, loss: Some(loss) })
     }
 }

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::client::{Attack, Client};
+use super::client::{Attack, Client, Sent};
 use super::memory::{Memory, NoLedger};
+use super::secure::{Act, Crowd, SecureCost};
 use crate::codec::{Encoding, Schema};
 use crate::error::FederateError;
 use crate::privacy::Chance;
@@ -114,6 +115,8 @@ pub struct History {
     pub kept: u64,
     /// What the models tell of any client, where privacy is kept.
     pub epsilon: Option<f64>,
+    /// What secure aggregation took, where updates are masked.
+    pub secure: Option<SecureCost>,
     /// Why it ended by itself, if it did.
     pub over: Option<String>,
 }
@@ -147,6 +150,7 @@ pub fn run(
         conditions,
         federation,
         clients,
+        crowd: Crowd::default(),
         events: BTreeMap::new(),
         now_us: 0,
         given: 0,
@@ -159,6 +163,7 @@ pub fn run(
         (history.accepted, history.refused) = (totals.accepted, totals.refused);
         (history.bytes, history.kept) = (totals.bytes, totals.kept);
         (history.given, history.refusals) = (world.given, world.refusals.clone());
+        history.secure = conditions.rounds.secure.map(|_| world.crowd.cost);
         history.epsilon = world.federation.privacy().map(|privacy| privacy.epsilon);
         history.over = world.federation.over();
         if history.points.last().map_or(0, |point| point.version) < version {
@@ -184,7 +189,8 @@ struct World<'a> {
     conditions: &'a Conditions,
     federation: Federation<NoLedger, Memory, NativePolicy>,
     clients: Vec<Client>,
-    /// Uploads on their way, by the time at which they arrive and the task.
+    crowd: Crowd,
+    /// Uploads and messages on their way, by the time at which they arrive and the task.
     events: BTreeMap<(i64, u64), Task>,
     now_us: i64,
     given: u64,
@@ -203,7 +209,10 @@ impl World<'_> {
         if arrives == Some(at)
             && let Some((_, task)) = self.events.pop_first()
         {
-            self.upload(&task, learner)?;
+            match self.conditions.rounds.secure {
+                None => self.upload(&task, learner)?,
+                Some(_) => self.act(&task, learner)?,
+            }
         }
         Ok(true)
     }
@@ -227,15 +236,55 @@ impl World<'_> {
             let Some(task) = self.federation.task_of(self.now_us, index as u32 + 1)? else {
                 continue;
             };
+            if self.crowd.knows(task.id) {
+                continue;
+            }
             self.given += 1;
             let client = &mut self.clients[index];
+            if self.conditions.rounds.secure.is_some() {
+                self.crowd.enter(client, task, self.conditions)?;
+                continue;
+            }
             let arrives = self.now_us + client.delay_us(self.conditions);
             // Of one that drops out nothing comes; it is given up at its deadline.
             let is_lost = client.drops_out(self.conditions);
             let at = if is_lost { task.deadline_us } else { arrives };
             self.events.insert((at, task.id), task);
         }
+        for (after_us, task) in self.crowd.asked(&self.federation) {
+            self.events.insert((self.now_us + after_us, task.id), task);
+        }
         Ok(())
+    }
+
+    /// Has a client do what a round of secure aggregation asks it for.
+    fn act(&mut self, task: &Task, learner: &mut dyn Learner) -> Result<(), FederateError> {
+        let of = (task.client, task.id);
+        let view = match self.federation.secure_view(self.now_us, of, None) {
+            Ok(Some(view)) => view,
+            // Its round is over.
+            Ok(None) | Err(FederateError::Gone { .. } | FederateError::Unknown { .. }) => {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        match self.crowd.act(task, view)? {
+            None => Ok(()),
+            Some(Act::Tell(message)) => {
+                let told = self.federation.secure_message(self.now_us, of, message);
+                self.count(told.map(|_| ()))
+            }
+            Some(Act::Train(view)) => {
+                let client = &mut self.clients[task.client as usize - 1];
+                let at = (&self.federation, task);
+                match self.crowd.train(client, learner, at, &view) {
+                    Ok(Some(sent)) => self.send(task, sent),
+                    Ok(None) => Ok(()),
+                    // An update of numbers that are none cannot be masked.
+                    Err(error) => self.count(Err(error)),
+                }
+            }
+        }
     }
 
     fn upload(&mut self, task: &Task, learner: &mut dyn Learner) -> Result<(), FederateError> {
@@ -253,20 +302,29 @@ impl World<'_> {
         let schema = self.federation.schema().clone();
         let work = (task, model.as_slice());
         let sent = client.work(learner, &schema, work, self.conditions.encoding)?;
+        self.send(task, sent)
+    }
+
+    fn send(&mut self, task: &Task, sent: Sent) -> Result<(), FederateError> {
         let mut sha256 = [0; 32];
         sha256[..8].copy_from_slice(&task.id.to_le_bytes());
-        let train_loss = Some(sent.loss);
-        let claim = Claim { sha256, examples: sent.examples, train_loss, upload_s: 1.0 };
-        let reason =
-            match self.federation.upload(self.now_us, (task.client, task.id), claim, sent.body) {
-                Ok(_) => return Ok(()),
-                // A refusal is the client's affair, and counted.
-                Err(FederateError::Tensor { .. }) => "values that the model cannot have".to_owned(),
-                Err(FederateError::Field { field, .. }) => format!("a {field} that cannot be"),
-                Err(FederateError::Refused { reason }) => reason,
-                Err(FederateError::Gone { reason, .. }) => reason.to_owned(),
-                Err(error) => return Err(error),
-            };
+        let Sent { body, examples, loss: train_loss } = sent;
+        let claim = Claim { sha256, examples, train_loss, upload_s: 1.0 };
+        let of = (task.client, task.id);
+        let told = self.federation.upload(self.now_us, of, claim, body);
+        self.count(told.map(|_| ()))
+    }
+
+    /// A refusal is the client's affair, and counted.
+    fn count(&mut self, told: Result<(), FederateError>) -> Result<(), FederateError> {
+        let reason = match told {
+            Ok(()) => return Ok(()),
+            Err(FederateError::Tensor { .. }) => "values that the model cannot have".to_owned(),
+            Err(FederateError::Field { field, .. }) => format!("a {field} that cannot be"),
+            Err(FederateError::Refused { reason }) => reason,
+            Err(FederateError::Gone { reason, .. }) => reason.to_owned(),
+            Err(error) => return Err(error),
+        };
         *self.refusals.entry(reason).or_default() += 1;
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::codec::{Encoding, Schema, SchemaTensor};
 use crate::error::FederateError;
 use crate::random::Random;
 use crate::round::{Assignment, Mode, NativePolicy, RoundSettings};
+use crate::secure::SecureSettings;
 
 const CLASSES: usize = 4;
 const FEATURES: usize = 12;
@@ -204,4 +205,71 @@ fn hostile_clients_are_outvoted_or_refused() {
     assert!(accuracy > 0.93 && history.refused > 10, "{accuracy} {}", history.refused);
     assert_eq!(history.refusals.values().sum::<u64>(), history.refused);
     assert!(history.given >= history.accepted + history.refused);
+}
+
+/// The conditions under which plain and masked rounds ask the same of the same clients.
+fn all_waited_for() -> Conditions {
+    let mut conditions = conditions(r#"{"policy": "fedavg"}"#);
+    (conditions.straggling, conditions.rounds.over_selection) = (0.0, 1.0);
+    (conditions.target, conditions.versions_max) = (1.1, 15);
+    conditions
+}
+
+fn masked(conditions: &Conditions) -> Conditions {
+    let mut masked = conditions.clone();
+    (masked.rounds.secure, masked.rounds.clients_max) = (Some(SecureSettings::default()), 100);
+    masked
+}
+
+#[test]
+fn masked_rounds_learn_what_plain_ones_do() {
+    let plain = all_waited_for();
+    let secure = masked(&plain);
+    secure.rounds.check().unwrap();
+    let (plain, masked) = (history(&plain, Split::Iid), history(&secure, Split::Iid));
+    assert_eq!((plain.points.len(), masked.points.len()), (15, 15));
+    // All clients have as many rows, so that both are the plain mean of the same updates; a sum of
+    // whole numbers differs from it by less than 1e-8 for each value, which moves no row of 400.
+    for (plain, masked) in plain.points.iter().zip(&masked.points) {
+        assert!((plain.accuracy - masked.accuracy).abs() < 0.003, "{plain:?} {masked:?}");
+        assert_eq!(plain.version, masked.version);
+    }
+    assert_eq!((masked.accepted, masked.refused, plain.secure), (150, 0, None));
+    let cost = masked.secure.unwrap();
+    assert_eq!(cost.dropped, 0);
+    // Ten clients of a round: shares for nine others each, of 160 digits.
+    assert!(cost.bytes_up > 15 * 10 * 9 * 160 && cost.bytes_down > cost.bytes_up, "{cost:?}");
+    assert_eq!(masked, history(&secure, Split::Iid), "the same seed is the same life");
+}
+
+#[test]
+fn who_drops_out_of_masked_rounds_is_done_without() {
+    let mut lossy = all_waited_for();
+    (lossy.drop_out, lossy.straggling, lossy.rounds.over_selection) = (0.15, 1.0, 1.3);
+    let secure = masked(&lossy);
+    let (plain, masked) = (history(&lossy, Split::Iid), history(&secure, Split::Iid));
+    let last = |history: &History| history.points.last().unwrap().accuracy;
+    assert_eq!(masked.points.len(), 15);
+    assert!((last(&plain) - last(&masked)).abs() < 0.03, "{plain:?} {masked:?}");
+    // Those who are late count as well: nobody waits for the slowest two.
+    let dropped = masked.secure.unwrap().dropped;
+    assert!(dropped >= 30, "{dropped}");
+    // Where too many are lost the model stays, and the next round begins.
+    lossy.drop_out = 0.5;
+    lossy.versions_max = 3;
+    let few = history(&self::masked(&lossy), Split::Iid);
+    assert!(few.kept > 0, "{few:?}");
+}
+
+#[test]
+fn masks_do_not_keep_privacy_from_being_paid() {
+    let json = r#"{"noise_multiplier": 0.01, "clip_norm": 0.3, "sampling_rate": 0.5,
+                   "population": 20}"#;
+    let mut conditions = masked(&all_waited_for());
+    conditions.rounds.privacy = Some(serde_json::from_str(json).unwrap());
+    conditions.rounds.check().unwrap();
+    let history = history(&conditions, Split::Iid);
+    assert!(history.epsilon.is_some() && history.points.len() > 3, "{history:?}");
+    let first = history.points[0].accuracy;
+    assert!(history.points.last().unwrap().accuracy > first, "{history:?}");
 }
