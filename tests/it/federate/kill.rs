@@ -1,5 +1,5 @@
 //! The server is killed at seeded moments while clients train: no update that was acknowledged is
-//! lost, no model is half made.
+//! lost, no model is half made, in plain rounds and in those of secure aggregation.
 
 use std::collections::BTreeSet;
 use std::io::BufRead;
@@ -67,10 +67,29 @@ fn listen(client: &mut Client, index: usize, tell: SyncSender<Value>) -> Thread<
     spawn(spec, read).unwrap()
 }
 
-#[test]
-fn kills_lose_no_update_and_no_model() {
-    let is_long = std::env::var_os("TRUSTSTRAM_SOAK").is_some();
-    let (kills, count) = if is_long { (200, 10) } else { (4, 3) };
+/// A federation whose server is killed.
+struct Siege {
+    /// So many times.
+    kills: usize,
+    /// Its clients.
+    count: usize,
+    rounds: Value,
+    /// What every client, and every second one, is told besides.
+    options: [&'static [&'static str]; 2],
+    /// Whether every second kill hits a round that has just begun.
+    early: bool,
+    /// Where figures of the long run go.
+    figures: &'static str,
+}
+
+/// Waits for the beginning of a round.
+fn wait_for_round(server: &Server) {
+    let mut events = server.lines("/api/v1/fl/events");
+    assert!(events.any(|line| line == "event: round"), "the events end");
+}
+
+fn besiege(siege: &Siege) {
+    let Siege { kills, count, .. } = *siege;
     let dir = trained_dir();
     let config = dir.path().join("test.toml");
     std::fs::write(&config, CONFIG).unwrap();
@@ -83,8 +102,7 @@ fn kills_lose_no_update_and_no_model() {
         &server,
         &json!({
             "model": "digits", "activate": true, "keep_versions": 4,
-            "selector": { "ratio": 1.0 },
-            "rounds": { "clients_min": count, "deadline_s": 10, "quorum": 0.3 },
+            "selector": { "ratio": 1.0 }, "rounds": siege.rounds,
         }),
     );
     let tokens = tokens(&server, count);
@@ -93,9 +111,8 @@ fn kills_lose_no_update_and_no_model() {
     let mut clients = Vec::new();
     for (index, rows) in shares(count).iter().enumerate() {
         let folder = folders.path().join(index.to_string());
-        let way = if index % 2 == 0 { "f32" } else { "top-0.1-int8" };
-        let more = ["--encoding", way];
-        let mut client = Client::join(&folder, &server.public, &tokens[index], rows, &more);
+        let more = siege.options[index % 2];
+        let mut client = Client::join(&folder, &server.public, &tokens[index], rows, more);
         let reader = listen(&mut client, index, tell.clone());
         clients.push((client, reader));
     }
@@ -104,6 +121,9 @@ fn kills_lose_no_update_and_no_model() {
     for kill in 0..kills {
         // How many come before a kill differs by a fixed rule.
         wait_for(&said, &mut acknowledged, 1 + (kill * 7) % (2 * count));
+        if siege.early && kill % 2 == 1 {
+            wait_for_round(&server);
+        }
         server.kill();
         check_served(dir.path());
         server = start();
@@ -127,13 +147,60 @@ fn kills_lose_no_update_and_no_model() {
     assert!((acknowledged.len()..=most).contains(&accepted), "{accepted} {}", acknowledged.len());
     let status = standing(&server);
     assert!(status["version"].as_u64().unwrap() > 1, "{status}");
-    if is_long {
+    check_learnt(&server);
+    if is_long() {
         let figures = json!({
             "kills": kills, "clients": count, "acknowledged": acknowledged.len(),
             "accepted": accepted, "versions": status["version"],
             "rounds_without_model": status["rounds_without_model"],
         });
-        std::fs::write("target/federate-kills.json", figures.to_string()).unwrap();
+        std::fs::write(siege.figures, figures.to_string()).unwrap();
     }
     assert!(server.terminate().success());
+}
+
+/// The model is one that was trained, and not what a half or a masked sum would make of it.
+fn check_learnt(server: &Server) {
+    let held_out = crate::harness::held_out();
+    let rows = held_out.rows().min(100);
+    let right = (0..rows).filter(|&row| {
+        let answer = server.predict(held_out.row(row), "");
+        answer.body["prediction"] == held_out.classes[held_out.labels[row] as usize].as_str()
+    });
+    let right = right.count();
+    assert!(10 * right > 9 * rows, "{right} of {rows}");
+}
+
+fn is_long() -> bool {
+    std::env::var_os("TRUSTSTRAM_SOAK").is_some()
+}
+
+#[test]
+fn kills_lose_no_update_and_no_model() {
+    let (kills, count) = if is_long() { (200, 10) } else { (4, 3) };
+    besiege(&Siege {
+        kills,
+        count,
+        rounds: json!({ "clients_min": count, "deadline_s": 10, "quorum": 0.3 }),
+        options: [&["--encoding", "f32"], &["--encoding", "top-0.1-int8"]],
+        early: false,
+        figures: "target/federate-kills.json",
+    });
+}
+
+/// The same where updates are masked: kills hit keys and shares, updates and answers.
+#[test]
+fn kills_lose_no_masked_update_and_no_sum() {
+    let (kills, count) = if is_long() { (100, 6) } else { (4, 3) };
+    besiege(&Siege {
+        kills,
+        count,
+        rounds: json!({
+            "clients_min": count, "over_selection": 1.0, "deadline_s": 20,
+            "secure": { "step_s": 20 },
+        }),
+        options: [&[], &[]],
+        early: true,
+        figures: "target/federate-secure-kills.json",
+    });
 }
