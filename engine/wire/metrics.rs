@@ -85,7 +85,7 @@ impl Engine {
         let broken = each(&|stats| stats.broken.get());
         page.counters("truststram_requests_broken", "Answers that could not be sent", broken)?;
         let direct = each(&|stats| stats.direct.get());
-        let help = "Requests whose answer was at hand: fixed, stored, or that of a limit";
+        let help = "Plain requests that the connection's own task answered";
         page.counters("truststram_requests_direct", help, direct)?;
         let passed = each(&|stats| stats.passed.get());
         let help = "Plain requests that the connection's own task passed on to a server";

@@ -8,16 +8,21 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use axum::body::Body;
+use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use pingora_core::protocols::IO;
 use pingora_core::protocols::l4::socket::SocketAddr as AnySocketAddr;
 
+use super::local::Local;
 use super::passing::Passing;
 use super::plain::{Plain, no_fields};
 use super::prepared::Prepared;
 use super::ready::Ready;
 use super::write::{begin_head, prepared, put};
+use truststram_base::Access;
+
 use crate::answering::{fixed, rewritten};
 use crate::app::App;
 use crate::cache::Hit;
@@ -107,6 +112,8 @@ enum Candidate<'a> {
     Hit(Hit),
     /// A server is asked.
     Pass(&'a Arc<Group>),
+    /// The router is.
+    Call,
 }
 
 /// What becomes of a request.
@@ -114,6 +121,10 @@ pub(super) enum Done {
     Answered(Ready),
     /// It is passed on.
     Passing(Box<Passing>),
+    /// The router answers it.
+    Calling(Box<Local>),
+    /// Some of its body is missing.
+    Begun,
 }
 
 /// A request and what it is judged by.
@@ -179,17 +190,56 @@ impl App {
             headers,
             scheme: caller.scheme(),
         };
-        let Found::Route(place) = table.routes.find(&asked) else { return None };
-        let route = table.routes.get(place)?;
-        let gates = [table.gate.as_ref(), route.gate.as_ref()];
+        // Without routes all is for the router.
+        let place = match (table.routes.is_empty(), table.routes.find(&asked)) {
+            (true, _) => None,
+            (false, Found::Route(place)) => Some(place),
+            (false, _) => return None,
+        };
+        let route = place.and_then(|place| table.routes.get(place));
+        let gates = [table.gate.as_ref(), route.and_then(|route| route.gate.as_ref())];
         if gates.iter().flatten().any(|gate| gate.may_wait()) {
             return None;
         }
-        match self.candidate(&request, route) {
+        let is_call = self.may_call(&request, route);
+        if plain.missing > 0 || plain.method == Method::POST {
+            // What others do with a body is for Pingora.
+            let is_whole = is_call.then_some(plain.missing == 0)?;
+            return if is_whole {
+                self.pass(&request, place, gates, Candidate::Call)
+            } else {
+                Some(Done::Begun)
+            };
+        }
+        let candidate = if is_call { Some(Candidate::Call) } else { None };
+        let of_route = || route.and_then(|route| self.candidate(&request, route));
+        match candidate.or_else(of_route) {
             Some(candidate) => self.pass(&request, place, gates, candidate),
             None if plain.is_special => None,
-            None => self.refuse_early(&request, place, gates).map(Done::Answered),
+            None => self.refuse_early(&request, place?, gates).map(Done::Answered),
         }
+    }
+
+    /// Whether the router answers the request, and may be asked by everybody.
+    fn may_call(&self, request: &Request<'_>, route: Option<&Route>) -> bool {
+        let (table, plain) = (request.table, request.plain);
+        let is_plain = route.is_none_or(|route| {
+            matches!(route.action, Action::Local)
+                && route.rewrite.is_none()
+                && route.request_edits.is_empty()
+                && route.response_edits.is_empty()
+                && route.auth.is_required != Some(true)
+        });
+        let is_open = self.guard.as_ref().is_none_or(|guard| {
+            let asks_nobody = !guard.is_required && !table.asks_anybody;
+            asks_nobody && (guard.access)(&plain.method, plain.path) != Access::Proof
+        });
+        let limit = route.and_then(|route| route.body_bytes_max).unwrap_or(self.body_bytes_max);
+        is_plain
+            && is_open
+            && plain.body.len() + plain.missing <= limit
+            && !plain.has_encoded_body()
+            && !(self.streams)(&plain.method, plain.path)
     }
 
     /// What `route` has at hand for the request.
@@ -243,7 +293,7 @@ impl App {
     fn pass(
         &self,
         request: &Request<'_>,
-        place: usize,
+        place: Option<usize>,
         gates: [Option<&Gate>; 2],
         candidate: Candidate<'_>,
     ) -> Option<Done> {
@@ -256,7 +306,7 @@ impl App {
                 Passage::Open { in_flight: held, .. } => in_flight.extend(held),
                 // What the first gate refuses has reached no route.
                 Passage::Closed => {
-                    let route = (index > 0).then_some(place);
+                    let route = place.filter(|_| index > 0);
                     let refused = self.refusal(request, route, gate.status, &limited);
                     return refused.map(Done::Answered);
                 }
@@ -264,18 +314,50 @@ impl App {
         }
         Some(Done::Answered(match candidate {
             Candidate::Pass(group) => {
-                return self.passing(request, place, group, (limited, in_flight));
+                return self.passing(request, place?, group, (limited, in_flight));
             }
-            Candidate::Fixed(made) => self.ready(request, Some(place), made, &limited, in_flight),
+            Candidate::Call => return self.calling(request, place, (limited, in_flight)),
+            Candidate::Fixed(made) => self.ready(request, place, made, &limited, in_flight),
             Candidate::Hit(hit) => {
                 let made = hit.prepared()?;
                 let mut head = begin_head(made, &limited);
                 hit.write(&mut head);
                 self.cached.as_ref()?.cache.stats().hits.add(1);
                 let answer = (made.status, head, made.body.clone());
-                self.finish(request, Some(place), answer, in_flight)
+                self.finish(request, place, answer, in_flight)
             }
         }))
+    }
+
+    /// A request on its way to the router.
+    fn calling(
+        &self,
+        request: &Request<'_>,
+        place: Option<usize>,
+        (limited, in_flight): (LimitHeaders, InFlight),
+    ) -> Option<Done> {
+        let (table, plain, id) = (request.table, request.plain, next_id());
+        let logs = self.access_log.is_some() && {
+            let route = place.and_then(|place| table.routes.get(place));
+            table.access.takes(route, plain.path)
+        };
+        let mut asked = http::Request::new(Body::from(Bytes::copy_from_slice(plain.body)));
+        *asked.method_mut() = plain.method.clone();
+        *asked.uri_mut() = plain.target.parse().ok()?;
+        *asked.headers_mut() = plain.headers().clone();
+        asked.extensions_mut().insert(id);
+        Some(Done::Calling(Box::new(Local {
+            request: asked,
+            table: table.clone(),
+            place,
+            limited,
+            _in_flight: in_flight,
+            id,
+            began_us: request.began_us,
+            keeps: request.keeps,
+            scheme: request.caller.scheme(),
+            logged: if logs { Some(plain.to_header()?) } else { None },
+        })))
     }
 
     /// A request on its way to a server of `group`, or the answer that it gets because the group

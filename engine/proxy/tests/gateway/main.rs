@@ -10,6 +10,7 @@ mod connections;
 mod direct;
 mod http2;
 mod kept;
+mod local;
 mod logs;
 mod malformed;
 mod passed;

@@ -77,9 +77,12 @@ impl Rig {
             match head.uri.path() {
                 "/echo" => {
                     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-                    format!("{said} {}", String::from_utf8(body.to_vec()).unwrap())
+                    Body::from(format!("{said} {}", String::from_utf8(body.to_vec()).unwrap()))
                 }
-                _ => said,
+                "/parts" => parts(3),
+                "/broken" => parts(0),
+                "/endless" => parts(usize::MAX),
+                _ => Body::from(said),
             }
         });
         let listener = |is_tls| Listener {
@@ -103,6 +106,22 @@ impl Rig {
     pub fn stop(self) -> Drained {
         self.gateway.drain(Duration::from_secs(5)).unwrap()
     }
+}
+
+/// So many parts, each once the one before may be out; none at all end badly.
+fn parts(count: usize) -> Body {
+    Body::from_stream(futures_util::stream::unfold(0, move |at| async move {
+        tokio::task::yield_now().await;
+        match count {
+            0 if at == 1 => Some((Err(std::io::Error::other("broken")), 2)),
+            0 if at > 1 => None,
+            0 => Some((Ok(axum::body::Bytes::from("half")), at + 1)),
+            count if at < count => {
+                Some((Ok(axum::body::Bytes::from(format!("part {at} "))), at + 1))
+            }
+            _ => None,
+        }
+    }))
 }
 
 /// What a server does with a connection.
