@@ -52,7 +52,8 @@ pub struct Gateway {
     pub limit_status: u16,
     /// Whether limits only count what they would refuse. Changed by a reload.
     pub limit_dry_run: bool,
-    /// Seconds within which the head of a request, or a TLS handshake, must be complete.
+    /// Seconds within which the head of a request, with a body of up to 16 KiB, or a TLS handshake
+    /// must be complete.
     pub head_timeout_s: u64,
     /// Seconds that a connection may wait for its next request.
     pub keepalive_s: u64,
