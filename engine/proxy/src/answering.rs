@@ -20,6 +20,7 @@ use crate::exchange::{self, RequestBody};
 use crate::forwarded::{self, Origin};
 use crate::head;
 use crate::live::Table;
+use crate::overload::RoutePriority;
 use crate::proxying::Proxying;
 use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
@@ -138,6 +139,7 @@ impl App {
             return Ok(answer);
         }
         let Some(table) = table.filter(|table| !table.routes.is_empty()) else {
+            self.hold(session, ctx, RoutePriority::Normal).await?;
             let path = session.req_header().uri.path();
             return self.let_in(session, ctx, None, path).map(|()| Step::Local);
         };
@@ -148,6 +150,7 @@ impl App {
             return Err(Refusal::no_route());
         };
         self.admit(session, ctx, route.gate.as_ref()).await?;
+        self.hold(session, ctx, route.priority).await?;
         self.act(session, ctx, route)
     }
 
@@ -191,6 +194,7 @@ impl App {
         ctx: &mut RequestContext,
         route: &Route,
     ) -> Result<Step, Refusal> {
+        self.needs_certificate(session, route)?;
         let request = session.req_header();
         let path = match route.rewrite.apply(request.uri.path()) {
             None => None,
@@ -395,7 +399,7 @@ impl App {
         if response.status.is_informational() {
             return;
         }
-        remove_hop_by_hop(response);
+        head::remove_hop_by_hop(response);
         // A name and a value that are both legal.
         let _ = response.insert_header(X_REQUEST_ID, ctx.id_header());
         self.dress(session, response, ctx);
@@ -411,19 +415,6 @@ pub(crate) fn dress(table: &Table, scheme: Scheme, headers: &mut impl Headers) {
     }
     if let Some(hsts) = table.hsts.as_ref().filter(|_| scheme == Scheme::Https) {
         headers.set(&header::STRICT_TRANSPORT_SECURITY, hsts.clone());
-    }
-}
-
-/// Removes what is meant for the connection to the server alone (RFC 9110 section 7.6.1); framing
-/// is Pingora's.
-fn remove_hop_by_hop(response: &mut ResponseHeader) {
-    let named = head::named_by_connection(&response.headers);
-    for name in named.iter().filter(|name| !matches!(**name, header::TRANSFER_ENCODING)) {
-        response.remove_header(name);
-    }
-    response.remove_header(&header::CONNECTION);
-    for name in ["keep-alive", "proxy-connection", "upgrade"] {
-        response.remove_header(name);
     }
 }
 

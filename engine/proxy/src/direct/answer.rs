@@ -131,7 +131,7 @@ impl App {
         let Found::Route(place) = table.routes.find(&asked) else { return None };
         let route = table.routes.get(place)?;
         let gates = [table.gate.as_ref(), route.gate.as_ref()];
-        if gates.iter().flatten().any(|gate| gate.may_wait()) {
+        if gates.iter().flatten().any(|gate| gate.may_wait()) || self.may_hold(&table, route) {
             return None;
         }
         match self.candidate(&request, route) {
@@ -165,8 +165,17 @@ impl App {
         }
     }
 
+    /// Whether the request may have to wait for others, or is refused for the sake of them.
+    fn may_hold(&self, table: &Table, route: &Route) -> bool {
+        let Some(live) = &self.live else { return false };
+        table.overload.as_ref().is_some_and(|spec| spec.may_hold(route.priority, live.valve()))
+    }
+
     /// Whether it must be known who asks.
     fn asks(&self, table: &Table, route: &Route) -> bool {
+        if route.auth.needs_certificate {
+            return true;
+        }
         let Some(guard) = &self.guard else { return false };
         let usual = guard.is_required || table.auth.is_required;
         let usual = usual && matches!(route.action, Action::Upstream(_));
@@ -184,7 +193,8 @@ impl App {
         let (mut limited, mut in_flight) = (LimitHeaders::default(), InFlight::default());
         for (index, gate) in gates.into_iter().enumerate() {
             let Some(gate) = gate else { continue };
-            let (headers, passage) = gate.pass(&request.subject(), request.began_us / 1_000);
+            let (headers, passage) =
+                gate.pass(&request.subject(), request.began_us / 1_000, &*self.clock);
             limited = limited.and(headers);
             match passage {
                 Passage::Open { in_flight: held, .. } => in_flight.extend(held),
@@ -227,7 +237,7 @@ impl App {
         let mut limited = LimitHeaders::default();
         if let Some(every) = every {
             // It let the request through, which counts there.
-            let (headers, passage) = every.pass(&request.subject(), now_ms);
+            let (headers, passage) = every.pass(&request.subject(), now_ms, &*self.clock);
             limited = headers;
             if matches!(passage, Passage::Closed) {
                 return self.refusal(request, None, every.status, &limited);

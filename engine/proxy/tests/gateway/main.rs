@@ -4,13 +4,16 @@
 mod access;
 mod announced;
 mod before;
+mod certified;
 mod compression;
 mod connections;
 mod direct;
 mod http2;
+mod issuers;
 mod kept;
 mod logs;
 mod malformed;
+mod overload;
 mod reloads;
 mod rig;
 mod routes;
