@@ -23,12 +23,13 @@ RUN_TESTS := cargo test --workspace --locked --no-fail-fast --tests
 endif
 
 .NOTPARALLEL:
-.PHONY: help setup plugin-tools conformance-data build serve test check tests soak bench audit fmt $(BENCHES)
+.PHONY: help setup plugin-tools conformance-data conformance build serve test check tests soak bench audit fmt $(BENCHES)
 
 help:
 	@echo "make setup    install what a build needs and this host lacks"
 	@echo "make serve    build in release and serve the digits example"
 	@echo "make test     everything that .ci/run runs, cheap checks first"
+	@echo "make conformance  the public tests of HTTP caches; needs node and npm"
 	@echo "make soak     the same tests with their long counts"
 	@echo "make bench    every published comparison; each alone: $(or $(BENCHES),none yet)"
 	@echo "make audit    advisories, licences and bans of the libraries in use"
@@ -66,6 +67,11 @@ plugin-tools:
 # The test cases of ONNX's own operators, which the tests of the model crate run.
 conformance-data:
 	@scripts/onnx-conformance.sh
+
+# The public tests of HTTP caches, against the cache of the gateway; not part of CI, for they need
+# node and take half a minute.
+conformance: build
+	$(STEP) conformance scripts/cache-suite.sh
 
 # `--workspace` in every step keeps the features equal, so that no library is built twice.
 tests: setup plugin-tools conformance-data

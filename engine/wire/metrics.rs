@@ -89,6 +89,9 @@ impl Engine {
         let direct = each(&|stats| stats.direct.get());
         let help = "Requests whose answer was at hand: fixed, stored, or that of a limit";
         page.counters("truststram_requests_direct", help, direct)?;
+        let passed = each(&|stats| stats.passed.get());
+        let help = "Plain requests that the connection's own task passed on to a server";
+        page.counters("truststram_requests_passed", help, passed)?;
         let by_class = listeners.iter().flat_map(|(name, stats)| {
             STATUS_CLASSES.iter().zip(&stats.requests).map(|(class, count)| {
                 let labels =

@@ -116,8 +116,8 @@ pub struct Gateway {
     /// Seconds for which browsers that came by TLS are to come by it again; 0 does not say. Changed
     /// by a reload.
     pub hsts_s: u64,
-    /// Whether public answers have `X-Frame-Options` and `X-Content-Type-Options`. Changed by a
-    /// reload.
+    /// Whether public answers have `X-Frame-Options` and `X-Content-Type-Options`; what a server
+    /// behind states itself stays. Changed by a reload.
     pub security_headers: bool,
     /// Which pages of other origins browsers let read answers, such as `{ origins =
     /// ["https://app.example.com"] }`; no origins: none. `credentials = true` cannot go with "*".

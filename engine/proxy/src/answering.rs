@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use crate::app::{App, turn};
-use crate::cache::Cache;
+use crate::cache::{Cache, date_of};
 use crate::compress::{Compression, Decoded, decode};
 use crate::context::RequestContext;
+use crate::dated::keep_date;
 use crate::exchange::{self, RequestBody};
 use crate::forwarded::{self, Origin};
 use crate::head;
@@ -24,7 +25,7 @@ use crate::overload::RoutePriority;
 use crate::proxying::Proxying;
 use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
-use crate::route::edit::{Facts, Headers};
+use crate::route::edit::Facts;
 use crate::route::path::normalise;
 use crate::route::spec::Scheme;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
@@ -33,7 +34,7 @@ use crate::upstream::group::Group;
 
 /// RFC 8555, section 8.3.
 const ACME_PATH: &str = "/.well-known/acme-challenge/";
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What is done with a request.
 pub(crate) enum Step {
@@ -63,7 +64,7 @@ fn is_unambiguous(session: &Session) -> Result<(), Refusal> {
 }
 
 /// What variables stand for; `$uri` is the path that was asked for.
-fn facts(session: &Session, ctx: &RequestContext) -> Facts {
+pub(crate) fn facts(session: &Session, ctx: &RequestContext) -> Facts {
     let request = session.req_header();
     let mut buffer = [0; HOST_BYTES_MAX];
     Facts {
@@ -196,13 +197,7 @@ impl App {
     ) -> Result<Step, Refusal> {
         self.needs_certificate(session, route)?;
         let request = session.req_header();
-        let path = match route.rewrite.apply(request.uri.path()) {
-            None => None,
-            Some(path) => {
-                let form = normalise(&request.method, &path);
-                Some(form.map_err(|bad| Refusal::malformed(bad.to_string()))?.unwrap_or(path))
-            }
-        };
+        let path = rewritten(route, &request.method, request.uri.path())?;
         self.let_in(session, ctx, Some(route), path.as_deref().unwrap_or(request.uri.path()))?;
         match &route.action {
             Action::Redirect(status, to) => {
@@ -250,7 +245,8 @@ impl App {
             return Err(Refusal::broken(group.name()));
         }
         let mut proxying = Proxying::new(group.clone(), route.timeouts, ctx.started, limit);
-        proxying.take_key(session, ctx.client);
+        let head = session.req_header();
+        proxying.take_key(head.uri.path(), || &head.headers, ctx.client);
         proxying.path = path;
         Ok(proxying)
     }
@@ -328,23 +324,11 @@ impl App {
         mut response: Response<Body>,
         ctx: &RequestContext,
     ) -> Result<()> {
-        self.dress(session, response.headers_mut(), ctx);
+        let status = response.status();
+        self.dress(session, (status, response.headers_mut()), ctx);
         ctx.limited.write(response.headers_mut());
+        keep_date(session, date_of(response.headers(), self.utc_s()));
         exchange::answer(session, response, ctx.id_header()).await.map_err(of_client)
-    }
-
-    /// Adds what every answer of this table has, then what the route changes.
-    fn dress(&self, session: &Session, headers: &mut impl Headers, ctx: &RequestContext) {
-        let Some(table) = &ctx.table else { return };
-        dress(table, head::scheme(session), headers);
-        if let Some(cors) = table.cors.as_ref().filter(|_| !self.is_behind) {
-            cors.write(&session.req_header().headers, headers);
-        }
-        if let Some(route) = ctx.route()
-            && !route.response_edits.is_empty()
-        {
-            route.response_edits.apply(headers, &facts(session, ctx));
-        }
     }
 
     /// Makes of the client's head what the server gets.
@@ -355,31 +339,15 @@ impl App {
         ctx: &RequestContext,
     ) -> Result<()> {
         let (Some(proxying), Some(table)) = (&ctx.proxying, &ctx.table) else { return Ok(()) };
-        let refused = |refusal: Refusal| {
-            Error::explain(ErrorType::HTTPStatus(refusal.status), refusal.detail)
-        };
-        if let Some(path) = &proxying.path {
-            head::set_path(request, path).map_err(refused)?;
-        }
         let host = head::authority_header(session.req_header());
-        if let Some(peer) = head::peer(session) {
-            let origin = Origin {
-                peer,
-                client: ctx.client.unwrap_or(peer),
-                is_trusted: table.trusted.contains(peer),
-                scheme: head::scheme(session).name(),
-                host: &host,
-            };
-            forwarded::tell(request, &origin);
-        }
-        if let Some(host) = &proxying.group.spec.host {
-            // The authority of the target would win over the header.
-            let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-            let target = target.to_owned();
-            request.set_raw_path(target.as_bytes())?;
-            request.insert_header(HOST, host.as_str())?;
-        }
-        request.insert_header(X_REQUEST_ID, ctx.id_header())?;
+        let origin = head::peer(session).map(|peer| Origin {
+            peer,
+            client: ctx.client.unwrap_or(peer),
+            is_trusted: table.trusted.contains(peer),
+            scheme: head::scheme(session).name(),
+            host: &host,
+        });
+        tell_server(request, proxying, origin.as_ref(), ctx.id_header())?;
         self.tell_identity(request, ctx)?;
         if let Some(route) = ctx.route()
             && !route.request_edits.is_empty()
@@ -388,34 +356,45 @@ impl App {
         }
         Ok(())
     }
-
-    /// Makes of the server's head what the client gets.
-    pub(crate) fn prepare_response(
-        &self,
-        session: &Session,
-        response: &mut ResponseHeader,
-        ctx: &RequestContext,
-    ) {
-        if response.status.is_informational() {
-            return;
-        }
-        head::remove_hop_by_hop(response);
-        // A name and a value that are both legal.
-        let _ = response.insert_header(X_REQUEST_ID, ctx.id_header());
-        self.dress(session, response, ctx);
-        ctx.limited.write(response);
-    }
 }
 
-/// Adds what every answer of this table has.
-pub(crate) fn dress(table: &Table, scheme: Scheme, headers: &mut impl Headers) {
-    if table.security_headers {
-        headers.set(&header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        headers.set(&header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+/// The path that is passed on by `route`, where it is another one.
+pub(crate) fn rewritten(
+    route: &Route,
+    method: &Method,
+    path: &str,
+) -> Result<Option<String>, Refusal> {
+    let Some(path) = route.rewrite.apply(path) else { return Ok(None) };
+    let form = normalise(method, &path);
+    Ok(Some(form.map_err(|bad| Refusal::malformed(bad.to_string()))?.unwrap_or(path)))
+}
+
+/// Makes of the client's head what a server gets, but for what says who the client is and for what
+/// the route changes.
+pub(crate) fn tell_server(
+    request: &mut RequestHeader,
+    proxying: &Proxying,
+    origin: Option<&Origin<'_>>,
+    id: HeaderValue,
+) -> Result<()> {
+    let refused =
+        |refusal: Refusal| Error::explain(ErrorType::HTTPStatus(refusal.status), refusal.detail);
+    if let Some(path) = &proxying.path {
+        head::set_path(request, path).map_err(refused)?;
     }
-    if let Some(hsts) = table.hsts.as_ref().filter(|_| scheme == Scheme::Https) {
-        headers.set(&header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    if let Some(origin) = origin {
+        for (name, value) in forwarded::told(&request.headers, origin) {
+            request.insert_header(name, value)?;
+        }
     }
+    if let Some(host) = &proxying.group.spec.host {
+        // The authority of the target would win over the header.
+        let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let target = target.to_owned();
+        request.set_raw_path(target.as_bytes())?;
+        request.insert_header(HOST, host.as_str())?;
+    }
+    request.insert_header(X_REQUEST_ID, id)
 }
 
 fn redirect(status: u16, to: &str) -> Response<Body> {

@@ -25,7 +25,7 @@ use crate::cache::Cache;
 use crate::compress;
 use crate::connection::shared_of;
 use crate::context::RequestContext;
-use crate::direct::Refusals;
+use crate::direct::{Kept, Refusals};
 use crate::gateway::Rejection;
 use crate::head_timer::Turn;
 use crate::live::Live;
@@ -59,6 +59,8 @@ pub(crate) struct App {
     pub(crate) guard: Option<Guard>,
     /// Refusals that were made already.
     pub(crate) refusals: Refusals,
+    /// Connections to servers that wait for requests which are passed on without Pingora's proxy.
+    pub(crate) kept: Arc<Kept>,
     /// Whether it answers a cache, in front of which requests are limited and counted.
     pub(crate) is_behind: bool,
 }
@@ -225,7 +227,12 @@ impl ProxyHttp for App {
     ) -> Box<Error> {
         let now_us = self.clock.monotonic_us();
         match &mut ctx.proxying {
-            Some(proxying) => proxying.broke_off(error, session, client_reused, now_us),
+            Some(proxying) => {
+                let is_safe = session.req_header().method.is_idempotent()
+                    && session.response_written().is_none()
+                    && !session.as_ref().retry_buffer_truncated();
+                proxying.broke_off(error, is_safe, client_reused, now_us)
+            }
             None => error,
         }
     }
@@ -237,7 +244,9 @@ impl ProxyHttp for App {
         ctx: &mut RequestContext,
     ) -> FailToProxy {
         let status = status_of(error);
-        if status != 0 && session.response_written().is_none() {
+        // Hints of what is to come are no answer.
+        let is_open = session.response_written().is_none_or(|head| head.status.is_informational());
+        if status != 0 && is_open && !session.was_upgraded() {
             session.set_keepalive(None);
             let refusal = match (status, &ctx.proxying) {
                 (413, Some(proxying)) => Refusal::too_large(proxying.body_bytes_max()),

@@ -68,9 +68,14 @@ impl RequestContext {
     }
 
     pub(crate) fn id_header(&self) -> HeaderValue {
-        // Hexadecimal digits are always a legal header value.
-        HeaderValue::from_bytes(&self.id.to_hex()).unwrap_or(HeaderValue::from_static(""))
+        header_of(self.id)
     }
+}
+
+/// An id as the value of a header.
+pub(crate) fn header_of(id: RequestId) -> HeaderValue {
+    // Hexadecimal digits are always a legal header value.
+    HeaderValue::from_bytes(&id.to_hex()).unwrap_or(HeaderValue::from_static(""))
 }
 
 thread_local! {

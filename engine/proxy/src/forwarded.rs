@@ -7,14 +7,13 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue};
-use pingora_http::RequestHeader;
+use http::header::FORWARDED;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-const X_FORWARDED_FOR: &str = "x-forwarded-for";
-const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
-const X_FORWARDED_HOST: &str = "x-forwarded-host";
-const X_REAL_IP: &str = "x-real-ip";
-const FORWARDED: &str = "forwarded";
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Where a trusted proxy says whom it speaks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,16 +141,16 @@ pub(crate) struct Origin<'a> {
     pub(crate) host: &'a HeaderValue,
 }
 
-/// Tells it.
-pub(crate) fn tell(head: &mut RequestHeader, origin: &Origin<'_>) {
+/// What is told, given the `headers` of the request.
+pub(crate) fn told(headers: &HeaderMap, origin: &Origin<'_>) -> [(HeaderName, HeaderValue); 5] {
     let peer = origin.peer.to_canonical();
-    let earlier = |head: &RequestHeader, name: &str| {
-        let values = head.headers.get_all(name).iter().filter(|_| origin.is_trusted);
+    let earlier = |name: &HeaderName| {
+        let values = headers.get_all(name).iter().filter(|_| origin.is_trusted);
         let texts: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
         texts.join(", ")
     };
-    let mut chain = earlier(head, X_FORWARDED_FOR);
-    let mut elements = earlier(head, FORWARDED);
+    let mut chain = earlier(&X_FORWARDED_FOR);
+    let mut elements = earlier(&FORWARDED);
     for list in [&mut chain, &mut elements] {
         if !list.is_empty() {
             list.push_str(", ");
@@ -169,19 +168,24 @@ pub(crate) fn tell(head: &mut RequestHeader, origin: &Origin<'_>) {
         let _ = write!(elements, ";host=\"{host}\"");
     }
     let _ = write!(elements, ";proto={}", origin.scheme);
-    let mut set = |name: &'static str, value: String| {
-        // Made of what headers held already.
-        let _ = head.insert_header(name, value);
-    };
-    set(X_FORWARDED_FOR, chain);
-    set(FORWARDED, elements);
-    set(X_REAL_IP, origin.client.to_string());
-    if !origin.is_trusted || !head.headers.contains_key(X_FORWARDED_PROTO) {
-        let _ = head.insert_header(X_FORWARDED_PROTO, origin.scheme);
-    }
-    if !origin.is_trusted || !head.headers.contains_key(X_FORWARDED_HOST) {
-        let _ = head.insert_header(X_FORWARDED_HOST, origin.host.clone());
-    }
+    // Made of what headers held already.
+    let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+    let kept = |name: &HeaderName| headers.get(name).filter(|_| origin.is_trusted).cloned();
+    let scheme = kept(&X_FORWARDED_PROTO).unwrap_or(HeaderValue::from_static(origin.scheme));
+    let host = kept(&X_FORWARDED_HOST).unwrap_or_else(|| origin.host.clone());
+    [
+        (X_FORWARDED_FOR, value(chain)),
+        (FORWARDED, value(elements)),
+        (X_REAL_IP, value(origin.client.to_string())),
+        (X_FORWARDED_PROTO, scheme),
+        (X_FORWARDED_HOST, host),
+    ]
+}
+
+/// Whether it is a header that tells it.
+pub(crate) fn tells(name: &str) -> bool {
+    let told = [&X_FORWARDED_FOR, &FORWARDED, &X_REAL_IP, &X_FORWARDED_PROTO, &X_FORWARDED_HOST];
+    told.into_iter().any(|one| name.eq_ignore_ascii_case(one.as_str()))
 }
 
 #[cfg(test)]
@@ -216,10 +220,10 @@ mod tests {
     #[test]
     fn the_client_is_the_last_that_is_not_trusted() {
         let trusted = networks(&["10.0.0.0/8"]);
-        let check = |source, name: &'static str, values: &[&str], peer: &str, expected: &str| {
+        let check = |source, name: HeaderName, values: &[&str], peer: &str, expected: &str| {
             let mut headers = HeaderMap::new();
             for value in values {
-                headers.append(name, HeaderValue::from_str(value).unwrap());
+                headers.append(&name, HeaderValue::from_str(value).unwrap());
             }
             let found = client(&headers, peer.parse().unwrap(), &trusted, source);
             assert_eq!(found.to_string(), expected, "{values:?} from {peer}");
@@ -251,12 +255,12 @@ mod tests {
     fn a_host_that_is_no_host_is_not_passed_on_as_one() {
         let peer = "10.0.0.1".parse().unwrap();
         for host in ["x,for=6.6.6.6;a=", "x;for=6.6.6.6", "a\"b", ""] {
-            let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+            let head = HeaderMap::new();
             let host = HeaderValue::from_str(host).unwrap();
             let scheme = "http";
             let origin = Origin { peer, client: peer, is_trusted: false, scheme, host: &host };
-            tell(&mut head, &origin);
-            assert_eq!(head.headers[FORWARDED], "for=10.0.0.1;proto=http");
+            let (name, value) = told(&head, &origin)[1].clone();
+            assert_eq!((name, value.to_str().unwrap()), (FORWARDED, "for=10.0.0.1;proto=http"));
         }
     }
 
@@ -264,20 +268,22 @@ mod tests {
     fn a_server_is_told_of_the_client() {
         let host = HeaderValue::from_static("a.test");
         let told = |is_trusted| {
-            let mut head = RequestHeader::build("GET", b"/", None).unwrap();
-            head.insert_header(X_FORWARDED_FOR, "1.1.1.1").unwrap();
-            head.insert_header(FORWARDED, "for=1.1.1.1").unwrap();
-            head.insert_header(X_FORWARDED_PROTO, "https").unwrap();
+            let mut head = HeaderMap::new();
+            head.insert(X_FORWARDED_FOR, HeaderValue::from_static("1.1.1.1"));
+            head.insert(FORWARDED, HeaderValue::from_static("for=1.1.1.1"));
+            head.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
             let peer = "10.0.0.1".parse().unwrap();
             let client = "1.1.1.1".parse().unwrap();
-            tell(&mut head, &Origin { peer, client, is_trusted, scheme: "http", host: &host });
-            let names =
-                [X_FORWARDED_FOR, FORWARDED, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_REAL_IP];
-            names.map(|name| head.headers[name].to_str().unwrap().to_owned())
+            let origin = Origin { peer, client, is_trusted, scheme: "http", host: &host };
+            told(&head, &origin).map(|(name, value)| {
+                assert!(tells(&name.as_str().to_uppercase()));
+                value.to_str().unwrap().to_owned()
+            })
         };
         let element = "for=10.0.0.1;host=\"a.test\";proto=http";
-        assert_eq!(told(false), ["10.0.0.1", element, "http", "a.test", "1.1.1.1"]);
+        assert_eq!(told(false), ["10.0.0.1", element, "1.1.1.1", "http", "a.test"]);
         let both = format!("for=1.1.1.1, {element}");
-        assert_eq!(told(true), ["1.1.1.1, 10.0.0.1", &both, "https", "a.test", "1.1.1.1"]);
+        assert_eq!(told(true), ["1.1.1.1, 10.0.0.1", &both, "1.1.1.1", "https", "a.test"]);
+        assert!(!tells("x-forwarded"));
     }
 }

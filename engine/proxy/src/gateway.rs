@@ -23,7 +23,7 @@ use crate::accepted::Site;
 use crate::app::{App, Cached};
 use crate::auth::{Guard, start_fetching};
 use crate::cache::Cache;
-use crate::direct::{Refusals, Turns};
+use crate::direct::{Kept, Refusals, Turns};
 use crate::door::Door;
 use crate::entrance::Endpoint;
 use crate::error::ProxyError;
@@ -253,6 +253,7 @@ fn make_app(
         thread,
         cached: None,
         refusals: Refusals::default(),
+        kept: Arc::new(Kept::new(options.upstream_idle_max)),
         guard: listener.guard.clone(),
         is_behind: false,
     }

@@ -5,10 +5,10 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use crate::refusal::Refusal;
@@ -68,19 +68,6 @@ pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(CONNECTION).iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
-}
-
-/// Removes what is meant for the connection to the server alone (RFC 9110 section 7.6.1); framing
-/// is Pingora's.
-pub(crate) fn remove_hop_by_hop(response: &mut ResponseHeader) {
-    let named = named_by_connection(&response.headers);
-    for name in named.iter().filter(|name| !matches!(**name, TRANSFER_ENCODING)) {
-        response.remove_header(name);
-    }
-    response.remove_header(&CONNECTION);
-    for name in ["keep-alive", "proxy-connection", "upgrade"] {
-        response.remove_header(name);
-    }
 }
 
 /// Who is at the other end of the connection.

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::dated::AnswerDate;
+
 /// How long a connection may wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeadLimits {
@@ -28,6 +30,8 @@ pub(crate) struct Turn {
     place: AtomicU32,
     /// Whether a request line had something that none must have.
     odd_line: AtomicBool,
+    /// When the answer was made that is sent next, where that is said.
+    pub(crate) date: AnswerDate,
 }
 
 const MANY: u32 = u32::MAX;

@@ -75,7 +75,7 @@ impl App {
         }));
     }
 
-    /// Logs a request that was answered directly.
+    /// Logs a request that was answered or passed on directly.
     pub(crate) fn log_direct(&self, record: &Record, answered: &Answered<'_>, ends: &Ends) {
         let Some(log) = &self.access_log else { return };
         let (request, table) = (&record.request, answered.table);
@@ -88,7 +88,7 @@ impl App {
             path: request.uri.path(),
             host: host_of(head::authority(request), &mut buffer),
             scheme: scheme.name(),
-            answer: Some(&fields_of(&record.head)),
+            answer: (answered.status != 0).then(|| fields_of(&record.head)).as_ref(),
             status: answered.status,
             body_bytes_sent: answered.body_bytes_sent,
             duration_us: answered.duration_us,
@@ -101,9 +101,9 @@ impl App {
             id: record.id,
             identity: None,
             route: route.map(|route| route.name.as_str()),
-            is_proxied: false,
-            upstream: None,
-            attempts: Vec::new(),
+            is_proxied: answered.proxying.is_some(),
+            upstream: answered.proxying.and_then(|proxying| proxying.address()),
+            attempts: answered.proxying.iter().flat_map(|proxying| proxying.made()).collect(),
         }));
     }
 }

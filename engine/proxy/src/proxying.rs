@@ -4,8 +4,10 @@
 //! Refuses to try again what a server may have begun, unless the method is idempotent and nothing
 //! of an answer is out. Bound: `retries` further attempts, within the group's budget.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result, RetryType};
@@ -80,17 +82,21 @@ impl Proxying {
     }
 
     /// Takes the key of consistent hashing from the request, where the group hashes.
-    pub(crate) fn take_key(&mut self, session: &Session, client: Option<std::net::IpAddr>) {
-        let head = session.req_header();
+    pub(crate) fn take_key<'a>(
+        &mut self,
+        path: &str,
+        headers: impl FnOnce() -> &'a HeaderMap,
+        client: Option<IpAddr>,
+    ) {
         self.key = match &self.group.spec.policy {
             Policy::Hash(HashKey::Ip) => match client {
-                Some(std::net::IpAddr::V4(address)) => hash(&address.octets()),
-                Some(std::net::IpAddr::V6(address)) => hash(&address.octets()),
+                Some(IpAddr::V4(address)) => hash(&address.octets()),
+                Some(IpAddr::V6(address)) => hash(&address.octets()),
                 None => 0,
             },
-            Policy::Hash(HashKey::Path) => hash(head.uri.path().as_bytes()),
+            Policy::Hash(HashKey::Path) => hash(path.as_bytes()),
             Policy::Hash(HashKey::Header(name)) => {
-                head.headers.get(name).map_or(0, |value| hash(value.as_bytes()))
+                headers().get(name).map_or(0, |value| hash(value.as_bytes()))
             }
             _ => 0,
         };
@@ -122,13 +128,19 @@ impl Proxying {
         self.body_bytes_max
     }
 
-    /// The server of the next attempt.
+    /// The server of the next attempt as Pingora connects to it.
     pub(crate) fn next(
         &mut self,
         session: &Session,
         thread: usize,
         now_us: u64,
     ) -> Result<Box<HttpPeer>> {
+        let address = self.choose(thread, now_us)?;
+        Ok(Box::new(self.peer(session, address)))
+    }
+
+    /// The address of the server of the next attempt.
+    pub(crate) fn choose(&mut self, thread: usize, now_us: u64) -> Result<SocketAddr> {
         self.in_time()?;
         self.lease = None;
         let ask = Ask { thread, now_us, key: self.key, tried: self.tried };
@@ -145,10 +157,20 @@ impl Proxying {
         self.body_bytes = 0;
         self.tried |= 1 << place;
         self.lease = Some(self.group.lease(place, &ask));
-        Ok(Box::new(self.peer(session, address)))
+        Ok(address)
     }
 
-    fn peer(&self, session: &Session, address: std::net::SocketAddr) -> HttpPeer {
+    /// What is left of `limit` in the time for all of it.
+    pub(crate) fn within(&self, limit: Duration) -> Duration {
+        self.left().map_or(limit, |left| left.min(limit))
+    }
+
+    /// How long single steps may take.
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    fn peer(&self, session: &Session, address: SocketAddr) -> HttpPeer {
         let spec = &self.group.spec;
         let is_upgrade = session.is_upgrade_req();
         let mut peer = match &spec.protocol {
@@ -157,7 +179,7 @@ impl Proxying {
         };
         // Connections of one group are not used for another.
         peer.group_key = hash(spec.name.as_bytes()) ^ u64::from(is_upgrade);
-        let within = |limit: Duration| Some(self.left().map_or(limit, |left| left.min(limit)));
+        let within = |limit: Duration| Some(self.within(limit));
         let options = &mut peer.options;
         options.connection_timeout = within(self.timeouts.connect);
         options.total_connection_timeout = within(self.timeouts.connect);
@@ -228,11 +250,11 @@ impl Proxying {
         error
     }
 
-    /// The connection broke off.
+    /// The connection broke off; `is_safe` says whether the request may be sent again.
     pub(crate) fn broke_off(
         &mut self,
         mut error: Box<Error>,
-        session: &Session,
+        is_safe: bool,
         was_reused: bool,
         now_us: u64,
     ) -> Box<Error> {
@@ -252,10 +274,6 @@ impl Proxying {
         } else {
             self.failed(now_us);
         }
-        let head = session.req_header();
-        let is_safe = head.method.is_idempotent()
-            && session.response_written().is_none()
-            && !session.as_ref().retry_buffer_truncated();
         error.set_retry(is_safe && self.may_retry(now_us));
         error
     }

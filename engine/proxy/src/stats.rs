@@ -37,6 +37,8 @@ pub struct GatewayStats {
     pub broken: Counter,
     /// Requests whose answer was at hand, so that Pingora was not asked.
     pub direct: Counter,
+    /// Requests that were passed on to a server without Pingora's proxy.
+    pub passed: Counter,
     /// From the request's head being read to its answer being written, microseconds.
     pub duration_us: Histogram,
 }
@@ -54,6 +56,7 @@ impl GatewayStats {
             requests: [const { Counter::new() }; 5],
             broken: Counter::new(),
             direct: Counter::new(),
+            passed: Counter::new(),
             duration_us: Histogram::new(DURATION_BOUNDS_US),
         }
     }

@@ -1,14 +1,15 @@
 //! Owns a connection, with TLS or without, whose request lines are looked at as they arrive:
 //! Pingora mends a line with spaces or control characters in its target, and nobody can tell
-//! afterwards.
+//! afterwards. The answer's `Date`, which Pingora replaces, is put back on the way out.
 //!
 //! Refuses to change what is read; the request is refused where it begins. Bound: a few bits per
-//! connection, and one look at each byte of a request's first line.
+//! connection, one look at each byte of a request's first line, and a copy of a head while it is
+//! written.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -40,14 +41,17 @@ pub(crate) struct Watched<S> {
     turn: Arc<Turn>,
     seen: u32,
     place: Place,
+    /// A head with its own date, and how much of it is out.
+    redated: Option<(Vec<u8>, usize)>,
 }
 
 impl<S: IO> Watched<S> {
     pub(crate) fn new(stream: S, turn: Arc<Turn>) -> Self {
-        Self { stream, turn, seen: 0, place: Place::Before }
+        Self { stream, turn, seen: 0, place: Place::Before, redated: None }
     }
 
-    fn look(&mut self, bytes: &[u8]) {
+    /// Looks at what was read.
+    pub(crate) fn look(&mut self, bytes: &[u8]) {
         let Some(head) = self.turn.head() else { return };
         if head != self.seen {
             (self.seen, self.place) = (head, Place::Before);
@@ -104,7 +108,22 @@ impl<S: IO> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let this = &mut *self;
+        if this.redated.is_none() {
+            this.redated = this.turn.date.write(bytes).map(|head| (head, 0));
+        }
+        let Some((head, sent)) = &mut this.redated else {
+            return Pin::new(&mut this.stream).poll_write(context, bytes);
+        };
+        // It is as long as what is written, whose rest is handed in until all of it is out.
+        let rest = &head[*sent..];
+        let rest = &rest[..rest.len().min(bytes.len())];
+        let count = ready!(Pin::new(&mut this.stream).poll_write(context, rest))?;
+        *sent += count;
+        if *sent == head.len() {
+            this.redated = None;
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn poll_write_vectored(
@@ -112,6 +131,10 @@ impl<S: IO> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.redated.is_some() || self.turn.date.is_kept() {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(context, first.map_or(&[], |slice| slice));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

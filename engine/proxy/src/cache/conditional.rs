@@ -40,6 +40,23 @@ fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
+/// Whether a 304 with these headers is about the stored response: not where both have a tag, and
+/// not the same (RFC 9111, 4.3.4).
+pub(super) fn validates(newer: &HeaderMap, stored: &HeaderMap) -> bool {
+    match (newer.get(header::ETAG), stored.get(header::ETAG)) {
+        (Some(newer), Some(stored)) => opaque(newer.as_bytes()) == opaque(stored.as_bytes()),
+        _ => true,
+    }
+}
+
+/// Whether the answer to a HEAD is about the stored body of `length` (RFC 9111, 4.3.5).
+pub(super) fn describes(newer: &HeaderMap, stored: &HeaderMap, length: usize) -> bool {
+    let is_same = |name| newer.get(&name).is_none_or(|value| stored.get(&name) == Some(value));
+    let said = newer.get(header::CONTENT_LENGTH);
+    let is_as_long = said.is_none_or(|said| said.as_bytes() == length.to_string().as_bytes());
+    is_as_long && [header::ETAG, header::LAST_MODIFIED].into_iter().all(is_same)
+}
+
 /// Makes of the headers of a stored response those of a 304.
 pub(crate) fn not_modified(headers: &mut HeaderMap) {
     for name in [

@@ -3,12 +3,29 @@
 //! Refuses what is not exactly one of these forms, apart from the case of letters. Bound: seconds
 //! since the Unix epoch, years 1 to 9999.
 
+use http::{HeaderMap, HeaderValue, header};
+
 const MONTHS: [&[u8; 3]; 12] = [
     b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec",
 ];
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const LONG_DAYS: [&str; 7] =
     ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+
+/// When these headers say that the message was made.
+pub(crate) fn of(headers: &HeaderMap, now_s: i64) -> Option<i64> {
+    parse(headers.get(header::DATE)?.as_bytes(), now_s)
+}
+
+/// Brings `Date` into the preferred form; without one that can be read it is that of now (RFC 9110,
+/// 6.6.1).
+pub(super) fn settle(headers: &mut HeaderMap, now_s: i64) {
+    let at_s = of(headers, now_s).unwrap_or(now_s);
+    // Writing a date gives a legal value.
+    if let Ok(date) = HeaderValue::try_from(write(at_s)) {
+        headers.insert(header::DATE, date);
+    }
+}
 
 /// Seconds since the epoch; `now_s` chooses the century of a year of two digits.
 pub(crate) fn parse(text: &[u8], now_s: i64) -> Option<i64> {

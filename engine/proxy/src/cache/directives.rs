@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, header};
 /// The greatest number of seconds that is told apart from greater ones (RFC 9111, 1.2.2).
 const SECONDS_MAX: u64 = 1 << 31;
 
-pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
 /// A directive that may name header fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderName, header};
 use super::directives::Directives;
 use super::freshness::Now;
 use super::invalidate::stored_key;
-use super::policy;
 use super::serve::Cache;
 use super::status::Handling;
 use super::stored::{Stored, Use};
@@ -65,7 +64,6 @@ impl Stored {
             for name in REPLACED {
                 headers.remove(name);
             }
-            policy::remove_targeted(&mut headers);
             Prepared::new(self.status, headers, self.body.clone())
         };
         self.prepared.get_or_init(make).as_ref()

@@ -23,14 +23,16 @@ mod policy;
 mod serve;
 mod status;
 mod stored;
+mod validate;
 mod vary;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use date::write as http_date;
+pub(crate) use date::{of as date_of, parse as parse_date, write as http_date};
 pub use disk::DiskSpec;
+pub(crate) use fetch::set_date_aside;
 pub(crate) use hit::Hit;
 pub(crate) use inner::Inner;
 pub use keep::DiskFigures;

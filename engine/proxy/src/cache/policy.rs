@@ -5,7 +5,7 @@
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use super::directives::{CDN_CACHE_CONTROL, Directives, Scope};
+use super::directives::{Directives, Scope};
 use super::freshness::{self, Lifetime, Now};
 use crate::head::named_by_connection;
 
@@ -167,13 +167,12 @@ pub(crate) fn stored_headers(response: &HeaderMap) -> HeaderMap {
     kept
 }
 
-/// Headers of a 304 that do not change the stored response: they describe its content, which
+/// Headers of a 304 that do not change the stored response: they say how its body is encoded, which
 /// stays as it is.
-const OF_CONTENT: [HeaderName; 5] = [
+const OF_CONTENT: [HeaderName; 4] = [
     header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
     header::CONTENT_RANGE,
-    header::CONTENT_TYPE,
     HeaderName::from_static("content-md5"),
 ];
 
@@ -195,10 +194,4 @@ pub(crate) fn updated_headers(stored: &HeaderMap, newer: &HeaderMap) -> HeaderMa
         }
     }
     merged
-}
-
-/// What is passed on to clients of a response, stored or not: without what is targeted at caches
-/// like this one.
-pub(crate) fn remove_targeted(headers: &mut HeaderMap) {
-    headers.remove(CDN_CACHE_CONTROL);
 }

@@ -16,7 +16,7 @@ use truststram_base::Clock;
 use super::asked::{Asked, CONDITIONS, path_of};
 use super::directives::Directives;
 use super::disk::Disk;
-use super::fetch::{self, Origin, Response};
+use super::fetch::{Origin, Response};
 use super::flight::{self, Flights, Leader, Role};
 use super::freshness::Now;
 use super::memory::{Found, Memory, Purge};
@@ -24,9 +24,9 @@ use super::options::{CacheOptions, CacheStats};
 use super::policy::Unstorable;
 use super::status::{Forward, Handling};
 use super::stored::{Stored, Use};
-use super::vary::Variant;
+use super::validate::Fetched;
 use super::write::{answer_missing, write_body, write_head};
-use super::{conditional, date, invalidate, policy};
+use super::{conditional, invalidate, policy};
 
 /// A shared cache.
 pub struct Cache {
@@ -34,17 +34,8 @@ pub struct Cache {
     pub(super) memory: Memory,
     pub(super) disk: Option<Disk>,
     flights: Arc<Flights>,
-    stats: CacheStats,
+    pub(super) stats: CacheStats,
     pub(super) clock: Arc<dyn Clock>,
-}
-
-/// What became of a fetch.
-enum Fetched {
-    /// The stored response holds, with the origin's word for it.
-    Validated(Arc<Stored>),
-    /// The stored one answers in place of an error.
-    Excused(Arc<Stored>, Option<StatusCode>),
-    New(Box<Response>),
 }
 
 impl Cache {
@@ -62,7 +53,7 @@ impl Cache {
         self.options.store(Arc::new(options));
     }
 
-    fn options(&self) -> Arc<CacheOptions> {
+    pub(super) fn options(&self) -> Arc<CacheOptions> {
         self.options.load_full()
     }
 
@@ -157,10 +148,11 @@ impl Cache {
         self.stats.forwarded.add(1);
         handling = Handling { forward: Some(forward), ..Handling::default() };
         let asked_at = self.now();
-        match self.fetch(&asked, &directives, stored.as_ref(), &*origin, asked_at).await? {
-            Fetched::Validated(stored) => {
+        let of_origin = (&*origin, Some(&mut *session));
+        match self.fetch(&asked, &directives, stored.as_ref(), of_origin, asked_at).await? {
+            Fetched::Validated(stored, status) => {
                 drop(leader);
-                handling.forward_status = Some(StatusCode::NOT_MODIFIED);
+                handling.forward_status = Some(status).filter(|status| *status != stored.status);
                 handling.stored = true;
                 self.answer(session, &stored, handling, finish).await
             }
@@ -174,102 +166,6 @@ impl Cache {
                 self.pass_on(session, &asked, response, asked_at, (handling, leader), finish).await
             }
         }
-    }
-
-    /// Asks the origin, with the validators of `stored` if there is one.
-    async fn fetch(
-        &self,
-        asked: &Asked,
-        directives: &Directives,
-        stored: Option<&Arc<Stored>>,
-        origin: &dyn Origin,
-        asked_at: Now,
-    ) -> Result<Fetched> {
-        let (head, validates) = asked.conditional(stored);
-        let answered = fetch::ask(origin, head, self.options().read_timeout).await;
-        let now = self.now();
-        let excuse = || {
-            let operator_s = self.options().stale_if_error_s;
-            let serves = |one: &&Arc<Stored>| one.serves_for_error(directives, operator_s, now);
-            stored.filter(serves).cloned()
-        };
-        let mut response = match answered {
-            Ok(response) => response,
-            Err(error) => {
-                self.stats.failed.add(1);
-                return excuse().map(|stored| Fetched::Excused(stored, None)).ok_or(error);
-            }
-        };
-        let status = response.status;
-        if matches!(status.as_u16(), 500 | 502 | 503 | 504)
-            && let Some(stored) = excuse()
-        {
-            return Ok(Fetched::Excused(stored, Some(status)));
-        }
-        if !response.headers.contains_key(header::DATE) {
-            // Writing a date gives a legal value.
-            let date = HeaderValue::try_from(date::write(now.utc_s));
-            response.headers.extend(date.ok().map(|date| (header::DATE, date)));
-        }
-        match stored.filter(|_| validates && status == StatusCode::NOT_MODIFIED) {
-            Some(stored) => {
-                self.stats.validated.add(1);
-                let newer = self.update(asked, stored, &response.headers, asked_at, now);
-                Ok(Fetched::Validated(newer))
-            }
-            None => Ok(Fetched::New(Box::new(response))),
-        }
-    }
-
-    /// The stored response with the headers of a 304.
-    fn update(
-        &self,
-        asked: &Asked,
-        stored: &Stored,
-        newer: &HeaderMap,
-        asked_at: Now,
-        now: Now,
-    ) -> Arc<Stored> {
-        let headers = policy::updated_headers(&stored.headers, newer);
-        // What may no longer be stored still answers this request.
-        match self.to_store(asked, (stored.status, &headers), stored.body.clone(), asked_at, now) {
-            Ok(updated) => {
-                let updated = Arc::new(updated);
-                self.keep(asked, updated.clone());
-                updated
-            }
-            Err(why) => {
-                if why.is_of_response() {
-                    self.forget(&asked.key);
-                }
-                let parts = (stored.status, headers, stored.body.clone());
-                let (variant, terms) = (stored.variant.clone(), stored.terms.clone());
-                Arc::new(Stored::new(parts, variant, terms, asked_at, now))
-            }
-        }
-    }
-
-    /// What is stored of a response to `asked`, if it may be.
-    fn to_store(
-        &self,
-        asked: &Asked,
-        (status, headers): (StatusCode, &HeaderMap),
-        body: Bytes,
-        asked_at: Now,
-        now: Now,
-    ) -> Result<Stored, Unstorable> {
-        let request = &asked.head.headers;
-        let lifetime = |status| self.options().lifetime_s(status);
-        let terms = policy::terms(&asked.head.method, request, status, headers, lifetime, now);
-        let mut terms = terms?;
-        if body.len() > self.options().object_bytes_max {
-            return Err(Unstorable::Useless);
-        }
-        terms.stale_while_revalidate_s =
-            terms.stale_while_revalidate_s.or(self.options().refreshes_within_s());
-        let variant = Variant::of(request, headers);
-        let parts = (status, policy::stored_headers(headers), body);
-        Ok(Stored::new(parts, variant, terms, asked_at, now))
     }
 
     /// Passes a response on to the client, and stores it if it may be.
@@ -300,7 +196,6 @@ impl Cache {
         let has_body = asked.head.method != Method::HEAD && !matches!(status.as_u16(), 204 | 304);
         handling.stored = to_store.is_some();
         let mut headers = policy::end_to_end(&from_origin);
-        policy::remove_targeted(&mut headers);
         handling.write(&mut headers);
         finish(&mut headers);
         let mut sent = write_head(session, status, headers, has_body).await;
@@ -346,7 +241,8 @@ impl Cache {
             let _leader = leader;
             cache.stats.forwarded.add(1);
             let (asked_at, none) = (cache.now(), Directives::default());
-            let fetched = cache.fetch(&asked, &none, Some(&stored), &*origin, asked_at).await;
+            let origin = (&*origin, None);
+            let fetched = cache.fetch(&asked, &none, Some(&stored), origin, asked_at).await;
             // Without an answer the response stays as stale as it is.
             let Ok(Fetched::New(mut response)) = fetched else { return };
             let bytes_max = cache.options().object_bytes_max;
@@ -405,7 +301,6 @@ impl Cache {
                 headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
             }
         }
-        policy::remove_targeted(&mut headers);
         headers.insert(header::AGE, HeaderValue::from(stored.age_ms(now) / 1_000));
         handling.time_to_live_s = Some(stored.time_to_live_s(now));
         handling.write(&mut headers);

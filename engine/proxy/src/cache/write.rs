@@ -8,7 +8,9 @@ use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use super::date;
 use crate::answering::of_client;
+use crate::dated::keep_date;
 
 /// `only-if-cached`, and it is not.
 pub(super) async fn answer_missing(
@@ -28,6 +30,8 @@ pub(super) async fn write_head(
     headers: HeaderMap,
     has_body: bool,
 ) -> Result<()> {
+    // Such dates have the preferred form, which needs no present.
+    keep_date(session, date::of(&headers, 0));
     let mut response = http::Response::new(());
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -1,15 +1,24 @@
-//! Owns the requests that are answered without Pingora: plain ones whose answer is at hand, such as
-//! a fresh stored response, a fixed one, or that of a limit.
+//! Owns the requests that the connection's own task answers: plain ones whose answer is at hand,
+//! such as a fresh stored response, a fixed one, or that of a limit, and plain ones that are passed
+//! on to a server as they are.
 //!
-//! Refuses everything else, which Pingora gets as it was read. Bound: a head that came in one read
-//! of [`HEAD_BYTES_MAX`].
+//! Refuses everything else, which Pingora's proxy gets as it was read. Bound: a head of
+//! [`HEAD_BYTES_MAX`].
 
-mod answer;
+mod decide;
+mod kept;
+mod pass;
+mod passing;
 mod plain;
 mod prepared;
 mod ready;
+mod relay;
+mod reply;
+mod server;
 mod turns;
+mod write;
 
+pub(crate) use kept::Kept;
 pub(crate) use plain::map_of;
 pub(crate) use prepared::{Prepared, Refusals};
 pub(crate) use ready::{Answered, Record};

@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora_http::RequestHeader;
 
+use super::write::put;
 use crate::route::path::normalise;
 use crate::strict::is_authority;
 
@@ -22,27 +23,31 @@ pub(super) const fn no_fields<'a>() -> Fields<'a> {
     [const { MaybeUninit::uninit() }; FIELDS_MAX]
 }
 
-/// Fields that make the answer another one than that of others, or the request more than a head.
-const REFUSED: [&str; 20] = [
-    "authorization",
-    "cache-control",
+/// Fields that make the request more than a head, or are for one connection alone.
+const REFUSED: [&str; 10] = [
     "content-length",
     "expect",
     "http2-settings",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Fields that make the answer another one than that of others.
+const SPECIAL: [&str; 10] = [
+    "authorization",
+    "cache-control",
     "if-match",
     "if-modified-since",
     "if-none-match",
     "if-range",
     "if-unmodified-since",
-    "keep-alive",
     "pragma",
-    "proxy-authorization",
-    "proxy-connection",
     "range",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
     "x-api-key",
 ];
 
@@ -54,6 +59,8 @@ pub(super) struct Plain<'a> {
     pub(super) path: &'a str,
     /// What `Host` says.
     pub(super) authority: &'a str,
+    /// Whether a field asks for another answer than that of others.
+    pub(super) is_special: bool,
     fields: &'a [httparse::Header<'a>],
     headers: OnceCell<HeaderMap>,
 }
@@ -81,7 +88,7 @@ impl<'a> Plain<'a> {
             return None;
         }
         let fields = &*request.headers;
-        let mut authority = None;
+        let (mut authority, mut is_special) = (None, false);
         for field in fields {
             if field.name.eq_ignore_ascii_case("host") {
                 let host = std::str::from_utf8(field.value).ok()?;
@@ -90,15 +97,32 @@ impl<'a> Plain<'a> {
                 }
             } else if !is_plain_field(field) {
                 return None;
+            } else {
+                is_special |= is_one_of(&SPECIAL, field.name);
             }
         }
         let authority = authority.filter(|host| is_authority(host.as_bytes()))?;
-        Some(Self { method, target, path, authority, fields, headers: OnceCell::new() })
+        let headers = OnceCell::new();
+        Some(Self { method, target, path, authority, is_special, fields, headers })
     }
 
     /// All fields.
     pub(super) fn headers(&self) -> &HeaderMap {
         self.headers.get_or_init(|| map_of(self.fields))
+    }
+
+    /// Writes the head as it came, without its end, what is for one connection alone, and fields
+    /// whose names are not `passed_on`.
+    pub(super) fn write(&self, bytes: &mut Vec<u8>, passed_on: impl Fn(&str) -> bool) {
+        bytes.extend_from_slice(self.method.as_str().as_bytes());
+        bytes.push(b' ');
+        bytes.extend_from_slice(self.target.as_bytes());
+        bytes.extend_from_slice(b" HTTP/1.1\r\n");
+        for field in self.fields {
+            if !field.name.eq_ignore_ascii_case("connection") && passed_on(field.name) {
+                put(bytes, field.name.as_bytes(), field.value);
+            }
+        }
     }
 
     /// The same as Pingora would have read it.
@@ -144,7 +168,18 @@ fn is_plain_field(field: &httparse::Header<'_>) -> bool {
         return field.value.eq_ignore_ascii_case(b"keep-alive");
     }
     // Some servers read `_` as `-`.
-    !name.contains('_') && !REFUSED.iter().any(|refused| refused.eq_ignore_ascii_case(name))
+    !name.contains('_') && !is_one_of(&REFUSED, name)
+}
+
+fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|one| one.eq_ignore_ascii_case(name))
+}
+
+/// Whether `bytes` may be the beginning of a head.
+pub(super) fn may_become_head(bytes: &[u8]) -> bool {
+    let mut fields = no_fields();
+    let mut request = httparse::Request::new(&mut []);
+    matches!(request.parse_with_uninit_headers(bytes, &mut fields), Ok(httparse::Status::Partial))
 }
 
 #[cfg(test)]
@@ -165,7 +200,19 @@ mod tests {
         assert_eq!((plain.authority, plain.headers().len()), ("A.test:80", 3));
         let header = plain.to_header().unwrap();
         assert_eq!(&header.headers, plain.headers());
+        assert!(!plain.is_special);
         assert!(is_plain("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: Keep-Alive\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_head_may_come_in_pieces() {
+        let head = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        for end in 0..head.len() {
+            assert!(may_become_head(&head.as_bytes()[..end]), "{end}");
+        }
+        for other in [head, "GET / HTTP/2.0", "\x16\x03\x01", "GET / HTTP/1.1\r\nh\x01: a"] {
+            assert!(!may_become_head(other.as_bytes()), "{other:?}");
+        }
     }
 
     #[test]
@@ -174,6 +221,11 @@ mod tests {
         assert!(is_plain(&with("accept: x")));
         for name in REFUSED {
             assert!(!is_plain(&with(&format!("{}: 1", name.to_uppercase()))), "{name}");
+        }
+        for name in SPECIAL {
+            let head = with(&format!("{}: 1", name.to_uppercase()));
+            let mut fields = no_fields();
+            assert!(Plain::read(head.as_bytes(), &mut fields).unwrap().is_special, "{name}");
         }
         for line in
             ["connection: close", "host: a", "content_length: 1", " x: 1", "x : 1", "a\nb:1"]

@@ -14,6 +14,7 @@ use truststram_base::RequestId;
 
 use crate::limit::InFlight;
 use crate::live::Table;
+use crate::proxying::Proxying;
 
 /// Bodies up to this size are copied behind their head, so that one write takes both.
 pub(super) const COPIED_BYTES_MAX: usize = 16 << 10;
@@ -33,6 +34,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) route: Option<usize>,
     pub(crate) duration_us: u64,
     pub(crate) body_bytes_sent: usize,
+    /// Its way to a server, where it was passed on.
+    pub(crate) proxying: Option<&'a Proxying>,
 }
 
 /// An answer that is ready to be sent.

@@ -1,7 +1,7 @@
-//! Owns a connection of HTTP/1 from its first request to its last: it waits for each, and either
-//! answers directly or lends the connection to Pingora for that one request.
+//! Owns a connection of HTTP/1 from its first request to its last: it waits for each, and answers
+//! it directly, passes it on, or lends the connection to Pingora for that one request.
 //!
-//! Refuses to hold anything for a request while there is none. Bound: one read of
+//! Refuses to hold anything for a request while there is none. Bound: a head of
 //! [`HEAD_BYTES_MAX`], one answer.
 
 use std::cell::RefCell;
@@ -22,7 +22,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use super::HEAD_BYTES_MAX;
-use super::answer::Caller;
+use super::decide::{Caller, Done};
+use super::pass::Passed;
+use super::passing::Passing;
+use super::plain::may_become_head;
 use super::ready::Ready;
 use crate::app::App;
 use crate::head_timer::Turn;
@@ -52,6 +55,8 @@ thread_local! {
 enum Next {
     /// Pingora answers what was read so far.
     Lend(BytesMut),
+    /// A server is asked.
+    Pass(Box<Passing>),
     /// The connection is over; after an answer it is ended in order.
     Over { in_order: bool },
 }
@@ -65,20 +70,29 @@ pub(crate) async fn serve<S: IO + 'static>(
 ) {
     let caller = Caller::of(&*stream);
     let mut left = turns.requests_max;
+    let mut ahead = BytesMut::new();
     loop {
-        let next = {
+        let next = if ahead.is_empty() {
             let stream = &mut *stream;
             let mut wait = Wait { turns, caller: &caller, turn: &turn, stream, left: &mut left };
             wait.for_request(&mut closing).await
+        } else {
+            stream.look(&ahead);
+            Next::Lend(std::mem::take(&mut ahead))
         };
         let read = match next {
             Next::Lend(read) => read,
-            Next::Over { in_order } => {
-                if in_order {
-                    stream.shutdown().await;
+            Next::Pass(passing) => {
+                // In a box, so that no idle connection holds the room of an exchange.
+                let passed = Box::pin(turns.app.pass_on(*passing, &caller, &mut *stream)).await;
+                turn.end();
+                match passed {
+                    Passed::Next(read) => ahead = read,
+                    Passed::Over { in_order } => return end(stream, in_order).await,
                 }
-                return;
+                continue;
             }
+            Next::Over { in_order } => return end(stream, in_order).await,
         };
         // In a block of its own, so that no idle connection holds the room of a session.
         let answered = {
@@ -96,6 +110,12 @@ pub(crate) async fn serve<S: IO + 'static>(
     }
 }
 
+async fn end<S: IO>(mut stream: Box<Watched<S>>, in_order: bool) {
+    if in_order {
+        stream.shutdown().await;
+    }
+}
+
 /// A connection that waits.
 struct Wait<'a, S> {
     turns: &'a Turns,
@@ -109,16 +129,19 @@ struct Wait<'a, S> {
 impl<S: IO> Wait<'_, S> {
     async fn for_request(&mut self, closing: &mut watch::Receiver<bool>) -> Next {
         let mut over = pin!(closing.changed());
+        let mut is_over = false;
         let (mut sending, mut stall) = (None, None);
+        let mut held = BytesMut::new();
         poll_fn(|context| {
-            let next = self.poll(context, &mut sending, &mut stall);
-            match next {
-                // An answer that has begun is sent whole.
-                Poll::Pending if sending.is_none() => {
-                    over.as_mut().poll(context).map(|_| Next::Over { in_order: false })
-                }
-                next => next,
+            if let Poll::Ready(next) = self.poll(context, &mut held, &mut sending, &mut stall) {
+                return Poll::Ready(next);
             }
+            is_over = is_over || over.as_mut().poll(context).is_ready();
+            // A request that has begun is answered, and an answer sent whole.
+            if is_over && sending.is_none() && held.is_empty() {
+                return Poll::Ready(Next::Over { in_order: false });
+            }
+            Poll::Pending
         })
         .await
     }
@@ -126,6 +149,7 @@ impl<S: IO> Wait<'_, S> {
     fn poll(
         &mut self,
         context: &mut Context<'_>,
+        held: &mut BytesMut,
         sending: &mut Option<Ready>,
         stall: &mut Option<Pin<Box<Sleep>>>,
     ) -> Poll<Next> {
@@ -144,7 +168,7 @@ impl<S: IO> Wait<'_, S> {
                     return Poll::Ready(Next::Over { in_order: is_whole });
                 }
             }
-            match ROOM.with_borrow_mut(|room| self.poll_read(context, room)) {
+            match ROOM.with_borrow_mut(|room| self.poll_read(context, room, held)) {
                 Poll::Ready(Ok(answer)) => *sending = Some(answer),
                 Poll::Ready(Err(next)) => return Poll::Ready(next),
                 Poll::Pending => return Poll::Pending,
@@ -152,32 +176,44 @@ impl<S: IO> Wait<'_, S> {
         }
     }
 
-    /// Reads what came, and answers it if that can be done at once.
+    /// Reads what came behind what is `held`, and answers it if that can be done at once.
     fn poll_read(
         &mut self,
         context: &mut Context<'_>,
         room: &mut [u8],
+        held: &mut BytesMut,
     ) -> Poll<Result<Ready, Next>> {
-        let mut buffer = ReadBuf::new(room);
-        match Pin::new(&mut *self.stream).poll_read(context, &mut buffer) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-            Poll::Ready(_) => return Poll::Ready(Err(Next::Over { in_order: false })),
+        loop {
+            let mut buffer = ReadBuf::new(&mut room[held.len()..]);
+            match Pin::new(&mut *self.stream).poll_read(context, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Err(Next::Over { in_order: false })),
+            }
+            let end = held.len() + buffer.filled().len();
+            room[..held.len()].copy_from_slice(held);
+            let read = &room[..end];
+            let is_last = self.turns.is_stopping.load(Ordering::Relaxed) || *self.left == Some(0);
+            let is_odd = self.turn.has_odd_line();
+            let done =
+                (!is_odd).then(|| self.turns.app.answer_directly(read, self.caller, !is_last));
+            let Some(done) = done.flatten() else {
+                held.extend_from_slice(&read[held.len()..]);
+                if !is_odd && end < room.len() && may_become_head(held) {
+                    continue;
+                }
+                return Poll::Ready(Err(Next::Lend(std::mem::take(held))));
+            };
+            held.clear();
+            if self.turn.begin(false) {
+                self.turns.app.stats.connections_fresh.lower(1);
+            }
+            *self.left = self.left.map(|left| left.saturating_sub(1));
+            return Poll::Ready(match done {
+                Done::Answered(answer) => Ok(answer),
+                Done::Passing(passing) => Err(Next::Pass(passing)),
+            });
         }
-        let read = buffer.filled();
-        let is_last = self.turns.is_stopping.load(Ordering::Relaxed) || *self.left == Some(0);
-        let is_odd = self.turn.has_odd_line();
-        let answer = (!is_odd).then(|| self.turns.app.answer_directly(read, self.caller, !is_last));
-        let Some(answer) = answer.flatten() else {
-            let mut bytes = BytesMut::with_capacity(HEAD_BYTES_MAX);
-            bytes.extend_from_slice(read);
-            return Poll::Ready(Err(Next::Lend(bytes)));
-        };
-        if self.turn.begin(false) {
-            self.turns.app.stats.connections_fresh.lower(1);
-        }
-        *self.left = self.left.map(|left| left.saturating_sub(1));
-        Poll::Ready(Ok(answer))
     }
 }
 

@@ -155,12 +155,17 @@ impl Edits {
 
 /// Headers that can be changed: a map, or a head that keeps the case of names beside it.
 pub(crate) trait Headers {
+    fn has(&self, name: &HeaderName) -> bool;
     fn remove(&mut self, name: &HeaderName);
     fn set(&mut self, name: &HeaderName, value: HeaderValue);
     fn add(&mut self, name: &HeaderName, value: HeaderValue);
 }
 
 impl Headers for HeaderMap {
+    fn has(&self, name: &HeaderName) -> bool {
+        self.contains_key(name)
+    }
+
     fn remove(&mut self, name: &HeaderName) {
         Self::remove(self, name);
     }
@@ -178,6 +183,10 @@ impl Headers for HeaderMap {
 macro_rules! headers_of {
     ($head:ty) => {
         impl Headers for $head {
+            fn has(&self, name: &HeaderName) -> bool {
+                self.headers.contains_key(name)
+            }
+
             fn remove(&mut self, name: &HeaderName) {
                 self.remove_header(name);
             }

@@ -2,12 +2,11 @@
 //! counts and log lines.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use truststram_base::{ManualClock, SystemClock};
-use truststram_machine::{LogFile, RingMode, Rotation, ThreadSpec, probe, spawn};
+use truststram_machine::{LogFile, RingMode, Rotation, probe};
 use truststram_proxy::{
     AccessSpec, ActionSpec, Cache, CacheOptions, CompressionSpec, CorsSpec, EditSpec, Encoding,
     Escape, FormatSpec, GatewayOptions, InFlightUseSpec, LimitSpec, RateUseSpec, RewriteSpec,
@@ -19,14 +18,14 @@ use crate::connections::{client, connect, with_tls};
 use crate::rig::*;
 
 /// A field that changes no answer, and that no plain request has.
-const WHOLE_WAY: &str = "keep-alive: 5\r\n";
+pub const WHOLE_WAY: &str = "keep-alive: 5\r\n";
 pub const NOW_US: i64 = 1_790_000_000_000_000;
 
-fn fixed(name: &str, path: &str, status: u16, body: &str) -> RouteSpec {
+pub fn fixed(name: &str, path: &str, status: u16, body: &str) -> RouteSpec {
     route(name, path, ActionSpec::Answer { status, body: body.to_owned() })
 }
 
-fn asking(line: &str, fields: &str) -> String {
+pub fn asking(line: &str, fields: &str) -> String {
     format!("{line} HTTP/1.1\r\nhost: A.test\r\n{fields}\r\n")
 }
 
@@ -266,11 +265,11 @@ pub async fn origin(fields: &'static str, times: usize) -> std::net::SocketAddr 
     address
 }
 
-async fn caching(fields: &'static str, times: usize) -> (Rig, Arc<Cache>, Arc<ManualClock>) {
+pub async fn caching(fields: &'static str, times: usize) -> (Rig, Arc<Cache>, Arc<ManualClock>) {
     caching_with(options(), fields, times).await
 }
 
-async fn caching_with(
+pub async fn caching_with(
     options: GatewayOptions,
     fields: &'static str,
     times: usize,
@@ -321,81 +320,6 @@ async fn what_limits_would_speak_over_takes_the_whole_way() {
     for _ in 0..2 {
         assert!(!both(&rig, "GET /a", "").await.0);
     }
-    rig.stop();
-}
-
-#[tokio::test]
-async fn requests_of_both_kinds_share_a_connection() {
-    let routes = vec![fixed("one", "/one", 200, "hello"), route("local", "/", ActionSpec::Local)];
-    let options = GatewayOptions { keepalive_requests: Some(5), ..options() };
-    let rig = Rig::start_with(&table(routes, Vec::new()), options);
-    for last in ["/one", "/local"] {
-        let mut stream = TcpStream::connect(rig.plain).await.unwrap();
-        for path in ["/one", "/local", "/local", "/one", "/one"] {
-            let answer = ask_on(&mut stream, &get(path)).await.unwrap();
-            assert_eq!(answer.header("connection"), Some("keep-alive"), "{path}");
-        }
-        let answer = ask_on(&mut stream, &get(last)).await.unwrap();
-        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{last}");
-        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "{last}");
-    }
-    rig.stop();
-}
-
-#[tokio::test]
-async fn two_requests_at_once_are_left_to_pingora() {
-    let rig = Rig::start(&table(vec![fixed("one", "/one", 200, "hello")], Vec::new()));
-    let mut stream = TcpStream::connect(rig.plain).await.unwrap();
-    let twice = get("/one").repeat(2);
-    assert_eq!(ask_on(&mut stream, &twice).await.unwrap().body, "hello");
-    assert_eq!(rig.gateway.stats()[0].direct.get(), 0);
-    // In two parts, too.
-    let (first, second) = twice.split_at(10);
-    let mut stream = TcpStream::connect(rig.plain).await.unwrap();
-    stream.write_all(first.as_bytes()).await.unwrap();
-    assert_eq!(ask_on(&mut stream, second).await.unwrap().body, "hello");
-    rig.stop();
-}
-
-#[tokio::test]
-async fn an_answer_that_has_begun_is_sent_whole_in_a_drain() {
-    let (rig, _, _) = caching("cache-control: max-age=60\r\n", 1 << 20).await;
-    assert_eq!(ask(rig.plain, &get("/a")).await.status, 200);
-    let mut slow = TcpStream::connect(rig.plain).await.unwrap();
-    slow.write_all(get("/a").as_bytes()).await.unwrap();
-    let mut read = vec![0; 1 << 10];
-    slow.read_exact(&mut read).await.unwrap();
-    let mut idle = TcpStream::connect(rig.plain).await.unwrap();
-    assert_eq!(ask_on(&mut idle, &get("/a")).await.unwrap().body.len(), 3 << 20);
-    let gateway = rig.gateway;
-    let (done, drained) = tokio::sync::oneshot::channel();
-    let draining = spawn(ThreadSpec::default(), move |_placement| {
-        done.send(gateway.drain(Duration::from_secs(20)).unwrap()).unwrap();
-    });
-    assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
-    slow.read_to_end(&mut read).await.unwrap();
-    let drained = drained.await.unwrap();
-    draining.unwrap().join().unwrap();
-    assert_eq!(drained.connections_cut, 0);
-    let end = read.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    assert_eq!(read.len() - end, 3 << 20);
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_read_is_left() {
-    let fields = "cache-control: max-age=60\r\n";
-    let options = GatewayOptions { write_timeout: Duration::from_millis(50), ..options() };
-    let (rig, _, _) = caching_with(options, fields, 4 << 20).await;
-    assert_eq!(ask(rig.plain, &get("/a")).await.status, 200);
-    let mut idle = TcpStream::connect(rig.plain).await.unwrap();
-    idle.write_all(get("/a").as_bytes()).await.unwrap();
-    let stats = rig.gateway.stats()[0].clone();
-    while stats.broken.get() == 0 {
-        tokio::task::yield_now().await;
-    }
-    let mut read = Vec::new();
-    let _ = idle.read_to_end(&mut read).await;
-    assert!(read.len() < 12 << 20);
     rig.stop();
 }
 

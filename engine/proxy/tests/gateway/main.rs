@@ -4,6 +4,7 @@
 mod access;
 mod announced;
 mod before;
+mod cached;
 mod certified;
 mod compression;
 mod connections;
@@ -14,7 +15,10 @@ mod kept;
 mod logs;
 mod malformed;
 mod overload;
+mod passed;
+mod passing;
 mod reloads;
 mod rig;
 mod routes;
+mod turns;
 mod upstreams;

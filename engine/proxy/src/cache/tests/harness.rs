@@ -27,6 +27,7 @@ use crate::cache::{Cache, CacheOptions};
 use crate::connection::Connection;
 use crate::head_timer::HeadLimits;
 use crate::stats::GatewayStats;
+use crate::watched::Watched;
 
 /// What the origin does with a request.
 #[derive(Clone, Debug)]
@@ -217,7 +218,9 @@ async fn serve_proxy(listener: TcpListener, app: App) {
     while let Ok((stream, peer)) = listener.accept().await {
         let (proxy, closing) = (proxy.clone(), closing.clone());
         tokio::spawn(async move {
-            proxy.process_new(Box::new(connection(stream, peer)), &closing).await;
+            let connection = connection(stream, peer);
+            let turn = connection.turn().clone();
+            proxy.process_new(Box::new(Watched::new(connection, turn)), &closing).await;
         });
     }
 }

@@ -31,6 +31,9 @@ fn lifetimes() {
     reuses(200, &[(CC, "max-age=3600"), ("age", "7200")], false);
     reuses(200, &[(CC, "max-age=3600"), ("age", "1800")], true);
     reuses(200, &[(CC, "max-age=3600"), ("age", "abc")], true);
+    reuses(200, &[("expires", "{now+60}"), ("date", "{now-7200}"), ("age", "0")], true);
+    reuses(200, &[("expires", "{now+60}"), ("date", "{now-7200}"), ("age", "7300")], false);
+    reuses(200, &[("expires", "{now-60}"), ("date", "{now-7200}")], false);
     reuses(200, &[(CC, "max-age=3600"), ("date", "{now-7200}")], false);
     reuses(200, &[(CC, "max-age=2147483649")], true);
     reuses(200, &[(CC, "extension=\"max-age=3600\"")], false);
@@ -77,6 +80,14 @@ fn targeted_directives_come_first() {
     reuses(200, &[(CDN, "max-age=1, &"), (CC, "max-age=3600")], true);
     reuses(200, &[(CDN, "max-age =1"), (CC, "max-age=3600")], true);
     reuses(200, &[(CDN, "max-age=3600"), ("age", "7200")], false);
+    reuses(200, &[(CDN, "max-age=99999999999")], true);
+    reuses(200, &[(CDN, "foobar, max-age=3600"), ("expires", "0")], true);
+    reuses(200, &[(CDN, "max-age= 100"), (CC, "max-age=1")], false);
+    reuses(200, &[(CDN, "MaX-aGe=3600"), (CC, "max-age=1")], false);
+    reuses(200, &[(CDN, "max-age=0"), ("expires", "{now+60}")], false);
+    for forbidding in ["private", "no-cache"] {
+        reuses(200, &[(CDN, forbidding), (CC, "max-age=60"), ("expires", "{now+60}")], false);
+    }
 }
 
 #[test]
@@ -174,13 +185,14 @@ fn what_answers_carry() {
                     ],
                     "a",
                 )
-                .has(&[("x-kept", "2"), ("cdn-cache-control", "-")]),
+                .has(&[("x-kept", "2"), ("cdn-cache-control", "max-age=3600")]),
             get(&[]).after(5).body("a").has(&[
                 ("x-kept", "2"),
                 ("hop", "-"),
                 ("keep-alive", "-"),
                 ("proxy-authenticate", "-"),
-                ("cdn-cache-control", "-"),
+                // Caches between this one and the client may read it too (RFC 9213, 3.1).
+                ("cdn-cache-control", "max-age=3600"),
                 ("age", "15"),
                 ("cache-status", "truststram; hit; ttl=3585"),
             ]),

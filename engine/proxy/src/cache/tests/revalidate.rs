@@ -1,6 +1,7 @@
 //! Validation: what the origin is asked, what a 304 changes, what clients' conditions get.
 
-use super::harness::{check, get};
+use super::harness::{check, get, with};
+use crate::cache::CacheOptions;
 
 const CC: &str = "cache-control";
 
@@ -35,7 +36,7 @@ fn stale_responses_are_validated() {
 }
 
 #[test]
-fn a_304_changes_headers_but_not_those_of_the_content() {
+fn a_304_changes_headers_but_not_how_the_body_is_encoded() {
     check(
         "update",
         &[
@@ -60,13 +61,73 @@ fn a_304_changes_headers_but_not_those_of_the_content() {
                 )
                 .status(200),
             get(&[]).body("abc").has(&[
-                ("content-type", "text/a"),
+                ("content-type", "text/b"),
                 ("content-encoding", "-"),
                 ("content-length", "3"),
                 ("new", "1"),
                 ("gone", "1"),
                 ("set-cookie", "a=b"),
             ]),
+        ],
+    );
+}
+
+#[test]
+fn a_304_of_another_response_is_not_believed() {
+    for (kept, said, is_same) in [
+        ("\"a\"", "\"b\"", false),
+        ("W/\"a\"", "W/\"b\"", false),
+        ("W/\"a\"", "\"a\"", true),
+        ("\"a\"", "W/\"a\"", true),
+    ] {
+        with(CacheOptions::default(), async |bench| {
+            let lines = [(CC, "max-age=2"), ("etag", kept)];
+            bench.script(&get(&[]).origin(200, &lines, "old"));
+            bench.ask(&get(&[])).await;
+            bench.advance(3);
+            bench.script(&get(&[]).origin(304, &[(CC, "max-age=60"), ("etag", said)], ""));
+            bench.script(&get(&[]).origin(200, &[(CC, "max-age=60"), ("etag", said)], "new"));
+            for answer in [bench.ask(&get(&[])).await, bench.ask(&get(&[])).await] {
+                assert!(answer.ends_with(if is_same { "old" } else { "new" }), "{kept}: {answer}");
+            }
+            assert_eq!(bench.asked_count(), if is_same { 2 } else { 3 });
+            if !is_same {
+                let head = bench.head(2).to_ascii_lowercase();
+                assert!(!head.contains("if-none-match"), "{head}");
+            }
+        });
+    }
+}
+
+#[test]
+fn an_answer_to_head_says_whether_what_is_stored_still_holds() {
+    let first = || {
+        let lines = [(CC, "max-age=2"), ("etag", "\"a\""), ("x", "1"), ("y", "1")];
+        get(&[]).origin(200, &lines, "abc")
+    };
+    let asks = |lines| get(&[]).after(3).method("HEAD").origin(200, lines, "abc").body("");
+    check(
+        "the same",
+        &[
+            first(),
+            asks(&[(CC, "max-age=60"), ("etag", "\"a\""), ("x", "2")]).has(&[
+                ("x", "2"),
+                ("y", "1"),
+                ("content-length", "3"),
+            ]),
+            get(&[]).body("abc").has(&[("x", "2"), ("y", "1"), ("age", "0")]),
+        ],
+    );
+    let second = || get(&[]).origin(200, &[], "d").sends(&[("if-none-match", "-")]);
+    check("another tag", &[first(), asks(&[("etag", "\"b\"")]), second()]);
+    let longer = get(&[]).after(3).method("HEAD").origin(200, &[], "abcd");
+    check("another length", &[first(), longer.body(""), second()]);
+    check(
+        "an error says nothing",
+        &[
+            first(),
+            get(&[]).after(3).method("HEAD").origin(404, &[], "").body(""),
+            get(&[]).origin(304, &[], "").status(200).body("abc"),
         ],
     );
 }

@@ -1,44 +1,48 @@
-//! Owns which plain requests are answered directly, and with what: by the same routes, limits and
-//! cache as all others, and with the same fields.
+//! Owns which plain requests are answered directly or passed on, by the same routes, limits and
+//! cache as all others.
 //!
-//! Refuses what has to wait for anybody. Bound: one request; nothing is counted of one that is left
-//! to Pingora.
+//! Refuses what has to wait for anybody but a server. Bound: one request; nothing is counted of one
+//! that is left to Pingora.
 
-use std::cell::RefCell;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use axum::body::{Body, HttpBody};
-use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
-use http_body_util::BodyExt;
+use http::{HeaderMap, HeaderValue};
 use pingora_core::protocols::IO;
 use pingora_core::protocols::l4::socket::SocketAddr as AnySocketAddr;
-use truststram_base::Clock;
 
+use super::passing::Passing;
 use super::plain::{Plain, no_fields};
 use super::prepared::Prepared;
-use super::ready::{Answered, COPIED_BYTES_MAX, Ready, Record};
-use crate::answering::{dress, fixed};
+use super::ready::Ready;
+use super::write::{begin_head, prepared, put};
+use crate::answering::{fixed, rewritten};
 use crate::app::App;
-use crate::cache::{Hit, http_date};
+use crate::cache::Hit;
 use crate::connection::shared_of;
 use crate::context::next_id;
+use crate::forwarded::{self, Origin};
 use crate::limit::{InFlight, LimitHeaders, Subject};
 use crate::limiting::{Gate, Passage};
 use crate::live::Table;
 use crate::logging::Ends;
+use crate::proxying::Proxying;
 use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
-use crate::route::edit::Headers;
 use crate::route::spec::Scheme;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
+use crate::upstream::group::Group;
+use crate::upstream::spec::Protocol;
 
 /// Who is at the other end of a connection.
 pub(super) struct Caller {
     ends: Ends,
     /// Whether it may have proved who it is by its certificate.
     is_known: bool,
+    /// What servers are told of it, and the host for which they were told so.
+    told: Mutex<(String, Vec<u8>)>,
 }
 
 impl Caller {
@@ -56,10 +60,43 @@ impl Caller {
             is_known: digest.is_some_and(|digest| {
                 shared_of(&digest).is_none_or(|shared| shared.names.get().is_some())
             }),
+            told: Mutex::default(),
         }
     }
 
-    fn scheme(&self) -> Scheme {
+    /// Its address.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.ends.peer.map(|peer| peer.ip())
+    }
+
+    /// What servers are told of where a request comes from.
+    pub(super) fn origin<'a>(&self, host: &'a HeaderValue) -> Option<Origin<'a>> {
+        let (peer, scheme) = (self.client()?, self.scheme().name());
+        let client = peer.to_canonical();
+        // Requests of trusted peers are not answered here.
+        Some(Origin { peer, client, is_trusted: false, scheme, host })
+    }
+
+    /// Writes that as the lines of a head; most connections ask for one host.
+    pub(super) fn tell(&self, host: &str, bytes: &mut Vec<u8>) -> Option<()> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.1.is_empty() || told.0 != host {
+            let value = HeaderValue::from_str(host).ok()?;
+            told.1.clear();
+            for (name, value) in forwarded::told(&HeaderMap::new(), &self.origin(&value)?) {
+                put(&mut told.1, name.as_str().as_bytes(), value.as_bytes());
+            }
+            host.clone_into(&mut told.0);
+        }
+        bytes.extend_from_slice(&told.1);
+        Some(())
+    }
+
+    pub(super) fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
+    pub(super) fn scheme(&self) -> Scheme {
         if self.ends.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
 }
@@ -68,24 +105,34 @@ impl Caller {
 enum Candidate<'a> {
     Fixed(&'a Prepared),
     Hit(Hit),
+    /// A server is asked.
+    Pass(&'a Arc<Group>),
+}
+
+/// What becomes of a request.
+pub(super) enum Done {
+    Answered(Ready),
+    /// It is passed on.
+    Passing(Box<Passing>),
 }
 
 /// A request and what it is judged by.
-struct Request<'a> {
-    plain: &'a Plain<'a>,
-    caller: &'a Caller,
-    table: &'a Arc<Table>,
+pub(super) struct Request<'a> {
+    read: &'a [u8],
+    pub(super) plain: &'a Plain<'a>,
+    pub(super) caller: &'a Caller,
+    pub(super) table: &'a Arc<Table>,
     host: &'a str,
     /// The fields, where routes or limits read any.
     headers: &'a HeaderMap,
-    began_us: u64,
-    keeps: bool,
+    pub(super) began_us: u64,
+    pub(super) keeps: bool,
 }
 
 impl Request<'_> {
     fn subject(&self) -> Subject<'_> {
         Subject {
-            client: self.caller.ends.peer.map(|peer| peer.ip()),
+            client: self.caller.client(),
             headers: self.headers,
             host: self.host,
             path: self.plain.path,
@@ -95,14 +142,14 @@ impl Request<'_> {
 }
 
 impl App {
-    /// The answer to what was read, if that is a plain request and its answer is at hand; `keeps`
-    /// says whether the connection stays open behind it.
+    /// What becomes of what was read, if that is a plain request that is answered or passed on
+    /// without Pingora's proxy; `keeps` says whether the connection stays open behind it.
     pub(super) fn answer_directly(
         &self,
         read: &[u8],
         caller: &Caller,
         keeps: bool,
-    ) -> Option<Ready> {
+    ) -> Option<Done> {
         let table = self.live.as_ref()?.table();
         let peer = caller.ends.peer?.ip();
         let is_trusted = table.trusted.contains(peer) || caller.is_known;
@@ -111,6 +158,9 @@ impl App {
         }
         let mut fields = no_fields();
         let plain = Plain::read(read, &mut fields)?;
+        if plain.is_special && self.guard.is_some() && table.asks_anybody {
+            return None;
+        }
         let began_us = self.clock.monotonic_us();
         let mut buffer = [0; HOST_BYTES_MAX];
         let host = host_of(plain.authority, &mut buffer);
@@ -120,7 +170,8 @@ impl App {
         let none = HeaderMap::new();
         let headers = if table.reads_headers { plain.headers() } else { &none };
         let plain = &plain;
-        let request = Request { plain, caller, table: &table, host, headers, began_us, keeps };
+        let table = &table;
+        let request = Request { read, plain, caller, table, host, headers, began_us, keeps };
         let asked = Asked {
             host,
             path: plain.path,
@@ -131,18 +182,27 @@ impl App {
         let Found::Route(place) = table.routes.find(&asked) else { return None };
         let route = table.routes.get(place)?;
         let gates = [table.gate.as_ref(), route.gate.as_ref()];
-        if gates.iter().flatten().any(|gate| gate.may_wait()) || self.may_hold(&table, route) {
+        if gates.iter().flatten().any(|gate| gate.may_wait()) || self.may_hold(table, route) {
             return None;
         }
         match self.candidate(&request, route) {
             Some(candidate) => self.pass(&request, place, gates, candidate),
-            None => self.refuse_early(&request, place, gates),
+            None if plain.is_special => None,
+            None => self.refuse_early(&request, place, gates).map(Done::Answered),
         }
     }
 
     /// What `route` has at hand for the request.
     fn candidate<'a>(&self, request: &Request<'_>, route: &'a Route) -> Option<Candidate<'a>> {
-        if self.asks(request.table, route) || !route.response_edits.is_empty() {
+        if self.asks(request.table, route) {
+            return None;
+        }
+        if let Action::Upstream(group) = &route.action
+            && (!route.is_cached || self.cached.is_none())
+        {
+            return self.may_pass(request.table, group).then_some(Candidate::Pass(group));
+        }
+        if request.plain.is_special || !route.response_edits.is_empty() {
             return None;
         }
         match &route.action {
@@ -171,6 +231,12 @@ impl App {
         table.overload.as_ref().is_some_and(|spec| spec.may_hold(route.priority, live.valve()))
     }
 
+    /// Whether requests to `group` are passed on here.
+    fn may_pass(&self, table: &Table, group: &Group) -> bool {
+        let tells_nobody = self.guard.is_none() || !table.asks_anybody;
+        tells_nobody && group.spec.protocol == Protocol::Http && group.is_closed()
+    }
+
     /// Whether it must be known who asks.
     fn asks(&self, table: &Table, route: &Route) -> bool {
         if route.auth.needs_certificate {
@@ -189,7 +255,7 @@ impl App {
         place: usize,
         gates: [Option<&Gate>; 2],
         candidate: Candidate<'_>,
-    ) -> Option<Ready> {
+    ) -> Option<Done> {
         let (mut limited, mut in_flight) = (LimitHeaders::default(), InFlight::default());
         for (index, gate) in gates.into_iter().enumerate() {
             let Some(gate) = gate else { continue };
@@ -201,11 +267,15 @@ impl App {
                 // What the first gate refuses has reached no route.
                 Passage::Closed => {
                     let route = (index > 0).then_some(place);
-                    return self.refusal(request, route, gate.status, &limited);
+                    let refused = self.refusal(request, route, gate.status, &limited);
+                    return refused.map(Done::Answered);
                 }
             }
         }
-        Some(match candidate {
+        Some(Done::Answered(match candidate {
+            Candidate::Pass(group) => {
+                return self.passing(request, place, group, (limited, in_flight));
+            }
             Candidate::Fixed(made) => self.ready(request, Some(place), made, &limited, in_flight),
             Candidate::Hit(hit) => {
                 let made = hit.prepared()?;
@@ -215,7 +285,47 @@ impl App {
                 let answer = (made.status, head, made.body.clone());
                 self.finish(request, Some(place), answer, in_flight)
             }
-        })
+        }))
+    }
+
+    /// A request on its way to a server of `group`, or the answer that it gets because the group
+    /// takes none.
+    fn passing(
+        &self,
+        request: &Request<'_>,
+        place: usize,
+        group: &Arc<Group>,
+        (limited, in_flight): (LimitHeaders, InFlight),
+    ) -> Option<Done> {
+        let (table, plain, scheme) = (request.table, request.plain, request.caller.scheme());
+        let route = table.routes.get(place)?;
+        let path = rewritten(route, &plain.method, plain.path);
+        let refusal = match path {
+            Err(refusal) => refusal,
+            Ok(_) if !group.admits(request.began_us) => Refusal::broken(group.name()),
+            Ok(path) => {
+                let now = Instant::now();
+                let mut proxying = Proxying::new(group.clone(), route.timeouts, now, 0);
+                proxying.take_key(plain.path, || plain.headers(), request.caller.client());
+                proxying.path = path;
+                return Some(Done::Passing(Box::new(Passing {
+                    read: request.read.into(),
+                    method: plain.method.clone(),
+                    table: table.clone(),
+                    place,
+                    proxying,
+                    limited,
+                    _in_flight: in_flight,
+                    id: next_id(),
+                    began_us: request.began_us,
+                    keeps: request.keeps,
+                    scheme,
+                })));
+            }
+        };
+        let response = (self.reject)(&plain.target.parse().ok()?, &refusal);
+        let made = prepared(response, table, scheme)?;
+        Some(Done::Answered(self.ready(request, Some(place), &made, &limited, in_flight)))
     }
 
     /// Refuses what a limit refuses whatever comes behind it.
@@ -264,126 +374,4 @@ impl App {
         })?;
         Some(self.ready(request, route, &made, limited, InFlight::default()))
     }
-
-    fn ready(
-        &self,
-        request: &Request<'_>,
-        route: Option<usize>,
-        made: &Prepared,
-        limited: &LimitHeaders,
-        in_flight: InFlight,
-    ) -> Ready {
-        let mut head = begin_head(made, limited);
-        write_date(&mut head, &*self.clock, request.began_us);
-        self.finish(request, route, (made.status, head, made.body.clone()), in_flight)
-    }
-
-    fn finish(
-        &self,
-        request: &Request<'_>,
-        route: Option<usize>,
-        (status, mut head, body): (u16, Vec<u8>, Bytes),
-        in_flight: InFlight,
-    ) -> Ready {
-        self.stats.direct.add(1);
-        let id = next_id();
-        put(&mut head, b"x-request-id", &id.to_hex());
-        put(&mut head, b"Connection", if request.keeps { b"keep-alive" } else { b"close" });
-        head.extend_from_slice(b"\r\n");
-        let is_head = request.plain.method == Method::HEAD;
-        let body = if is_head { Bytes::new() } else { body };
-        let record = self.access_log.as_ref().and_then(|_| {
-            let (path, table) = (request.plain.path, request.table);
-            let route = route.and_then(|place| table.routes.get(place));
-            if !table.access.takes(route, path) {
-                return None;
-            }
-            let head = Bytes::copy_from_slice(&head);
-            Some(Box::new(Record { request: request.plain.to_header()?, head, id }))
-        });
-        let reached = (request.table.clone(), route);
-        let when = (request.began_us, request.keeps);
-        let mut ready = Ready::new((status, head, body), reached, when, in_flight);
-        ready.record = record;
-        ready
-    }
-
-    /// Counts and logs an answer that is out, or that could not be sent whole.
-    pub(super) fn sent(&self, answer: &Ready, caller: &Caller, is_whole: bool) {
-        let duration_us = self.clock.monotonic_us().saturating_sub(answer.began_us);
-        self.stats.answered(answer.status, duration_us);
-        let route = answer.route.and_then(|place| answer.table.routes.get(place));
-        if let Some(route) = route {
-            route.stats.answered(answer.status, duration_us);
-        }
-        if !is_whole {
-            self.stats.broken.add(1);
-        }
-        if let Some(record) = &answer.record {
-            let (status, route) = (answer.status, answer.route);
-            let body_bytes_sent = answer.sent().saturating_sub(record.head.len());
-            let table = &answer.table;
-            let answered = Answered { status, table, route, duration_us, body_bytes_sent };
-            self.log_direct(record, &answered, &caller.ends);
-        }
-    }
-}
-
-/// What `response` is to every client that comes by `scheme`.
-fn prepared(response: Response<Body>, table: &Table, scheme: Scheme) -> Option<Prepared> {
-    let (mut parts, body) = response.into_parts();
-    dress(table, scheme, &mut parts.headers);
-    body.size_hint().exact()?;
-    // A body whose size is known is there already.
-    let whole = futures_util::FutureExt::now_or_never(body.collect())?.ok()?.to_bytes();
-    Prepared::new(parts.status, parts.headers, whole)
-}
-
-/// A head of what never changes and of what limits say.
-fn begin_head(made: &Prepared, limited: &LimitHeaders) -> Vec<u8> {
-    let body_bytes = if made.body.len() <= COPIED_BYTES_MAX { made.body.len() } else { 0 };
-    let mut head = Vec::with_capacity(made.head.len() + 512 + body_bytes);
-    head.extend_from_slice(&made.head);
-    limited.write(&mut Lines(&mut head));
-    head
-}
-
-/// Fields as lines.
-struct Lines<'a>(&'a mut Vec<u8>);
-
-impl Headers for Lines<'_> {
-    fn remove(&mut self, _name: &HeaderName) {}
-
-    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
-        put(self.0, name.as_str().as_bytes(), value.as_bytes());
-    }
-
-    fn add(&mut self, name: &HeaderName, value: HeaderValue) {
-        self.set(name, value);
-    }
-}
-
-fn put(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    head.extend_from_slice(name);
-    head.extend_from_slice(b": ");
-    head.extend_from_slice(value);
-    head.extend_from_slice(b"\r\n");
-}
-
-/// How long a date that was written is still the time.
-const DATE_US: u64 = 250_000;
-
-thread_local! {
-    /// When a date was written, and the date.
-    static DATE: RefCell<(Option<u64>, Vec<u8>)> = const { RefCell::new((None, Vec::new())) };
-}
-
-fn write_date(head: &mut Vec<u8>, clock: &dyn Clock, now_us: u64) {
-    DATE.with_borrow_mut(|(at_us, text)| {
-        if at_us.is_none_or(|at_us| now_us.abs_diff(at_us) >= DATE_US) {
-            *at_us = Some(now_us);
-            *text = http_date(clock.utc_us().div_euclid(1_000_000)).into_bytes();
-        }
-        put(head, b"Date", text);
-    });
 }

@@ -1,0 +1,316 @@
+//! Owns plain requests that are passed on to a server by the connection's own task: attempt by
+//! attempt, by the same choice of servers, retries and counts as all others.
+//!
+//! Refuses requests with bodies and servers that are not spoken to in HTTP/1.1 without TLS;
+//! Pingora's proxy takes those. Bound: one request; the head of its answer, and a part of its body.
+
+use bytes::{Bytes, BytesMut};
+use http::Method;
+use http::header::DATE;
+use pingora_core::protocols::http::v1::client::HttpSession;
+use pingora_core::protocols::{IO, Stream};
+use pingora_core::{Error, Result};
+
+use super::decide::Caller;
+use super::kept::For;
+use super::passing::Passing;
+use super::plain::Plain;
+use super::ready::{Answered, Record};
+use super::relay::{Client, Framing, frame, write_lines};
+use super::reply::{Changes, Reply, no_fields as no_reply_fields};
+use super::server::Server;
+use super::write::{begin_head, prepared, put, write_date};
+use crate::app::App;
+use crate::cache::{date_of, http_date};
+use crate::dressing::remove_hop_by_hop;
+use crate::proxying::status_of;
+use crate::refusal::Refusal;
+use crate::upstream::ring::hash;
+
+/// How the connection goes on behind a request that was passed on.
+pub(super) enum Passed {
+    /// The next request follows; what was read of it already.
+    Next(BytesMut),
+    /// It is over; after a whole answer it is ended in order.
+    Over { in_order: bool },
+}
+
+/// What is known of an answer.
+#[derive(Default)]
+struct Answer {
+    /// 0 where there is none.
+    status: u16,
+    /// Its head, where it is logged.
+    head: Bytes,
+}
+
+/// An answer that has begun.
+enum Begun {
+    /// It goes on as it came: what the client gets of it first, and how much is left.
+    Plain { status: u16, head_bytes: usize, bytes: Vec<u8>, left: u64, keeps: bool },
+    /// What was read of one that takes more.
+    Other(Vec<u8>),
+}
+
+impl App {
+    /// Passes the request on and its answer back.
+    pub(super) async fn pass_on<S: IO>(
+        &self,
+        mut passing: Passing,
+        caller: &Caller,
+        stream: &mut S,
+    ) -> Passed {
+        let ahead = BytesMut::new();
+        let stall = self.write_timeout;
+        let mut client = Client { stream, ahead, stall, sent: 0, hints: 0, around: 0 };
+        let mut answer = Answer::default();
+        let mut error = loop {
+            match self.attempt(&mut passing, caller, &mut client, &mut answer).await {
+                Ok(()) => break None,
+                Err(error) if error.retry() => {}
+                Err(error) => break Some(error),
+            }
+        };
+        let mut is_whole = error.is_none();
+        if let Some(failed) = &mut error
+            && client.sent == client.hints
+            && status_of(failed) != 0
+        {
+            is_whole = self.apologise(&passing, status_of(failed), &mut client, &mut answer).await;
+        }
+        let keeps = passing.keeps && error.is_none();
+        self.passed(&mut passing, caller, &client, &answer, error.as_deref());
+        if keeps { Passed::Next(client.ahead) } else { Passed::Over { in_order: is_whole } }
+    }
+
+    /// Asks one server.
+    async fn attempt<S: IO>(
+        &self,
+        passing: &mut Passing,
+        caller: &Caller,
+        client: &mut Client<'_, S>,
+        answer: &mut Answer,
+    ) -> Result<()> {
+        let now_us = || self.clock.monotonic_us();
+        let address = passing.proxying.choose(self.thread, now_us())?;
+        let whose: For = (hash(passing.proxying.group.name().as_bytes()), address);
+        let kept = self.kept.take(whose);
+        let is_kept = kept.is_some();
+        let server = match kept {
+            Some(server) => server,
+            None => {
+                let limit = passing.proxying.within(passing.proxying.timeouts().connect);
+                let connected = Server::connect(address, limit).await;
+                connected.map_err(|error| passing.proxying.not_connected(error, now_us()))?
+            }
+        };
+        passing.proxying.connected(is_kept, now_us());
+        match self.exchange(server, passing, caller, client, answer).await {
+            Ok(Some(server)) => {
+                self.kept.put(whose, server, passing.proxying.group.spec.keepalive);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => {
+                // Plain requests are idempotent.
+                let is_safe = client.sent == 0;
+                Err(passing.proxying.broke_off(error, is_safe, is_kept, now_us()))
+            }
+        }
+    }
+
+    /// Sends the request, and the answer to the client; with the connection, if it can be kept.
+    async fn exchange<S: IO>(
+        &self,
+        mut server: Server,
+        passing: &mut Passing,
+        caller: &Caller,
+        client: &mut Client<'_, S>,
+        answer: &mut Answer,
+    ) -> Result<Option<Server>> {
+        let proxying = &passing.proxying;
+        let (send, read) = (proxying.timeouts().send, proxying.timeouts().read);
+        server.send(&passing.request(caller)?, proxying.within(send)).await?;
+        let limit = proxying.within(read);
+        let begin = |read: &[u8]| self.read_reply(passing, caller, read);
+        let begun = client.while_there(server.read(limit, begin)).await??;
+        let (mut bytes, mut left, keeps) = match begun {
+            Begun::Plain { status, head_bytes, bytes, left, keeps } => {
+                passing.proxying.in_time()?;
+                self.answered(passing, answer, client, (status, &bytes[..head_bytes]));
+                (bytes, left, keeps)
+            }
+            Begun::Other(read) => {
+                let stream = server.into_stream(&read);
+                // In a box, so that plain answers do not have the room of all others.
+                return Box::pin(self.relay(stream, passing, caller, client, answer)).await;
+            }
+        };
+        let mut is_exact = true;
+        loop {
+            client.send(&mut bytes).await?;
+            if left == 0 {
+                return Ok((keeps && is_exact).then_some(server));
+            }
+            passing.proxying.in_time()?;
+            let take = |read: &[u8]| {
+                let count = usize::try_from(left).map_or(read.len(), |left| left.min(read.len()));
+                bytes.extend_from_slice(&read[..count]);
+                is_exact = count == read.len();
+                count
+            };
+            let limit = passing.proxying.within(read);
+            left -= client.while_there(server.read(limit, take)).await? as u64;
+        }
+    }
+
+    /// Makes of the first bytes of an answer what the client gets.
+    fn read_reply(&self, passing: &Passing, caller: &Caller, read: &[u8]) -> Result<Begun> {
+        let mut fields = no_reply_fields();
+        let Some(reply) = Reply::read(read, &mut fields, passing.method == Method::HEAD) else {
+            return Ok(Begun::Other(read.to_vec()));
+        };
+        let mut changes = Changes::of(&reply);
+        passing.change((reply.status, &mut changes), caller)?;
+        let mut bytes = Vec::with_capacity(read.len() + 512);
+        let is_dated = reply.write(&changes, self.utc_s(), &mut bytes);
+        if !is_dated {
+            write_date(&mut bytes, &*self.clock, passing.began_us);
+        }
+        put(&mut bytes, b"Connection", if passing.keeps { b"keep-alive" } else { b"close" });
+        bytes.extend_from_slice(b"\r\n");
+        let head_bytes = bytes.len();
+        let body = &read[reply.head..];
+        let count = usize::try_from(reply.body).map_or(body.len(), |all| all.min(body.len()));
+        bytes.extend_from_slice(&body[..count]);
+        Ok(Begun::Plain {
+            status: reply.status.as_u16(),
+            head_bytes,
+            bytes,
+            left: reply.body - count as u64,
+            // What nobody asked for is nobody's answer.
+            keeps: reply.keeps && count == body.len(),
+        })
+    }
+
+    /// Notes that the answer is known.
+    fn answered<S>(
+        &self,
+        passing: &mut Passing,
+        answer: &mut Answer,
+        client: &mut Client<'_, S>,
+        (status, head): (u16, &[u8]),
+    ) {
+        passing.proxying.answered(status, self.clock.monotonic_us());
+        answer.status = status;
+        if self.access_log.is_some() {
+            answer.head = Bytes::copy_from_slice(head);
+        }
+        client.around = client.sent + head.len();
+    }
+
+    /// Passes on an answer that Pingora reads.
+    async fn relay<S: IO>(
+        &self,
+        stream: Stream,
+        passing: &mut Passing,
+        caller: &Caller,
+        client: &mut Client<'_, S>,
+        answer: &mut Answer,
+    ) -> Result<Option<Server>> {
+        let mut server = HttpSession::new(stream);
+        server.read_timeout = Some(passing.proxying.within(passing.proxying.timeouts().read));
+        let mut head = client.head_of(&mut server).await?;
+        passing.proxying.in_time()?;
+        remove_hop_by_hop(&mut head);
+        passing.change((head.status, &mut head), caller)?;
+        let framing = frame(&mut head, &passing.method, passing.keeps)?;
+        let made_s = date_of(&head.headers, self.utc_s());
+        head.remove_header(&DATE);
+        if let Some(made_s) = made_s {
+            head.insert_header(DATE, http_date(made_s))?;
+        }
+        let mut bytes = Vec::with_capacity(1 << 10);
+        write_lines(&head, &mut bytes);
+        if made_s.is_none() {
+            write_date(&mut bytes, &*self.clock, passing.began_us);
+        }
+        bytes.extend_from_slice(b"\r\n");
+        self.answered(passing, answer, client, (head.status.as_u16(), &bytes));
+        if framing == Framing::Empty {
+            client.send(&mut bytes).await?;
+            return Ok(None);
+        }
+        let is_chunked = framing == Framing::Chunks;
+        client.body_of(&mut server, is_chunked, &mut bytes, || passing.proxying.in_time()).await?;
+        server.respect_keepalive();
+        Ok(server.reuse().await.and_then(Server::from_stream))
+    }
+
+    /// Says that there is no answer; whether the client has that.
+    async fn apologise<S: IO>(
+        &self,
+        passing: &Passing,
+        status: u16,
+        client: &mut Client<'_, S>,
+        answer: &mut Answer,
+    ) -> bool {
+        let uri = passing.as_read(|plain| plain.target.parse().ok()).ok().flatten();
+        let Some(uri) = uri else { return false };
+        let response = (self.reject)(&uri, &Refusal::of_status(status));
+        let Some(made) = prepared(response, &passing.table, passing.scheme) else { return false };
+        let mut bytes = begin_head(&made, &passing.limited);
+        write_date(&mut bytes, &*self.clock, passing.began_us);
+        put(&mut bytes, b"x-request-id", &passing.id.to_hex());
+        put(&mut bytes, b"Connection", b"close");
+        bytes.extend_from_slice(b"\r\n");
+        answer.status = made.status;
+        answer.head = Bytes::copy_from_slice(&bytes);
+        client.around = client.sent + bytes.len();
+        if passing.method != Method::HEAD {
+            bytes.extend_from_slice(&made.body);
+        }
+        client.send(&mut bytes).await.is_ok()
+    }
+
+    /// Counts and logs what is over.
+    fn passed<S>(
+        &self,
+        passing: &mut Passing,
+        caller: &Caller,
+        client: &Client<'_, S>,
+        answer: &Answer,
+        error: Option<&Error>,
+    ) {
+        let now_us = self.clock.monotonic_us();
+        let duration_us = now_us.saturating_sub(passing.began_us);
+        self.stats.passed.add(1);
+        if answer.status != 0 {
+            self.stats.answered(answer.status, duration_us);
+            if let Some(route) = passing.route() {
+                route.stats.answered(answer.status, duration_us);
+            }
+        }
+        if error.is_some() {
+            self.stats.broken.add(1);
+        }
+        let logs = |plain: &Plain<'_>| {
+            passing.table.access.takes(passing.route(), plain.path).then(|| plain.to_header())
+        };
+        if self.access_log.is_some()
+            && let Ok(Some(Some(request))) = passing.as_read(logs)
+        {
+            let record = Record { request, head: answer.head.clone(), id: passing.id };
+            let answered = Answered {
+                status: answer.status,
+                table: &passing.table,
+                route: Some(passing.place),
+                duration_us,
+                body_bytes_sent: client.sent.saturating_sub(client.around),
+                proxying: Some(&passing.proxying),
+            };
+            self.log_direct(&record, &answered, caller.ends());
+        }
+        passing.proxying.finish(error, now_us);
+    }
+}
