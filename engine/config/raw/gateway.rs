@@ -106,7 +106,7 @@ pub struct Gateway {
     /// Whether TLS sessions are resumed by tickets. Changed by a reload.
     pub tls_tickets: bool,
     /// PEM file of the authorities of clients, which are then asked for a certificate of theirs.
-    /// Empty: none is. Changed by a reload.
+    /// Empty: none is. Changed by a reload; open connections keep what they showed.
     pub tls_client_ca: String,
     /// "required": each client needs one. "optional": those that have none are spoken to, and
     /// routes with `client_certificate = "required"` answer them 403; a certificate of others ends
