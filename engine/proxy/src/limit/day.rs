@@ -153,7 +153,8 @@ impl DayZone {
             }
             None => {
                 let first = Used::first(kept.day, round);
-                let known = Used { count: kept.count, is_given: true, is_known: true, ..first };
+                let is_known = !kept.is_first;
+                let known = Used { count: kept.count, is_given: is_known, is_known, ..first };
                 self.insert(&mut table, &kept.key, known);
             }
         }
