@@ -4,35 +4,31 @@
 //! Refuses what has to wait for anybody but a server. Bound: one request; nothing is counted of one
 //! that is left to Pingora.
 
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderValue, Method};
-use pingora_core::protocols::IO;
-use pingora_core::protocols::l4::socket::SocketAddr as AnySocketAddr;
+use http::{HeaderMap, Method};
 
+use super::caller::Caller;
 use super::local::Local;
 use super::passing::Passing;
 use super::plain::{Plain, no_fields};
 use super::prepared::Prepared;
 use super::ready::Ready;
-use super::write::{begin_head, prepared, put};
+use super::write::{begin_head, prepared};
 use truststram_base::Access;
 
 use crate::answering::{fixed, rewritten};
 use crate::app::App;
 use crate::cache::Hit;
-use crate::connection::shared_of;
 use crate::context::next_id;
-use crate::forwarded::{self, Origin};
 use crate::limit::{InFlight, LimitHeaders, Subject};
 use crate::limiting::{Gate, Passage};
 use crate::live::Table;
-use crate::logging::Ends;
+use crate::overload::RoutePriority;
 use crate::proxying::Proxying;
 use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
@@ -40,71 +36,6 @@ use crate::route::spec::Scheme;
 use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
 use crate::upstream::group::Group;
 use crate::upstream::spec::Protocol;
-
-/// Who is at the other end of a connection.
-pub(super) struct Caller {
-    ends: Ends,
-    /// Whether it may have proved who it is by its certificate.
-    is_known: bool,
-    /// What servers are told of it, and the host for which they were told so.
-    told: Mutex<(String, Vec<u8>)>,
-}
-
-impl Caller {
-    pub(super) fn of(stream: &impl IO) -> Self {
-        let inet = |address: &AnySocketAddr| address.as_inet().copied();
-        let socket = stream.get_socket_digest();
-        let socket = socket.as_deref();
-        let digest = stream.get_proxy_digest();
-        Self {
-            ends: Ends {
-                peer: socket.and_then(|socket| socket.peer_addr().and_then(inet)),
-                server: socket.and_then(|socket| socket.local_addr().and_then(inet)),
-                tls: stream.get_ssl_digest(),
-            },
-            is_known: digest.is_some_and(|digest| {
-                shared_of(&digest).is_none_or(|shared| shared.names.get().is_some())
-            }),
-            told: Mutex::default(),
-        }
-    }
-
-    /// Its address.
-    pub(super) fn client(&self) -> Option<IpAddr> {
-        self.ends.peer.map(|peer| peer.ip())
-    }
-
-    /// What servers are told of where a request comes from.
-    pub(super) fn origin<'a>(&self, host: &'a HeaderValue) -> Option<Origin<'a>> {
-        let (peer, scheme) = (self.client()?, self.scheme().name());
-        let client = peer.to_canonical();
-        // Requests of trusted peers are not answered here.
-        Some(Origin { peer, client, is_trusted: false, scheme, host })
-    }
-
-    /// Writes that as the lines of a head; most connections ask for one host.
-    pub(super) fn tell(&self, host: &str, bytes: &mut Vec<u8>) -> Option<()> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.1.is_empty() || told.0 != host {
-            let value = HeaderValue::from_str(host).ok()?;
-            told.1.clear();
-            for (name, value) in forwarded::told(&HeaderMap::new(), &self.origin(&value)?) {
-                put(&mut told.1, name.as_str().as_bytes(), value.as_bytes());
-            }
-            host.clone_into(&mut told.0);
-        }
-        bytes.extend_from_slice(&told.1);
-        Some(())
-    }
-
-    pub(super) fn ends(&self) -> &Ends {
-        &self.ends
-    }
-
-    pub(super) fn scheme(&self) -> Scheme {
-        if self.ends.tls.is_some() { Scheme::Https } else { Scheme::Http }
-    }
-}
 
 /// What a route has at hand.
 enum Candidate<'a> {
@@ -162,7 +93,7 @@ impl App {
         keeps: bool,
     ) -> Option<Done> {
         let table = self.live.as_ref()?.table();
-        let peer = caller.ends.peer?.ip();
+        let peer = caller.client()?;
         let is_trusted = table.trusted.contains(peer) || caller.is_known;
         if !table.is_direct || is_trusted {
             return None;
@@ -198,7 +129,9 @@ impl App {
         };
         let route = place.and_then(|place| table.routes.get(place));
         let gates = [table.gate.as_ref(), route.and_then(|route| route.gate.as_ref())];
-        if gates.iter().flatten().any(|gate| gate.may_wait()) {
+        let priority = route.map_or(RoutePriority::Normal, |route| route.priority);
+        let waits = gates.iter().flatten().any(|gate| gate.may_wait());
+        if waits || self.may_hold(table, priority) {
             return None;
         }
         let is_call = self.may_call(&request, route);
@@ -229,6 +162,7 @@ impl App {
                 && route.request_edits.is_empty()
                 && route.response_edits.is_empty()
                 && route.auth.is_required != Some(true)
+                && !route.auth.needs_certificate
         });
         let is_open = self.guard.as_ref().is_none_or(|guard| {
             let asks_nobody = !guard.is_required && !table.asks_anybody;
@@ -275,6 +209,12 @@ impl App {
         }
     }
 
+    /// Whether the request may have to wait for others, or is refused for the sake of them.
+    fn may_hold(&self, table: &Table, priority: RoutePriority) -> bool {
+        let Some(live) = &self.live else { return false };
+        table.overload.as_ref().is_some_and(|spec| spec.may_hold(priority, live.valve()))
+    }
+
     /// Whether requests to `group` are passed on here.
     fn may_pass(&self, table: &Table, group: &Group) -> bool {
         let tells_nobody = self.guard.is_none() || !table.asks_anybody;
@@ -283,6 +223,9 @@ impl App {
 
     /// Whether it must be known who asks.
     fn asks(&self, table: &Table, route: &Route) -> bool {
+        if route.auth.needs_certificate {
+            return true;
+        }
         let Some(guard) = &self.guard else { return false };
         let usual = guard.is_required || table.auth.is_required;
         let usual = usual && matches!(route.action, Action::Upstream(_));
@@ -300,7 +243,8 @@ impl App {
         let (mut limited, mut in_flight) = (LimitHeaders::default(), InFlight::default());
         for (index, gate) in gates.into_iter().enumerate() {
             let Some(gate) = gate else { continue };
-            let (headers, passage) = gate.pass(&request.subject(), request.began_us / 1_000);
+            let (headers, passage) =
+                gate.pass(&request.subject(), request.began_us / 1_000, &*self.clock);
             limited = limited.and(headers);
             match passage {
                 Passage::Open { in_flight: held, .. } => in_flight.extend(held),
@@ -419,7 +363,7 @@ impl App {
         let mut limited = LimitHeaders::default();
         if let Some(every) = every {
             // It let the request through, which counts there.
-            let (headers, passage) = every.pass(&request.subject(), now_ms);
+            let (headers, passage) = every.pass(&request.subject(), now_ms, &*self.clock);
             limited = headers;
             if matches!(passage, Passage::Closed) {
                 return self.refusal(request, None, every.status, &limited);

@@ -17,7 +17,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tower_service::Service;
 use truststram_base::RequestId;
 
-use super::decide::Caller;
+use super::caller::Caller;
 use super::pass::Passed;
 use super::ready::{Answered, Record};
 use super::relay::{Client, Framing, frame, write_lines};

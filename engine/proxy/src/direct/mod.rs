@@ -5,6 +5,7 @@
 //! Refuses everything else, which Pingora's proxy gets as it was read. Bound: a request of
 //! [`REQUEST_BYTES_MAX`].
 
+mod caller;
 mod decide;
 mod kept;
 mod local;

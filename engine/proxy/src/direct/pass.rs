@@ -11,7 +11,7 @@ use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::protocols::{IO, Stream};
 use pingora_core::{Error, Result};
 
-use super::decide::Caller;
+use super::caller::Caller;
 use super::kept::For;
 use super::passing::Passing;
 use super::plain::Plain;

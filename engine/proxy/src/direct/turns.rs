@@ -22,7 +22,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use super::REQUEST_BYTES_MAX;
-use super::decide::{Caller, Done};
+use super::caller::Caller;
+use super::decide::Done;
 use super::local::Local;
 use super::pass::Passed;
 use super::passing::Passing;

@@ -159,7 +159,7 @@ fn limited() -> TableSpec {
     let zones = vec![zone("every", "ip", Some("1r/s")), zone("own", "header:x-who", Some("1r/s"))];
     let own = RouteSpec { limits: rate("own", 1), ..fixed("own", "/own", 200, "own") };
     let every = RateUseSpec { zone: "every".to_owned(), burst: 4, undelayed: None };
-    let every = UseSpec { rates: vec![every], in_flight: Vec::new() };
+    let every = UseSpec { rates: vec![every], ..UseSpec::default() };
     let local = RouteSpec { limits: rate("own", 1), ..route("local", "/", ActionSpec::Local) };
     let routes = vec![own, local];
     TableSpec { limits: limits(zones, every), ..table(routes, Vec::new()) }
@@ -211,7 +211,7 @@ async fn limits_decide_and_count_the_same() {
 async fn requests_under_way_count_the_same() {
     let zones = vec![zone("addr", "ip", None)];
     let in_flight = vec![InFlightUseSpec { zone: "addr".to_owned(), at_most: 1 }];
-    let spec = limits(zones, UseSpec { rates: Vec::new(), in_flight });
+    let spec = limits(zones, UseSpec { in_flight, ..UseSpec::default() });
     let silent = server("silent", Manner::Silent).await;
     let routes = vec![fixed("one", "/one", 200, "hello"), route("all", "/", to("g"))];
     let spec = TableSpec { limits: spec, ..table(routes, vec![group("g", &[silent])]) };

@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
 use truststram_proxy::{
-    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard, Listener,
-    Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RouteSpec, ServerSpec, TableSpec,
-    Timeouts, UseSpec, bind,
+    ActionSpec, Cache, Door, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard,
+    Listener, Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RoutePriority, RouteSpec,
+    ServerSpec, Strain, TableSpec, Timeouts, UseSpec, bind,
 };
 
 /// A gateway that serves without TLS and, where the table has certificates, with it.
@@ -25,6 +25,8 @@ pub struct Rig {
     pub live: Arc<Live>,
     pub plain: SocketAddr,
     pub tls: SocketAddr,
+    /// Those of both.
+    pub doors: [Door; 2],
 }
 
 /// What stands before the routes, and how connections begin.
@@ -53,6 +55,7 @@ pub fn options() -> GatewayOptions {
             response
         },
         access_log: None,
+        strain: Arc::new(Strain::default),
         on_thread_start: Arc::new(|_| {}),
         clock: Arc::new(SystemClock::new()),
     }
@@ -86,7 +89,7 @@ impl Rig {
             }
         });
         let listener = |is_tls| Listener {
-            bound: bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+            door: Door::new(Some(bind("127.0.0.1:0".parse().unwrap()).unwrap())),
             router: router.clone(),
             body_bytes_max: 1_000,
             streams: |_, _| false,
@@ -98,12 +101,14 @@ impl Rig {
             guard: with.guard.clone(),
         };
         let listeners = vec![listener(false), listener(true)];
-        let [plain, tls] = [0, 1].map(|index: usize| listeners[index].bound.address());
+        let [plain, tls] = [0, 1].map(|index: usize| listeners[index].door.address().unwrap());
+        let doors = [0, 1].map(|index: usize| listeners[index].door.clone());
         let gateway = Gateway::start(listeners, options).unwrap();
-        Self { gateway, live, plain, tls }
+        Self { gateway, live, plain, tls, doors }
     }
 
     pub fn stop(self) -> Drained {
+        self.doors.iter().for_each(Door::forget);
         self.gateway.drain(Duration::from_secs(5)).unwrap()
     }
 }
@@ -264,6 +269,7 @@ pub fn route(name: &str, path: &str, action: ActionSpec) -> RouteSpec {
         is_logged: true,
         is_cached: false,
         auth: RouteAuth::default(),
+        priority: RoutePriority::Normal,
         limits: UseSpec::default(),
     }
 }
