@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Owns the installs of the measurement of a well-behaved client beside hostile ones, and starts it.
 # Refuses to measure: benches/hostile/run.py does. Bound: what it writes stays below BENCH_WORK, by
-# default target/hostile, besides Debian packages; four minutes.
+# default target/hostile, besides Debian packages; eight minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 missing=()
 command -v slowhttptest >/dev/null || missing+=(slowhttptest)
+{ [ -x /usr/sbin/nginx ] || command -v nginx >/dev/null; } || missing+=(nginx-light)
 command -v openssl >/dev/null || missing+=(openssl)
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing ${missing[*]}" >&2

@@ -17,12 +17,13 @@ use truststram_base::{Clock, Counter, SystemClock};
 use truststram_machine::{DirLock, HostFacts, MachineError, Ring, RingMode, probe};
 use truststram_model::{Engine, ModelError};
 use truststram_policy::{Host, PolicyError};
-use truststram_proxy::{Authority, Bound, Gateway, ProxyError};
+use truststram_proxy::{Authority, Cache, Door, Gateway, Listener, Live, ProxyError};
 use truststram_store::{Store, StoreError};
 
 use crate::config::{Plan, Problems, Raw};
 use crate::keys::{self, KeyError};
 use crate::listening::{gateway_options, listeners, live, open_access_log, open_cache};
+use crate::quotas::{QuotaError, Quotas};
 use crate::registry::{RegistryError, Versions, incoming};
 use crate::threads::Threads;
 use crate::wire::datasets::StoreDatasets;
@@ -39,7 +40,7 @@ use crate::wire::records::StoreRecords;
 use crate::wire::reload::Reloads;
 use crate::wire::replies::Replies;
 use crate::wire::serving::EngineModels;
-use crate::wire::sink::Ticket;
+use crate::wire::sink::{Outcome, Ticket};
 use crate::wire::slow_queries::SlowQueries;
 use crate::wire::store_operations::StoreOperator;
 use crate::wire::tensors::EngineTensors;
@@ -59,6 +60,9 @@ pub enum AppError {
     /// The API keys.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// What keys have used of a day.
+    #[error(transparent)]
+    Quotas(#[from] QuotaError),
     /// The inference engine.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -110,22 +114,15 @@ impl Started {
     }
 }
 
-/// The bound addresses.
+/// Where the listeners are.
+#[derive(Clone, Debug)]
 pub struct Addresses {
     /// For everybody.
-    pub public: Bound,
-    /// For everybody, with TLS.
-    pub tls: Option<Bound>,
+    pub public: Door,
+    /// For everybody, with TLS, if there is one.
+    pub tls: Door,
     /// For operators.
-    pub admin: Bound,
-}
-
-impl Addresses {
-    /// The public and the operators' address, and the one with TLS.
-    fn addresses(&self) -> ([SocketAddr; 2], Option<SocketAddr>) {
-        let both = [self.public.address(), self.admin.address()];
-        (both, self.tls.as_ref().map(Bound::address))
-    }
+    pub admin: Door,
 }
 
 /// The running process.
@@ -135,9 +132,9 @@ pub struct App {
     decisions: Option<Arc<Decisions>>,
     federation: Federation,
     training: TrainingJobs,
+    quotas: Quotas,
     gateway: Gateway,
-    addresses: [SocketAddr; 2],
-    tls_address: Option<SocketAddr>,
+    addresses: Addresses,
     drain: Duration,
     _lock: DirLock,
 }
@@ -161,8 +158,7 @@ impl App {
         let Started { lock, store, clock } = started;
         let mode = if plan.io_uring { RingMode::Auto } else { RingMode::Off };
         let (ring, ring_status) = probe(mode);
-        let plugins = Host::with(clock.clone(), host_options(plan)).map_err(AppError::Policy)?;
-        let plugins = Arc::new(plugins);
+        let plugins = plugins(plan, &clock)?;
         let policies =
             OpenPolicies::start(plugins.clone(), plan, &store).map_err(StartError::Plugin)?;
         let replies = Replies::new(plan.network_cores.len());
@@ -196,12 +192,13 @@ impl App {
             dropped,
             access_log,
             draining: AtomicBool::new(false),
-            reconfigure: Arc::new(Reconfigure::new(read, raw.clone(), live.clone(), cache.clone())),
+            reconfigure: reconfigure(read, raw, &live, cache.as_ref(), &bound),
             cache: cache.clone(),
             authority: authority.clone(),
             reconfigurer: threads.reconfigurer.clone(),
             federation: OnceLock::new(),
             training: OnceLock::new(),
+            quota_turns: Arc::default(),
             listeners: OnceLock::new(),
         });
         let federation = Federation::start(plan, &versions, policies.rounds(), &parts, &threads)?;
@@ -211,20 +208,18 @@ impl App {
             training: Arc::new(training.clone()),
             ..ports(plan, infer, versions, policies, &parts, &threads)
         };
-        let (addresses, tls_address) = bound.addresses();
-        let options = gateway_options(plan, &parts, replies);
-        let gateway =
-            Gateway::start(listeners(plan, bound, ports, &live, cache, &authority), options)?;
-        name_listeners(&parts, &gateway);
+        let quotas = Quotas::start(&live, &parts)?;
+        let listeners = listeners(plan, &bound, ports, &live, cache, &authority);
+        let gateway = open(listeners, plan, &parts, replies)?;
         Ok(Self {
             parts,
             threads,
             decisions,
             federation,
             training,
+            quotas,
             gateway,
-            addresses,
-            tls_address,
+            addresses: bound,
             drain: plan.drain,
             _lock: lock,
         })
@@ -232,7 +227,7 @@ impl App {
 
     /// The public address with TLS, if there is one.
     pub fn tls_address(&self) -> Option<SocketAddr> {
-        self.tls_address
+        self.addresses.tls.address()
     }
 
     /// Reads the configuration again and takes over what needs no restart, all of it or nothing.
@@ -244,13 +239,13 @@ impl App {
     }
 
     /// The public address, with the port that was really bound.
-    pub fn public_address(&self) -> SocketAddr {
-        self.addresses[0]
+    pub fn public_address(&self) -> Option<SocketAddr> {
+        self.addresses.public.address()
     }
 
     /// The operators' address.
-    pub fn admin_address(&self) -> SocketAddr {
-        self.addresses[1]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.addresses.admin.address()
     }
 
     /// A handle that ends a running drain at once.
@@ -275,6 +270,7 @@ impl App {
         // Each step is taken whatever became of the one before; the first error is reported.
         let federation = self.federation.0.as_ref().map_or(Ok(()), |all| all.thread.close());
         let training = self.training.0.as_ref().map_or(Ok(()), |all| all.trainers.close());
+        let quotas = self.quotas.close();
         let bringers = self.threads.close_bringers();
         let engine = self.parts.engine.close();
         let keepers = self.threads.close_keepers();
@@ -286,6 +282,7 @@ impl App {
         let drained = drained?;
         federation?;
         training?;
+        quotas?;
         bringers?;
         engine?;
         keepers?;
@@ -297,10 +294,36 @@ impl App {
     }
 }
 
-/// Says which listener has which figures, once, when they listen.
-fn name_listeners(parts: &Parts, gateway: &Gateway) {
+/// Opens the gateway, and says which listener has which figures.
+fn open(
+    listeners: Vec<Listener>,
+    plan: &Plan,
+    parts: &Arc<Parts>,
+    replies: Arc<Replies<Outcome>>,
+) -> Result<Gateway, ProxyError> {
+    let gateway = Gateway::start(listeners, gateway_options(plan, parts, replies))?;
     let named = ["public", "admin", "tls"].into_iter().zip(gateway.stats().iter().cloned());
+    // Once, when they listen.
     let _ = parts.listeners.set(named.collect());
+    Ok(gateway)
+}
+
+/// What reads the configuration again.
+fn reconfigure(
+    read: Read,
+    raw: &Raw,
+    live: &Arc<Live>,
+    cache: Option<&Arc<Cache>>,
+    doors: &Addresses,
+) -> Arc<Reconfigure> {
+    let (started, live, cache) = (raw.clone(), live.clone(), cache.cloned());
+    Arc::new(Reconfigure { read, started, live, cache, doors: doors.clone() })
+}
+
+/// What runs plugins.
+fn plugins(plan: &Plan, clock: &Arc<dyn Clock>) -> Result<Arc<Host>, AppError> {
+    let host = Host::with(clock.clone(), host_options(plan));
+    host.map(Arc::new).map_err(AppError::Policy)
 }
 
 /// What judges credentials, with the keys and the seeds of the store.
@@ -363,6 +386,7 @@ fn ports(
         store: store.clone(),
         authority: parts.authority.clone(),
         thread: threads.keys.clone(),
+        live: parts.reconfigure.live().clone(),
         clock: clock.clone(),
         token_ttl_s: plan.auth.token_ttl_s,
     };

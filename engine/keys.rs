@@ -133,14 +133,20 @@ pub fn load(store: &Store) -> Result<Vec<KeyRecord>, KeyError> {
     Ok(stored.into_iter().map(|(id, key)| key.record(id)).collect())
 }
 
-/// Every key as operators see it; `last_used_us` knows when one was used.
+/// Every key as operators see it; `last_used_us` knows when one was used, `used_today` how often
+/// by each limit of days.
 ///
 /// # Errors
 /// As [`load`].
-pub fn list(store: &Store, last_used_us: impl Fn(&str) -> Option<i64>) -> Result<Value, KeyError> {
+pub fn list(
+    store: &Store,
+    last_used_us: impl Fn(&str) -> Option<i64>,
+    used_today: impl Fn(&str, &UserId) -> Value,
+) -> Result<Value, KeyError> {
     let shown = all(store)?.into_iter().map(|(id, key)| {
         let mut shown = key.shown(&id);
         shown["last_used_at"] = last_used_us(&id).map(time_of).into();
+        shown["used_today"] = used_today(&id, &key.user);
         shown
     });
     Ok(json!({ "keys": shown.collect::<Vec<Value>>() }))

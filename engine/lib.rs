@@ -12,6 +12,7 @@ mod federation;
 mod installed;
 mod keys;
 mod listening;
+mod quotas;
 mod registry;
 mod threads;
 mod training;

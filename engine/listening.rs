@@ -1,6 +1,6 @@
 //! Owns how the gateway is set up: its listeners, its limits of time, its access log.
 //!
-//! Refuses to know when it starts and stops. Bound: two or three listeners.
+//! Refuses to know when it starts and stops. Bound: three listeners.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,13 @@ use truststram_api::Ports;
 use truststram_base::Clock;
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
 use truststram_machine::{LogFile, RingMode, Rotation, probe};
-use truststram_proxy::{Authority, Cache, GatewayOptions, Guard, Listener, Live, ProxyError};
+use truststram_proxy::{Authority, Cache, Door, GatewayOptions, Guard, Listener, Live, ProxyError};
 
 use crate::app::{Addresses, AppError};
 use crate::config::Plan;
 use crate::wire::operate::Parts;
 use crate::wire::replies::Replies;
+use crate::wire::strain;
 
 /// Largest request body on the operators' side: one plugin.
 const ADMIN_BODY_BYTES_MAX: usize = PLUGIN_FILE_BYTES_MAX as usize;
@@ -62,15 +63,15 @@ pub(crate) fn live(plan: &Plan) -> Result<Arc<Live>, AppError> {
 
 pub(crate) fn listeners(
     plan: &Plan,
-    bound: Addresses,
+    bound: &Addresses,
     ports: Ports,
     live: &Arc<Live>,
     cache: Option<Arc<Cache>>,
     authority: &Arc<Authority>,
 ) -> Vec<Listener> {
     let router = truststram_api::public_router(ports.clone());
-    let public = |bound, is_tls| Listener {
-        bound,
+    let public = |door: &Door, is_tls| Listener {
+        door: door.clone(),
         router: router.clone(),
         body_bytes_max: plan.gateway.body_bytes_max,
         streams: truststram_api::streams,
@@ -87,7 +88,7 @@ pub(crate) fn listeners(
         }),
     };
     let admin = Listener {
-        bound: bound.admin,
+        door: bound.admin.clone(),
         router: truststram_api::admin_router(ports),
         body_bytes_max: ADMIN_BODY_BYTES_MAX,
         streams: |_, _| false,
@@ -103,9 +104,7 @@ pub(crate) fn listeners(
             rules: Some(live.clone()),
         }),
     };
-    let mut all = vec![public(bound.public, false), admin];
-    all.extend(bound.tls.map(|tls| public(tls, true)));
-    all
+    vec![public(&bound.public, false), admin, public(&bound.tls, true)]
 }
 
 pub(crate) fn gateway_options(
@@ -128,6 +127,7 @@ pub(crate) fn gateway_options(
             truststram_api::reject(uri, refusal.status, refusal.name, refusal.title, detail)
         },
         access_log: parts.access_log.clone(),
+        strain: strain::source(parts.engine.clone()),
         on_thread_start: Arc::new(move |index| replies.adopt_thread(index)),
         clock: parts.clock.clone(),
     }

@@ -1,8 +1,8 @@
 """Owns the measurement of a well-behaved client while others are hostile: the four modes of
-slowhttptest, and thousands of connections that do nothing.
+slowhttptest, and thousands of connections that do nothing; this binary, and nginx beside it.
 
-Refuses to know how requests are sent (load.rs). Bound: one server on one core, all clients on the
-other; three windows for each kind of company, each beside one without.
+Refuses to know how requests are sent (load.rs). Bound: each server on one core, all clients on the
+other; three windows for each kind of company and server, each beside one without.
 """
 
 import argparse
@@ -15,16 +15,18 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path += [str(HERE.parent / "predict")]
+sys.path += [str(HERE.parent / "predict"), str(HERE.parent / "gateway")]
 
 import report
 from candidates import START_LIMIT_SECONDS, Server, fetch, free_port
 from measure import BenchError
+from peers import fresh, nginx_base, start_nginx
 
 ROUNDS = 3
 RATE = 2_000
 HOSTILE = 2_000
 IDLE = 9_850
+LARGE = 256 << 10
 REACH = 2.0
 # Name, title, what slowhttptest is told, and the path that it asks for.
 MODES = [
@@ -37,17 +39,40 @@ MODES = [
 
 
 class Site:
-    """The server, with a fixed answer, a large one, and the API."""
+    """A server with a fixed answer, a large one, and something that takes bodies."""
+
+    key = ""
+
+    def __init__(self, core: int, work: Path):
+        self.core, self.directory, self.port = core, fresh(work / self.key), free_port()
+        self.server = self.start()
+        self.server.wait_ready(lambda: fetch(self.port, "/local")[0] == 200, START_LIMIT_SECONDS)
+
+    def start(self) -> Server:
+        """Starts it."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Ends it."""
+        self.server.stop()
+
+
+class TrustStram(Site):
+    """This project's binary; its API takes the bodies."""
+
+    key = "truststram"
 
     def __init__(self, binary: Path, core: int, work: Path):
-        self.port = free_port()
-        work.mkdir(parents=True, exist_ok=True)
-        config = work / "hostile.toml"
+        self.binary = binary
+        super().__init__(core, work)
+
+    def start(self) -> Server:
+        config = self.directory / "hostile.toml"
         config.write_text(f"""
 [server]
 listen = "127.0.0.1:{self.port}"
 admin_listen = "127.0.0.1:{free_port()}"
-data_dir = "{work}/data"
+data_dir = "{self.directory}/data"
 
 [[routes]]
 name = "local"
@@ -59,20 +84,38 @@ body = "{'x' * 128}"
 name = "large"
 path = "/large"
 status = 200
-body = "{'x' * (256 << 10)}"
+body = "{'x' * LARGE}"
 
 [[routes]]
 name = "api"
 path = "/api"
 local = true
 """)
-        command = [str(binary), "serve", "--config", str(config)]
-        self.server = Server("truststram", command, core, work)
-        self.server.wait_ready(lambda: fetch(self.port, "/local")[0] == 200, START_LIMIT_SECONDS)
+        command = [str(self.binary), "serve", "--config", str(config)]
+        return Server(self.key, command, self.core, self.directory)
 
-    def stop(self) -> None:
-        """Ends it."""
-        self.server.stop()
+
+class Nginx(Site):
+    """nginx, which reads a body before it passes it on; nothing takes it, since none is whole."""
+
+    key = "nginx"
+
+    def start(self) -> Server:
+        root = self.directory / "root"
+        root.mkdir()
+        (root / "large").write_text("x" * LARGE)
+        (self.directory / "nginx.conf").write_text(f"""
+{nginx_base(self.directory)}
+    server {{
+        listen 127.0.0.1:{self.port} backlog=4096;
+        root {root};
+        default_type text/plain;
+        location /local {{ return 200 '{'x' * 128}'; }}
+        location /api/ {{ proxy_pass http://127.0.0.1:9; }}
+    }}
+}}
+""")
+        return start_nginx(self.key, self.directory, self.core)
 
 
 class Clients:
@@ -138,20 +181,24 @@ def text(host: dict, results: dict, titles: dict) -> str:
     lines = [
         f"A well-behaved client ({RATE:,} requests/s of 128 B in an open loop, 16 connections) alone"
         f" and beside {HOSTILE:,} hostile",
-        "connections, in turn; the server on one core, all clients on the other; median of"
+        "connections, in turn; each server on one core, all clients on the other; median of"
         f" {ROUNDS} windows.",
-        f"{host['cpu']}, {host['cores']} cores, Linux {host['kernel']}.",
+        f"{host['cpu']}, {host['cores']} cores, Linux {host['kernel']};"
+        f" nginx {report.command_output('nginx', '-v').rpartition('/')[2]}.",
         "",
-        f"{'company':38}{'p50 ms':>8}{'p99 ms':>8}{'p99.9':>8}{'alone p50':>11}{'p99':>8}{'p99.9':>8}"
-        f"{'p99 of alone':>14}  reach {REACH}",
+        f"{'company':32}{'server':>12}{'p50 ms':>8}{'p99 ms':>8}{'p99.9':>8}{'alone p50':>11}{'p99':>8}"
+        f"{'p99.9':>8}{'p99 of alone':>14}  reach {REACH}",
     ]
-    for key, found in results.items():
-        ratio = found["beside"]["p99_us"] / found["alone"]["p99_us"]
-        ms = lambda side, name: found[side][name] / 1e3
-        lines.append(
-            f"{titles[key]:38}{ms('beside', 'p50_us'):8.2f}{ms('beside', 'p99_us'):8.2f}"
-            f"{ms('beside', 'p999_us'):8.2f}{ms('alone', 'p50_us'):11.2f}{ms('alone', 'p99_us'):8.2f}"
-            f"{ms('alone', 'p999_us'):8.2f}{ratio:14.2f}  {'met' if ratio <= REACH else 'MISSED'}")
+    for key, servers in results.items():
+        for index, (name, found) in enumerate(servers.items()):
+            ratio = found["beside"]["p99_us"] / found["alone"]["p99_us"]
+            ms = lambda side, quantile: found[side][quantile] / 1e3
+            verdict = ("met" if ratio <= REACH else "MISSED") if name == TrustStram.key else ""
+            lines.append(
+                f"{'' if index else titles[key]:32}{name:>12}{ms('beside', 'p50_us'):8.2f}"
+                f"{ms('beside', 'p99_us'):8.2f}{ms('beside', 'p999_us'):8.2f}"
+                f"{ms('alone', 'p50_us'):11.2f}{ms('alone', 'p99_us'):8.2f}"
+                f"{ms('alone', 'p999_us'):8.2f}{ratio:14.2f}  {verdict}".rstrip())
     return "\n".join(lines) + "\n"
 
 
@@ -168,15 +215,22 @@ def main() -> None:
     if len(cores) < 2:
         raise BenchError("two cores are needed: one for the server, one for the clients")
     host = report.machine()
-    site = Site(arguments.binary.resolve(), cores[1], arguments.work.resolve())
-    clients = Clients(arguments.driver, site, cores[0], arguments.seconds)
+    work = arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    sites = []
     titles = {key: title for key, title, _, _ in MODES} | {"idle": f"{IDLE:,} idle connections"}
     results = {}
     try:
+        sites.append(TrustStram(arguments.binary.resolve(), cores[1], work))
+        sites.append(Nginx(cores[1], work))
         for key, _, told, path in [*MODES, ("idle", "", [], "")]:
-            results[key] = clients.beside(key, told, path)
+            results[key] = {}
+            for site in sites:
+                clients = Clients(arguments.driver, site, cores[0], arguments.seconds)
+                results[key][site.key] = clients.beside(key, told, path)
     finally:
-        site.stop()
+        for site in sites:
+            site.stop()
     report_text = text(host, results, titles)
     print(report_text, end="")
     target = ROOT / "benches/results"

@@ -5,20 +5,28 @@
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use truststram_api::ports::{KeyChange, NewKey};
-use truststram_base::Kind;
-use truststram_proxy::Signers;
+use truststram_base::{Kind, UserId};
+use truststram_proxy::{Signers, day_of};
 
 use super::client::encoded;
 use super::db::place::{AdminPlace, Local, Reached};
 use super::db::time;
 use super::{Failure, output};
 use crate::keys::{self, KeyError, signers};
+use crate::quotas;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum KeyCommand {
-    /// List the keys: whom they stand for, what they may do, and when they were used last since
-    /// the server started.
+    /// List the keys: whom they stand for, what they may do, when they were used last since the
+    /// server started, and how often today by limits with `window = "day"`.
     List(AdminPlace),
+    /// Show one key, with what it and its user have used today of limits with `window = "day"`.
+    Show {
+        /// The key's id.
+        id: String,
+        #[command(flatten)]
+        place: AdminPlace,
+    },
     /// Make a key and print it, once: it is not kept.
     ///
     /// Scopes, for the public side: predict, models:read, models:write, data, training, federated,
@@ -74,13 +82,15 @@ pub(super) struct RotateArguments {
 pub(super) fn run(command: &KeyCommand, json: bool) -> Result<(), Failure> {
     match command {
         KeyCommand::List(place) => {
-            let listed = match place.reach()? {
-                Reached::Here(local) => {
-                    local.with(|local| keys::list(&local.store, |_| None).map_err(failed))?
-                }
-                Reached::Server(server) => server.send("GET", "/admin/v1/keys", &[])?,
-            };
+            let listed = listed(place)?;
             if json { output::json(&listed) } else { output::text(&table(&listed)) }
+        }
+        KeyCommand::Show { id, place } => {
+            let listed = listed(place)?;
+            let mut keys = listed["keys"].as_array().into_iter().flatten();
+            let unknown = || failed(KeyError::Unknown { id: id.clone() });
+            let key = keys.find(|key| text(&key["id"]) == id).ok_or_else(unknown)?;
+            if json { output::json(key) } else { output::text(&shown(key)) }
         }
         KeyCommand::Create(arguments) => {
             let key = NewKey {
@@ -135,6 +145,18 @@ pub(super) fn run(command: &KeyCommand, json: bool) -> Result<(), Failure> {
     }
 }
 
+fn listed(place: &AdminPlace) -> Result<Value, Failure> {
+    match place.reach()? {
+        Reached::Here(local) => local.with(|local| {
+            let kept = quotas::of_day(&local.store, day_of(local.clock.utc_us()));
+            let kept = kept.map_err(|error| failed(error.into()))?;
+            let used_today = |id: &str, user: &UserId| quotas::used(&kept, id, user);
+            keys::list(&local.store, |_| None, used_today).map_err(failed)
+        }),
+        Reached::Server(server) => server.send("GET", "/admin/v1/keys", &[]),
+    }
+}
+
 /// A method, a path and a body.
 type Sent<'a> = (&'a str, &'a str, Value);
 
@@ -180,20 +202,33 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
+const COLUMNS: [&str; 8] =
+    ["id", "name", "user", "scopes", "role", "expires", "last used", "used today"];
+
+fn row(key: &Value) -> Vec<String> {
+    let scopes = key["scopes"].as_array().into_iter().flatten().map(text);
+    let or = |value: &Value, none: &str| value.as_str().unwrap_or(none).to_owned();
+    let used = key["used_today"].as_object().into_iter().flatten();
+    let used: Vec<String> = used.map(|(zone, count)| format!("{zone} {count}")).collect();
+    vec![
+        or(&key["id"], ""),
+        or(&key["name"], ""),
+        or(&key["user"], ""),
+        scopes.collect::<Vec<_>>().join(" "),
+        or(&key["role"], "-"),
+        or(&key["expires_at"], "never"),
+        or(&key["last_used_at"], "-"),
+        if used.is_empty() { "-".to_owned() } else { used.join(", ") },
+    ]
+}
+
 fn table(listed: &Value) -> String {
-    let row = |key: &Value| {
-        let scopes = key["scopes"].as_array().into_iter().flatten().map(text);
-        let or = |value: &Value, none: &str| value.as_str().unwrap_or(none).to_owned();
-        vec![
-            or(&key["id"], ""),
-            or(&key["name"], ""),
-            or(&key["user"], ""),
-            scopes.collect::<Vec<_>>().join(" "),
-            or(&key["role"], "-"),
-            or(&key["expires_at"], "never"),
-            or(&key["last_used_at"], "-"),
-        ]
-    };
     let rows: Vec<Vec<String>> = listed["keys"].as_array().into_iter().flatten().map(row).collect();
-    output::table(&["id", "name", "user", "scopes", "role", "expires", "last used"], &rows)
+    output::table(&COLUMNS, &rows)
+}
+
+/// One key, a line for each of its columns.
+fn shown(key: &Value) -> String {
+    let lines = COLUMNS.iter().zip(row(key));
+    lines.map(|(name, value)| format!("{name:<10}  {value}\n")).collect()
 }

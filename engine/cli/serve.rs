@@ -2,6 +2,7 @@
 //!
 //! Refuses to know how anything is served. Bound: the drain by `server.drain_s`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,10 +11,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use truststram_base::Kind;
 use truststram_machine::{MachineError, Signal, Signals, limit_library_threads};
-use truststram_proxy::{Bound, bind};
+use truststram_proxy::{Bound, Door, bind};
 
 use super::signals::Watch;
-use super::upgrade::{Inherited, Upgrade};
+use super::upgrade::{ADMIN_LISTEN, Inherited, LISTEN, TLS_LISTEN, Upgrade};
 use super::{Example, Failure, ServeArguments, config, output};
 use crate::config::read::Located;
 use crate::config::{Plan, Problems};
@@ -30,10 +31,10 @@ pub(super) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure>
         }
         _ => data_dir_problem(&located, error),
     })?;
-    let mut upgrade = Upgrade::new()?;
     let inherited = Inherited::take()?;
     let is_upgraded = inherited.is_any();
-    let bound = bind_all(&plan, &located, inherited, &mut upgrade)?;
+    let bound = bind_all(&plan, &located, inherited)?;
+    let upgrade = Upgrade::new(&bound)?;
     if let Some(Example::Digits) = arguments.example {
         train_digits(&plan, &started)?;
     }
@@ -69,6 +70,9 @@ pub(super) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure>
     tracing::info!(signal = ?first, "draining; a second signal cuts open connections");
     // A second signal while the first one's drain runs.
     let is_to_stop = Arc::new(AtomicBool::new(first != Signal::User2));
+    if first != Signal::User2 {
+        upgrade.forget();
+    }
     let (cut, told) = (app.cutter(), is_to_stop.clone());
     let watch = Watch::start(signals, move || {
         told.store(true, Ordering::Release);
@@ -112,12 +116,11 @@ fn data_dir_problem(located: &Located, error: AppError) -> Failure {
 }
 
 /// Binds all addresses, so that one in use is reported together with the others; takes the sockets
-/// that an older program left, and leaves all to a newer one.
+/// that an older program left.
 fn bind_all(
     plan: &Plan,
     located: &Located,
     mut inherited: Inherited,
-    upgrade: &mut Upgrade,
 ) -> Result<Addresses, Failure> {
     let mut problems = Problems::default();
     let mut attempt = |key: &str, address| {
@@ -125,20 +128,17 @@ fn bind_all(
             Some(socket) => Bound::listening(socket, address),
             None => bind(address),
         };
-        let bound = bound.and_then(|bound| {
-            upgrade.leave(key, address, bound.duplicate()?);
-            Ok(bound)
-        });
-        bound.map_err(|error| problems.add(key, located.place(key), error.to_string())).ok()
+        Door::new(
+            bound.map_err(|error| problems.add(key, located.place(key), error.to_string())).ok(),
+        )
     };
-    let public = attempt("server.listen", plan.listen);
-    let admin = attempt("server.admin_listen", plan.admin_listen);
-    let tls = plan.tls_listen.map(|address| attempt("gateway.tls_listen", address));
-    match (public, admin, tls) {
-        (Some(public), Some(admin), None) => Ok(Addresses { public, tls: None, admin }),
-        (Some(public), Some(admin), Some(tls @ Some(_))) => Ok(Addresses { public, tls, admin }),
-        _ => Err(Failure::Usage(problems.into())),
-    }
+    let public = attempt(LISTEN, plan.listen);
+    let admin = attempt(ADMIN_LISTEN, plan.admin_listen);
+    let tls = plan.tls_listen.map(|address| attempt(TLS_LISTEN, address));
+    let tls = tls.unwrap_or_else(|| Door::new(None));
+    problems
+        .or(Addresses { public, tls, admin })
+        .map_err(|problems| Failure::Usage(problems.into()))
 }
 
 fn train_digits(plan: &Plan, started: &Started) -> Result<(), Failure> {
@@ -163,11 +163,12 @@ fn train_digits(plan: &Plan, started: &Started) -> Result<(), Failure> {
 }
 
 fn announce(app: &App, json: bool) -> Result<(), Failure> {
-    let (public, admin) = (app.public_address(), app.admin_address());
+    let text = |address: Option<SocketAddr>| address.map_or_else(String::new, |at| at.to_string());
+    let (public, admin) = (text(app.public_address()), text(app.admin_address()));
     if json {
         let mut facts = json!({
-            "listen": public.to_string(),
-            "admin_listen": admin.to_string(),
+            "listen": public,
+            "admin_listen": admin,
             "process_id": std::process::id(),
         });
         if let Some(tls) = app.tls_address() {

@@ -12,12 +12,19 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow};
 use truststram_machine::{MachineError, inherited_listener, keep_across_exec};
+use truststram_proxy::{Door, ProxyError};
 
 use super::ConfigArguments;
+use crate::Addresses;
 
 /// What tells the newer program of the sockets: `KEY@ADDRESS=DESCRIPTOR`, separated by commas. The
 /// address is the one that the configuration asked for.
 const LISTENERS: &str = "TRUSTSTRAM_LISTENERS";
+
+/// The keys of the listeners.
+pub(super) const LISTEN: &str = "server.listen";
+pub(super) const TLS_LISTEN: &str = "gateway.tls_listen";
+pub(super) const ADMIN_LISTEN: &str = "server.admin_listen";
 
 /// The sockets that the program before this one left, by key and address of the configuration.
 #[derive(Debug, Default)]
@@ -57,20 +64,16 @@ fn name(key: &str, address: SocketAddr) -> String {
 pub(super) struct Upgrade {
     program: OsString,
     arguments: Vec<OsString>,
-    sockets: Vec<(String, TcpListener)>,
+    doors: Addresses,
 }
 
 impl Upgrade {
-    /// Remembers how the process was started.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    /// Remembers how the process was started; the sockets of `doors` are left to the newer program,
+    /// wherever a reload has moved them.
+    pub(super) fn new(doors: &Addresses) -> anyhow::Result<Self> {
         let mut words = std::env::args_os();
         let program = words.next().ok_or_else(|| anyhow!("the process has no name"))?;
-        Ok(Self { program, arguments: words.collect(), sockets: Vec::new() })
-    }
-
-    /// Leaves a socket to the newer program.
-    pub(super) fn leave(&mut self, key: &str, asked: SocketAddr, socket: TcpListener) {
-        self.sockets.push((name(key, asked), socket));
+        Ok(Self { program, arguments: words.collect(), doors: doors.clone() })
     }
 
     /// Asks the newer program whether it takes the configuration.
@@ -90,10 +93,27 @@ impl Upgrade {
         Err(anyhow!("the newer program does not take the configuration: {}", said.trim()))
     }
 
+    /// Leaves nothing, so that the sockets close when they are no longer accepted from.
+    pub(super) fn forget(&self) {
+        let Addresses { public, tls, admin } = &self.doors;
+        [public, tls, admin].into_iter().for_each(Door::forget);
+    }
+
+    /// The sockets that the newer program gets, with their names.
+    fn sockets(&self) -> Result<Vec<(String, TcpListener)>, ProxyError> {
+        let Addresses { public, tls, admin } = &self.doors;
+        let doors = [(LISTEN, public), (TLS_LISTEN, tls), (ADMIN_LISTEN, admin)];
+        let open = doors.iter().filter_map(|(key, door)| Some((key, door.bound()?)));
+        open.map(|(key, bound)| Ok((name(key, bound.asked()), bound.duplicate()?))).collect()
+    }
+
     /// Becomes the newer program. Returns only where that fails.
     pub(super) fn run(self) -> anyhow::Error {
-        let left: Result<Vec<String>, MachineError> = self
-            .sockets
+        let sockets = match self.sockets() {
+            Ok(sockets) => sockets,
+            Err(error) => return error.into(),
+        };
+        let left: Result<Vec<String>, MachineError> = sockets
             .iter()
             .map(|(name, socket)| Ok(format!("{name}={}", keep_across_exec(socket)?)))
             .collect();

@@ -28,6 +28,7 @@ pub fn default_file() -> String {
     section(&mut text, "auth", &default.auth);
     section(&mut text, "cache", &default.cache);
     section(&mut text, "compression", &default.compression);
+    section(&mut text, "overload", &default.overload);
     section(&mut text, "api", &default.api);
     section(&mut text, "inference", &default.inference);
     section(&mut text, "store", &default.store);

@@ -6,6 +6,7 @@
 
 mod auth;
 mod bounds;
+mod overload;
 mod plugins;
 mod table;
 mod training;

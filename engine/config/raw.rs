@@ -13,6 +13,7 @@ mod compression;
 mod federated;
 mod gateway;
 mod limits;
+mod overload;
 mod plugins;
 mod routes;
 mod store;
@@ -23,10 +24,11 @@ pub use auth::{Auth, AuthMode, Holder, Issuer};
 pub use cache::{Cache, CacheLifetime};
 pub use compression::Compression;
 pub use federated::Federated;
-pub use gateway::{Certificate, Cors, Gateway};
-pub use limits::{LimitInFlight, LimitRequests, LimitZone};
+pub use gateway::{Certificate, ClientAuth, Cors, Gateway};
+pub use limits::{LimitDay, LimitInFlight, LimitRequests, LimitWindow, LimitZone};
+pub use overload::Overload;
 pub use plugins::{DEFAULT_BATCHER, OnFailure, Plugin, PluginKind, PluginLimits, default_batcher};
-pub use routes::{HeaderEdits, Route, RouteScheme};
+pub use routes::{HeaderEdits, Priority, Route, RouteScheme};
 pub use store::{Store, StoreIo, StoreTier, WhenFull};
 pub use training::{Training, TrainingPriority};
 pub use upstreams::{
@@ -47,6 +49,8 @@ pub struct Raw {
     pub cache: Cache,
     /// The compression of answers.
     pub compression: Compression,
+    /// What is done when more comes than can be done.
+    pub overload: Overload,
     /// The HTTP interface.
     pub api: Api,
     /// The inference core.
@@ -77,7 +81,8 @@ pub struct Raw {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Public address without TLS. One that is not loopback needs `--insecure`.
+    /// Public address without TLS. One that is not loopback needs `--insecure`. Changed by a
+    /// reload: the new address is bound first, and requests at the old one are answered still.
     pub listen: String,
     /// Address of metrics and status. One that is not loopback needs `--insecure`.
     pub admin_listen: String,

@@ -167,6 +167,7 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         auth: section("auth", from, located, problems),
         cache: section("cache", from, located, problems),
         compression: section("compression", from, located, problems),
+        overload: section("overload", from, located, problems),
         api: section("api", from, located, problems),
         inference: section("inference", from, located, problems),
         store: section("store", from, located, problems),
@@ -181,9 +182,9 @@ fn typed(mut merged: Table, located: &Located, problems: &mut Problems) -> Raw {
         upstreams: list("upstreams", from, located, problems),
     };
     for name in merged.keys() {
-        let known = "server, gateway, auth, cache, compression, api, inference, store, machine, \
-                     log, policy, federated, training, [[limits]], [[plugins]], [[routes]], \
-                     [[upstreams]]";
+        let known = "server, gateway, auth, cache, compression, overload, api, inference, store, \
+                     machine, log, policy, federated, training, [[limits]], [[plugins]], \
+                     [[routes]], [[upstreams]]";
         problems.add(name, located.place(name), format!("is not a known section; known: {known}"));
     }
     raw

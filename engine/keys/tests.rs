@@ -38,7 +38,7 @@ fn keys_outlive_the_process_and_their_secrets_are_not_kept() {
     assert_eq!(records[0].scopes, Scopes::of(&[Scope::Predict, Scope::Data]));
     assert_eq!(records[0].expires_us, Some(NOW + 60_000_000));
     assert_eq!(records[0].user.as_str(), "app");
-    let listed = list(&store, |_| Some(NOW)).unwrap();
+    let listed = list(&store, |_| Some(NOW), |_, _| Value::Null).unwrap();
     let listed = &listed["keys"][0];
     assert_eq!((&listed["name"], &listed["role"]), (&"app".into(), &"viewer".into()));
     assert_eq!(listed["last_used_at"], "2023-11-14T22:13:20.000000Z");

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::Value;
 use truststram_api::ports::{Failure, KeyChange, Keys, StoreFailure, TokenAsk, TokenGiven};
-use truststram_base::{Clock, Identity, Kind, Role, Scopes};
-use truststram_proxy::Authority;
+use truststram_base::{Clock, Identity, Kind, Role, Scopes, UserId};
+use truststram_proxy::{Authority, Live, day_of};
 use truststram_store::Store;
 
 use super::background::Background;
 use crate::keys::{self, KeyError, signers};
+use crate::quotas;
 
 /// The keys as the API sees them.
 pub struct StoredKeys {
@@ -22,6 +23,8 @@ pub struct StoredKeys {
     pub authority: Arc<Authority>,
     /// The thread that changes them, one change at a time.
     pub thread: Arc<Background>,
+    /// Whose limits count what keys use of a day.
+    pub live: Arc<Live>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Seconds for which a token is good, at most.
@@ -41,7 +44,12 @@ type Answered = BoxFuture<'static, Result<Value, StoreFailure>>;
 impl Keys for StoredKeys {
     fn list(&self) -> Answered {
         let (store, authority) = (self.store.clone(), self.authority.clone());
-        let listed = move || keys::list(&store, |id| authority.keys().last_used_us(id));
+        let (zones, day) = (self.live.zones().days, day_of(self.clock.utc_us()));
+        let listed = move || {
+            let last_used_us = |id: &str| authority.keys().last_used_us(id);
+            let used_today = |id: &str, user: &UserId| quotas::used_now(&zones, day, id, user);
+            keys::list(&store, last_used_us, used_today)
+        };
         of(self.thread.run(listed))
     }
 

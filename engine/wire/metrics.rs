@@ -44,6 +44,8 @@ impl Collector for Engine {
         self.gateway(&mut page)?;
         gateway::auth(&self.0.authority, &mut page)?;
         self.limits(&mut page)?;
+        gateway::issuers(self.0.reconfigure.live(), &mut page)?;
+        gateway::overload(self.0.reconfigure.live(), &mut page)?;
         self.cache(&mut page)?;
         gateway::routes(self.0.reconfigure.live(), &mut page)?;
         gateway::upstreams(self.0.reconfigure.live(), self.0.clock.monotonic_us(), &mut page)?;
@@ -85,7 +87,7 @@ impl Engine {
         let broken = each(&|stats| stats.broken.get());
         page.counters("truststram_requests_broken", "Answers that could not be sent", broken)?;
         let direct = each(&|stats| stats.direct.get());
-        let help = "Requests whose answer was at hand: fixed, stored, or that of a limit";
+        let help = "Plain requests that the connection's own task answered";
         page.counters("truststram_requests_direct", help, direct)?;
         let passed = each(&|stats| stats.passed.get());
         let help = "Plain requests that the connection's own task passed on to a server";
@@ -112,7 +114,8 @@ impl Engine {
         let rates = rates.map(|zone| (zone.name(), zone.stats(), zone.key_count()));
         let in_flight = zones.in_flight.iter();
         let in_flight = in_flight.map(|zone| (zone.name(), zone.stats(), zone.key_count()));
-        let zones: Vec<_> = rates.chain(in_flight).collect();
+        let days = zones.days.iter().map(|zone| (zone.name(), zone.stats(), zone.key_count()));
+        let zones: Vec<_> = rates.chain(in_flight).chain(days).collect();
         let each = |value: &dyn Fn(&ZoneStats, usize) -> u64| -> Vec<_> {
             let row =
                 |&(name, stats, keys): &(&str, _, _)| (labels("zone", name), value(stats, keys));
@@ -135,7 +138,9 @@ impl Engine {
         let keys = each(&|_, keys| keys as u64);
         page.gauges("truststram_limit_keys", "Keys that a limit knows", keys)?;
         let full = each(&|stats, _| stats.full.get());
-        page.counters("truststram_limit_full", "Keys without room in a limit's zone", full)
+        page.counters("truststram_limit_full", "Keys without room in a limit's zone", full)?;
+        let turns = vec![(Vec::new(), self.0.quota_turns.get())];
+        page.counters("truststram_quota_turns", "Times that counts of days were kept", turns)
     }
 
     fn cache(&self, page: &mut Page<'_>) -> Result<(), Error> {

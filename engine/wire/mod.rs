@@ -29,6 +29,7 @@ pub mod serving;
 pub mod sink;
 pub mod slow_queries;
 pub mod store_operations;
+pub mod strain;
 pub mod tensors;
 pub mod training;
 pub mod upkeep;

@@ -64,6 +64,8 @@ pub struct Parts {
     pub federation: OnceLock<Arc<Notices>>,
     /// The training jobs, where there are trainers.
     pub training: OnceLock<Arc<Jobs>>,
+    /// How often what keys use of a day was written.
+    pub quota_turns: Arc<Counter>,
     /// Counts per listener, once it listens.
     pub listeners: OnceLock<Vec<(&'static str, Arc<GatewayStats>)>>,
 }

@@ -1,5 +1,6 @@
 //! Owns the reload of the configuration: it is read and judged as at the start, and what the
-//! gateway can exchange is exchanged, all of it or nothing.
+//! gateway can exchange is exchanged, all of it or nothing; addresses that change are bound before
+//! anything is.
 //!
 //! Refuses a configuration in which anything else changed: that takes a restart, and it says which
 //! keys. Bound: one reload at a time.
@@ -7,8 +8,9 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use truststram_proxy::{Cache, Live};
+use truststram_proxy::{Bound, Cache, Door, Live, bind};
 
+use crate::app::Addresses;
 use crate::config::read::Located;
 use crate::config::{Plan, Problems, Raw};
 
@@ -16,13 +18,16 @@ use crate::config::{Plan, Problems, Raw};
 pub type Read = Arc<dyn Fn() -> Result<(Plan, Located), Problems> + Send + Sync>;
 
 /// Keys that a reload exchanges; so are all routes and upstream groups.
-const EXCHANGED: [&str; 21] = [
+const EXCHANGED: [&str; 25] = [
     "gateway.trusted_proxies",
     "gateway.real_ip_header",
     "gateway.certificates",
     "gateway.tls_min",
     "gateway.tls_tickets",
     "gateway.tls_client_ca",
+    "gateway.tls_client_auth",
+    "gateway.tls_listen",
+    "server.listen",
     "gateway.hsts_s",
     "gateway.security_headers",
     "gateway.https_redirect",
@@ -31,6 +36,7 @@ const EXCHANGED: [&str; 21] = [
     "gateway.access_log_skip",
     "gateway.limit_requests",
     "gateway.limit_in_flight",
+    "gateway.limit_days",
     "gateway.limit_status",
     "gateway.limit_dry_run",
     "auth.mode",
@@ -39,24 +45,25 @@ const EXCHANGED: [&str; 21] = [
     "auth.issuers",
     "auth.certificates",
 ];
-const EXCHANGED_WHOLE: [&str; 4] = ["routes", "upstreams", "limits", "compression"];
+const EXCHANGED_WHOLE: [&str; 5] = ["routes", "upstreams", "limits", "compression", "overload"];
 /// The keys of the section `cache` that it does not: how memory and files are laid out.
 const CACHE_FIXED: [&str; 3] = ["cache.memory_mib", "cache.disk_mib", "cache.disk_dir"];
 
 /// See the module.
 pub struct Reconfigure {
-    read: Read,
-    started: Raw,
-    live: Arc<Live>,
-    cache: Option<Arc<Cache>>,
+    /// What it is read by.
+    pub read: Read,
+    /// As it was at the start.
+    pub started: Raw,
+    /// The gateway's table.
+    pub live: Arc<Live>,
+    /// The cache, if there is one.
+    pub cache: Option<Arc<Cache>>,
+    /// Where the listeners are.
+    pub doors: Addresses,
 }
 
 impl Reconfigure {
-    /// Reloads into `live` and `cache` what differs from `started`.
-    pub fn new(read: Read, started: Raw, live: Arc<Live>, cache: Option<Arc<Cache>>) -> Self {
-        Self { read, started, live, cache }
-    }
-
     /// The gateway's table.
     pub fn live(&self) -> &Arc<Live> {
         &self.live
@@ -82,6 +89,7 @@ impl Reconfigure {
             let message = "was changed, which takes a restart";
             problems.add(&key, located.place(&key), message);
         }
+        let moves = self.moves(&plan, &located, &mut problems);
         problems.or(())?;
         self.live.replace(&plan.table).map_err(|faults| {
             let mut problems = Problems::default();
@@ -93,9 +101,52 @@ impl Reconfigure {
         if let (Some(cache), Some(options)) = (&self.cache, plan.cache) {
             cache.set(options);
         }
+        for (door, bound) in moves {
+            door.exchange(bound);
+        }
         Ok(())
     }
+
+    /// The listeners that go elsewhere, with the sockets there, which listen already: who comes
+    /// before all of it is exchanged waits.
+    fn moves(&self, plan: &Plan, located: &Located, problems: &mut Problems) -> Vec<Move<'_>> {
+        let doors = [&self.doors.public, &self.doors.tls];
+        let asked = [Some(plan.listen), plan.tls_listen];
+        let mut moves = Vec::new();
+        for ((key, door), asked) in
+            ["server.listen", "gateway.tls_listen"].iter().zip(doors).zip(asked)
+        {
+            if door.bound().map(|bound| bound.asked()) == asked {
+                continue;
+            }
+            let Some(address) = asked else {
+                moves.push((door, None));
+                continue;
+            };
+            // Two may change places.
+            let held = doors.iter().filter_map(|door| door.bound());
+            let mut held = held.filter(|bound| bound.asked() == address && address.port() != 0);
+            match held.next().map_or_else(|| bind(address).map(Arc::new), Ok) {
+                Ok(bound) => moves.push((door, Some(bound))),
+                Err(error) => {
+                    let own = door.address().filter(|own| own.port() == address.port());
+                    let message = match own {
+                        Some(own) => format!(
+                            "{address} cannot be had while {own} is listened at, which ends once \
+                             it is; take another port, or restart"
+                        ),
+                        None => error.to_string(),
+                    };
+                    problems.add(key, located.place(key), message);
+                }
+            }
+        }
+        moves
+    }
 }
+
+/// A listener, and where it goes.
+type Move<'a> = (&'a Door, Option<Arc<Bound>>);
 
 /// The keys that differ and are not exchanged.
 fn restart_keys(before: &Raw, after: &Raw) -> Vec<String> {
@@ -141,9 +192,13 @@ mod tests {
         after.gateway.keepalive_s = 5;
         after.cache.memory_mib = 5;
         after.server.listen = "127.0.0.1:1".to_owned();
+        after.server.admin_listen = "127.0.0.1:2".to_owned();
         after.plugins.push(crate::config::raw::default_batcher());
         let mut keys = restart_keys(&before, &after);
         keys.sort();
-        assert_eq!(keys, ["cache.memory_mib", "gateway.keepalive_s", "plugins", "server.listen"]);
+        assert_eq!(
+            keys,
+            ["cache.memory_mib", "gateway.keepalive_s", "plugins", "server.admin_listen",]
+        );
     }
 }

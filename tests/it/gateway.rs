@@ -5,10 +5,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Server, trained_dir};
+use crate::harness::{BINARY, Server, ask_with, trained_dir};
 
 fn write_config(dir: &Path, rest: &str) -> String {
     let config = format!("[gateway]\nkeepalive_s = 30\n{rest}");
@@ -90,5 +91,110 @@ fn a_reload_takes_over_all_or_nothing() {
     assert_eq!((answer.status, &answer.body), (200, &json!({ "reloaded": true })));
     assert_eq!(server.get("/fixed").text, "third");
     assert_eq!(server.metric("truststram_config_reloads_total"), 2.0);
+    assert!(server.terminate().success());
+}
+
+#[test]
+fn what_a_key_has_used_of_a_day_outlives_a_kill() {
+    let dir = trained_dir();
+    let key = |arguments: &[&str]| {
+        let output = Command::new(BINARY).arg("key").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let here = dir.path().to_str().unwrap().to_owned();
+    let text = key(&["create", "app", "--scope", "models:read", "--data-dir", &here]);
+    let (text, id) = (text.trim(), text.split('_').nth(1).unwrap());
+    let config = "[auth]\nmode = \"required\"\n[[limits]]\nname = \"daily\"\nkey = \"api-key\"\n\
+                  window = \"day\"\n[gateway]\n\
+                  limit_days = [{ zone = \"daily\", at_most = 3 }]\n";
+    let ask = |server: &Server| {
+        let url = format!("{}/api/v1/models", server.public);
+        ask_with("GET", &url, &[("x-api-key", text)], None)
+    };
+    let server = Server::start_configured(dir.path(), config);
+    assert_eq!([(); 2].map(|()| ask(&server).status), [200, 200]);
+    let shown = key(&["show", id, "--admin", &server.admin]);
+    assert!(shown.contains("used today  daily 2\n"), "{shown}");
+    // Written behind: a kill forgets nothing that is older than the last turn.
+    let records = || server.metric("truststram_quota_turns_total");
+    let before = records();
+    while records() < before + 2.0 {
+        std::thread::yield_now();
+    }
+    server.kill();
+    assert!(key(&["list", "--data-dir", &here]).contains("daily 2"));
+    let server = Server::start_configured(dir.path(), config);
+    assert_eq!(ask(&server).status, 200);
+    let refused = ask(&server);
+    assert_eq!(refused.status, 429, "{}", refused.text);
+    assert_eq!(refused.headers["ratelimit-policy"], "\"daily\";q=3;w=86400");
+    let wait_s: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=86_400).contains(&wait_s), "{wait_s}");
+    assert!(server.terminate().success());
+    // And an end in order forgets nothing at all.
+    assert!(key(&["show", id, "--data-dir", &here]).contains("daily 3"));
+}
+
+/// A port of this machine that nobody has, or had a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_reload_moves_the_listeners_or_says_why_not() {
+    let dir = trained_dir();
+    let file = dir.path().join("test.toml");
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/proxy/tests/keys");
+    let config = |listen: &str, tls: &str| {
+        let (chain, key) = (keys.join("a.pem"), keys.join("a.key"));
+        let config = format!(
+            "[server]\nlisten = \"{listen}\"\n[gateway]\ntls_listen = \"{tls}\"\n\
+             certificates = [{{ chain = \"{}\", key = \"{}\" }}]\n{}",
+            chain.display(),
+            key.display(),
+            fixed("one", "body")
+        );
+        fs::write(&file, config).unwrap();
+    };
+    config("127.0.0.1:0", "");
+    let arguments = ["--config", file.to_str().unwrap()];
+    let mut server = Server::start_on("", dir.path(), &arguments);
+    let old = server.public.trim_start_matches("http://").to_owned();
+    let reload = |server: &Server| server.admin_post("/admin/v1/config/reload", &json!({}));
+    assert_eq!(server.get("/fixed").text, "body");
+
+    // An address that another has: nothing changes, not even what could be had.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().to_string();
+    let (port, tls_port) = (free_port(), free_port());
+    config(&format!("127.0.0.1:{port}"), &taken);
+    let answer = reload(&server);
+    assert_eq!(answer.status, 422, "{}", answer.text);
+    assert_eq!(answer.body["errors"][0]["field"], "gateway.tls_listen");
+    assert!(answer.text.contains("is in use by another process"), "{}", answer.text);
+    assert_eq!(server.get("/fixed").text, "body");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+
+    config(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{tls_port}"));
+    let answer = reload(&server);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    server.public = format!("http://127.0.0.1:{port}");
+    assert_eq!(server.get("/fixed").text, "body");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", tls_port)).is_ok());
+    while std::net::TcpStream::connect(&old).is_ok() {
+        std::thread::yield_now();
+    }
+    config(&format!("127.0.0.1:{tls_port}"), &format!("127.0.0.1:{port}"));
+    assert_eq!(reload(&server).status, 200, "the two change places");
+    config(&format!("127.0.0.1:{port}"), "");
+    let answer = reload(&server);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(server.get("/fixed").text, "body");
+
+    // A newer program gets the sockets as they are now.
+    server.signal("USR2");
+    server.wait_for_log("the newer program serves");
+    assert_eq!(server.get("/fixed").text, "body");
     assert!(server.terminate().success());
 }

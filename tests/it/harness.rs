@@ -90,10 +90,13 @@ impl Server {
         Self::start_on("127.0.0.1:0", data_dir, arguments)
     }
 
-    /// The same on a public address that was chosen before.
+    /// The same on a public address that was chosen before; on that of the configuration where it
+    /// is empty.
     pub fn start_on(address: &str, data_dir: &Path, arguments: &[&str]) -> Self {
+        let listen = ["--listen", address];
         let mut child = Command::new(BINARY)
-            .args(["serve", "--json", "--listen", address, "--admin-listen", "127.0.0.1:0"])
+            .args(["serve", "--json", "--admin-listen", "127.0.0.1:0"])
+            .args(if address.is_empty() { &[][..] } else { &listen })
             .arg("--data-dir")
             .arg(data_dir)
             .args(arguments)

@@ -44,7 +44,7 @@ impl Conversion {
         if self.raw.limits.iter().any(|zone| zone.name == name) {
             return self.note(directive, "its name is taken already");
         }
-        self.raw.limits.push(LimitZone { name, key, rate, memory_mib });
+        self.raw.limits.push(LimitZone { name, key, rate, window: None, memory_mib });
     }
 
     /// A limit of a level; one with limits of its own inherits none of that kind.

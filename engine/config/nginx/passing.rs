@@ -3,7 +3,8 @@
 //! Refuses what depends on variables. Bound: one group for each address.
 
 use truststram_proxy::{
-    ActionSpec, EditSpec, PathSpec, RewriteSpec, RouteAuth, RouteSpec, TableSpec, Timeouts, UseSpec,
+    ActionSpec, EditSpec, PathSpec, RewriteSpec, RouteAuth, RoutePriority, RouteSpec, TableSpec,
+    Timeouts, UseSpec,
 };
 
 use super::http::Conversion;
@@ -170,6 +171,7 @@ pub(super) fn check_expression(pattern: &str) -> Result<(), String> {
         is_logged: false,
         is_cached: false,
         auth: RouteAuth::default(),
+        priority: RoutePriority::Normal,
         limits: UseSpec::default(),
     };
     let table = TableSpec { routes: vec![route], ..TableSpec::default() };

@@ -4,14 +4,15 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use truststram_base::{Role, Scopes, UserId};
 use truststram_proxy::{
-    Algorithm, AuthSpec, HolderSpec, IssuerSpec, KeySource, LimitSpec, Rate, RouteAuth,
+    Algorithm, AuthSpec, HolderSpec, IssuerSpec, Key, KeySource, LimitSpec, Rate, RouteAuth,
 };
 
 use super::Check;
-use crate::config::raw::{self, AuthMode};
+use crate::config::raw::{self, AuthMode, ClientAuth};
 
 /// Whom the listeners let in, as far as a reload does not exchange it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +47,11 @@ impl Check<'_> {
             let why = "counts by who a request is from, and nobody is asked: auth.mode is \"off\"";
             self.fail(&format!("limits[{index}].key"), why);
         }
+        let waits = raw.overload.wait_key.parse::<Key>().is_ok_and(|key| key.is_of_identity());
+        if waits && !asks {
+            let why = "counts by who a request is from, and nobody is asked: auth.mode is \"off\"";
+            self.fail("overload.wait_key", why);
+        }
         AuthPlan {
             is_admin_required: auth.admin == AuthMode::Required,
             failure_rate,
@@ -59,7 +65,9 @@ impl Check<'_> {
         let key = "gateway.tls_listen";
         let text = Some(&raw.gateway.tls_listen).filter(|text| !text.is_empty())?;
         let address = self.address(key, text, true);
-        let asks = raw.auth.mode == AuthMode::Required || !raw.gateway.tls_client_ca.is_empty();
+        let all_show = !raw.gateway.tls_client_ca.is_empty()
+            && raw.gateway.tls_client_auth == ClientAuth::Required;
+        let asks = raw.auth.mode == AuthMode::Required || all_show;
         if !address.ip().is_loopback() && !asks && !insecure {
             let why = "is not a loopback address, and everybody would be let in; set auth.mode = \
                        \"required\" or gateway.tls_client_ca, or give --insecure";
@@ -85,11 +93,17 @@ impl Check<'_> {
 
     fn issuer(&mut self, index: usize, one: &raw::Issuer) -> Option<IssuerSpec> {
         let key = |part: &str| format!("auth.issuers[{index}].{part}");
-        let keys = match (&one.jwks_file, &one.jwks) {
-            (Some(file), None) => KeySource::File(PathBuf::from(file)),
-            (None, Some(text)) => KeySource::Text(text.clone()),
+        if !(60..=86_400).contains(&one.jwks_refresh_s) {
+            self.fail(&key("jwks_refresh_s"), "must be 60 to 86400");
+        }
+        let refresh = Duration::from_secs(one.jwks_refresh_s);
+        let keys = match (&one.jwks_url, &one.jwks_file, &one.jwks) {
+            (Some(url), None, None) => KeySource::Url(url.clone(), refresh),
+            (None, Some(file), None) => KeySource::File(PathBuf::from(file)),
+            (None, None, Some(text)) => KeySource::Text(text.clone()),
             _ => {
-                self.fail(&key("jwks_file"), "must be there, or `jwks`, and not both");
+                let one_of = "must be there, or `jwks_file` or `jwks`, and one of them alone";
+                self.fail(&key("jwks_url"), one_of);
                 return None;
             }
         };
@@ -153,5 +167,6 @@ pub(super) fn of_route(route: &raw::Route) -> RouteAuth {
     RouteAuth {
         is_required: route.auth.map(|mode| mode == AuthMode::Required),
         forwards: route.forward_credentials,
+        needs_certificate: route.client_certificate == Some(AuthMode::Required),
     }
 }

@@ -13,7 +13,7 @@ use truststram_proxy::{
 };
 
 use super::zones::uses;
-use super::{Check, auth};
+use super::{Check, auth, overload};
 use crate::config::raw;
 
 /// Longest time that may be configured, in milliseconds: a day.
@@ -47,6 +47,7 @@ impl Check<'_> {
             hsts_s: gateway.hsts_s,
             auth: self.auth_spec(raw),
             cors: cors(&gateway.cors),
+            overload: self.overload(raw),
         };
         for fault in truststram_proxy::check(&table) {
             self.fail(&fault.key, fault.message);
@@ -132,6 +133,7 @@ impl Check<'_> {
             only_13: gateway.tls_min == "1.3",
             tickets: gateway.tls_tickets,
             client_ca: client_ca.map(PathBuf::from),
+            is_client_optional: gateway.tls_client_auth == raw::ClientAuth::Optional,
         })
     }
 
@@ -180,7 +182,8 @@ impl Check<'_> {
             is_logged: route.access_log,
             is_cached: route.cache,
             auth: auth::of_route(route),
-            limits: uses(&route.limit_requests, &route.limit_in_flight),
+            priority: overload::priority(route),
+            limits: uses(&route.limit_requests, &route.limit_in_flight, &route.limit_days),
         }
     }
 

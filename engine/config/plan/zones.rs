@@ -3,7 +3,9 @@
 //! Refuses to make them; the gateway does, and names uses of zones that there are not. Bound: one
 //! zone for each entry.
 
-use truststram_proxy::{InFlightUseSpec, Key, LimitSpec, Rate, RateUseSpec, UseSpec, ZoneSpec};
+use truststram_proxy::{
+    Counts, DayUseSpec, InFlightUseSpec, Key, LimitSpec, Rate, RateUseSpec, UseSpec, ZoneSpec,
+};
 
 use super::Check;
 use crate::config::raw;
@@ -24,7 +26,7 @@ impl Check<'_> {
         }
         LimitSpec {
             zones,
-            every: uses(&gateway.limit_requests, &gateway.limit_in_flight),
+            every: uses(&gateway.limit_requests, &gateway.limit_in_flight, &gateway.limit_days),
             status: gateway.limit_status,
             is_dry_run: gateway.limit_dry_run,
         }
@@ -48,12 +50,23 @@ impl Check<'_> {
             self.fail(&format!("{place}.rate"), format!("`{text}` {error}"));
         }
         let bytes_max = zone.memory_mib.min(4_096) << 20;
-        let rate = rate.and_then(|(_, rate)| rate.ok());
-        Some(ZoneSpec { name: name.to_owned(), key: key.ok()?, rate, bytes_max })
+        if rate.is_some() && zone.window.is_some() {
+            self.fail(&format!("{place}.window"), "cannot go with `rate`; make two zones");
+        }
+        let counts = match (rate.and_then(|(_, rate)| rate.ok()), zone.window) {
+            (Some(rate), _) => Counts::Rate(rate),
+            (None, Some(raw::LimitWindow::Day)) => Counts::Day,
+            (None, None) => Counts::InFlight,
+        };
+        Some(ZoneSpec { name: name.to_owned(), key: key.ok()?, counts, bytes_max })
     }
 }
 
-pub(super) fn uses(rates: &[raw::LimitRequests], in_flight: &[raw::LimitInFlight]) -> UseSpec {
+pub(super) fn uses(
+    rates: &[raw::LimitRequests],
+    in_flight: &[raw::LimitInFlight],
+    days: &[raw::LimitDay],
+) -> UseSpec {
     let rates = rates.iter().map(|one| RateUseSpec {
         zone: one.zone.clone(),
         burst: one.burst,
@@ -62,5 +75,6 @@ pub(super) fn uses(rates: &[raw::LimitRequests], in_flight: &[raw::LimitInFlight
     let in_flight = in_flight
         .iter()
         .map(|one| InFlightUseSpec { zone: one.zone.clone(), at_most: one.at_most });
-    UseSpec { rates: rates.collect(), in_flight: in_flight.collect() }
+    let days = days.iter().map(|one| DayUseSpec { zone: one.zone.clone(), at_most: one.at_most });
+    UseSpec { rates: rates.collect(), in_flight: in_flight.collect(), days: days.collect() }
 }

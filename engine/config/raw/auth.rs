@@ -40,9 +40,12 @@ pub struct Auth {
     /// Seconds for which a token of /auth/token is good, at most.
     pub token_ttl_s: u32,
     /// Others whose tokens (JWT) are believed, such as `[{ issuer = "https://id.example.com",
-    /// audience = "truststram", jwks_file = "id.json", algorithms = ["RS256"],
-    /// scopes = ["predict"] }]`. Keys are not fetched; a reload reads the file again. Changed by a
-    /// reload.
+    /// audience = "truststram", jwks_url = "https://id.example.com/keys", algorithms = ["RS256"],
+    /// scopes = ["predict"] }]`. Keys are fetched at the start, every `jwks_refresh_s` (3600) and
+    /// where a token names an unknown one, at most once a minute then; the last good set stays
+    /// where that fails. In the place of `jwks_url`: `jwks_file`, which a reload reads again, or
+    /// `jwks`.
+    /// Changed by a reload.
     #[schema(value_type = Vec<Object>)]
     pub issuers: Vec<Issuer>,
     /// Whom client certificates stand for, by a name in them (common name, DNS, mail or URI), such
@@ -66,6 +69,12 @@ pub struct Issuer {
     /// The JWK set itself, as a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<String>,
+    /// Where the set is fetched from, by https, or by http from this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_url: Option<String>,
+    /// Seconds after which it is fetched again.
+    #[serde(default = "jwks_refresh_s")]
+    pub jwks_refresh_s: u64,
     /// How tokens may be signed: EdDSA, ES256, ES384, RS256, RS384, RS512, PS256, PS384, PS512.
     pub algorithms: Vec<String>,
     /// Seconds by which clocks may differ.
@@ -87,6 +96,10 @@ pub struct Issuer {
 
 fn leeway_s() -> u32 {
     60
+}
+
+fn jwks_refresh_s() -> u64 {
+    3_600
 }
 
 fn subject() -> String {

@@ -5,7 +5,17 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::limits::{LimitInFlight, LimitRequests};
+use super::limits::{LimitDay, LimitInFlight, LimitRequests};
+
+/// Whether clients with TLS must have a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// Each of them.
+    Required,
+    /// Those of routes that say so.
+    Optional,
+}
 
 /// The public side of the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -48,11 +58,18 @@ pub struct Gateway {
     /// by a reload.
     #[schema(value_type = Vec<Object>)]
     pub limit_in_flight: Vec<LimitInFlight>,
+    /// Zones that limit how many public requests a day has, such as
+    /// `[{ zone = "daily", at_most = 10000 }]`; their `[[limits]]` have `window = "day"`. More are
+    /// refused until midnight UTC. `truststram key list` shows what keys have used. Changed by a
+    /// reload.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_days: Vec<LimitDay>,
     /// The status of requests that a limit refuses: 429 or 503. Changed by a reload.
     pub limit_status: u16,
     /// Whether limits only count what they would refuse. Changed by a reload.
     pub limit_dry_run: bool,
-    /// Seconds within which the head of a request, or a TLS handshake, must be complete.
+    /// Seconds within which the head of a request, with a body of up to 16 KiB, or a TLS handshake
+    /// must be complete.
     pub head_timeout_s: u64,
     /// Seconds that a connection may wait for its next request.
     pub keepalive_s: u64,
@@ -74,7 +91,8 @@ pub struct Gateway {
     /// usual.
     pub proxy_protocol: bool,
     /// A second public address, spoken to by TLS; empty for none. One that is not loopback needs
-    /// `auth.mode = "required"`, `tls_client_ca` or `--insecure`.
+    /// `auth.mode = "required"`, `tls_client_ca` or `--insecure`. Changed by a reload, as
+    /// `server.listen`.
     pub tls_listen: String,
     /// Whether requests without TLS are sent to the same address by TLS (308), all but those for
     /// `/.well-known/acme-challenge/`. Changed by a reload.
@@ -88,9 +106,14 @@ pub struct Gateway {
     pub tls_min: String,
     /// Whether TLS sessions are resumed by tickets. Changed by a reload.
     pub tls_tickets: bool,
-    /// PEM file of the authorities of clients; then each client needs a certificate of theirs.
-    /// Empty: none does. Changed by a reload.
+    /// PEM file of the authorities of clients, which are then asked for a certificate of theirs.
+    /// Empty: none is. Changed by a reload; open connections keep what they showed.
     pub tls_client_ca: String,
+    /// "required": each client needs one. "optional": those that have none are spoken to, and
+    /// routes with `client_certificate = "required"` answer them 403; a certificate of others ends
+    /// the handshake. Changed by a reload.
+    #[schema(value_type = String)]
+    pub tls_client_auth: ClientAuth,
     /// Seconds for which browsers that came by TLS are to come by it again; 0 does not say. Changed
     /// by a reload.
     pub hsts_s: u64,
@@ -162,6 +185,7 @@ impl Default for Gateway {
             access_log_lines_max: 65_536,
             limit_requests: Vec::new(),
             limit_in_flight: Vec::new(),
+            limit_days: Vec::new(),
             limit_status: 429,
             limit_dry_run: false,
             head_timeout_s: 60,
@@ -179,6 +203,7 @@ impl Default for Gateway {
             tls_min: "1.2".to_owned(),
             tls_tickets: true,
             tls_client_ca: String::new(),
+            tls_client_auth: ClientAuth::Required,
             hsts_s: 31_536_000,
             security_headers: true,
             cors: Cors::default(),

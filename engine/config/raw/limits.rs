@@ -5,6 +5,14 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// For how long a zone counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitWindow {
+    /// For a day of UTC.
+    Day,
+}
+
 /// What requests are counted by, and how fast they may come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -17,10 +25,17 @@ pub struct LimitZone {
     /// of it are not limited.
     #[serde(default = "by_address")]
     pub key: String,
-    /// How fast requests of one key may come, such as "100r/s" or "30r/m". Without it the zone
-    /// counts requests under way.
+    /// How fast requests of one key may come, such as "100r/s" or "30r/m". Without it, and without
+    /// `window`, the zone counts requests under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
+    /// "day": the zone counts the requests of each day of UTC. Its counts are written to disk every
+    /// second and at the end, not with each request: a process that is killed forgets what came in
+    /// the last second, two at most. Where the zone is full, the key used the longest ago begins
+    /// its day anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub window: Option<LimitWindow>,
     /// Memory of the zone in MiB; the keys that were used the longest ago make room.
     #[serde(default = "zone_mib")]
     pub memory_mib: usize,
@@ -59,4 +74,14 @@ pub struct LimitInFlight {
     pub zone: String,
     /// Requests of one key that may be under way.
     pub at_most: u32,
+}
+
+/// A zone of days in use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitDay {
+    /// The zone.
+    pub zone: String,
+    /// Requests of one key that a day has.
+    pub at_most: u64,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::AuthMode;
-use super::limits::{LimitInFlight, LimitRequests};
+use super::limits::{LimitDay, LimitInFlight, LimitRequests};
 
 /// The scheme by which a client came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -18,6 +18,18 @@ pub enum RouteScheme {
     Http,
     /// With TLS.
     Https,
+}
+
+/// Which requests go first where more come than can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Those that can wait.
+    Low,
+    /// All others.
+    Normal,
+    /// Those that cannot.
+    High,
 }
 
 /// Changes of headers, in this order: removed, set, added.
@@ -114,11 +126,20 @@ pub struct Route {
     pub access_log: bool,
     /// Whether upstream answers are kept in the cache of `[cache]`.
     pub cache: bool,
+    /// "low": refused while the machine is under strain; "normal"; "high": never refused for that,
+    /// nor made to wait. See `[overload]`.
+    #[schema(value_type = String)]
+    pub priority: Priority,
     /// "required" or "off": whether requests need a key; without it `auth.mode` decides, and
     /// redirects and fixed answers need none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub auth: Option<AuthMode>,
+    /// "required": requests need TLS with a client certificate of `gateway.tls_client_ca`, whatever
+    /// else they present; others are answered 403. See `gateway.tls_client_auth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub client_certificate: Option<AuthMode>,
     /// Whether a server gets the key of a request that needed one. It is told the user in
     /// `X-Authenticated-User` either way, which nobody else can set.
     pub forward_credentials: bool,
@@ -129,6 +150,9 @@ pub struct Route {
     /// Zones that limit how many of its requests are under way, as in the gateway.
     #[schema(value_type = Vec<Object>)]
     pub limit_in_flight: Vec<LimitInFlight>,
+    /// Zones that limit how many of its requests a day has, as in the gateway.
+    #[schema(value_type = Vec<Object>)]
+    pub limit_days: Vec<LimitDay>,
 }
 
 impl Default for Route {
@@ -160,10 +184,13 @@ impl Default for Route {
             body_bytes_max: 0,
             access_log: true,
             cache: false,
+            priority: Priority::Normal,
             auth: None,
+            client_certificate: None,
             forward_credentials: false,
             limit_requests: Vec::new(),
             limit_in_flight: Vec::new(),
+            limit_days: Vec::new(),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::exchange::{self, RequestBody};
 use crate::forwarded::{self, Origin};
 use crate::head;
 use crate::live::Table;
+use crate::overload::RoutePriority;
 use crate::proxying::Proxying;
 use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
@@ -139,6 +140,7 @@ impl App {
             return Ok(answer);
         }
         let Some(table) = table.filter(|table| !table.routes.is_empty()) else {
+            self.hold(session, ctx, RoutePriority::Normal).await?;
             let path = session.req_header().uri.path();
             return self.let_in(session, ctx, None, path).map(|()| Step::Local);
         };
@@ -149,6 +151,7 @@ impl App {
             return Err(Refusal::no_route());
         };
         self.admit(session, ctx, route.gate.as_ref()).await?;
+        self.hold(session, ctx, route.priority).await?;
         self.act(session, ctx, route)
     }
 
@@ -192,6 +195,7 @@ impl App {
         ctx: &mut RequestContext,
         route: &Route,
     ) -> Result<Step, Refusal> {
+        self.needs_certificate(session, route)?;
         let request = session.req_header();
         let path = rewritten(route, &request.method, request.uri.path())?;
         self.let_in(session, ctx, Some(route), path.as_deref().unwrap_or(request.uri.path()))?;

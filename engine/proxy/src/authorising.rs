@@ -23,6 +23,12 @@ use crate::route::compile::{Action, Route};
 /// Tells an upstream server who a request is from.
 const X_AUTHENTICATED_USER: HeaderName = HeaderName::from_static("x-authenticated-user");
 
+/// The names in the certificate that the client showed, if it did; TLS has verified it.
+fn shown(session: &Session) -> Option<&[String]> {
+    let digest = session.digest()?.proxy_digest.as_ref()?;
+    shared_of(digest)?.names.get().map(Vec::as_slice)
+}
+
 impl App {
     /// Whether anybody is asked who they are.
     fn asks_anybody(&self, ctx: &RequestContext) -> bool {
@@ -47,10 +53,21 @@ impl App {
         let table = ctx.table.clone().or_else(of_listener);
         let none = AuthRules::default();
         let rules = table.as_ref().map_or(&none, |table| &table.auth);
-        let digest = session.digest().and_then(|digest| digest.proxy_digest.as_ref());
-        let names = digest.and_then(|digest| shared_of(digest)?.names.get());
-        let names = names.map_or(&[][..], Vec::as_slice);
+        let names = shown(session).unwrap_or_default();
         guard.authority.identify(headers, names, rules, self.clock.utc_us())
+    }
+
+    /// Refuses a request whose connection showed no certificate where `route` needs one. What the
+    /// cache asks was judged in front of it.
+    pub(crate) fn needs_certificate(
+        &self,
+        session: &Session,
+        route: &Route,
+    ) -> Result<(), Refusal> {
+        if !route.auth.needs_certificate || self.is_behind || shown(session).is_some() {
+            return Ok(());
+        }
+        Err(Refusal::without_certificate())
     }
 
     /// Lets the request in to what `route` does, or to `path` of the router where there is none.

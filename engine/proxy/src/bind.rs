@@ -23,12 +23,18 @@ const UNSENT_BYTES: u32 = 64 << 10;
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
+    asked: SocketAddr,
 }
 
 impl Bound {
     /// The address, with the port that the kernel chose where port 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address that was asked for.
+    pub fn asked(&self) -> SocketAddr {
+        self.asked
     }
 
     /// A socket that listens already.
@@ -38,7 +44,7 @@ impl Bound {
     pub fn listening(listener: TcpListener, asked: SocketAddr) -> Result<Self, ProxyError> {
         let found = listener.set_nonblocking(true).and_then(|()| listener.local_addr());
         let address = found.map_err(|source| ProxyError::Bind { address: asked, source })?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, asked })
     }
 
     /// A second descriptor of the same socket, for another thread or a later program.
@@ -71,8 +77,8 @@ pub fn bind(address: SocketAddr) -> Result<Bound, ProxyError> {
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
-    let (listener, address) = listen().map_err(failed)?;
-    Ok(Bound { listener, address })
+    let (listener, bound) = listen().map_err(failed)?;
+    Ok(Bound { listener, address: bound, asked: address })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use truststram_base::{Identity, RequestId};
 use crate::auth::Denied;
 use crate::limit::{InFlight, LimitHeaders};
 use crate::live::Table;
+use crate::overload::Place;
 use crate::proxying::Proxying;
 use crate::route::compile::Route;
 
@@ -39,6 +40,8 @@ pub(crate) struct RequestContext {
     pub(crate) limited: LimitHeaders,
     /// Places that it holds until it is over.
     pub(crate) in_flight: InFlight,
+    /// Its place among all that are under way.
+    pub(crate) place: Option<Place>,
 }
 
 impl RequestContext {
@@ -56,6 +59,7 @@ impl RequestContext {
             is_let_in: false,
             limited: LimitHeaders::default(),
             in_flight: InFlight::default(),
+            place: None,
         }
     }
 

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body_util::BodyExt;
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
@@ -181,6 +181,9 @@ pub(crate) async fn answer(
     let exact = body.size_hint().exact();
     if let Some(length) = exact {
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    } else if session.req_header().version == Version::HTTP_11 {
+        // Pingora would end the connection to say where the body ends.
+        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let is_head = session.req_header().method == http::Method::HEAD;
     let empty = is_head || exact == Some(0);

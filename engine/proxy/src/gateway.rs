@@ -1,41 +1,38 @@
 //! Owns the network threads: one pinned thread per network core, each with an event loop of its
-//! own, each accepting from every listener and handing connections to Pingora.
+//! own, each with an entrance for every listener.
 //!
 //! Refuses to know what is served. Pingora's `Server` is not used: it would start threads that
 //! nobody pins, bind ports after threads exist and leave by `exit`; its `HttpProxy` is made for an
 //! accept loop like this one. Bound: the drain ends when its time is over, whatever is open.
 
-use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use http::{Method, Response, Uri};
-use pingora_core::apps::{HttpServerApp, HttpServerOptions};
+use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use truststram_base::Clock;
 use truststram_machine::{LogFile, Priority, Thread, ThreadSpec};
 
-use crate::accepted::{Site, serve};
+use crate::accepted::Site;
 use crate::app::{App, Cached};
-use crate::auth::Guard;
-use crate::bind::Bound;
+use crate::auth::{Guard, start_fetching};
 use crate::cache::Cache;
 use crate::direct::{Kept, Refusals, Turns};
+use crate::door::Door;
+use crate::entrance::Endpoint;
 use crate::error::ProxyError;
 use crate::head_timer::HeadLimits;
 use crate::live::Live;
+use crate::overload::{self, StrainSource};
 use crate::refusal::Refusal;
 use crate::stats::GatewayStats;
 use crate::upstream::upkeep;
-
-/// How long a drain waits for connections that have asked nothing yet.
-const FRESH_GRACE: Duration = Duration::from_secs(1);
 
 /// Makes the answer to a request that the gateway itself refuses.
 pub(crate) type Rejection = fn(&Uri, &Refusal) -> Response<Body>;
@@ -46,8 +43,8 @@ pub type ThreadStart = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// One address and what is served there.
 pub struct Listener {
-    /// The bound socket.
-    pub bound: Bound,
+    /// Where it is.
+    pub door: Door,
     /// What answers requests.
     pub router: Router,
     /// Largest request body in bytes; a larger one is answered by `reject`.
@@ -94,6 +91,8 @@ pub struct GatewayOptions {
     pub reject: fn(&Uri, &Refusal) -> Response<Body>,
     /// Where requests are logged, if anywhere.
     pub access_log: Option<Arc<LogFile>>,
+    /// What reads how strained the machine is.
+    pub strain: StrainSource,
     /// Runs first on each network thread.
     pub on_thread_start: ThreadStart,
     /// The time for log lines.
@@ -131,6 +130,8 @@ impl Gateway {
         let mut gateway = Self { stop, threads: Vec::new(), upkeep: Vec::new(), stats };
         for live in distinct(&listeners) {
             gateway.upkeep.extend(upkeep::start(live, &options.clock, &stopped)?);
+            gateway.upkeep.push(start_fetching(live, &options.clock, &stopped)?);
+            gateway.upkeep.push(overload::start(live, &options.strain, &stopped)?);
         }
         for (index, &core) in options.cores.iter().enumerate() {
             let mut ends = Vec::new();
@@ -158,7 +159,7 @@ impl Gateway {
                     certificates: listener.live.clone().filter(|_| listener.is_tls),
                     announcing: listener.live.clone().filter(|_| listener.has_proxy_header),
                 };
-                ends.push(Endpoint { socket: listener.bound.duplicate()?, site });
+                ends.push(Endpoint { door: listener.door.watch(), site });
             }
             let spec = ThreadSpec {
                 name: format!("net-{index}"),
@@ -266,11 +267,6 @@ fn behind_cache(listener: &Listener, options: &GatewayOptions, thread: usize) ->
     make_proxy(app, options)
 }
 
-struct Endpoint {
-    socket: TcpListener,
-    site: Site,
-}
-
 fn run_thread(
     ends: Vec<Endpoint>,
     stop: watch::Receiver<Stop>,
@@ -281,7 +277,7 @@ fn run_thread(
         on_start();
         let mut loops = Vec::new();
         for end in ends {
-            loops.push(tokio::spawn(serve_endpoint(end, stop.clone())));
+            loops.push(tokio::spawn(end.run(stop.clone())));
         }
         let mut connections_cut = 0;
         for served in loops {
@@ -292,62 +288,4 @@ fn run_thread(
         }
         Ok(connections_cut)
     })
-}
-
-/// Serves until it is told to stop; returns how many connections were still open at the end.
-async fn serve_endpoint(
-    end: Endpoint,
-    mut stop: watch::Receiver<Stop>,
-) -> Result<usize, ProxyError> {
-    let Endpoint { socket, site } = end;
-    let listener = tokio::net::TcpListener::from_std(socket).map_err(ProxyError::EventLoop)?;
-    // Every connection holds a receiver, so that the sender knows when the last one is gone.
-    let (closing, closing_seen) = watch::channel(false);
-    let limit = loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    site.stats.connections_accepted.add(1);
-                    tokio::spawn(serve(&site, stream, peer, closing_seen.clone()));
-                }
-                Err(error) => {
-                    site.stats.accept_failures.add(1);
-                    tracing::warn!(%error, "cannot accept a connection");
-                    // Without descriptors `accept` fails at once, again and again: let
-                    // connections end before the next try.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            _ = stop.changed() => match *stop.borrow_and_update() {
-                Stop::Serve => {}
-                Stop::Drain(limit) => break limit,
-                Stop::Cut => break Duration::ZERO,
-            },
-        }
-    };
-    drop(listener);
-    let begins = Instant::now();
-    // Who was just accepted has not been heard yet, and might not be able to ask again.
-    tokio::select! {
-        () = all_asked(&site.stats) => {}
-        () = tokio::time::sleep(limit.min(FRESH_GRACE)) => {}
-        _ = stop.wait_for(|stop| *stop == Stop::Cut) => {}
-    }
-    site.turns.is_stopping.store(true, Ordering::Relaxed);
-    closing.send_replace(true);
-    drop(closing_seen);
-    site.turns.proxy.http_cleanup().await;
-    tokio::select! {
-        () = closing.closed() => {}
-        () = tokio::time::sleep_until(begins + limit) => {}
-        _ = stop.wait_for(|stop| *stop == Stop::Cut) => {}
-    }
-    Ok(closing.receiver_count())
-}
-
-/// Ends when no connection is left that has asked nothing.
-async fn all_asked(stats: &GatewayStats) {
-    while stats.connections_fresh.get() > 0 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }

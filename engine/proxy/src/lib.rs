@@ -20,7 +20,9 @@ mod context;
 mod cors;
 mod dated;
 mod direct;
+mod door;
 mod dressing;
+mod entrance;
 mod error;
 mod exchange;
 mod forwarded;
@@ -31,6 +33,7 @@ mod limit;
 mod limiting;
 mod live;
 mod logging;
+mod overload;
 mod proxy_protocol;
 mod proxying;
 mod refusal;
@@ -43,21 +46,24 @@ mod watched;
 
 pub use access::{AccessSpec, COMBINED, Escape, FormatSpec, unknown_variable};
 pub use auth::{
-    Algorithm, AuthSpec, AuthStats, Authority, FreshKey, Guard, HolderSpec, IssuerSpec, KeyRecord,
-    KeySecret, KeySource, Keys, RouteAuth, Seed, Signers, UnknownAlgorithm, fresh, fresh_seed,
+    Algorithm, AuthSpec, AuthStats, Authority, FetchStats, FreshKey, Guard, HolderSpec, IssuerSpec,
+    KeyRecord, KeySecret, KeySource, Keys, RouteAuth, Seed, Signers, UnknownAlgorithm, fresh,
+    fresh_seed,
 };
 pub use bind::{Bound, bind};
 pub use cache::{Cache, CacheOptions, CacheStats, DiskFigures, DiskSpec, Purge};
 pub use compress::{CompressionSpec, Encoding};
 pub use cors::CorsSpec;
+pub use door::Door;
 pub use error::ProxyError;
 pub use forwarded::RealIp;
 pub use gateway::{Drained, Gateway, GatewayOptions, Listener, ThreadStart};
 pub use limit::{
-    InFlightUseSpec, InFlightZone, Key, LimitSpec, Rate, RateUseSpec, RateZone, UseSpec, ZoneSpec,
-    ZoneStats, Zones,
+    Counts, DayCount, DayUseSpec, DayZone, InFlightUseSpec, InFlightZone, Key, LimitSpec, Rate,
+    RateUseSpec, RateZone, UseSpec, ZoneSpec, ZoneStats, Zones, day_of,
 };
 pub use live::{Live, ServerFigures, TableSpec, check};
+pub use overload::{OverloadSpec, OverloadStats, RoutePriority, Strain, StrainSource};
 pub use refusal::Refusal;
 pub use route::spec::{
     ActionSpec, EditSpec, Fault, PathSpec, RewriteSpec, RouteSpec, Scheme, Timeouts,

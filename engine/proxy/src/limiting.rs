@@ -3,6 +3,7 @@
 //! Refuses to wait and to answer; the caller does. Bound: one decision for each request.
 
 use http::HeaderValue;
+use truststram_base::Clock;
 
 use crate::limit::{InFlight, LimitHeaders, Limits, Outcome, Subject};
 
@@ -10,6 +11,7 @@ use crate::limit::{InFlight, LimitHeaders, Limits, Outcome, Subject};
 pub(crate) struct Gate {
     limits: Limits,
     policy: Option<HeaderValue>,
+    day_policy: Option<HeaderValue>,
     /// The status of those that are refused.
     pub(crate) status: u16,
 }
@@ -24,7 +26,8 @@ impl Gate {
     /// A gate, unless there is nothing to ask.
     pub(crate) fn new(limits: Limits, status: u16) -> Option<Self> {
         let policy = LimitHeaders::policy(&limits);
-        (!limits.is_empty()).then_some(Self { limits, policy, status })
+        let day_policy = LimitHeaders::day_policy(&limits);
+        (!limits.is_empty()).then_some(Self { limits, policy, day_policy, status })
     }
 
     /// Whether it may have a request wait.
@@ -40,7 +43,13 @@ impl Gate {
     }
 
     /// Decides about a request, and what its answer says of that.
-    pub(crate) fn pass(&self, subject: &Subject<'_>, now_ms: u64) -> (LimitHeaders, Passage) {
+    /// `clock` is asked for the day.
+    pub(crate) fn pass(
+        &self,
+        subject: &Subject<'_>,
+        now_ms: u64,
+        clock: &dyn Clock,
+    ) -> (LimitHeaders, Passage) {
         let verdict = self.limits.by_rate(subject, now_ms);
         let headers = LimitHeaders::of(&self.limits, self.policy.clone(), &verdict);
         let wait_ms = match verdict.outcome {
@@ -48,9 +57,18 @@ impl Gate {
             Outcome::Delayed(wait_ms) if !self.limits.is_dry_run => wait_ms,
             _ => 0,
         };
-        match self.limits.enter(subject) {
-            Some(in_flight) => (headers, Passage::Open { in_flight, wait_ms }),
-            None => (LimitHeaders::in_flight(), Passage::Closed),
+        let Some(in_flight) = self.limits.enter(subject) else {
+            return (LimitHeaders::in_flight(), Passage::Closed);
+        };
+        if self.limits.days.is_empty() {
+            return (headers, Passage::Open { in_flight, wait_ms });
         }
+        let taken = self.limits.by_day(subject, clock.utc_us());
+        let of_day = LimitHeaders::of_day(&self.limits, self.day_policy.clone(), &taken);
+        let passage = match taken.is_over {
+            true => Passage::Closed,
+            false => Passage::Open { in_flight, wait_ms },
+        };
+        (headers.and(of_day), passage)
     }
 }

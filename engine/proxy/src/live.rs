@@ -13,12 +13,13 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use crate::access::{Access, AccessSpec};
-use crate::auth::{AuthRules, AuthSpec};
+use crate::auth::{AuthRules, AuthSpec, FetchStats};
 use crate::compress::{Compiled, CompressionSpec};
 use crate::cors::{Cors, CorsSpec};
 use crate::forwarded::{Networks, RealIp};
 use crate::limit::{LimitSpec, Zones};
 use crate::limiting::Gate;
+use crate::overload::{OverloadSpec, OverloadStats, Valve};
 use crate::route::compile::Route;
 use crate::route::spec::{Fault, RouteSpec};
 use crate::route::table::{Made, Routes};
@@ -59,6 +60,8 @@ pub struct TableSpec {
     pub auth: AuthSpec,
     /// Which pages of other origins may read answers.
     pub cors: CorsSpec,
+    /// What is done when more comes than can be done, if anything is.
+    pub overload: Option<OverloadSpec>,
 }
 
 /// The compiled table.
@@ -78,6 +81,7 @@ pub(crate) struct Table {
     pub(crate) https_port: Option<u16>,
     pub(crate) auth: AuthRules,
     pub(crate) cors: Option<Cors>,
+    pub(crate) overload: Option<OverloadSpec>,
     /// Whether it has anybody asked who they are.
     pub(crate) asks_anybody: bool,
     /// Whether answers may be given without Pingora: none is compressed, made for pages of other
@@ -128,13 +132,7 @@ impl Table {
         let every = zones.limits("gateway", &limits.every, limits.is_dry_run, &mut faults);
         let made = Made { groups: &groups, zones: &zones, limits };
         let routes = Routes::compile(&spec.routes, &made, stats, &mut faults);
-        for (index, route) in spec.routes.iter().enumerate().filter(|(_, route)| route.is_cached) {
-            if route.auth.is_required.unwrap_or(spec.auth.is_required) {
-                // What one is answered, another would be.
-                let why = "cannot go with authentication; give the route `auth = \"off\"`";
-                faults.push(Fault::new(format!("routes[{index}].cache"), why));
-            }
-        }
+        doors(spec, &mut faults);
         let trusted = Networks::parse(&spec.trusted_proxies).unwrap_or_else(|message| {
             faults.push(Fault::new("gateway.trusted_proxies", message));
             Networks::default()
@@ -143,7 +141,7 @@ impl Table {
         let hsts = format!("max-age={}; includeSubDomains", spec.hsts_s);
         let hsts = HeaderValue::try_from(hsts).ok().filter(|_| spec.hsts_s > 0);
         let cors = Cors::compile(&spec.cors, &mut faults);
-        let auth = AuthRules::compile(&spec.auth, &mut faults);
+        let auth = AuthRules::compile(&spec.auth, before.map(|before| &before.auth), &mut faults);
         let of_routes = |route: &Route| route.auth.is_required == Some(true);
         let asks_anybody = auth.is_required || routes.all().iter().any(of_routes);
         if !faults.is_empty() {
@@ -171,8 +169,28 @@ impl Table {
             https_port: spec.https_port,
             auth,
             cors,
+            overload: spec.overload.clone(),
             asks_anybody,
         })
+    }
+}
+
+/// Faults of routes that say who may come in what they cannot keep.
+fn doors(spec: &TableSpec, faults: &mut Vec<Fault>) {
+    for (index, route) in spec.routes.iter().enumerate().filter(|(_, route)| route.is_cached) {
+        if route.auth.is_required.unwrap_or(spec.auth.is_required) {
+            // What one is answered, another would be.
+            let why = "cannot go with authentication; give the route `auth = \"off\"`";
+            faults.push(Fault::new(format!("routes[{index}].cache"), why));
+        }
+    }
+    if spec.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) {
+        let mut routes = spec.routes.iter().enumerate();
+        if let Some((index, _)) = routes.find(|(_, route)| route.auth.needs_certificate) {
+            let why = "needs gateway.tls_listen and gateway.tls_client_ca, whose certificates \
+                       it asks for";
+            faults.push(Fault::new(format!("routes[{index}].client_certificate"), why));
+        }
     }
 }
 
@@ -183,6 +201,7 @@ pub struct Live {
     tickets: Tickets,
     changed: watch::Sender<u64>,
     replacing: Mutex<()>,
+    valve: Arc<Valve>,
 }
 
 /// What is counted of one server of a group.
@@ -215,6 +234,7 @@ impl Live {
             tickets,
             changed: watch::Sender::new(0),
             replacing: Mutex::new(()),
+            valve: Valve::new(),
         }))
     }
 
@@ -243,6 +263,16 @@ impl Live {
         self.table.load().zones.clone()
     }
 
+    /// Calls `see` with the name of each issuer whose keys are fetched, how many they are, and what
+    /// became of fetches.
+    pub fn each_issuer(&self, mut see: impl FnMut(&str, usize, &FetchStats)) {
+        for issuer in &self.table.load().auth.issuers {
+            if let Some((name, set)) = issuer.fetched() {
+                see(name, set.keys().len(), &set.stats);
+            }
+        }
+    }
+
     /// Calls `see` with the name and counts of each route.
     pub fn each_route(&self, mut see: impl FnMut(&str, &RouteStats)) {
         for route in self.table.load().routes.all() {
@@ -269,6 +299,20 @@ impl Live {
                 .collect();
             see(group.name(), &group.stats, group.is_closed(), &servers);
         }
+    }
+
+    /// What became of requests where more came than can be done.
+    pub fn overload(&self) -> &OverloadStats {
+        &self.valve.stats
+    }
+
+    /// What has come to its limit, so that requests of low priority are refused.
+    pub fn strained(&self) -> Option<&'static str> {
+        self.valve.strained()
+    }
+
+    pub(crate) fn valve(&self) -> &Arc<Valve> {
+        &self.valve
     }
 
     pub(crate) fn table(&self) -> Arc<Table> {

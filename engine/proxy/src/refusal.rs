@@ -51,6 +51,13 @@ impl Refusal {
         Self::new(403, "forbidden", "Forbidden", detail)
     }
 
+    /// The client showed no certificate where one is needed.
+    pub(crate) fn without_certificate() -> Self {
+        let detail = "this needs TLS with a client certificate of the authorities that this server \
+                      names; the connection showed none";
+        Self::forbidden(detail.to_owned())
+    }
+
     pub(crate) fn no_route() -> Self {
         Self::new(404, "not-found", "Not found", "no route leads there".to_owned())
     }
@@ -79,6 +86,12 @@ impl Refusal {
     pub(crate) fn too_many(status: u16) -> Self {
         let detail = "more requests came than are allowed; Retry-After says when to try again";
         Self::new(status, "too-many-requests", "Too many requests", detail.to_owned())
+    }
+
+    /// More requests came than can be done.
+    pub(crate) fn overloaded(why: &str) -> Self {
+        let detail = format!("{why}; Retry-After says when to try again");
+        Self::new(503, "overloaded", "Overloaded", detail)
     }
 
     pub(crate) fn broken(group: &str) -> Self {

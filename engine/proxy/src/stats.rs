@@ -35,7 +35,7 @@ pub struct GatewayStats {
     pub requests: [Counter; 5],
     /// Requests whose answer could not be sent whole.
     pub broken: Counter,
-    /// Requests whose answer was at hand, so that Pingora was not asked.
+    /// Requests that the connection's own task answered: at hand, or by the router.
     pub direct: Counter,
     /// Requests that were passed on to a server without Pingora's proxy.
     pub passed: Counter,

@@ -38,8 +38,10 @@ pub struct TlsSpec {
     pub only_13: bool,
     /// Whether sessions are resumed by tickets.
     pub tickets: bool,
-    /// PEM file of the authorities of clients, each of which must then have a certificate.
+    /// PEM file of the authorities of clients, which are then asked for a certificate of theirs.
     pub client_ca: Option<PathBuf>,
+    /// Whether clients without one are spoken to all the same; routes may still need it.
+    pub is_client_optional: bool,
 }
 
 /// What seals session tickets.
@@ -69,7 +71,9 @@ pub(crate) fn compile(
     if spec.certificates.is_empty() {
         faults.push(Fault::new("gateway.certificates", "TLS needs at least one certificate"));
     }
-    let verifier = match spec.client_ca.as_deref().map(|file| authorities(file, &provider)) {
+    let verifier = spec.client_ca.as_deref();
+    let verifier = match verifier.map(|file| authorities(file, spec.is_client_optional, &provider))
+    {
         None => WebPkiClientVerifier::no_client_auth(),
         Some(Ok(verifier)) => verifier,
         Some(Err(message)) => {
@@ -143,15 +147,16 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn authorities(
     file: &Path,
+    is_optional: bool,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
         roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .build()
-        .map_err(|error| format!("{}: {error}", file.display()))
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let builder = if is_optional { builder.allow_unauthenticated() } else { builder };
+    builder.build().map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Certificates by the names that they hold.

@@ -102,3 +102,38 @@ pub(super) fn upstreams(live: &Live, now_us: u64, page: &mut Page<'_>) -> Result
     let help = "Time until a server's answer began";
     page.histograms("truststram_upstream_seconds", help, 1e-6, times)
 }
+
+/// Those of issuers whose keys are fetched.
+pub(super) fn issuers(live: &Live, page: &mut Page<'_>) -> Result<(), Error> {
+    let (mut keys, mut fetches) = (Vec::new(), Vec::new());
+    live.each_issuer(|name, count, stats| {
+        keys.push((labels("issuer", name), count as u64));
+        for (outcome, count) in [("fetched", &stats.fetched), ("failed", &stats.failed)] {
+            let labels = vec![("issuer", name.to_owned()), ("outcome", outcome.to_owned())];
+            fetches.push((labels, count.get()));
+        }
+    });
+    page.gauges("truststram_auth_issuer_keys", "Keys of an issuer of tokens", keys)?;
+    page.counters("truststram_auth_issuer_fetches", "Fetches of the keys of an issuer", fetches)
+}
+
+/// Those where more comes than can be done.
+pub(super) fn overload(live: &Live, page: &mut Page<'_>) -> Result<(), Error> {
+    let stats = live.overload();
+    let outcomes = [
+        ("shed", &stats.shed),
+        ("waited", &stats.waited),
+        ("full", &stats.full),
+        ("late", &stats.late),
+    ];
+    let outcomes = outcomes.map(|(name, count)| (labels("outcome", name), count.get()));
+    let help = "Requests that were refused or made to wait because more came than can be done";
+    page.counters("truststram_overload_requests", help, outcomes.to_vec())?;
+    let one = |value| vec![(Vec::new(), value)];
+    let held = one(stats.in_flight.get());
+    page.gauges("truststram_overload_in_flight", "Requests that hold a place", held)?;
+    let waiting = one(stats.waiting.get());
+    page.gauges("truststram_overload_waiting", "Requests that wait for a place", waiting)?;
+    let strained = one(u64::from(live.strained().is_some()));
+    page.gauges("truststram_overload_strained", "Whether low priorities are refused", strained)
+}

@@ -1,16 +1,19 @@
 //! Owns what is believed of tokens that others issue.
 //!
-//! Refuses to fetch keys: they are in the configuration or in a file, which a reload reads anew.
-//! Bound: what the configuration names.
+//! Refuses to fetch keys: they are in the configuration, in a file, which a reload reads anew, or
+//! what a thread of its own has fetched last. Bound: what the configuration names.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use truststram_base::{Credential, Identity, Role, Scopes, UserId};
 
+use super::fetched::{Fetched, Place};
 use super::jwk::{self, Algorithm, PublicKey};
 use super::jwt::Token;
+use super::rules::AuthRules;
 use super::signer::OUR_NAME;
 use crate::route::spec::Fault;
 
@@ -21,6 +24,8 @@ pub enum KeySource {
     File(PathBuf),
     /// The set itself.
     Text(String),
+    /// An address by https, fetched anew after such a time.
+    Url(String, Duration),
 }
 
 /// Somebody whose tokens are believed.
@@ -50,12 +55,23 @@ pub struct IssuerSpec {
 #[derive(Debug)]
 pub(crate) struct Issuer {
     spec: IssuerSpec,
-    keys: Vec<PublicKey>,
+    keys: IssuerKeys,
+}
+
+#[derive(Debug)]
+enum IssuerKeys {
+    Fixed(Vec<PublicKey>),
+    Fetched(Arc<Fetched>),
 }
 
 impl Issuer {
-    /// Reads the keys; `key` is where the issuer stands.
-    pub(crate) fn compile(spec: &IssuerSpec, key: &str, faults: &mut Vec<Fault>) -> Option<Self> {
+    /// Reads the keys; `key` is where the issuer stands. Sets that were fetched before stay.
+    pub(crate) fn compile(
+        spec: &IssuerSpec,
+        key: &str,
+        before: Option<&AuthRules>,
+        faults: &mut Vec<Fault>,
+    ) -> Option<Self> {
         let mut fault = |part: &str, message: String| {
             faults.push(Fault::new(format!("{key}.{part}"), message));
             None
@@ -76,9 +92,18 @@ impl Issuer {
                 let read = std::fs::read_to_string(file);
                 ("jwks_file", read.map_err(|error| format!("{}: {error}", file.display())))
             }
+            KeySource::Url(url, refresh) => {
+                let place = match Place::parse(url) {
+                    Ok(place) => place,
+                    Err(message) => return fault("jwks_url", message),
+                };
+                let known = before.into_iter().flat_map(AuthRules::fetched).cloned();
+                let keys = IssuerKeys::Fetched(Fetched::new(place, *refresh, known));
+                return Some(Self { spec: spec.clone(), keys });
+            }
         };
         match text.and_then(|text| jwk::parse(&text)) {
-            Ok(keys) => Some(Self { spec: spec.clone(), keys }),
+            Ok(keys) => Some(Self { spec: spec.clone(), keys: IssuerKeys::Fixed(keys) }),
             Err(message) => fault(part, message),
         }
     }
@@ -88,12 +113,35 @@ impl Issuer {
         self.spec.issuer == name
     }
 
+    /// Its name, and its keys where they are fetched.
+    pub(crate) fn fetched(&self) -> Option<(&str, &Arc<Fetched>)> {
+        match &self.keys {
+            IssuerKeys::Fixed(_) => None,
+            IssuerKeys::Fetched(set) => Some((&self.spec.issuer, set)),
+        }
+    }
+
+    /// Whether `token` is signed by one of the keys; one whose key is not known has them fetched.
+    fn has_signed(&self, token: &Token<'_>) -> bool {
+        let algorithms = &self.spec.algorithms;
+        match &self.keys {
+            IssuerKeys::Fixed(keys) => token.is_signed(keys, algorithms),
+            IssuerKeys::Fetched(set) => {
+                let keys = set.keys();
+                if !token.names_one_of(&keys, algorithms) {
+                    set.want();
+                }
+                token.is_signed(&keys, algorithms)
+            }
+        }
+    }
+
     /// Who `token` stands for, if it is good.
     pub(crate) fn identify(&self, token: &Token<'_>, now_us: i64) -> Option<Arc<Identity>> {
         let (spec, claims) = (&self.spec, &token.claims);
         let is_good = claims.is_in_time(now_us, spec.leeway_s)
             && claims.is_for(&spec.audience)
-            && token.is_signed(&self.keys, &spec.algorithms);
+            && self.has_signed(token);
         if !is_good {
             return None;
         }

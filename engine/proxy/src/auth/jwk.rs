@@ -105,6 +105,11 @@ struct JwkSet {
     keys: Vec<Jwk>,
 }
 
+#[derive(Deserialize)]
+struct AnySet {
+    keys: Vec<serde_json::Value>,
+}
+
 /// The keys of a set that sign.
 ///
 /// # Errors
@@ -126,6 +131,23 @@ pub(crate) fn parse(text: &str) -> Result<Vec<PublicKey>, String> {
         return Err("has no key that signs".to_owned());
     }
     Ok(keys)
+}
+
+/// The same of a set that others keep: what is of another kind, or for something else, is passed
+/// over (RFC 7517, section 5).
+///
+/// # Errors
+/// Why the set cannot be used.
+pub(crate) fn parse_known(text: &str) -> Result<Vec<PublicKey>, String> {
+    let set: AnySet =
+        serde_json::from_str(text).map_err(|error| format!("is no JWK set: {error}"))?;
+    if set.keys.len() > KEYS_MAX {
+        return Err(format!("has more than {KEYS_MAX} keys"));
+    }
+    let known = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
+    let signing = known.filter(|jwk: &Jwk| jwk.purpose.as_deref().is_none_or(|use_| use_ == "sig"));
+    let keys: Vec<PublicKey> = signing.filter_map(|jwk| read(jwk).ok()).collect();
+    if keys.is_empty() { Err("has no key that signs".to_owned()) } else { Ok(keys) }
 }
 
 fn read(jwk: Jwk) -> Result<PublicKey, String> {

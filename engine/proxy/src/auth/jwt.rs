@@ -74,6 +74,18 @@ impl<'a> Token<'a> {
         Some(Self { header, claims, signed, signature: decode(signature)? })
     }
 
+    /// Whether one of `keys` is the one that it names, or there are some where it names none; a
+    /// token that is signed in another way than by `algorithms` may name what it wants.
+    pub(crate) fn names_one_of(&self, keys: &[PublicKey], algorithms: &[Algorithm]) -> bool {
+        let is_allowed = self.header.alg.parse().is_ok_and(|known| algorithms.contains(&known));
+        // What could not be let in in any case is no reason to ask.
+        !is_allowed
+            || match &self.header.kid {
+                Some(id) => keys.iter().any(|key| key.id.as_ref() == Some(id)),
+                None => !keys.is_empty(),
+            }
+    }
+
     /// Whether one of `keys` signed it by one of `algorithms`.
     pub(crate) fn is_signed(&self, keys: &[PublicKey], algorithms: &[Algorithm]) -> bool {
         let Ok(algorithm) = self.header.alg.parse::<Algorithm>() else { return false };

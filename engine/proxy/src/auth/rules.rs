@@ -2,7 +2,10 @@
 //!
 //! Refuses to know keys of ours. Bound: one list of paths, one of issuers.
 
+use std::sync::Arc;
+
 use super::certificate::HolderSpec;
+use super::fetched::Fetched;
 use super::issuer::{Issuer, IssuerSpec};
 use crate::route::path::normalise;
 use crate::route::spec::Fault;
@@ -29,6 +32,8 @@ pub struct RouteAuth {
     pub is_required: Option<bool>,
     /// Whether the upstream server sees the credential.
     pub forwards: bool,
+    /// Whether the connection must have shown a certificate of the authorities of clients.
+    pub needs_certificate: bool,
 }
 
 /// The compiled rules.
@@ -41,7 +46,8 @@ pub(crate) struct AuthRules {
 }
 
 impl AuthRules {
-    pub(crate) fn compile(spec: &AuthSpec, faults: &mut Vec<Fault>) -> Self {
+    /// Sets of keys that `before` has fetched stay.
+    pub(crate) fn compile(spec: &AuthSpec, before: Option<&Self>, faults: &mut Vec<Fault>) -> Self {
         for path in &spec.open {
             if normalise(&Method::GET, path) != Ok(None) {
                 let message = format!("`{path}` is not a path in its plain form");
@@ -55,7 +61,7 @@ impl AuthRules {
             if issuers.iter().any(|known: &Issuer| known.is_named(&one.issuer)) {
                 faults.push(Fault::new(format!("{key}.issuer"), "is there already"));
             }
-            issuers.extend(Issuer::compile(one, &key, faults));
+            issuers.extend(Issuer::compile(one, &key, before, faults));
         }
         Self {
             is_required: spec.is_required,
@@ -63,6 +69,11 @@ impl AuthRules {
             issuers,
             holders: spec.holders.clone(),
         }
+    }
+
+    /// The sets of keys that are fetched.
+    pub(crate) fn fetched(&self) -> impl Iterator<Item = &Arc<Fetched>> {
+        self.issuers.iter().filter_map(|issuer| issuer.fetched().map(|(_, set)| set))
     }
 
     /// Whether everybody may ask for `path`.
@@ -83,13 +94,13 @@ mod tests {
         let open = vec!["/v2/".to_owned(), "/docs".to_owned()];
         let spec = AuthSpec { open, is_required: true, ..AuthSpec::default() };
         let mut faults = Vec::new();
-        let rules = AuthRules::compile(&spec, &mut faults);
+        let rules = AuthRules::compile(&spec, None, &mut faults);
         let open = |path: &str| rules.is_open(path);
         assert!(open("/v2") && open("/v2/models") && open("/docs"));
         assert!(!open("/v20") && !open("/") && !open("/api/v2"));
         assert_eq!(faults, []);
         let spec = AuthSpec { open: vec!["/a/../b".to_owned()], ..spec };
-        AuthRules::compile(&spec, &mut faults);
+        AuthRules::compile(&spec, None, &mut faults);
         assert_eq!(faults[0].key, "auth.open");
     }
 }

@@ -4,30 +4,31 @@
 //! Refuses what has to wait for anybody but a server. Bound: one request; nothing is counted of one
 //! that is left to Pingora.
 
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use axum::body::Body;
+use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderValue};
-use pingora_core::protocols::IO;
-use pingora_core::protocols::l4::socket::SocketAddr as AnySocketAddr;
+use http::{HeaderMap, Method};
 
+use super::caller::Caller;
+use super::local::Local;
 use super::passing::Passing;
 use super::plain::{Plain, no_fields};
 use super::prepared::Prepared;
 use super::ready::Ready;
-use super::write::{begin_head, prepared, put};
+use super::write::{begin_head, prepared};
+use truststram_base::Access;
+
 use crate::answering::{fixed, rewritten};
 use crate::app::App;
 use crate::cache::Hit;
-use crate::connection::shared_of;
 use crate::context::next_id;
-use crate::forwarded::{self, Origin};
 use crate::limit::{InFlight, LimitHeaders, Subject};
 use crate::limiting::{Gate, Passage};
 use crate::live::Table;
-use crate::logging::Ends;
+use crate::overload::RoutePriority;
 use crate::proxying::Proxying;
 use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
@@ -36,77 +37,14 @@ use crate::route::table::{Asked, Found, HOST_BYTES_MAX, host_of};
 use crate::upstream::group::Group;
 use crate::upstream::spec::Protocol;
 
-/// Who is at the other end of a connection.
-pub(super) struct Caller {
-    ends: Ends,
-    /// Whether it may have proved who it is by its certificate.
-    is_known: bool,
-    /// What servers are told of it, and the host for which they were told so.
-    told: Mutex<(String, Vec<u8>)>,
-}
-
-impl Caller {
-    pub(super) fn of(stream: &impl IO) -> Self {
-        let inet = |address: &AnySocketAddr| address.as_inet().copied();
-        let socket = stream.get_socket_digest();
-        let socket = socket.as_deref();
-        let digest = stream.get_proxy_digest();
-        Self {
-            ends: Ends {
-                peer: socket.and_then(|socket| socket.peer_addr().and_then(inet)),
-                server: socket.and_then(|socket| socket.local_addr().and_then(inet)),
-                tls: stream.get_ssl_digest(),
-            },
-            is_known: digest.is_some_and(|digest| {
-                shared_of(&digest).is_none_or(|shared| shared.names.get().is_some())
-            }),
-            told: Mutex::default(),
-        }
-    }
-
-    /// Its address.
-    pub(super) fn client(&self) -> Option<IpAddr> {
-        self.ends.peer.map(|peer| peer.ip())
-    }
-
-    /// What servers are told of where a request comes from.
-    pub(super) fn origin<'a>(&self, host: &'a HeaderValue) -> Option<Origin<'a>> {
-        let (peer, scheme) = (self.client()?, self.scheme().name());
-        let client = peer.to_canonical();
-        // Requests of trusted peers are not answered here.
-        Some(Origin { peer, client, is_trusted: false, scheme, host })
-    }
-
-    /// Writes that as the lines of a head; most connections ask for one host.
-    pub(super) fn tell(&self, host: &str, bytes: &mut Vec<u8>) -> Option<()> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.1.is_empty() || told.0 != host {
-            let value = HeaderValue::from_str(host).ok()?;
-            told.1.clear();
-            for (name, value) in forwarded::told(&HeaderMap::new(), &self.origin(&value)?) {
-                put(&mut told.1, name.as_str().as_bytes(), value.as_bytes());
-            }
-            host.clone_into(&mut told.0);
-        }
-        bytes.extend_from_slice(&told.1);
-        Some(())
-    }
-
-    pub(super) fn ends(&self) -> &Ends {
-        &self.ends
-    }
-
-    pub(super) fn scheme(&self) -> Scheme {
-        if self.ends.tls.is_some() { Scheme::Https } else { Scheme::Http }
-    }
-}
-
 /// What a route has at hand.
 enum Candidate<'a> {
     Fixed(&'a Prepared),
     Hit(Hit),
     /// A server is asked.
     Pass(&'a Arc<Group>),
+    /// The router is.
+    Call,
 }
 
 /// What becomes of a request.
@@ -114,6 +52,10 @@ pub(super) enum Done {
     Answered(Ready),
     /// It is passed on.
     Passing(Box<Passing>),
+    /// The router answers it.
+    Calling(Box<Local>),
+    /// Some of its body is missing.
+    Begun,
 }
 
 /// A request and what it is judged by.
@@ -151,7 +93,7 @@ impl App {
         keeps: bool,
     ) -> Option<Done> {
         let table = self.live.as_ref()?.table();
-        let peer = caller.ends.peer?.ip();
+        let peer = caller.client()?;
         let is_trusted = table.trusted.contains(peer) || caller.is_known;
         if !table.is_direct || is_trusted {
             return None;
@@ -179,17 +121,59 @@ impl App {
             headers,
             scheme: caller.scheme(),
         };
-        let Found::Route(place) = table.routes.find(&asked) else { return None };
-        let route = table.routes.get(place)?;
-        let gates = [table.gate.as_ref(), route.gate.as_ref()];
-        if gates.iter().flatten().any(|gate| gate.may_wait()) {
+        // Without routes all is for the router.
+        let place = match (table.routes.is_empty(), table.routes.find(&asked)) {
+            (true, _) => None,
+            (false, Found::Route(place)) => Some(place),
+            (false, _) => return None,
+        };
+        let route = place.and_then(|place| table.routes.get(place));
+        let gates = [table.gate.as_ref(), route.and_then(|route| route.gate.as_ref())];
+        let priority = route.map_or(RoutePriority::Normal, |route| route.priority);
+        let waits = gates.iter().flatten().any(|gate| gate.may_wait());
+        if waits || self.may_hold(table, priority) {
             return None;
         }
-        match self.candidate(&request, route) {
+        let is_call = self.may_call(&request, route);
+        if plain.missing > 0 || plain.method == Method::POST {
+            // What others do with a body is for Pingora.
+            let is_whole = is_call.then_some(plain.missing == 0)?;
+            return if is_whole {
+                self.pass(&request, place, gates, Candidate::Call)
+            } else {
+                Some(Done::Begun)
+            };
+        }
+        let candidate = if is_call { Some(Candidate::Call) } else { None };
+        let of_route = || route.and_then(|route| self.candidate(&request, route));
+        match candidate.or_else(of_route) {
             Some(candidate) => self.pass(&request, place, gates, candidate),
             None if plain.is_special => None,
-            None => self.refuse_early(&request, place, gates).map(Done::Answered),
+            None => self.refuse_early(&request, place?, gates).map(Done::Answered),
         }
+    }
+
+    /// Whether the router answers the request, and may be asked by everybody.
+    fn may_call(&self, request: &Request<'_>, route: Option<&Route>) -> bool {
+        let (table, plain) = (request.table, request.plain);
+        let is_plain = route.is_none_or(|route| {
+            matches!(route.action, Action::Local)
+                && route.rewrite.is_none()
+                && route.request_edits.is_empty()
+                && route.response_edits.is_empty()
+                && route.auth.is_required != Some(true)
+                && !route.auth.needs_certificate
+        });
+        let is_open = self.guard.as_ref().is_none_or(|guard| {
+            let asks_nobody = !guard.is_required && !table.asks_anybody;
+            asks_nobody && (guard.access)(&plain.method, plain.path) != Access::Proof
+        });
+        let limit = route.and_then(|route| route.body_bytes_max).unwrap_or(self.body_bytes_max);
+        is_plain
+            && is_open
+            && plain.body.len() + plain.missing <= limit
+            && !plain.has_encoded_body()
+            && !(self.streams)(&plain.method, plain.path)
     }
 
     /// What `route` has at hand for the request.
@@ -225,6 +209,12 @@ impl App {
         }
     }
 
+    /// Whether the request may have to wait for others, or is refused for the sake of them.
+    fn may_hold(&self, table: &Table, priority: RoutePriority) -> bool {
+        let Some(live) = &self.live else { return false };
+        table.overload.as_ref().is_some_and(|spec| spec.may_hold(priority, live.valve()))
+    }
+
     /// Whether requests to `group` are passed on here.
     fn may_pass(&self, table: &Table, group: &Group) -> bool {
         let tells_nobody = self.guard.is_none() || !table.asks_anybody;
@@ -233,6 +223,9 @@ impl App {
 
     /// Whether it must be known who asks.
     fn asks(&self, table: &Table, route: &Route) -> bool {
+        if route.auth.needs_certificate {
+            return true;
+        }
         let Some(guard) = &self.guard else { return false };
         let usual = guard.is_required || table.auth.is_required;
         let usual = usual && matches!(route.action, Action::Upstream(_));
@@ -243,20 +236,21 @@ impl App {
     fn pass(
         &self,
         request: &Request<'_>,
-        place: usize,
+        place: Option<usize>,
         gates: [Option<&Gate>; 2],
         candidate: Candidate<'_>,
     ) -> Option<Done> {
         let (mut limited, mut in_flight) = (LimitHeaders::default(), InFlight::default());
         for (index, gate) in gates.into_iter().enumerate() {
             let Some(gate) = gate else { continue };
-            let (headers, passage) = gate.pass(&request.subject(), request.began_us / 1_000);
+            let (headers, passage) =
+                gate.pass(&request.subject(), request.began_us / 1_000, &*self.clock);
             limited = limited.and(headers);
             match passage {
                 Passage::Open { in_flight: held, .. } => in_flight.extend(held),
                 // What the first gate refuses has reached no route.
                 Passage::Closed => {
-                    let route = (index > 0).then_some(place);
+                    let route = place.filter(|_| index > 0);
                     let refused = self.refusal(request, route, gate.status, &limited);
                     return refused.map(Done::Answered);
                 }
@@ -264,18 +258,50 @@ impl App {
         }
         Some(Done::Answered(match candidate {
             Candidate::Pass(group) => {
-                return self.passing(request, place, group, (limited, in_flight));
+                return self.passing(request, place?, group, (limited, in_flight));
             }
-            Candidate::Fixed(made) => self.ready(request, Some(place), made, &limited, in_flight),
+            Candidate::Call => return self.calling(request, place, (limited, in_flight)),
+            Candidate::Fixed(made) => self.ready(request, place, made, &limited, in_flight),
             Candidate::Hit(hit) => {
                 let made = hit.prepared()?;
                 let mut head = begin_head(made, &limited);
                 hit.write(&mut head);
                 self.cached.as_ref()?.cache.stats().hits.add(1);
                 let answer = (made.status, head, made.body.clone());
-                self.finish(request, Some(place), answer, in_flight)
+                self.finish(request, place, answer, in_flight)
             }
         }))
+    }
+
+    /// A request on its way to the router.
+    fn calling(
+        &self,
+        request: &Request<'_>,
+        place: Option<usize>,
+        (limited, in_flight): (LimitHeaders, InFlight),
+    ) -> Option<Done> {
+        let (table, plain, id) = (request.table, request.plain, next_id());
+        let logs = self.access_log.is_some() && {
+            let route = place.and_then(|place| table.routes.get(place));
+            table.access.takes(route, plain.path)
+        };
+        let mut asked = http::Request::new(Body::from(Bytes::copy_from_slice(plain.body)));
+        *asked.method_mut() = plain.method.clone();
+        *asked.uri_mut() = plain.target.parse().ok()?;
+        *asked.headers_mut() = plain.headers().clone();
+        asked.extensions_mut().insert(id);
+        Some(Done::Calling(Box::new(Local {
+            request: asked,
+            table: table.clone(),
+            place,
+            limited,
+            _in_flight: in_flight,
+            id,
+            began_us: request.began_us,
+            keeps: request.keeps,
+            scheme: request.caller.scheme(),
+            logged: if logs { Some(plain.to_header()?) } else { None },
+        })))
     }
 
     /// A request on its way to a server of `group`, or the answer that it gets because the group
@@ -337,7 +363,7 @@ impl App {
         let mut limited = LimitHeaders::default();
         if let Some(every) = every {
             // It let the request through, which counts there.
-            let (headers, passage) = every.pass(&request.subject(), now_ms);
+            let (headers, passage) = every.pass(&request.subject(), now_ms, &*self.clock);
             limited = headers;
             if matches!(passage, Passage::Closed) {
                 return self.refusal(request, None, every.status, &limited);

@@ -1,12 +1,14 @@
 //! Owns the requests that the connection's own task answers: plain ones whose answer is at hand,
-//! such as a fresh stored response, a fixed one, or that of a limit, and plain ones that are passed
-//! on to a server as they are.
+//! such as a fresh stored response, a fixed one, or that of a limit, plain ones to this process,
+//! and plain ones that are passed on to a server as they are.
 //!
-//! Refuses everything else, which Pingora's proxy gets as it was read. Bound: a head of
-//! [`HEAD_BYTES_MAX`].
+//! Refuses everything else, which Pingora's proxy gets as it was read. Bound: a request of
+//! [`REQUEST_BYTES_MAX`].
 
+mod caller;
 mod decide;
 mod kept;
+mod local;
 mod pass;
 mod passing;
 mod plain;
@@ -24,5 +26,5 @@ pub(crate) use prepared::{Prepared, Refusals};
 pub(crate) use ready::{Answered, Record};
 pub(crate) use turns::{Turns, serve};
 
-/// What is read at a time while a request is waited for.
-const HEAD_BYTES_MAX: usize = 4 << 10;
+/// Most of a request, its body included, that is waited for without Pingora.
+const REQUEST_BYTES_MAX: usize = 16 << 10;

@@ -11,7 +11,7 @@ use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::protocols::{IO, Stream};
 use pingora_core::{Error, Result};
 
-use super::decide::Caller;
+use super::caller::Caller;
 use super::kept::For;
 use super::passing::Passing;
 use super::plain::Plain;
@@ -47,7 +47,7 @@ struct Answer {
 /// An answer that has begun.
 enum Begun {
     /// It goes on as it came: what the client gets of it first, and how much is left.
-    Plain { status: u16, head_bytes: usize, bytes: Vec<u8>, left: u64, keeps: bool },
+    Plain { status: u16, head_bytes: usize, bytes: Vec<u8>, left: usize, keeps: bool },
     /// What was read of one that takes more.
     Other(Vec<u8>),
 }
@@ -154,13 +154,13 @@ impl App {
             }
             passing.proxying.in_time()?;
             let take = |read: &[u8]| {
-                let count = usize::try_from(left).map_or(read.len(), |left| left.min(read.len()));
+                let count = left.min(read.len());
                 bytes.extend_from_slice(&read[..count]);
                 is_exact = count == read.len();
                 count
             };
             let limit = passing.proxying.within(read);
-            left -= client.while_there(server.read(limit, take)).await? as u64;
+            left -= client.while_there(server.read(limit, take)).await?;
         }
     }
 
@@ -181,13 +181,13 @@ impl App {
         bytes.extend_from_slice(b"\r\n");
         let head_bytes = bytes.len();
         let body = &read[reply.head..];
-        let count = usize::try_from(reply.body).map_or(body.len(), |all| all.min(body.len()));
+        let count = body.len().min(reply.body);
         bytes.extend_from_slice(&body[..count]);
         Ok(Begun::Plain {
             status: reply.status.as_u16(),
             head_bytes,
             bytes,
-            left: reply.body - count as u64,
+            left: reply.body - count,
             // What nobody asked for is nobody's answer.
             keeps: reply.keeps && count == body.len(),
         })

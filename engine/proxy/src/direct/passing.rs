@@ -9,7 +9,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use truststram_base::RequestId;
 
-use super::decide::Caller;
+use super::caller::Caller;
 use super::plain::{Plain, no_fields};
 use super::write::put;
 use crate::answering::{X_REQUEST_ID, tell_server};

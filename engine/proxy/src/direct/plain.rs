@@ -1,8 +1,8 @@
-//! Owns the reading of plain heads: GET or HEAD in HTTP/1.1, a target in its one form, and no field
-//! that asks for more than an answer.
+//! Owns the reading of plain requests: GET, HEAD, or POST with a length, in HTTP/1.1, a target in
+//! its one form, and no field that asks for more than an answer.
 //!
-//! Refuses all other heads without saying what they are: that they are wrong, or ask for more, is
-//! for who reads them next. Bound: one pass over a head of at most [`FIELDS_MAX`] fields.
+//! Refuses all others without saying what they are: that they are wrong, or ask for more, is for
+//! who reads them next. Bound: one pass over a head of at most [`FIELDS_MAX`] fields.
 
 use std::cell::OnceCell;
 use std::mem::MaybeUninit;
@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora_http::RequestHeader;
 
+use super::REQUEST_BYTES_MAX;
 use super::write::put;
 use crate::route::path::normalise;
 use crate::strict::is_authority;
@@ -24,8 +25,7 @@ pub(super) const fn no_fields<'a>() -> Fields<'a> {
 }
 
 /// Fields that make the request more than a head, or are for one connection alone.
-const REFUSED: [&str; 10] = [
-    "content-length",
+const REFUSED: [&str; 9] = [
     "expect",
     "http2-settings",
     "keep-alive",
@@ -61,26 +61,31 @@ pub(super) struct Plain<'a> {
     pub(super) authority: &'a str,
     /// Whether a field asks for another answer than that of others.
     pub(super) is_special: bool,
+    /// What there is of its body.
+    pub(super) body: &'a [u8],
+    /// Bytes of the body that are missing.
+    pub(super) missing: usize,
     fields: &'a [httparse::Header<'a>],
     headers: OnceCell<HeaderMap>,
 }
 
 impl<'a> Plain<'a> {
-    /// The request that `bytes` is, no more and no less.
+    /// The request that `bytes` is, or begins to be: no more than its head and its body.
     pub(super) fn read(bytes: &'a [u8], fields: &'a mut Fields<'a>) -> Option<Self> {
         let mut request = httparse::Request::new(&mut []);
-        let is_whole = request.parse_with_uninit_headers(bytes, fields).ok()?
-            == httparse::Status::Complete(bytes.len());
+        let parsed = request.parse_with_uninit_headers(bytes, fields).ok()?;
+        let httparse::Status::Complete(head) = parsed else { return None };
+        let (head, body) = bytes.split_at_checked(head)?;
         let method = match (request.method, bytes.first()) {
             (Some("GET"), Some(b'G')) => Method::GET,
             (Some("HEAD"), Some(b'H')) => Method::HEAD,
+            (Some("POST"), Some(b'P')) => Method::POST,
             _ => return None,
         };
         let target = request.path?;
         let path = target.split_once('?').map_or(target, |(path, _)| path);
-        let is_plain = is_whole
-            && request.version == Some(1)
-            && lines_end_whole(bytes)
+        let is_plain = request.version == Some(1)
+            && lines_end_whole(head)
             && target.bytes().all(is_of_target)
             && path.starts_with('/')
             && normalise(&method, path) == Ok(None);
@@ -88,11 +93,15 @@ impl<'a> Plain<'a> {
             return None;
         }
         let fields = &*request.headers;
-        let (mut authority, mut is_special) = (None, false);
+        let (mut authority, mut length, mut is_special) = (None, None, false);
         for field in fields {
             if field.name.eq_ignore_ascii_case("host") {
                 let host = std::str::from_utf8(field.value).ok()?;
                 if authority.replace(host).is_some() {
+                    return None;
+                }
+            } else if field.name.eq_ignore_ascii_case("content-length") {
+                if length.replace(length_of(field.value)?).is_some() {
                     return None;
                 }
             } else if !is_plain_field(field) {
@@ -102,8 +111,21 @@ impl<'a> Plain<'a> {
             }
         }
         let authority = authority.filter(|host| is_authority(host.as_bytes()))?;
+        // Only a POST has a body, and it always says how long that is.
+        if length.is_some() != (method == Method::POST) {
+            return None;
+        }
+        let missing = length.unwrap_or(0).checked_sub(body.len())?;
+        if head.len().checked_add(length.unwrap_or(0))? > REQUEST_BYTES_MAX {
+            return None;
+        }
         let headers = OnceCell::new();
-        Some(Self { method, target, path, authority, is_special, fields, headers })
+        Some(Self { method, target, path, authority, is_special, body, missing, fields, headers })
+    }
+
+    /// Whether the body is encoded for its way here.
+    pub(super) fn has_encoded_body(&self) -> bool {
+        self.fields.iter().any(|field| field.name.eq_ignore_ascii_case("content-encoding"))
     }
 
     /// All fields.
@@ -171,6 +193,12 @@ fn is_plain_field(field: &httparse::Header<'_>) -> bool {
     !name.contains('_') && !is_one_of(&REFUSED, name)
 }
 
+/// A number of bytes as `Content-Length` says it.
+pub(super) fn length_of(value: &[u8]) -> Option<usize> {
+    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    is_number.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
+}
+
 fn is_one_of(names: &[&str], name: &str) -> bool {
     names.iter().any(|one| one.eq_ignore_ascii_case(name))
 }
@@ -202,6 +230,17 @@ mod tests {
         assert_eq!(&header.headers, plain.headers());
         assert!(!plain.is_special);
         assert!(is_plain("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: Keep-Alive\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_post_may_lack_some_of_its_body() {
+        let head = "POST /a HTTP/1.1\r\nhost: a\r\nContent-Length: 5\r\n\r\n";
+        for (body, missing) in [("", 5), ("hel", 2), ("hello", 0)] {
+            let request = format!("{head}{body}");
+            let mut fields = no_fields();
+            let plain = Plain::read(request.as_bytes(), &mut fields).unwrap();
+            assert_eq!((plain.body, plain.missing), (body.as_bytes(), missing));
+        }
     }
 
     #[test]
@@ -241,6 +280,13 @@ mod tests {
             "GET / HTTP/1.1\r\nhost: a\r\n\n",
             "GET / HTTP/1.1\nhost: a\r\n\r\n",
             "POST / HTTP/1.1\r\nhost: a\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nab",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99999\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 18446744073709551615\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +1\r\n\r\na",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na",
+            "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n",
+            "PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\na",
             "GET /a/../b HTTP/1.1\r\nhost: a\r\n\r\n",
             "GET //a HTTP/1.1\r\nhost: a\r\n\r\n",
             "GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n",

@@ -149,19 +149,35 @@ impl<S: IO> Client<'_, S> {
             };
             let Some(part) = part? else { break };
             in_time()?;
-            if is_chunked && !part.is_empty() {
-                let size = format!("{:x}\r\n", part.len());
-                bytes.extend_from_slice(size.as_bytes());
-                bytes.extend_from_slice(part);
-                bytes.extend_from_slice(b"\r\n");
-                self.around += size.len() + 2;
-            } else {
-                bytes.extend_from_slice(part);
-            }
-            if bytes.len() >= SENT_BYTES {
-                self.send(bytes).await?;
-            }
+            self.add(part, is_chunked, bytes).await?;
         }
+        self.finish(is_chunked, bytes).await
+    }
+
+    /// Adds a part of a body to `bytes`, and sends them once they are many.
+    pub(super) async fn add(
+        &mut self,
+        part: &[u8],
+        is_chunked: bool,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
+        if is_chunked && !part.is_empty() {
+            let size = format!("{:x}\r\n", part.len());
+            bytes.extend_from_slice(size.as_bytes());
+            bytes.extend_from_slice(part);
+            bytes.extend_from_slice(b"\r\n");
+            self.around += size.len() + 2;
+        } else {
+            bytes.extend_from_slice(part);
+        }
+        if bytes.len() >= SENT_BYTES {
+            self.send(bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is left, and the end of the body.
+    pub(super) async fn finish(&mut self, is_chunked: bool, bytes: &mut Vec<u8>) -> Result<()> {
         if is_chunked {
             bytes.extend_from_slice(LAST_CHUNK);
             self.around += LAST_CHUNK.len();

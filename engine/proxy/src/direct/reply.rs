@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::plain::length_of;
 use super::write::put;
 use crate::cache::{http_date, parse_date};
 use crate::route::edit::Headers;
@@ -22,7 +23,7 @@ pub(super) struct Reply<'a> {
     /// Bytes of the head.
     pub(super) head: usize,
     /// Bytes of the body.
-    pub(super) body: u64,
+    pub(super) body: usize,
     /// Whether the server keeps the connection.
     pub(super) keeps: bool,
 }
@@ -103,11 +104,6 @@ fn is_of_connection(field: &httparse::Header<'_>) -> bool {
     ["connection", "keep-alive", "proxy-connection", "upgrade"].iter().any(|name| is(field, name))
 }
 
-fn length_of(value: &[u8]) -> Option<u64> {
-    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    is_number.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
-}
-
 /// What is changed of the fields of an answer.
 pub(super) struct Changes<'a> {
     fields: &'a [httparse::Header<'a>],
@@ -151,7 +147,7 @@ impl Headers for Changes<'_> {
 mod tests {
     use super::*;
 
-    fn read(head: &str, to_head: bool) -> Option<(u16, u64, bool)> {
+    fn read(head: &str, to_head: bool) -> Option<(u16, usize, bool)> {
         let mut fields = no_fields();
         let reply = Reply::read(head.as_bytes(), &mut fields, to_head)?;
         Some((reply.status.as_u16(), reply.body, reply.keeps))

@@ -2,7 +2,7 @@
 //! it directly, passes it on, or lends the connection to Pingora for that one request.
 //!
 //! Refuses to hold anything for a request while there is none. Bound: a head of
-//! [`HEAD_BYTES_MAX`], one answer.
+//! [`REQUEST_BYTES_MAX`], one answer.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -21,8 +21,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
-use super::HEAD_BYTES_MAX;
-use super::decide::{Caller, Done};
+use super::REQUEST_BYTES_MAX;
+use super::caller::Caller;
+use super::decide::Done;
+use super::local::Local;
 use super::pass::Passed;
 use super::passing::Passing;
 use super::plain::may_become_head;
@@ -48,7 +50,7 @@ pub(crate) struct Turns {
 
 thread_local! {
     /// What all connections of a thread read into, one after the other.
-    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; HEAD_BYTES_MAX].into());
+    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; REQUEST_BYTES_MAX].into());
 }
 
 /// What follows on a wait for a request.
@@ -57,6 +59,8 @@ enum Next {
     Lend(BytesMut),
     /// A server is asked.
     Pass(Box<Passing>),
+    /// The router is.
+    Call(Box<Local>),
     /// The connection is over; after an answer it is ended in order.
     Over { in_order: bool },
 }
@@ -82,9 +86,17 @@ pub(crate) async fn serve<S: IO + 'static>(
         };
         let read = match next {
             Next::Lend(read) => read,
-            Next::Pass(passing) => {
-                // In a box, so that no idle connection holds the room of an exchange.
-                let passed = Box::pin(turns.app.pass_on(*passing, &caller, &mut *stream)).await;
+            Next::Pass(_) | Next::Call(_) => {
+                // In boxes, so that no idle connection holds the room of an exchange.
+                let passed = match next {
+                    Next::Pass(passing) => {
+                        Box::pin(turns.app.pass_on(*passing, &caller, &mut *stream)).await
+                    }
+                    Next::Call(local) => {
+                        Box::pin(turns.app.answer_here(*local, &caller, &mut *stream)).await
+                    }
+                    Next::Lend(_) | Next::Over { .. } => Passed::Over { in_order: false },
+                };
                 turn.end();
                 match passed {
                     Passed::Next(read) => ahead = read,
@@ -197,22 +209,25 @@ impl<S: IO> Wait<'_, S> {
             let is_odd = self.turn.has_odd_line();
             let done =
                 (!is_odd).then(|| self.turns.app.answer_directly(read, self.caller, !is_last));
-            let Some(done) = done.flatten() else {
-                held.extend_from_slice(&read[held.len()..]);
-                if !is_odd && end < room.len() && may_become_head(held) {
-                    continue;
+            let next = match done.flatten() {
+                Some(Done::Answered(answer)) => Ok(answer),
+                Some(Done::Passing(passing)) => Err(Next::Pass(passing)),
+                Some(Done::Calling(local)) => Err(Next::Call(local)),
+                begun => {
+                    held.extend_from_slice(&read[held.len()..]);
+                    let is_begun = begun.is_some() || may_become_head(held);
+                    if !is_odd && end < room.len() && is_begun {
+                        continue;
+                    }
+                    return Poll::Ready(Err(Next::Lend(std::mem::take(held))));
                 }
-                return Poll::Ready(Err(Next::Lend(std::mem::take(held))));
             };
             held.clear();
             if self.turn.begin(false) {
                 self.turns.app.stats.connections_fresh.lower(1);
             }
             *self.left = self.left.map(|left| left.saturating_sub(1));
-            return Poll::Ready(match done {
-                Done::Answered(answer) => Ok(answer),
-                Done::Passing(passing) => Err(Next::Pass(passing)),
-            });
+            return Poll::Ready(next);
         }
     }
 }

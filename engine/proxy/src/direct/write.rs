@@ -11,7 +11,8 @@ use http::{HeaderName, HeaderValue, Method, Response};
 use http_body_util::BodyExt;
 use truststram_base::Clock;
 
-use super::decide::{Caller, Request};
+use super::caller::Caller;
+use super::decide::Request;
 use super::prepared::Prepared;
 use super::ready::{Answered, COPIED_BYTES_MAX, Ready, Record};
 use crate::app::App;

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use http::{HeaderName, HeaderValue, header};
 
+use super::day::{DAY_S, DayUse, Taken};
 use super::limiter::{Limits, Outcome, Verdict};
 use crate::route::edit::Headers;
 
@@ -50,6 +51,28 @@ impl LimitHeaders {
             _ => None,
         };
         let state = HeaderValue::try_from(text).ok().filter(|value| !value.is_empty());
+        Self { policy: policy.filter(|_| state.is_some()), state, retry_after_s }
+    }
+
+    /// The policies of the days of `limits`; made once, as those above.
+    pub(crate) fn day_policy(limits: &Limits) -> Option<HeaderValue> {
+        let policy =
+            |part: &DayUse| format!("\"{}\";q={};w={DAY_S}", part.zone.name(), part.at_most);
+        let text = limits.days.iter().map(policy).collect::<Vec<String>>().join(", ");
+        HeaderValue::try_from(text).ok().filter(|value| !value.is_empty())
+    }
+
+    /// What is left of days.
+    pub(crate) fn of_day(limits: &Limits, policy: Option<HeaderValue>, taken: &Taken) -> Self {
+        let mut text = String::new();
+        for (part, used) in limits.days.iter().zip(taken.used) {
+            let Some(used) = used else { continue };
+            let comma = if text.is_empty() { "" } else { ", " };
+            let (name, left) = (part.zone.name(), part.at_most.saturating_sub(used));
+            let _ = write!(text, "{comma}\"{name}\";r={left};t={}", taken.left_s);
+        }
+        let state = HeaderValue::try_from(text).ok().filter(|value| !value.is_empty());
+        let retry_after_s = taken.is_over.then_some(taken.left_s);
         Self { policy: policy.filter(|_| state.is_some()), state, retry_after_s }
     }
 

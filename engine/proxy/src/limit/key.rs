@@ -4,6 +4,7 @@
 //! Refuses to know zones. Bound: a key of at most [`KEY_BYTES_MAX`]; a longer one is replaced by
 //! its SHA-256.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -58,6 +59,25 @@ impl FromStr for Key {
         let parts: Vec<Part> =
             text.split_ascii_whitespace().map(part_of).collect::<Result<_, _>>()?;
         if (1..=PARTS_MAX).contains(&parts.len()) { Ok(Self(parts)) } else { Err(NotAKey) }
+    }
+}
+
+impl fmt::Display for Key {
+    /// As the configuration writes it; addresses always with their bits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.0.iter().enumerate() {
+            f.write_str(if index > 0 { " " } else { "" })?;
+            match part {
+                Part::Constant => f.write_str("constant")?,
+                Part::Ip(v4, v6) => write!(f, "ip/{v4}/{v6}")?,
+                Part::Header(name) => write!(f, "header:{name}")?,
+                Part::Host => f.write_str("host")?,
+                Part::Path => f.write_str("path")?,
+                Part::ApiKey => f.write_str("api-key")?,
+                Part::User => f.write_str("user")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -194,6 +214,14 @@ mod tests {
         assert_eq!(key_of("api-key", "", "k"), b"0123");
         assert_eq!(key_of("user path", "", "k"), b"ada\0/p");
         assert_ne!(key_of("header:x-api-key", "", &"a".repeat(300)), b"");
+    }
+
+    #[test]
+    fn a_key_is_written_as_it_is_read() {
+        for text in ["ip/32/128 host", "header:x-a path", "api-key", "user constant"] {
+            assert_eq!(text.parse::<Key>().unwrap().to_string(), text);
+        }
+        assert_eq!("ip".parse::<Key>().unwrap().to_string(), "ip/32/128");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::day::DayUse;
 use super::in_flight::InFlight;
 use super::key::Subject;
 use super::zone::{InFlightZone, Looked, RateZone};
@@ -50,6 +51,8 @@ pub(crate) struct Limits {
     pub(crate) rates: Vec<RateUse>,
     /// Zones of requests under way, asked after those.
     pub(crate) in_flight: Vec<InFlightUse>,
+    /// Zones of days, asked last.
+    pub(crate) days: Vec<DayUse>,
     /// Whether nothing is refused or made to wait, only counted.
     pub(crate) is_dry_run: bool,
 }
@@ -77,7 +80,7 @@ pub(crate) struct Verdict {
 impl Limits {
     /// Whether there is nothing to ask.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rates.is_empty() && self.in_flight.is_empty()
+        self.rates.is_empty() && self.in_flight.is_empty() && self.days.is_empty()
     }
 
     /// Whether a request may be made to wait.

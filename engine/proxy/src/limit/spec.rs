@@ -7,10 +7,25 @@
 use std::sync::Arc;
 
 use super::bucket::Rate;
+use super::day::{DayUse, DayZone};
 use super::key::Key;
 use super::limiter::{InFlightUse, Limits, RateUse, USES_MAX};
 use super::zone::{InFlightZone, RateZone};
 use crate::route::spec::Fault;
+
+/// Most requests of a day.
+const PER_DAY_MAX: u64 = 1_000_000_000_000;
+
+/// What a zone counts of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// How fast they come.
+    Rate(Rate),
+    /// How many are under way.
+    InFlight,
+    /// How many came on a day of UTC.
+    Day,
+}
 
 /// A zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +34,8 @@ pub struct ZoneSpec {
     pub name: String,
     /// What requests are counted by.
     pub key: Key,
-    /// How fast they may come; `None`: those under way are counted.
-    pub rate: Option<Rate>,
+    /// What of them is counted.
+    pub counts: Counts,
     /// Its memory.
     pub bytes_max: usize,
 }
@@ -45,6 +60,15 @@ pub struct InFlightUseSpec {
     pub at_most: u32,
 }
 
+/// How a zone of days is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayUseSpec {
+    /// The name of the zone.
+    pub zone: String,
+    /// Requests of one key that a day has.
+    pub at_most: u64,
+}
+
 /// What requests must pass at one place, a listener or a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UseSpec {
@@ -52,6 +76,8 @@ pub struct UseSpec {
     pub rates: Vec<RateUseSpec>,
     /// Zones of requests under way, asked after those.
     pub in_flight: Vec<InFlightUseSpec>,
+    /// Zones of days, asked last.
+    pub days: Vec<DayUseSpec>,
 }
 
 /// All limits.
@@ -80,32 +106,42 @@ pub struct Zones {
     pub rates: Vec<Arc<RateZone>>,
     /// Those of requests under way.
     pub in_flight: Vec<Arc<InFlightZone>>,
+    /// Those of days.
+    pub days: Vec<Arc<DayZone>>,
 }
 
 impl Zones {
     /// Whether any counts by a field of requests.
     pub(crate) fn read_headers(&self) -> bool {
-        let mut keys = self.rates.iter().map(|zone| zone.key());
-        keys.any(Key::reads_headers) || self.in_flight.iter().any(|zone| zone.key().reads_headers())
+        let rates = self.rates.iter().map(|zone| zone.key());
+        let in_flight = self.in_flight.iter().map(|zone| zone.key());
+        let mut keys = rates.chain(in_flight).chain(self.days.iter().map(|zone| zone.key()));
+        keys.any(Key::reads_headers)
     }
 
     /// Makes the zones of `specs`, or takes them over from `before`.
     pub(crate) fn make(specs: &[ZoneSpec], before: Option<&Self>) -> Self {
         let mut zones = Self::default();
         for spec in specs {
-            let ZoneSpec { name, key, rate, bytes_max } = spec.clone();
-            match rate {
-                Some(rate) => {
+            let ZoneSpec { name, key, counts, bytes_max } = spec.clone();
+            match counts {
+                Counts::Rate(rate) => {
                     let mut known = before.into_iter().flat_map(|before| &before.rates);
                     let known = known.find(|zone| zone.is_made_from(spec)).cloned();
                     let make = || Arc::new(RateZone::new(&name, key, rate, bytes_max));
                     zones.rates.push(known.unwrap_or_else(make));
                 }
-                None => {
+                Counts::InFlight => {
                     let mut known = before.into_iter().flat_map(|before| &before.in_flight);
                     let known = known.find(|zone| zone.is_made_from(spec)).cloned();
                     let make = || Arc::new(InFlightZone::new(&name, key, bytes_max));
                     zones.in_flight.push(known.unwrap_or_else(make));
+                }
+                Counts::Day => {
+                    let mut known = before.into_iter().flat_map(|before| &before.days);
+                    let known = known.find(|zone| zone.is_made_from(spec)).cloned();
+                    let make = || Arc::new(DayZone::new(&name, key, bytes_max));
+                    zones.days.push(known.unwrap_or_else(make));
                 }
             }
         }
@@ -122,48 +158,79 @@ impl Zones {
     ) -> Limits {
         let mut limits = Limits { is_dry_run, ..Limits::default() };
         let key = format!("{place}.limit_requests");
-        let mut fail = |key: &str, message: String| faults.push(Fault::new(key, message));
-        if uses.rates.len() > USES_MAX {
-            fail(&key, format!("has more than {USES_MAX} entries"));
+        let names: Vec<&str> = uses.rates.iter().map(|one| one.zone.as_str()).collect();
+        let find = |name: &str| self.rates.iter().find(|zone| zone.name() == name).cloned();
+        for (index, zone) in used(&names, find, "with a rate", &key, faults) {
+            let RateUseSpec { burst, undelayed, .. } = uses.rates[index];
+            limits.rates.push(RateUse { zone, burst, undelayed });
         }
-        for (index, one) in uses.rates.iter().enumerate() {
-            let name = &one.zone;
-            match self.rates.iter().find(|zone| zone.name() == name) {
-                None => {
-                    fail(&key, format!("[{index}]: no zone of [[limits]] with a rate is `{name}`"));
-                }
-                Some(_) if uses.rates[..index].iter().any(|other| other.zone == *name) => {
-                    fail(&key, format!("[{index}] repeats `{name}`"));
-                }
-                Some(zone) => {
-                    let (burst, undelayed) = (one.burst, one.undelayed);
-                    limits.rates.push(RateUse { zone: zone.clone(), burst, undelayed });
-                }
-            }
-        }
-        let key = format!("{place}.limit_in_flight");
-        if uses.in_flight.len() > USES_MAX {
-            fail(&key, format!("has more than {USES_MAX} entries"));
-        }
-        for (index, one) in uses.in_flight.iter().enumerate() {
-            let name = &one.zone;
-            match self.in_flight.iter().find(|zone| zone.name() == name) {
-                None => {
-                    let what = "no zone of [[limits]] without a rate is";
-                    fail(&key, format!("[{index}]: {what} `{name}`"));
-                }
-                Some(_) if uses.in_flight[..index].iter().any(|other| other.zone == *name) => {
-                    fail(&key, format!("[{index}] repeats `{name}`"));
-                }
-                Some(_) if one.at_most == 0 => fail(&key, format!("[{index}].at_most is 0")),
-                Some(zone) => {
-                    let at_most = one.at_most;
-                    limits.in_flight.push(InFlightUse { zone: zone.clone(), at_most });
-                }
-            }
-        }
+        limits.in_flight = self.in_flight_uses(place, &uses.in_flight, faults);
+        limits.days = self.day_uses(place, &uses.days, faults);
         limits
     }
+
+    fn in_flight_uses(
+        &self,
+        place: &str,
+        uses: &[InFlightUseSpec],
+        faults: &mut Vec<Fault>,
+    ) -> Vec<InFlightUse> {
+        let key = format!("{place}.limit_in_flight");
+        let names: Vec<&str> = uses.iter().map(|one| one.zone.as_str()).collect();
+        let find = |name: &str| self.in_flight.iter().find(|zone| zone.name() == name).cloned();
+        let zones = used(&names, find, "without a rate", &key, faults);
+        let zones = zones.into_iter().filter_map(|(index, zone)| {
+            let at_most = uses[index].at_most;
+            if at_most == 0 {
+                faults.push(Fault::new(&*key, format!("[{index}].at_most is 0")));
+            }
+            (at_most > 0).then_some(InFlightUse { zone, at_most })
+        });
+        zones.collect()
+    }
+
+    fn day_uses(&self, place: &str, uses: &[DayUseSpec], faults: &mut Vec<Fault>) -> Vec<DayUse> {
+        let key = format!("{place}.limit_days");
+        let names: Vec<&str> = uses.iter().map(|one| one.zone.as_str()).collect();
+        let find = |name: &str| self.days.iter().find(|zone| zone.name() == name).cloned();
+        let zones = used(&names, find, "with `window = \"day\"`", &key, faults);
+        let zones = zones.into_iter().filter_map(|(index, zone)| {
+            let at_most = uses[index].at_most;
+            let is_number = (1..=PER_DAY_MAX).contains(&at_most);
+            if !is_number {
+                let message = format!("[{index}].at_most must be 1 to {PER_DAY_MAX}");
+                faults.push(Fault::new(&*key, message));
+            }
+            is_number.then_some(DayUse { zone, at_most })
+        });
+        zones.collect()
+    }
+}
+
+/// The zones of these names with their places in the list; a name that is unknown or comes again is
+/// a fault of `key`.
+fn used<Z>(
+    names: &[&str],
+    find: impl Fn(&str) -> Option<Z>,
+    which: &str,
+    key: &str,
+    faults: &mut Vec<Fault>,
+) -> Vec<(usize, Z)> {
+    let mut fail = |message: String| faults.push(Fault::new(key, message));
+    if names.len() > USES_MAX {
+        fail(format!("has more than {USES_MAX} entries"));
+    }
+    let mut zones = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        match find(name) {
+            None => fail(format!("[{index}]: no zone of [[limits]] {which} is `{name}`")),
+            Some(_) if names[..index].contains(name) => {
+                fail(format!("[{index}] repeats `{name}`"));
+            }
+            Some(zone) => zones.push((index, zone)),
+        }
+    }
+    zones
 }
 
 #[cfg(test)]
@@ -172,7 +239,8 @@ mod tests {
 
     fn zone(name: &str, rate: Option<&str>, bytes_max: usize) -> ZoneSpec {
         let rate = rate.map(|rate| rate.parse().unwrap());
-        ZoneSpec { name: name.to_owned(), key: "ip".parse().unwrap(), rate, bytes_max }
+        let counts = rate.map_or(Counts::InFlight, Counts::Rate);
+        ZoneSpec { name: name.to_owned(), key: "ip".parse().unwrap(), counts, bytes_max }
     }
 
     #[test]

@@ -67,6 +67,22 @@ impl<V: Copy> Table<V> {
         Some(&mut self.nodes[found as usize].value)
     }
 
+    /// The value of `key`, which stays as old as it is.
+    pub(crate) fn peek(&self, key: &[u8]) -> Option<V> {
+        self.find(key).map(|place| self.nodes[place as usize].value)
+    }
+
+    /// Calls `see` with keys and values from the newest on, as long as it says so.
+    pub(crate) fn newest_while(&mut self, mut see: impl FnMut(&[u8], &mut V) -> bool) {
+        let mut place = self.newest;
+        while let Some(node) = self.nodes.get_mut(place as usize) {
+            if !see(&node.key, &mut node.value) {
+                return;
+            }
+            place = node.older;
+        }
+    }
+
     /// The key used the longest ago.
     pub(crate) fn oldest(&self) -> Option<V> {
         self.nodes.get(self.oldest as usize).map(|node| node.value)
@@ -191,6 +207,12 @@ mod tests {
             }
             assert_eq!((table.len(), table.bytes <= bytes_max), (list.len(), true));
             assert_eq!(table.oldest(), list.first().map(|(_, value)| *value));
+            let mut seen = Vec::new();
+            table.newest_while(|key, value| {
+                seen.push((String::from_utf8(key.to_vec()).unwrap(), *value));
+                seen.len() < 3
+            });
+            assert!(seen.iter().eq(list.iter().rev().take(3)));
         }
         assert!(table.nodes.len() <= 10);
     }

@@ -11,7 +11,7 @@ use truststram_base::Counter;
 
 use super::bucket::{Bucket, Rate};
 use super::key::Key;
-use super::spec::ZoneSpec;
+use super::spec::{Counts, ZoneSpec};
 use super::table::Table;
 
 const SHARD_COUNT: usize = 16;
@@ -33,14 +33,15 @@ pub struct ZoneStats {
     pub full: Counter,
 }
 
+/// Tables of keys, each behind a lock of its own.
 #[derive(Debug)]
-struct Shards<V> {
+pub(super) struct Shards<V> {
     tables: Vec<Mutex<Table<V>>>,
     hasher: RandomState,
 }
 
 impl<V: Copy> Shards<V> {
-    fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(bytes_max: usize) -> Self {
         let table = || Mutex::new(Table::new(bytes_max / SHARD_COUNT));
         Self {
             tables: std::iter::repeat_with(table).take(SHARD_COUNT).collect(),
@@ -48,16 +49,19 @@ impl<V: Copy> Shards<V> {
         }
     }
 
-    fn lock(&self, key: &[u8]) -> MutexGuard<'_, Table<V>> {
+    pub(super) fn lock(&self, key: &[u8]) -> MutexGuard<'_, Table<V>> {
         let shard = self.hasher.hash_one(key) as usize % SHARD_COUNT;
         // A table is whole between any two of its operations.
         self.tables[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn len(&self) -> usize {
-        let len =
-            |table: &Mutex<Table<V>>| table.lock().unwrap_or_else(PoisonError::into_inner).len();
-        self.tables.iter().map(len).sum()
+    pub(super) fn len(&self) -> usize {
+        self.each().map(|table| table.len()).sum()
+    }
+
+    /// Every table, one after the other.
+    pub(super) fn each(&self) -> impl Iterator<Item = MutexGuard<'_, Table<V>>> {
+        self.tables.iter().map(|table| table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -89,7 +93,7 @@ impl RateZone {
 
     pub(crate) fn is_made_from(&self, spec: &ZoneSpec) -> bool {
         let same = self.name == spec.name && self.key == spec.key;
-        same && Some(self.rate) == spec.rate && self.bytes_max == spec.bytes_max
+        same && spec.counts == Counts::Rate(self.rate) && self.bytes_max == spec.bytes_max
     }
 
     /// Its name.
@@ -187,7 +191,7 @@ impl InFlightZone {
 
     pub(crate) fn is_made_from(&self, spec: &ZoneSpec) -> bool {
         let same = self.name == spec.name && self.key == spec.key;
-        same && spec.rate.is_none() && self.bytes_max == spec.bytes_max
+        same && spec.counts == Counts::InFlight && self.bytes_max == spec.bytes_max
     }
 
     /// Its name.

@@ -15,6 +15,7 @@ use super::table::Made;
 use crate::auth::RouteAuth;
 use crate::direct::Prepared;
 use crate::limiting::Gate;
+use crate::overload::RoutePriority;
 use crate::stats::RouteStats;
 use crate::upstream::group::Group;
 
@@ -49,6 +50,7 @@ pub(crate) struct Route {
     pub(crate) is_logged: bool,
     pub(crate) is_cached: bool,
     pub(crate) auth: RouteAuth,
+    pub(crate) priority: RoutePriority,
     /// What its requests must pass, after what all must.
     pub(crate) gate: Option<Gate>,
     pub(crate) stats: Arc<RouteStats>,
@@ -124,6 +126,7 @@ pub(crate) fn compile(
         is_logged: spec.is_logged,
         is_cached: spec.is_cached,
         auth: spec.auth,
+        priority: spec.priority,
         gate: Gate::new(limits, made.limits.status),
         stats,
         prepared: Default::default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::auth::RouteAuth;
 use crate::limit::UseSpec;
+use crate::overload::RoutePriority;
 
 /// A value of the configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +145,8 @@ pub struct RouteSpec {
     pub is_cached: bool,
     /// Whether a request must say who it is from.
     pub auth: RouteAuth,
+    /// Which of its requests are refused, or wait, where more come than can be done.
+    pub priority: RoutePriority,
     /// How often and how many at a time its requests may come, beside what holds for all.
     pub limits: UseSpec,
 }

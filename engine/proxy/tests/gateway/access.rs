@@ -115,7 +115,7 @@ async fn routes_ask_and_servers_are_told() {
     let ada = key(&guard, "ada", &[]);
     let one = server("one", Manner::Echo).await;
     let asks = |name: &str, path: &str, is_required, forwards| RouteSpec {
-        auth: RouteAuth { is_required, forwards },
+        auth: RouteAuth { is_required, forwards, ..RouteAuth::default() },
         ..route(name, path, to("g"))
     };
     let fixed = truststram_proxy::ActionSpec::Answer { status: 200, body: "hello".to_owned() };
@@ -154,7 +154,7 @@ async fn a_route_may_ask_where_nobody_else_does() {
     let guard = guard(100);
     let ada = key(&guard, "ada", &[Scope::Data]);
     let local = |name: &str, path: &str, is_required| RouteSpec {
-        auth: RouteAuth { is_required, forwards: false },
+        auth: RouteAuth { is_required, ..RouteAuth::default() },
         ..route(name, path, truststram_proxy::ActionSpec::Local)
     };
     let routes = vec![local("a", "/", None), local("b", "/data", Some(true))];
@@ -261,7 +261,7 @@ async fn pages_of_other_origins_read_what_they_may() {
     let one = server("one", Manner::Echo).await;
     let routes = vec![
         RouteSpec {
-            auth: RouteAuth { is_required: Some(false), forwards: false },
+            auth: RouteAuth { is_required: Some(false), ..RouteAuth::default() },
             ..route("up", "/up", to("g"))
         },
         route("local", "/", truststram_proxy::ActionSpec::Local),
@@ -337,7 +337,7 @@ async fn answers_that_are_kept_are_told_to_the_page_that_asks() {
 fn what_one_may_see_is_not_kept_for_all() {
     let kept = |is_required| RouteSpec {
         is_cached: true,
-        auth: RouteAuth { is_required, forwards: false },
+        auth: RouteAuth { is_required, ..RouteAuth::default() },
         ..route("kept", "/", truststram_proxy::ActionSpec::Local)
     };
     let faults = |table: TableSpec| -> Vec<String> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use truststram_base::ManualClock;
 use truststram_proxy::{
-    ActionSpec, Cache, CacheOptions, GatewayOptions, InFlightUseSpec, LimitSpec, RateUseSpec,
-    RouteSpec, TableSpec, UseSpec, ZoneSpec,
+    ActionSpec, Cache, CacheOptions, Counts, DayUseSpec, GatewayOptions, InFlightUseSpec,
+    LimitSpec, RateUseSpec, RouteSpec, TableSpec, UseSpec, ZoneSpec,
 };
 
 use crate::rig::*;
@@ -13,12 +13,13 @@ use crate::rig::*;
 /// A zone of rates, or of requests under way.
 pub fn zone(name: &str, key: &str, rate: Option<&str>) -> ZoneSpec {
     let rate = rate.map(|rate| rate.parse().unwrap());
-    ZoneSpec { name: name.to_owned(), key: key.parse().unwrap(), rate, bytes_max: 1 << 20 }
+    let counts = rate.map_or(Counts::InFlight, Counts::Rate);
+    ZoneSpec { name: name.to_owned(), key: key.parse().unwrap(), counts, bytes_max: 1 << 20 }
 }
 
 pub fn rate(zone: &str, burst: u32) -> UseSpec {
     let one = RateUseSpec { zone: zone.to_owned(), burst, undelayed: None };
-    UseSpec { rates: vec![one], in_flight: Vec::new() }
+    UseSpec { rates: vec![one], ..UseSpec::default() }
 }
 
 pub fn limits(zones: Vec<ZoneSpec>, every: UseSpec) -> LimitSpec {
@@ -196,5 +197,54 @@ async fn upstream_answers_are_used_again_where_the_route_says_so() {
     assert_eq!(third.header("cache-status"), Some("truststram; fwd=uri-miss; stored"));
     assert_eq!(ask(rig.plain, &get("/other")).await.header("cache-status"), None);
     assert_eq!((cache.stats().hits.get(), cache.stats().invalidated.get()), (1, 1));
+    rig.stop();
+}
+
+#[tokio::test]
+async fn a_day_has_so_many_requests_by_each_way() {
+    // Ten seconds before midnight.
+    let clock = Arc::new(ManualClock::at(20_000 * 86_400_000_000 - 10_000_000));
+    let zone = ZoneSpec { counts: Counts::Day, ..zone("daily", "path", None) };
+    let day = |at_most| UseSpec {
+        days: vec![DayUseSpec { zone: "daily".to_owned(), at_most }],
+        ..UseSpec::default()
+    };
+    let fixed = ActionSpec::Answer { status: 200, body: String::new() };
+    let upstream = server("one", Manner::Echo).await;
+    let routes = |at_most| {
+        let limits = day(at_most);
+        let one = RouteSpec { limits: limits.clone(), ..route("fixed", "/fixed", fixed.clone()) };
+        vec![one, RouteSpec { limits, ..route("up", "/", to("g")) }]
+    };
+    let spec = |at_most| {
+        let limits = limits(vec![zone.clone()], UseSpec::default());
+        TableSpec { limits, ..table(routes(at_most), vec![group("g", &[upstream])]) }
+    };
+    let rig = Rig::start_with(&spec(2), by(&clock));
+    for path in ["/fixed", "/up"] {
+        for (status, left, wait) in [(200, 1, None), (200, 0, None), (429, 0, Some("10"))] {
+            let answer = ask(rig.plain, &get(path)).await;
+            assert_eq!((answer.status, answer.header("retry-after")), (status, wait), "{path}");
+            assert_eq!(answer.header("ratelimit-policy"), Some("\"daily\";q=2;w=86400"));
+            let state = format!("\"daily\";r={left};t=10");
+            assert_eq!(answer.header("ratelimit"), Some(state.as_str()));
+        }
+    }
+    // A reload with another number keeps what was counted.
+    rig.live.replace(&spec(3)).unwrap();
+    assert_eq!(ask(rig.plain, &get("/up")).await.status, 200);
+    assert_eq!(ask(rig.plain, &get("/up")).await.status, 429);
+    clock.advance(10_000_000);
+    for path in ["/fixed", "/up"] {
+        assert_eq!(
+            ask(rig.plain, &get(path)).await.header("ratelimit").unwrap(),
+            "\"daily\";r=2;t=86400"
+        );
+    }
+    assert!(rig.gateway.stats()[0].direct.get() >= 3);
+    let mut faults = rig.live.replace(&spec(0)).unwrap_err();
+    let fault = faults.swap_remove(0);
+    assert_eq!(fault.key, "routes[0].limit_days");
+    assert_eq!(fault.message, "[0].at_most must be 1 to 1000000000000");
     rig.stop();
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use truststram_machine::{ThreadSpec, spawn};
-use truststram_proxy::{CertificateSpec, TableSpec, TlsSpec};
+use truststram_proxy::{CertificateSpec, Door, TableSpec, TlsSpec};
 
 use crate::rig::*;
 
@@ -31,6 +31,7 @@ pub fn with_tls(names: &[&str]) -> TableSpec {
         only_13: false,
         tickets: true,
         client_ca: None,
+        is_client_optional: false,
     };
     TableSpec { tls: Some(tls), hsts_s: 60, ..TableSpec::default() }
 }
@@ -211,6 +212,7 @@ async fn whoever_was_accepted_before_a_drain_is_answered() {
             streams.push(TcpStream::connect(rig.plain).await.unwrap());
         }
         let stats = rig.gateway.stats()[0].clone();
+        rig.doors.iter().for_each(Door::forget);
         let draining = spawn(ThreadSpec::default(), move |_placement| {
             rig.gateway.drain(Duration::from_secs(5)).unwrap()
         });

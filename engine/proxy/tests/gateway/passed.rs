@@ -49,7 +49,8 @@ const ANSWERS: [Says; 21] = [
     (
         "/hops",
         "HTTP/1.1 200 OK\r\nconnection: keep-alive, x-gone\r\nx-gone: 1\r\n\
-         keep-alive: timeout=5\r\nproxy-connection: a\r\nx-request-id: its-own\r\nserver: s\r\ncontent-length: 1\r\n\r\na",
+         keep-alive: timeout=5\r\nproxy-connection: a\r\n\
+         x-request-id: its-own\r\nserver: s\r\ncontent-length: 1\r\n\r\na",
         false,
     ),
     ("/close", "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\na", true),

@@ -1,8 +1,10 @@
 //! What a reload exchanges, and what it leaves alone.
 
+use std::sync::Arc;
+
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use truststram_proxy::ActionSpec;
+use truststram_proxy::{ActionSpec, bind};
 
 use crate::connections::{client, connect, with_tls};
 use crate::rig::*;
@@ -48,4 +50,43 @@ async fn a_table_with_a_fault_changes_nothing() {
     connect(&rig, &client(&[]), "b.test").await;
     drop(stream);
     rig.stop();
+}
+
+#[tokio::test]
+async fn an_address_is_exchanged_while_it_serves() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let slow = upstream.local_addr().unwrap();
+    let fixed = ActionSpec::Answer { status: 200, body: "fixed".to_owned() };
+    let routes = vec![route("slow", "/slow", to("g")), route("all", "/", fixed)];
+    let rig = Rig::start(&table(routes, vec![group("g", &[slow])]));
+    let mut busy = TcpStream::connect(rig.plain).await.unwrap();
+    busy.write_all(get("/slow").as_bytes()).await.unwrap();
+    let (mut server, _) = upstream.accept().await.unwrap();
+    read_message(&mut server).await.unwrap();
+    let mut idle = TcpStream::connect(rig.plain).await.unwrap();
+    assert_eq!(ask_on(&mut idle, &get("/")).await.unwrap().status, 200);
+
+    let new = Arc::new(bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let address = new.address();
+    rig.doors[0].exchange(Some(new));
+    assert_eq!(ask(address, &get("/")).await.body, "fixed");
+    // The old address lets nobody in: idle connections end, and the one that is under way does
+    // with its answer.
+    assert!(ask_on(&mut idle, &get("/")).await.is_none());
+    while TcpStream::connect(rig.plain).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nold").await.unwrap();
+    let (head, body) = read_message(&mut busy).await.unwrap();
+    assert_eq!(body, "old", "{head}");
+    assert!(ask_on(&mut busy, &get("/")).await.is_none());
+    // Nobody at all, and somebody again.
+    rig.doors[0].exchange(None);
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let third = Arc::new(bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    rig.doors[0].exchange(Some(third.clone()));
+    assert_eq!(ask(third.address(), &get("/")).await.body, "fixed");
+    assert_eq!(rig.stop().connections_cut, 0);
 }

@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
 use truststram_proxy::{
-    ActionSpec, Cache, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard, Listener,
-    Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RouteSpec, ServerSpec, TableSpec,
-    Timeouts, UseSpec, bind,
+    ActionSpec, Cache, Door, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard,
+    Listener, Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RoutePriority, RouteSpec,
+    ServerSpec, Strain, TableSpec, Timeouts, UseSpec, bind,
 };
 
 /// A gateway that serves without TLS and, where the table has certificates, with it.
@@ -25,6 +25,8 @@ pub struct Rig {
     pub live: Arc<Live>,
     pub plain: SocketAddr,
     pub tls: SocketAddr,
+    /// Those of both.
+    pub doors: [Door; 2],
 }
 
 /// What stands before the routes, and how connections begin.
@@ -53,6 +55,7 @@ pub fn options() -> GatewayOptions {
             response
         },
         access_log: None,
+        strain: Arc::new(Strain::default),
         on_thread_start: Arc::new(|_| {}),
         clock: Arc::new(SystemClock::new()),
     }
@@ -77,13 +80,16 @@ impl Rig {
             match head.uri.path() {
                 "/echo" => {
                     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-                    format!("{said} {}", String::from_utf8(body.to_vec()).unwrap())
+                    Body::from(format!("{said} {}", String::from_utf8(body.to_vec()).unwrap()))
                 }
-                _ => said,
+                "/parts" => parts(3),
+                "/broken" => parts(0),
+                "/endless" => parts(usize::MAX),
+                _ => Body::from(said),
             }
         });
         let listener = |is_tls| Listener {
-            bound: bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+            door: Door::new(Some(bind("127.0.0.1:0".parse().unwrap()).unwrap())),
             router: router.clone(),
             body_bytes_max: 1_000,
             streams: |_, _| false,
@@ -95,14 +101,32 @@ impl Rig {
             guard: with.guard.clone(),
         };
         let listeners = vec![listener(false), listener(true)];
-        let [plain, tls] = [0, 1].map(|index: usize| listeners[index].bound.address());
+        let [plain, tls] = [0, 1].map(|index: usize| listeners[index].door.address().unwrap());
+        let doors = [0, 1].map(|index: usize| listeners[index].door.clone());
         let gateway = Gateway::start(listeners, options).unwrap();
-        Self { gateway, live, plain, tls }
+        Self { gateway, live, plain, tls, doors }
     }
 
     pub fn stop(self) -> Drained {
+        self.doors.iter().for_each(Door::forget);
         self.gateway.drain(Duration::from_secs(5)).unwrap()
     }
+}
+
+/// So many parts, each once the one before may be out; none at all end badly.
+fn parts(count: usize) -> Body {
+    Body::from_stream(futures_util::stream::unfold(0, move |at| async move {
+        tokio::task::yield_now().await;
+        match count {
+            0 if at == 1 => Some((Err(std::io::Error::other("broken")), 2)),
+            0 if at > 1 => None,
+            0 => Some((Ok(axum::body::Bytes::from("half")), at + 1)),
+            count if at < count => {
+                Some((Ok(axum::body::Bytes::from(format!("part {at} "))), at + 1))
+            }
+            _ => None,
+        }
+    }))
 }
 
 /// What a server does with a connection.
@@ -245,6 +269,7 @@ pub fn route(name: &str, path: &str, action: ActionSpec) -> RouteSpec {
         is_logged: true,
         is_cached: false,
         auth: RouteAuth::default(),
+        priority: RoutePriority::Normal,
         limits: UseSpec::default(),
     }
 }

@@ -131,7 +131,7 @@ fn spec(keys: &[Value], algorithms: &[&str]) -> IssuerSpec {
 fn compiled(spec: IssuerSpec) -> Result<AuthRules, Vec<Fault>> {
     let mut faults = Vec::new();
     let spec = AuthSpec { issuers: vec![spec], ..AuthSpec::default() };
-    let rules = AuthRules::compile(&spec, &mut faults);
+    let rules = AuthRules::compile(&spec, None, &mut faults);
     if faults.is_empty() { Ok(rules) } else { Err(faults) }
 }
 

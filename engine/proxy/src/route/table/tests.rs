@@ -25,6 +25,7 @@ fn route(name: &str, hosts: &[&str], path: PathSpec) -> RouteSpec {
         is_logged: true,
         is_cached: false,
         auth: crate::auth::RouteAuth::default(),
+        priority: Default::default(),
         limits: Default::default(),
     }
 }
