@@ -155,7 +155,8 @@ mod tests {
         let (mut ours, mut theirs) = server.connection().await;
         theirs.write_all(b"ab").await.unwrap();
         assert_eq!(ours.read(Duration::from_secs(9), <[u8]>::len).await.unwrap(), 2);
-        theirs.write_all(b"c").await.unwrap();
+        // The look at it takes one of them.
+        theirs.write_all(b"cd").await.unwrap();
         while ours.is_quiet() {
             tokio::task::yield_now().await;
         }
