@@ -160,7 +160,12 @@ impl App {
                 count
             };
             let limit = passing.proxying.within(read);
-            left -= client.while_there(server.read(limit, take)).await?;
+            let taken = client.while_there(server.read(limit, take)).await;
+            left -= taken.map_err(|mut error| {
+                // The connection was still good when the answer began.
+                error.set_retry(false);
+                error
+            })?;
         }
     }
 
