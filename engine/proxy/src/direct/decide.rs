@@ -11,6 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method};
+use truststram_base::Access;
 
 use super::caller::Caller;
 use super::local::Local;
@@ -19,7 +20,6 @@ use super::plain::{Plain, no_fields};
 use super::prepared::Prepared;
 use super::ready::Ready;
 use super::write::{begin_head, prepared};
-use truststram_base::Access;
 
 use crate::answering::{fixed, rewritten};
 use crate::app::App;
@@ -122,10 +122,11 @@ impl App {
             scheme: caller.scheme(),
         };
         // Without routes all is for the router.
-        let place = match (table.routes.is_empty(), table.routes.find(&asked)) {
-            (true, _) => None,
-            (false, Found::Route(place)) => Some(place),
-            (false, _) => return None,
+        let place = if table.routes.is_empty() {
+            None
+        } else {
+            let Found::Route(place) = table.routes.find(&asked) else { return None };
+            Some(place)
         };
         let route = place.and_then(|place| table.routes.get(place));
         let gates = [table.gate.as_ref(), route.and_then(|route| route.gate.as_ref())];
@@ -135,18 +136,15 @@ impl App {
             return None;
         }
         let is_call = self.may_call(&request, route);
-        if plain.missing > 0 || plain.method == Method::POST {
-            // What others do with a body is for Pingora.
-            let is_whole = is_call.then_some(plain.missing == 0)?;
-            return if is_whole {
-                self.pass(&request, place, gates, Candidate::Call)
-            } else {
-                Some(Done::Begun)
-            };
+        // What others do with a body is for Pingora.
+        if plain.method == Method::POST && !is_call {
+            return None;
         }
-        let candidate = if is_call { Some(Candidate::Call) } else { None };
-        let of_route = || route.and_then(|route| self.candidate(&request, route));
-        match candidate.or_else(of_route) {
+        if plain.missing > 0 {
+            return Some(Done::Begun);
+        }
+        let call = is_call.then_some(Candidate::Call);
+        match call.or_else(|| self.candidate(&request, route?)) {
             Some(candidate) => self.pass(&request, place, gates, candidate),
             None if plain.is_special => None,
             None => self.refuse_early(&request, place?, gates).map(Done::Answered),
