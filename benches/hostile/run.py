@@ -2,7 +2,7 @@
 slowhttptest, and thousands of connections that do nothing; this binary, and nginx beside it.
 
 Refuses to know how requests are sent (load.rs). Bound: each server on one core, all clients on the
-other; three windows for each kind of company and server, each beside one without.
+other; seven windows for each kind of company and server, each beside one without.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from candidates import START_LIMIT_SECONDS, Server, fetch, free_port
 from measure import BenchError
 from peers import fresh, nginx_base, start_nginx
 
-ROUNDS = 3
+ROUNDS = 7
 RATE = 2_000
 HOSTILE = 2_000
 IDLE = 9_850
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/truststram")
     parser.add_argument("--seconds", type=float,
-                        default=float(os.environ.get("BENCH_SECONDS", "4")))
+                        default=float(os.environ.get("BENCH_SECONDS", "2")))
     arguments = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:

@@ -40,6 +40,7 @@ pub const FENCES: &[Fence] = &[
     fence("axum", &["truststram-api", "truststram-proxy"]),
     fence("io-uring", &["truststram-machine"]),
     fence("mimalloc", &[ROOT]),
+    fence("libmimalloc-sys", &["truststram-machine"]),
     fence("parquet", &["truststram-exchange"]),
     // `exchange` reads and writes columns by themselves and does without 11 libraries.
     fence("arrow*", &[]),

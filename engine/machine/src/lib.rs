@@ -36,7 +36,7 @@ pub use log_file::{LogFile, Rotation};
 pub use memory::NodeBuffer;
 pub use pool::compute_pool;
 pub use pressure::{Pressure, Resource};
-pub use process::{limit_library_threads, raise_open_files};
+pub use process::{keep_freed_memory, limit_library_threads, raise_open_files};
 pub use replace::replace_file;
 pub use ring::{FileBuffer, Ring, RingMode, RingStatus, drop_cached_pages, probe, read_file};
 pub use room::MemoryRoom;
