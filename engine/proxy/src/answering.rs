@@ -13,6 +13,7 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use crate::app::{App, turn};
+use crate::authorising::remove_claims;
 use crate::cache::{Cache, date_of};
 use crate::compress::{Compression, Decoded, decode};
 use crate::context::RequestContext;
@@ -91,7 +92,7 @@ fn by_tls(session: &Session, ctx: &RequestContext, port: u16) -> Option<String> 
 
 impl App {
     /// Takes the table that the request goes by, brings its path into the one form, and finds out
-    /// whose it is.
+    /// whose it is, by nothing that it claims.
     fn begin(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Refusal> {
         ctx.table = self.live.as_ref().map(|live| live.table());
         if self.access_log.is_some() {
@@ -109,6 +110,7 @@ impl App {
             session.set_keepalive(None);
             return Err(refusal);
         }
+        remove_claims(session.req_header_mut());
         head::normalise_target(session.req_header_mut())?;
         let peer = head::peer(session);
         ctx.client = match &ctx.table {

@@ -12,6 +12,7 @@ mod answering;
 mod app;
 mod auth;
 mod authorising;
+mod background;
 mod bind;
 mod cache;
 mod compress;

@@ -3,6 +3,7 @@
 //! Everything runs on the test's own event loop but the gateway, which has its thread.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
+use truststram_machine::{LogFile, RingMode, Rotation, Thread, ThreadSpec, probe, spawn};
 use truststram_proxy::{
     ActionSpec, Cache, Door, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard,
     Listener, Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RoutePriority, RouteSpec,
@@ -111,6 +113,33 @@ impl Rig {
         self.doors.iter().for_each(Door::forget);
         self.gateway.drain(Duration::from_secs(5)).unwrap()
     }
+}
+
+/// A drain on a thread of its own.
+pub struct Draining(Thread<()>, tokio::sync::oneshot::Receiver<Drained>);
+
+impl Draining {
+    pub fn begin(gateway: Gateway) -> Self {
+        let (done, drained) = tokio::sync::oneshot::channel();
+        let thread = spawn(ThreadSpec::default(), move |_placement| {
+            done.send(gateway.drain(Duration::from_secs(20)).unwrap()).unwrap();
+        });
+        Self(thread.unwrap(), drained)
+    }
+
+    /// How it ended.
+    pub async fn end(self) -> Drained {
+        let drained = self.1.await.unwrap();
+        self.0.join().unwrap();
+        drained
+    }
+}
+
+/// An access log at `path`.
+pub fn log_at(path: &Path) -> Arc<LogFile> {
+    let clock = Arc::new(SystemClock::new());
+    let log = LogFile::open(path, probe(RingMode::Off).0, 1_000, Rotation::default(), clock);
+    Arc::new(log.unwrap())
 }
 
 /// So many parts, each once the one before may be out; none at all end badly.
