@@ -364,7 +364,7 @@ async fn answers_that_are_kept_are_told_to_the_page_that_asks() {
         ..CorsSpec::default()
     };
     let options = options();
-    let kept = CacheOptions { lifetimes_s: vec![(200, 60)], ..CacheOptions::default() };
+    let kept = CacheOptions { lifetimes_s: vec![(Some(200), 60)], ..CacheOptions::default() };
     let cache = Some(Arc::new(Cache::new(kept, options.clock.clone())));
     let rig = Rig::start_behind(&spec, options, &With { cache, ..With::default() });
     for (origin, hit) in [("https://a.test", false), ("https://b.test", true)] {

@@ -16,9 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
 use truststram_machine::{LogFile, RingMode, Rotation, Thread, ThreadSpec, probe, spawn};
 use truststram_proxy::{
-    ActionSpec, Cache, Door, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard,
-    Listener, Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RoutePriority, RouteSpec,
-    ServerSpec, Strain, TableSpec, Timeouts, UseSpec, bind,
+    ActionSpec, Cache, CacheRuleSpec, Door, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec,
+    Guard, Listener, Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RoutePriority,
+    RouteSpec, ServerSpec, Strain, TableSpec, Timeouts, UseSpec, bind,
 };
 
 /// A gateway that serves without TLS and, where the table has certificates, with it.
@@ -297,6 +297,7 @@ pub fn route(name: &str, path: &str, action: ActionSpec) -> RouteSpec {
         body_bytes_max: None,
         is_logged: true,
         is_cached: false,
+        cache_rules: CacheRuleSpec::default(),
         auth: RouteAuth::default(),
         priority: RoutePriority::Normal,
         limits: UseSpec::default(),
