@@ -84,6 +84,13 @@ impl Rig {
                     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
                     Body::from(format!("{said} {}", String::from_utf8(body.to_vec()).unwrap()))
                 }
+                "/streamed" => {
+                    let said_length = head.headers.contains_key("content-length");
+                    match axum::body::to_bytes(body, 100_000).await {
+                        Ok(body) => Body::from(format!("{said}{said_length} {}", body.len())),
+                        Err(error) => Body::from(format!("{said}{error}")),
+                    }
+                }
                 "/parts" => parts(3),
                 "/broken" => parts(0),
                 "/endless" => parts(usize::MAX),
@@ -94,7 +101,7 @@ impl Rig {
             door: Door::new(Some(bind("127.0.0.1:0".parse().unwrap()).unwrap())),
             router: router.clone(),
             body_bytes_max: 1_000,
-            streams: |_, _| false,
+            streams: |_, path| path == "/streamed",
             is_logged: with.is_logged,
             has_proxy_header: with.has_proxy_header,
             live: Some(live.clone()),
