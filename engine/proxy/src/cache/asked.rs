@@ -54,10 +54,12 @@ impl Asked {
         Ok(Self { head: asked, key, rules, is_bypassing, is_unkept })
     }
 
-    /// Whether its answer may be another one than that of others: in part, or under a condition.
+    /// Whether its answer may be another one than that of others: in part, under a condition, or
+    /// one that is not stored.
     pub(super) fn is_particular(&self) -> bool {
         let mut names = CONDITIONS.iter().chain(&[header::RANGE]);
-        self.head.method == Method::HEAD || names.any(|name| self.head.headers.contains_key(name))
+        let is_other = self.is_unkept || self.head.method == Method::HEAD;
+        is_other || names.any(|name| self.head.headers.contains_key(name))
     }
 
     /// The request with the validators of what is stored, and whether it has any of these.

@@ -134,7 +134,6 @@ impl Cache {
             let is_alone = !self.options().is_locked
                 || forward == Forward::Request
                 || directives.no_store
-                || asked.is_unkept
                 || asked.is_particular();
             if is_alone || leader.is_some() || handling.collapsed {
                 break (stored, forward);
