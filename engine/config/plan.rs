@@ -6,6 +6,7 @@
 
 mod auth;
 mod bounds;
+mod kept;
 mod overload;
 mod plugins;
 mod table;
@@ -189,11 +190,10 @@ pub fn store_options(section: &raw::Store) -> StoreOptions {
 }
 
 fn cache_options(section: &raw::Cache) -> Option<CacheOptions> {
-    let lifetimes = section.lifetimes.iter();
     let options = CacheOptions {
         bytes_max: section.memory_mib.saturating_mul(1 << 20),
         object_bytes_max: section.object_kib_max.saturating_mul(1 << 10),
-        lifetimes_s: lifetimes.map(|one| (one.status, one.seconds)).collect(),
+        lifetimes_s: kept::lifetimes(&section.lifetimes),
         stale_while_revalidate_s: section.stale_while_revalidate_s,
         stale_if_error_s: section.stale_if_error_s,
         is_locked: section.lock,

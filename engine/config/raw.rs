@@ -84,7 +84,8 @@ pub struct Server {
     /// Public address without TLS. One that is not loopback needs `--insecure`. Changed by a
     /// reload: the new address is bound first, and requests at the old one are answered still.
     pub listen: String,
-    /// Address of metrics and status. One that is not loopback needs `--insecure`.
+    /// Address of metrics and status. One that is not loopback needs `--insecure`. Changed by a
+    /// reload, as `listen`.
     pub admin_listen: String,
     /// Directory that holds everything that must survive. One process at a time owns it.
     pub data_dir: String,

@@ -339,7 +339,9 @@ impl Engine {
         let written = one(log.written());
         page.counters("truststram_access_log_lines_written", "Lines written", written)?;
         let dropped = one(log.dropped());
-        page.counters("truststram_access_log_lines_dropped", "Lines dropped", dropped)
+        page.counters("truststram_access_log_lines_dropped", "Lines dropped", dropped)?;
+        let help = "Times that the file could not be renamed, or a new one not be opened";
+        page.counters("truststram_access_log_stuck", help, one(log.stuck()))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::config::{Plan, Problems, Raw};
 pub type Read = Arc<dyn Fn() -> Result<(Plan, Located), Problems> + Send + Sync>;
 
 /// Keys that a reload exchanges; so are all routes and upstream groups.
-const EXCHANGED: [&str; 25] = [
+const EXCHANGED: [&str; 26] = [
     "gateway.trusted_proxies",
     "gateway.real_ip_header",
     "gateway.certificates",
@@ -28,6 +28,7 @@ const EXCHANGED: [&str; 25] = [
     "gateway.tls_client_auth",
     "gateway.tls_listen",
     "server.listen",
+    "server.admin_listen",
     "gateway.hsts_s",
     "gateway.security_headers",
     "gateway.https_redirect",
@@ -110,12 +111,11 @@ impl Reconfigure {
     /// The listeners that go elsewhere, with the sockets there, which listen already: who comes
     /// before all of it is exchanged waits.
     fn moves(&self, plan: &Plan, located: &Located, problems: &mut Problems) -> Vec<Move<'_>> {
-        let doors = [&self.doors.public, &self.doors.tls];
-        let asked = [Some(plan.listen), plan.tls_listen];
+        let doors = [&self.doors.public, &self.doors.tls, &self.doors.admin];
+        let asked = [Some(plan.listen), plan.tls_listen, Some(plan.admin_listen)];
+        let keys = ["server.listen", "gateway.tls_listen", "server.admin_listen"];
         let mut moves = Vec::new();
-        for ((key, door), asked) in
-            ["server.listen", "gateway.tls_listen"].iter().zip(doors).zip(asked)
-        {
+        for ((key, door), asked) in keys.into_iter().zip(doors).zip(asked) {
             if door.bound().map(|bound| bound.asked()) == asked {
                 continue;
             }
@@ -123,7 +123,7 @@ impl Reconfigure {
                 moves.push((door, None));
                 continue;
             };
-            // Two may change places.
+            // They may change places.
             let held = doors.iter().filter_map(|door| door.bound());
             let mut held = held.filter(|bound| bound.asked() == address && address.port() != 0);
             match held.next().map_or_else(|| bind(address).map(Arc::new), Ok) {
@@ -196,9 +196,6 @@ mod tests {
         after.plugins.push(crate::config::raw::default_batcher());
         let mut keys = restart_keys(&before, &after);
         keys.sort();
-        assert_eq!(
-            keys,
-            ["cache.memory_mib", "gateway.keepalive_s", "plugins", "server.admin_listen",]
-        );
+        assert_eq!(keys, ["cache.memory_mib", "gateway.keepalive_s", "plugins"]);
     }
 }

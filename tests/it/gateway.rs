@@ -149,7 +149,8 @@ fn a_reload_moves_the_listeners_or_says_why_not() {
     let config = |listen: &str, tls: &str| {
         let (chain, key) = (keys.join("a.pem"), keys.join("a.key"));
         let config = format!(
-            "[server]\nlisten = \"{listen}\"\n[gateway]\ntls_listen = \"{tls}\"\n\
+            "[server]\nlisten = \"{listen}\"\nadmin_listen = \"127.0.0.1:0\"\n\
+             [gateway]\ntls_listen = \"{tls}\"\n\
              certificates = [{{ chain = \"{}\", key = \"{}\" }}]\n{}",
             chain.display(),
             key.display(),
@@ -196,5 +197,66 @@ fn a_reload_moves_the_listeners_or_says_why_not() {
     server.signal("USR2");
     server.wait_for_log("the newer program serves");
     assert_eq!(server.get("/fixed").text, "body");
+    assert!(server.terminate().success());
+}
+
+#[test]
+fn a_reload_moves_the_operators_listener() {
+    let dir = trained_dir();
+    let file = dir.path().join("test.toml");
+    let config = |public: &str, admin: &str| {
+        let config = format!("[server]\nlisten = \"{public}\"\nadmin_listen = \"{admin}\"\n");
+        fs::write(&file, config).unwrap();
+    };
+    config("127.0.0.1:0", "127.0.0.1:0");
+    let mut server = Server::start_on("", dir.path(), &["--config", file.to_str().unwrap()]);
+    let reload = |server: &Server| server.admin_post("/admin/v1/config/reload", &json!({}));
+    let old = server.admin.trim_start_matches("http://").to_owned();
+
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    config("127.0.0.1:0", &other.local_addr().unwrap().to_string());
+    let answer = reload(&server);
+    assert_eq!(answer.status, 422, "{}", answer.text);
+    assert_eq!(answer.body["errors"][0]["field"], "server.admin_listen");
+    assert_eq!(server.admin_get("/metrics").status, 200);
+
+    // The request that asks for it is answered where it came.
+    let (port, public) = (free_port(), free_port());
+    config("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    let answer = reload(&server);
+    assert_eq!((answer.status, &answer.body), (200, &json!({ "reloaded": true })));
+    server.admin = format!("http://127.0.0.1:{port}");
+    assert_eq!(server.metric("truststram_config_reloads_total"), 1.0);
+    while std::net::TcpStream::connect(&old).is_ok() {
+        std::thread::yield_now();
+    }
+    config(&format!("127.0.0.1:{public}"), &format!("127.0.0.1:{port}"));
+    assert_eq!(reload(&server).status, 200);
+    config(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{public}"));
+    assert_eq!(reload(&server).status, 200, "the two change places");
+    server.public = format!("http://127.0.0.1:{port}");
+    server.admin = format!("http://127.0.0.1:{public}");
+    assert_eq!(server.get("/health").status, 200);
+    assert_eq!(server.admin_get("/metrics").status, 200);
+
+    server.signal("USR2");
+    server.wait_for_log("the newer program serves");
+    assert_eq!(server.admin_get("/metrics").status, 200);
+    assert!(server.terminate().success());
+}
+
+#[test]
+fn an_access_log_that_cannot_be_opened_anew_is_counted() {
+    let dir = trained_dir();
+    let logs = dir.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let config = format!("[gateway]\naccess_log = \"{}\"\n", logs.join("a.log").display());
+    let server = Server::start_configured(dir.path(), &config);
+    assert!(server.admin_get("/metrics").text.contains("truststram_access_log_stuck_total 0"));
+    fs::remove_dir_all(&logs).unwrap();
+    server.signal("USR1");
+    while server.metric("truststram_access_log_stuck_total") < 1.0 {
+        assert_eq!(server.get("/api/v1/models").status, 200);
+    }
     assert!(server.terminate().success());
 }

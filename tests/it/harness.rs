@@ -90,12 +90,12 @@ impl Server {
         Self::start_on("127.0.0.1:0", data_dir, arguments)
     }
 
-    /// The same on a public address that was chosen before; on that of the configuration where it
-    /// is empty.
+    /// The same on a public address that was chosen before; on those of the configuration, the
+    /// operators' too, where it is empty.
     pub fn start_on(address: &str, data_dir: &Path, arguments: &[&str]) -> Self {
-        let listen = ["--listen", address];
+        let listen = ["--listen", address, "--admin-listen", "127.0.0.1:0"];
         let mut child = Command::new(BINARY)
-            .args(["serve", "--json", "--admin-listen", "127.0.0.1:0"])
+            .args(["serve", "--json"])
             .args(if address.is_empty() { &[][..] } else { &listen })
             .arg("--data-dir")
             .arg(data_dir)

@@ -6,21 +6,25 @@ use super::http::Conversion;
 use super::parse::Directive;
 use super::proxy::Scope;
 use super::units;
-use crate::config::raw::CacheLifetime;
+use crate::config::raw::{CacheLifetime, Route};
 
 /// Memory of the cache where nginx gives no size, and most that is taken over from a disk's.
 const MIB_DEFAULT: usize = 256;
 const MIB_MAX: usize = 1 << 20;
 /// nginx's `inactive` where it is not given.
 const INACTIVE_S: u64 = 600;
+/// Longest lifetime that an answer may have.
+const SECONDS_MAX: u64 = 1 << 31;
 /// What sets the one cache.
 const SETTINGS: &[&str] = &[
-    "proxy_cache_valid",
     "proxy_cache_use_stale",
     "proxy_cache_background_update",
     "proxy_cache_lock",
     "proxy_cache_lock_timeout",
 ];
+/// What single routes say of it.
+const OF_ROUTES: &[&str] =
+    &["proxy_cache_valid", "proxy_cache_bypass", "proxy_no_cache", "proxy_cache_key"];
 /// What keeps answers apart or out of the cache.
 const CONDITIONS: &[&str] = &["proxy_cache_bypass", "proxy_no_cache", "proxy_cache_key"];
 /// Variables of a key that ours tells apart as well.
@@ -38,9 +42,6 @@ const KEY_PARTS: &[&str] = &[
     "query_string",
     "document_uri",
 ];
-/// Variables of conditions that RFC 9111 keeps.
-const HARMLESS: &[&str] =
-    &["http_upgrade", "http_pragma", "http_authorization", "http_cache_control", "is_args"];
 
 impl Conversion {
     pub(super) fn cache_path(&mut self, directive: &Directive) {
@@ -82,7 +83,9 @@ impl Conversion {
             if is_on && self.inactive_s.is_none() {
                 self.note(directive, "there is no `proxy_cache_path`");
             }
-        } else if SETTINGS.contains(&name) || CONDITIONS.contains(&name) {
+        } else if holds_anyway(directive) {
+            return true;
+        } else if SETTINGS.contains(&name) || OF_ROUTES.contains(&name) {
             if !scope.own_cache.contains(&directive.name) {
                 scope.own_cache.push(directive.name.clone());
                 scope.cache.retain(|other| other.name != directive.name);
@@ -95,52 +98,76 @@ impl Conversion {
         true
     }
 
-    /// Whether a route whose level is `scope` is cached; if so, its settings become those of the
-    /// cache.
-    pub(super) fn cached(&mut self, scope: &Scope) -> bool {
+    /// Says of `route`, whose level is `scope`, whether and how it is cached; if it is, the
+    /// settings of that level become those of the cache.
+    pub(super) fn cached(&mut self, scope: &Scope, route: &mut Route) {
         if !scope.is_cached {
-            return false;
+            return;
         }
-        let mut is_safe = true;
+        let (mut bypass, mut no_store, mut is_safe) = (Vec::new(), Vec::new(), true);
         for one in scope.cache.iter().filter(|one| CONDITIONS.contains(&one.name.as_str())) {
-            let known = if one.name == "proxy_cache_key" { KEY_PARTS } else { HARMLESS };
-            let text = one.arguments.concat().replace(['{', '}'], "");
-            let mut names = text.split('$').skip(1).map(|rest| {
-                let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-                &rest[..rest.find(|next| !is_word(next)).unwrap_or(rest.len())]
-            });
-            // A client that asks for a fresh answer gets one by `Cache-Control`.
-            let is_refresh =
-                |name: &str| one.name == "proxy_cache_bypass" && name.starts_with("http_");
-            if names.all(|name| known.contains(&name) || is_refresh(name)) {
-                self.note(one, "is left out: the cache keeps RFC 9111 and its own keys");
-            } else {
-                is_safe = false;
-                self.note(one, "the cache has no such condition: these answers are not cached");
+            let mut names = variables(&one.arguments.concat());
+            if one.name != "proxy_cache_key" && names.iter().any(|name| name == "http_upgrade") {
+                self.note(one, "`$http_upgrade` is left out: upgrades never go by the cache");
+                names.retain(|name| name != "http_upgrade");
+            }
+            let words: Option<Vec<String>> = names.iter().map(|name| condition(name)).collect();
+            match (one.name.as_str(), words) {
+                ("proxy_cache_key", _) if names.iter().all(|name| is_of_key(name)) => {
+                    self.note(one, "is left out: the cache keeps RFC 9111 and its own keys");
+                }
+                ("proxy_cache_bypass", Some(words)) if is_plain(one) => bypass.extend(words),
+                ("proxy_no_cache", Some(words)) if is_plain(one) => no_store.extend(words),
+                _ => {
+                    is_safe = false;
+                    self.note(one, "the cache has no such condition: these answers are not cached");
+                }
             }
         }
-        if is_safe {
-            let settings = scope.cache.iter().filter(|one| SETTINGS.contains(&one.name.as_str()));
-            let settings: Vec<Directive> = settings.cloned().collect();
-            settings.iter().for_each(|one| self.cache_setting(one));
-            self.cache_uses.push(settings);
+        if !is_safe {
+            return;
         }
-        is_safe
+        let settings = scope.cache.iter().filter(|one| !CONDITIONS.contains(&one.name.as_str()));
+        let settings: Vec<Directive> = settings.cloned().collect();
+        settings.iter().for_each(|one| self.cache_setting(one));
+        let mut lifetimes = Vec::new();
+        for one in settings.iter().filter(|one| one.name == "proxy_cache_valid") {
+            self.cache_valid(one, &mut lifetimes);
+        }
+        self.cache_uses.push(settings);
+        route.cache = true;
+        route.cache_lifetimes = lifetimes;
+        (route.cache_bypass, route.cache_no_store) = (bypass, no_store);
+    }
+
+    /// Lifetimes that all cached routes have alike are those of the cache.
+    fn gather_lifetimes(&mut self) {
+        let mut cached: Vec<&mut Route> =
+            self.raw.routes.iter_mut().filter(|route| route.cache).collect();
+        let Some(first) = cached.first().map(|route| route.cache_lifetimes.clone()) else { return };
+        if cached.iter().all(|route| route.cache_lifetimes == first) {
+            cached.iter_mut().for_each(|route| route.cache_lifetimes.clear());
+            self.raw.cache.lifetimes = first;
+        }
     }
 
     /// Notes what was said where nothing is cached, and what now holds for more routes than it was
     /// said for.
     pub(super) fn end_cache(&mut self) {
+        self.gather_lifetimes();
         let uses = std::mem::take(&mut self.cache_uses);
         let is_same = |one: &Directive, other: &Directive| {
             one.name == other.name && one.arguments == other.arguments
         };
         for one in std::mem::take(&mut self.cache_seen) {
-            let is_condition = CONDITIONS.contains(&one.name.as_str());
-            if !uses.iter().any(|used| used.contains(&one)) && !is_condition {
+            let name = one.name.as_str();
+            if CONDITIONS.contains(&name) {
+                continue;
+            }
+            if !uses.iter().any(|used| used.contains(&one)) {
                 self.note(&one, "nothing is cached there");
-            } else if !uses.iter().all(|used| used.iter().any(|other| is_same(&one, other)))
-                && !is_condition
+            } else if !OF_ROUTES.contains(&name)
+                && !uses.iter().all(|used| used.iter().any(|other| is_same(&one, other)))
             {
                 self.note(&one, "there is one cache: it holds for all cached routes");
             }
@@ -151,7 +178,6 @@ impl Conversion {
     fn cache_setting(&mut self, directive: &Directive) {
         let first = directive.argument(0);
         match directive.name.as_str() {
-            "proxy_cache_valid" => self.cache_valid(directive),
             "proxy_cache_use_stale" => {
                 let inactive_s = self.inactive_s.unwrap_or(INACTIVE_S);
                 for word in &directive.arguments {
@@ -183,29 +209,73 @@ impl Conversion {
         }
     }
 
-    fn cache_valid(&mut self, directive: &Directive) {
+    /// Adds what a directive says of lifetimes. As in nginx, the first that fits a status counts.
+    fn cache_valid(&mut self, directive: &Directive, lifetimes: &mut Vec<CacheLifetime>) {
         let Some((time, statuses)) = directive.arguments.split_last() else {
             return self.note(directive, "has no time");
         };
-        let Some(seconds) = units::seconds(time) else {
-            return self.note(directive, "is not a time");
+        let Some(seconds) = units::seconds(time).filter(|seconds| *seconds <= SECONDS_MAX) else {
+            return self.note(directive, "is not a time of 0 s to 68 years");
         };
         let usual = ["200".to_owned(), "301".to_owned(), "302".to_owned()];
         let statuses = if statuses.is_empty() { &usual[..] } else { statuses };
         for text in statuses {
-            let Some(status) = text.parse().ok().filter(|status| (200..=599).contains(status))
-            else {
-                self.note(directive, format!("`{text}`: statuses are named one by one"));
+            let status = text.parse().ok().filter(|status| (200..=599).contains(status));
+            if status.is_none() && text != "any" {
+                self.note(directive, format!("`{text}` is no status from 200 to 599, nor `any`"));
                 continue;
-            };
-            let lifetimes = &mut self.raw.cache.lifetimes;
-            match lifetimes.iter().find(|one| one.status == status) {
+            }
+            let earlier = |one: &&CacheLifetime| one.status == status || one.status.is_none();
+            match lifetimes.iter().find(earlier) {
                 None => lifetimes.push(CacheLifetime { status, seconds }),
                 Some(known) if known.seconds == seconds => {}
-                Some(_) => {
-                    self.note(directive, format!("{status} has another time already"));
-                }
+                Some(_) => self.note(directive, format!("{text} has another time already")),
             }
         }
+    }
+}
+
+/// Whether it says what the cache does without it.
+fn holds_anyway(directive: &Directive) -> bool {
+    match directive.name.as_str() {
+        "proxy_cache_min_uses" => directive.argument(0) == "1",
+        "proxy_cache_methods" => {
+            directive.arguments.iter().all(|method| method == "GET" || method == "HEAD")
+        }
+        _ => false,
+    }
+}
+
+/// Whether it is made of variables alone.
+fn is_plain(directive: &Directive) -> bool {
+    let is_of_names = |text: &String| {
+        text.starts_with('$') && !text.contains(|next| !is_word(next) && next != '$')
+    };
+    directive.arguments.iter().all(is_of_names)
+}
+
+fn is_word(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '_'
+}
+
+/// The names of the variables in `text`.
+fn variables(text: &str) -> Vec<String> {
+    let text = text.replace(['{', '}'], "");
+    let names = text.split('$').skip(1);
+    names.map(|rest| rest.chars().take_while(|letter| is_word(*letter)).collect()).collect()
+}
+
+fn is_of_key(name: &str) -> bool {
+    KEY_PARTS.contains(&name)
+}
+
+/// What a route calls the variable `name`.
+fn condition(name: &str) -> Option<String> {
+    let named = |start: &str| name.strip_prefix(start).filter(|rest| !rest.is_empty());
+    match (named("http_"), named("cookie_"), named("arg_")) {
+        (Some(name), _, _) => Some(format!("header:{}", name.replace('_', "-"))),
+        (_, Some(name), _) => Some(format!("cookie:{name}")),
+        (_, _, Some(name)) => Some(format!("arg:{name}")),
+        _ => None,
     }
 }

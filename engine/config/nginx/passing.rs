@@ -3,8 +3,8 @@
 //! Refuses what depends on variables. Bound: one group for each address.
 
 use truststram_proxy::{
-    ActionSpec, EditSpec, PathSpec, RewriteSpec, RouteAuth, RoutePriority, RouteSpec, TableSpec,
-    Timeouts, UseSpec,
+    ActionSpec, CacheRuleSpec, EditSpec, PathSpec, RewriteSpec, RouteAuth, RoutePriority,
+    RouteSpec, TableSpec, Timeouts, UseSpec,
 };
 
 use super::http::Conversion;
@@ -170,6 +170,7 @@ pub(super) fn check_expression(pattern: &str) -> Result<(), String> {
         body_bytes_max: None,
         is_logged: false,
         is_cached: false,
+        cache_rules: CacheRuleSpec::default(),
         auth: RouteAuth::default(),
         priority: RoutePriority::Normal,
         limits: UseSpec::default(),

@@ -157,7 +157,7 @@ impl Conversion {
         route.connect_timeout_ms = scope.connect_ms.unwrap_or(CONNECT_MS);
         route.send_timeout_ms = scope.send_ms.unwrap_or(route.send_timeout_ms);
         route.read_timeout_ms = scope.read_ms.unwrap_or(route.read_timeout_ms);
-        route.cache = self.cached(scope);
+        self.cached(scope, route);
         let hidden = scope.hidden.iter().map(|header| header.argument(0).to_ascii_lowercase());
         route.response_headers.remove.extend(hidden);
         let is_host = |header: &Directive| header.argument(0).eq_ignore_ascii_case("host");

@@ -1,6 +1,7 @@
 //! Checks of the conversion, a family of directives each; what is converted is also judged by the
 //! reader and by the plan.
 
+mod cached;
 mod dropped;
 mod protected;
 
@@ -288,26 +289,6 @@ fn limits_real_addresses_and_times_of_connections_are_converted() {
     assert_eq!(lines(&all), ["4 limit_req_zone", "8 limit_req"]);
 }
 
-#[test]
-fn the_cache_is_converted() {
-    let all = in_http(
-        "proxy_cache_path /c levels=1:2 keys_zone=k:1m max_size=64m inactive=5m;
-         proxy_cache_valid 404 1m; proxy_cache_valid 200 302 10m; proxy_cache_valid any 1s;
-         proxy_cache_use_stale error updating; proxy_cache_lock on; proxy_cache_lock_timeout 3s;
-         server { listen 127.0.0.1:80; proxy_cache k; proxy_cache_bypass $http_x;
-         location / { proxy_pass http://h; }
-         location /n/ { proxy_cache off; proxy_pass http://h; } }",
-    );
-    let cache = &all.raw.cache;
-    assert_eq!((cache.memory_mib, cache.disk_mib), (64, 64));
-    assert_eq!((cache.lock, cache.lock_timeout_s), (true, 3));
-    assert_eq!((cache.stale_if_error_s, cache.stale_while_revalidate_s), (300, 300));
-    let lifetimes: Vec<_> = cache.lifetimes.iter().map(|one| (one.status, one.seconds)).collect();
-    assert_eq!(lifetimes, [(404, 60), (200, 600), (302, 600)]);
-    assert!(route(&all, "server /").cache && !route(&all, "server /n/").cache);
-    assert_eq!(lines(&all), ["2 proxy_cache_path", "3 proxy_cache_valid", "5 proxy_cache_bypass"]);
-}
-
 /// The zones of rates that a route asks, and those of requests under way.
 fn zones(route: &Route) -> Vec<String> {
     let rates = route.limit_requests.iter().map(|one| format!("{} {}", one.zone, one.burst));
@@ -346,40 +327,6 @@ fn limits_are_inherited_as_in_nginx() {
         (7, 503)
     );
     assert!(all.raw.gateway.limit_requests.is_empty());
-}
-
-#[test]
-fn one_cache_holds_for_all_cached_locations() {
-    let all = in_http(
-        "proxy_cache_path /c keys_zone=k:1m;
-         server { listen 127.0.0.1:80; server_name s;
-         location / { proxy_pass http://h; proxy_cache_valid 200 9s; }
-         location /a/ { proxy_cache k; proxy_cache_valid 200 1m; proxy_pass http://h; }
-         location /b/ { proxy_cache k; proxy_cache_valid 200 1m; proxy_cache_lock on;
-         proxy_pass http://h; }
-         location /c/ { proxy_cache k; proxy_no_cache $cookie_session; proxy_pass http://h; }
-         location /d/ { proxy_cache k; proxy_cache_key $uri$cookie_user; proxy_pass http://h; } }",
-    );
-    let cached = |name| route(&all, name).cache;
-    assert_eq!(
-        ["s /", "s /a/", "s /b/", "s /c/", "s /d/"].map(cached),
-        [false, true, true, false, false]
-    );
-    assert!(all.raw.cache.lock);
-    assert_eq!(all.raw.cache.lifetimes[0].seconds, 60);
-    assert_eq!(
-        lines(&all),
-        [
-            "2 proxy_cache_path",
-            "4 proxy_cache_valid",
-            "6 proxy_cache_lock",
-            "8 proxy_no_cache",
-            "9 proxy_cache_key"
-        ]
-    );
-    let why: Vec<&str> = all.notes.iter().map(|note| note.why.as_str()).collect();
-    assert_eq!(why[1], "nothing is cached there");
-    assert_eq!(why[2], "there is one cache: it holds for all cached routes");
 }
 
 #[test]

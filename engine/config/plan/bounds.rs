@@ -32,10 +32,6 @@ impl Check<'_> {
         within("cache.stale_while_revalidate_s", cache.stale_while_revalidate_s, 0, 1 << 31);
         within("cache.stale_if_error_s", cache.stale_if_error_s, 0, 1 << 31);
         within("cache.lock_timeout_s", cache.lock_timeout_s, 1, 3_600);
-        for lifetime in &cache.lifetimes {
-            within("cache.lifetimes", lifetime.status.into(), 200, 599);
-            within("cache.lifetimes", lifetime.seconds, 0, 1 << 31);
-        }
         within("auth.token_ttl_s", raw.auth.token_ttl_s.into(), 1, 86_400);
         within("gateway.head_timeout_s", gateway.head_timeout_s, 1, 3_600);
         within("gateway.keepalive_s", gateway.keepalive_s, 1, 86_400);

@@ -32,6 +32,7 @@ impl Check<'_> {
         let groups = raw.upstreams.iter().enumerate();
         let groups = groups.map(|(index, one)| self.group(&format!("upstreams[{index}]"), one));
         let upstreams = groups.collect();
+        self.lifetimes("cache.lifetimes", &raw.cache.lifetimes);
         let gateway = &raw.gateway;
         let table = TableSpec {
             routes,
@@ -181,6 +182,7 @@ impl Check<'_> {
             body_bytes_max: (route.body_bytes_max > 0).then_some(route.body_bytes_max),
             is_logged: route.access_log,
             is_cached: route.cache,
+            cache_rules: self.cache_rules(key, route),
             auth: auth::of_route(route),
             priority: overload::priority(route),
             limits: uses(&route.limit_requests, &route.limit_in_flight, &route.limit_days),

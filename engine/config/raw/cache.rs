@@ -19,7 +19,8 @@ pub struct Cache {
     /// Largest body that is kept, in KiB.
     pub object_kib_max: usize,
     /// Seconds that answers of a status are fresh where they do not say it themselves, such as
-    /// `[{ status = 200, seconds = 300 }]`.
+    /// `[{ status = 200, seconds = 300 }]`; an entry without a status is for all that have none. A
+    /// route may have its own.
     #[schema(value_type = Vec<Object>)]
     pub lifetimes: Vec<CacheLifetime>,
     /// Seconds in which a stale answer is given while it is validated in the background, where it
@@ -37,8 +38,9 @@ pub struct Cache {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CacheLifetime {
-    /// The status.
-    pub status: u16,
+    /// The status; none for all that have no entry of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
     /// Seconds.
     pub seconds: u64,
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::AuthMode;
+use super::cache::CacheLifetime;
 use super::limits::{LimitDay, LimitInFlight, LimitRequests};
 
 /// The scheme by which a client came.
@@ -126,6 +127,15 @@ pub struct Route {
     pub access_log: bool,
     /// Whether upstream answers are kept in the cache of `[cache]`.
     pub cache: bool,
+    /// Seconds that answers are fresh where they do not say it themselves, as `cache.lifetimes` and
+    /// in the place of all of it: `[{ status = 200, seconds = 600 }, { seconds = 30 }]`.
+    #[schema(value_type = Vec<Object>)]
+    pub cache_lifetimes: Vec<CacheLifetime>,
+    /// Requests that the cache does not answer, though it keeps their answers: those that have one
+    /// of these, neither empty nor "0": "cookie:NAME", "header:NAME", "arg:NAME" (of the query).
+    pub cache_bypass: Vec<String>,
+    /// Requests whose answers are not kept, in the same words.
+    pub cache_no_store: Vec<String>,
     /// "low": refused while the machine is under strain; "normal"; "high": never refused for that,
     /// nor made to wait. See `[overload]`.
     #[schema(value_type = String)]
@@ -184,6 +194,9 @@ impl Default for Route {
             body_bytes_max: 0,
             access_log: true,
             cache: false,
+            cache_lifetimes: Vec::new(),
+            cache_bypass: Vec::new(),
+            cache_no_store: Vec::new(),
             priority: Priority::Normal,
             auth: None,
             client_certificate: None,

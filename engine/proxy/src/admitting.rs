@@ -155,7 +155,8 @@ impl App {
             ctx.limited.write(headers);
             headers.insert("x-request-id", ctx.id_header());
         };
-        let scheme = head::scheme(session).name();
-        cached.cache.serve(session, scheme, Arc::new(origin), &finish).await
+        let rules = ctx.route().map(|route| route.cache_rules.clone()).unwrap_or_default();
+        let by = (head::scheme(session).name(), rules);
+        cached.cache.serve(session, by, Arc::new(origin), &finish).await
     }
 }

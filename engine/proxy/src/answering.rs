@@ -13,8 +13,9 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use crate::app::{App, turn};
+use crate::authorising::remove_claims;
 use crate::cache::{Cache, date_of};
-use crate::compress::{Compression, Decoded, decode};
+use crate::compress::{Arriving, Compression, Decoded, codings, decode};
 use crate::context::RequestContext;
 use crate::dated::keep_date;
 use crate::exchange::{self, RequestBody};
@@ -91,7 +92,7 @@ fn by_tls(session: &Session, ctx: &RequestContext, port: u16) -> Option<String> 
 
 impl App {
     /// Takes the table that the request goes by, brings its path into the one form, and finds out
-    /// whose it is.
+    /// whose it is, by nothing that it claims.
     fn begin(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Refusal> {
         ctx.table = self.live.as_ref().map(|live| live.table());
         if self.access_log.is_some() {
@@ -109,6 +110,7 @@ impl App {
             session.set_keepalive(None);
             return Err(refusal);
         }
+        remove_claims(session.req_header_mut());
         head::normalise_target(session.req_header_mut())?;
         let peer = head::peer(session);
         ctx.client = match &ctx.table {
@@ -264,8 +266,7 @@ impl App {
         }
         let request = session.req_header();
         let response = if (self.streams)(&request.method, request.uri.path()) {
-            let answered = exchange::call_streaming(&self.router, session, extensions).await;
-            answered.map_err(of_client)?
+            self.answer_streaming(session, extensions).await?
         } else {
             let limit = ctx.route().and_then(|route| route.body_bytes_max);
             let limit = limit.unwrap_or(self.body_bytes_max);
@@ -280,7 +281,7 @@ impl App {
                         Decoded::Whole(body) => {
                             exchange::call_decoded(&self.router, session, body, extensions).await
                         }
-                        other => self.undecoded(session, &other, limit),
+                        other => self.undecoded(session, &other, Some(limit)),
                     }
                 }
                 RequestBody::TooLarge => {
@@ -293,8 +294,38 @@ impl App {
         self.send(session, response, ctx).await
     }
 
-    /// The answer to a body that cannot be read as it is encoded.
-    fn undecoded(&self, session: &Session, decoded: &Decoded, limit: usize) -> Response<Body> {
+    /// Has the router answer a body that it reads as it arrives.
+    async fn answer_streaming(
+        &self,
+        session: &mut Session,
+        extensions: http::Extensions,
+    ) -> Result<Response<Body>> {
+        let arriving = match codings(&session.req_header().headers) {
+            Some(codings) if codings.is_empty() => Ok(None),
+            Some(codings) => Arriving::new(&codings).map(Some).map_err(|_| Decoded::Unknown),
+            None => Err(Decoded::Unknown),
+        };
+        let answered = match arriving {
+            Ok(arriving) => {
+                let call = exchange::call_streaming(&self.router, session, extensions, arriving);
+                call.await.map_err(of_client)?
+            }
+            Err(unknown) => {
+                // A body that nobody wants is not read.
+                session.set_keepalive(None);
+                Err(unknown)
+            }
+        };
+        Ok(answered.unwrap_or_else(|why| self.undecoded(session, &why, None)))
+    }
+
+    /// The answer to a body that cannot be read as it is encoded, or not within `limit`.
+    fn undecoded(
+        &self,
+        session: &Session,
+        decoded: &Decoded,
+        limit: Option<usize>,
+    ) -> Response<Body> {
         let refusal = match decoded {
             Decoded::TooLarge => Refusal::grows_too_large(limit),
             Decoded::Unknown => Refusal::unknown_encoding(),
@@ -302,7 +333,7 @@ impl App {
         };
         let mut response = self.refused(session, &refusal);
         if refusal.status == 415 {
-            let known = HeaderValue::from_static("gzip, br, zstd");
+            let known = HeaderValue::from_static("gzip, br, zstd, deflate");
             response.headers_mut().insert(header::ACCEPT_ENCODING, known);
         }
         response

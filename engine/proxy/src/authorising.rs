@@ -16,12 +16,32 @@ use crate::app::App;
 use crate::auth::{AuthRules, Denied, Guard, X_API_KEY, is_bearer};
 use crate::connection::shared_of;
 use crate::context::RequestContext;
+use crate::forwarded;
 use crate::limit::LimitHeaders;
 use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
 
 /// Tells an upstream server who a request is from.
 const X_AUTHENTICATED_USER: HeaderName = HeaderName::from_static("x-authenticated-user");
+
+/// Whether a field of this name says what only the gateway says. Some servers read `_` as `-`.
+fn is_ours(name: &str) -> bool {
+    let is_user = |name: &str| name == X_AUTHENTICATED_USER.as_str();
+    if !name.contains('_') {
+        return is_user(name);
+    }
+    let read = name.replace('_', "-");
+    is_user(&read) || forwarded::tells(&read)
+}
+
+/// Removes what no client may say of itself, whoever is asked for what on its way.
+pub(crate) fn remove_claims(request: &mut RequestHeader) {
+    let claims: Vec<HeaderName> =
+        request.headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+    for name in claims {
+        request.remove_header(&name);
+    }
+}
 
 /// The names in the certificate that the client showed, if it did; TLS has verified it.
 fn shown(session: &Session) -> Option<&[String]> {
@@ -122,11 +142,6 @@ impl App {
         request: &mut RequestHeader,
         ctx: &RequestContext,
     ) -> Result<()> {
-        if !self.asks_anybody(ctx) {
-            return Ok(());
-        }
-        // Nobody but us says it.
-        request.remove_header(&X_AUTHENTICATED_USER);
         let Ok(Some(identity)) = &ctx.identity else { return Ok(()) };
         if !ctx.is_let_in {
             return Ok(());

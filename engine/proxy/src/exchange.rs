@@ -5,6 +5,8 @@
 //! `content-length`, any other one chunk by chunk.
 
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -18,7 +20,7 @@ use pingora_proxy::Session;
 use tokio::sync::mpsc;
 use tower_service::Service;
 
-use crate::compress::Compression;
+use crate::compress::{Arriving, Compression, Decoded, Piece};
 
 /// What is compressed at a time.
 const PIECE_BYTES: usize = 64 << 10;
@@ -98,22 +100,64 @@ pub(crate) async fn call_decoded(
     }
 }
 
-/// Calls the router with a body that it reads as it arrives: the client is told to go on once the
-/// router reads, and a chunk is read from it once there is room for it. A body that is not read to
-/// its end ends the connection.
+/// A body on its way to the router.
+struct Streamed {
+    chunks: mpsc::Receiver<std::io::Result<Bytes>>,
+    arriving: Option<Arriving>,
+    /// Why it cannot be decoded.
+    failed: Arc<OnceLock<Decoded>>,
+}
+
+impl Streamed {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<std::io::Result<Bytes>>> {
+        let Some(arriving) = &mut self.arriving else { return self.chunks.poll_recv(context) };
+        loop {
+            match arriving.next() {
+                Ok(Piece::Bytes(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Ok(Piece::End) => return Poll::Ready(None),
+                Ok(Piece::Wanting) => match self.chunks.poll_recv(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(Ok(chunk))) => arriving.push(chunk),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                    Poll::Ready(None) => arriving.end(),
+                },
+                Err(why) => {
+                    // The first reason is the one that counts.
+                    let _ = self.failed.set(why);
+                    let error = std::io::Error::other("the body cannot be decoded");
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+}
+
+/// Calls the router with a body that it reads as it arrives, decoded by `arriving` where it is
+/// encoded: the client is told to go on once the router reads, and a chunk is read from it once
+/// there is room for it. A body that is not read to its end ends the connection. Without an answer:
+/// why the body could not be decoded.
 pub(crate) async fn call_streaming(
     router: &Router,
     session: &mut Session,
     extensions: http::Extensions,
-) -> Result<Response<Body>> {
+    arriving: Option<Arriving>,
+) -> Result<Result<Response<Body>, Decoded>> {
     let (wanted, mut is_wanted) = mpsc::channel::<()>(1);
-    let (chunks, mut received) = mpsc::channel::<std::io::Result<Bytes>>(1);
+    let (sender, chunks) = mpsc::channel::<std::io::Result<Bytes>>(1);
+    let failed = Arc::new(OnceLock::new());
+    let is_encoded = arriving.is_some();
+    let mut streamed = Streamed { chunks, arriving, failed: failed.clone() };
     let body = stream::poll_fn(move |context| {
         // One word is enough; the channel is full or closed after it.
         let _ = wanted.try_send(());
-        received.poll_recv(context)
+        streamed.poll(context)
     });
-    let request = request(session, Body::from_stream(body), extensions);
+    let mut request = request(session, Body::from_stream(body), extensions);
+    if is_encoded {
+        // They are of what the client sent.
+        request.headers_mut().remove(header::CONTENT_ENCODING);
+        request.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     let mut router = router.clone();
     let (answer, pumped) = {
         let mut answered = pin!(router.call(request));
@@ -122,7 +166,7 @@ pub(crate) async fn call_streaming(
                 return Ok(false);
             }
             go_on(session).await?;
-            pass_on(session, chunks).await
+            pass_on(session, sender).await
         });
         tokio::select! {
             answer = &mut answered => (answer, Ok(false)),
@@ -133,10 +177,8 @@ pub(crate) async fn call_streaming(
     if !pumped? {
         session.set_keepalive(None);
     }
-    match answer {
-        Ok(response) => Ok(response),
-        Err(never) => match never {},
-    }
+    let Ok(response) = answer;
+    Ok(failed.get().map_or(Ok(response), |why| Err(why.clone())))
 }
 
 /// Passes the body on as there is room for it; ends with whether all of it was taken.

@@ -22,6 +22,7 @@ use truststram_machine::{LogFile, Priority, Thread, ThreadSpec};
 use crate::accepted::Site;
 use crate::app::{App, Cached};
 use crate::auth::{Guard, start_fetching};
+use crate::background::{Background, event_loop};
 use crate::cache::Cache;
 use crate::direct::{Kept, Refusals, Turns};
 use crate::door::Door;
@@ -110,7 +111,7 @@ pub struct Drained {
 pub struct Gateway {
     stop: watch::Sender<Stop>,
     threads: Vec<Thread<Result<usize, ProxyError>>>,
-    upkeep: Vec<Thread<Result<(), ProxyError>>>,
+    upkeep: Vec<Background>,
     stats: Vec<Arc<GatewayStats>>,
 }
 
@@ -272,7 +273,7 @@ fn run_thread(
     stop: watch::Receiver<Stop>,
     on_start: impl FnOnce(),
 ) -> Result<usize, ProxyError> {
-    let runtime = upkeep::runtime()?;
+    let runtime = event_loop()?;
     runtime.block_on(async {
         on_start();
         let mut loops = Vec::new();

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, COOKIE, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use pingora_http::RequestHeader;
@@ -68,6 +68,23 @@ pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(CONNECTION).iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+}
+
+/// The first cookie of this name.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a [u8]> {
+    let lines = headers.get_all(COOKIE).iter();
+    let mut pairs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
+    pairs.find_map(|pair| {
+        let (name, value) = pair.trim_ascii().split_at_checked(wanted.len())?;
+        let is_name = name.eq_ignore_ascii_case(wanted.as_bytes());
+        value.strip_prefix(b"=").filter(|_| is_name)
+    })
+}
+
+/// The first argument of this name in a query.
+pub(crate) fn argument<'a>(query: Option<&'a str>, wanted: &str) -> Option<&'a str> {
+    let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then_some(value))
 }
 
 /// Who is at the other end of the connection.

@@ -12,6 +12,7 @@ mod answering;
 mod app;
 mod auth;
 mod authorising;
+mod background;
 mod bind;
 mod cache;
 mod compress;
@@ -51,7 +52,9 @@ pub use auth::{
     fresh_seed,
 };
 pub use bind::{Bound, bind};
-pub use cache::{Cache, CacheOptions, CacheStats, DiskFigures, DiskSpec, Purge};
+pub use cache::{
+    Cache, CacheOptions, CacheRuleSpec, CacheStats, DiskFigures, DiskSpec, Lifetimes, Purge,
+};
 pub use compress::{CompressionSpec, Encoding};
 pub use cors::CorsSpec;
 pub use door::Door;

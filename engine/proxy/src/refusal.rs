@@ -72,13 +72,15 @@ impl Refusal {
         Self::new(413, "too-large", "Body too large", detail)
     }
 
-    pub(crate) fn grows_too_large(limit: usize) -> Self {
-        let detail = format!("the body grows beyond {limit} bytes, or out of all proportion");
+    pub(crate) fn grows_too_large(limit: Option<usize>) -> Self {
+        let beyond = limit.map(|limit| format!("beyond {limit} bytes, or ")).unwrap_or_default();
+        let detail = format!("the body grows {beyond}out of all proportion where it is decoded");
         Self::new(413, "too-large", "Body too large", detail)
     }
 
     pub(crate) fn unknown_encoding() -> Self {
-        let detail = "bodies are read plain, or encoded by gzip, br or zstd, or by two of them";
+        let detail =
+            "bodies are read plain, or encoded by gzip, br, zstd or deflate, or by two of them";
         Self::new(415, "media-type", "Unsupported media type", detail.to_owned())
     }
 

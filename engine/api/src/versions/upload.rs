@@ -85,6 +85,9 @@ enum NotUploaded {
 }
 
 /// Upload the next version of a model, which is made if need be.
+///
+/// A body with `content-encoding` gzip, br, zstd or deflate is decoded while it arrives. Its
+/// largest size and every checksum that is named, `content-digest` too, are those of the artifact.
 #[utoipa::path(post, path = "/api/v1/models/{id}/versions",
     operation_id = "upload_next_version", tag = "models",
     params(("id" = String, Path, description = "The model's id"), UploadOptions),
@@ -105,6 +108,9 @@ pub(crate) async fn next(
 }
 
 /// Upload a version of a model, which is made if need be.
+///
+/// A body with `content-encoding` gzip, br, zstd or deflate is decoded while it arrives. Its
+/// largest size and every checksum that is named, `content-digest` too, are those of the artifact.
 #[utoipa::path(put, path = "/api/v1/models/{id}/versions/{version}",
     operation_id = "put_version", tag = "models",
     params(

@@ -6,11 +6,12 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::AUTHORIZATION;
 
 use super::format::{Part, Variable};
 use super::line::{Logged, joined, seconds};
 use crate::cache;
+use crate::head;
 use crate::proxying::Attempt;
 
 /// The status that nginx logs where the client went away before it was answered.
@@ -160,22 +161,13 @@ impl Logged<'_> {
     }
 
     fn cookie(&self, wanted: &str, out: &mut Vec<u8>) -> bool {
-        let lines = self.request.headers.get_all(COOKIE).iter();
-        let mut pairs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
-        let value = pairs.find_map(|pair| {
-            let (name, value) = pair.trim_ascii().split_at_checked(wanted.len())?;
-            let is_name = name.eq_ignore_ascii_case(wanted.as_bytes());
-            value.strip_prefix(b"=").filter(|_| is_name)
-        });
+        let value = head::cookie(&self.request.headers, wanted);
         out.extend_from_slice(value.unwrap_or_default());
         value.is_some()
     }
 
     fn argument(&self, wanted: &str, out: &mut Vec<u8>) -> bool {
-        let pairs = self.request.uri.query().unwrap_or_default().split('&');
-        let value = pairs
-            .filter_map(|pair| pair.split_once('='))
-            .find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then_some(value));
+        let value = head::argument(self.request.uri.query(), wanted);
         out.extend_from_slice(value.unwrap_or_default().as_bytes());
         value.is_some()
     }

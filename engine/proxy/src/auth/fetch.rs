@@ -16,35 +16,30 @@ use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use truststram_base::Clock;
-use truststram_machine::{Priority, Thread, ThreadSpec, spawn};
+use truststram_machine::Priority;
 
 use super::fetched::{Fetched, Place};
 use super::jwk;
+use crate::background::{self, Background};
 use crate::error::ProxyError;
 use crate::gateway::Stop;
 use crate::live::Live;
-use crate::upstream::upkeep::runtime;
 
 /// Longest set.
 const SET_BYTES_MAX: usize = 256 << 10;
 /// Longest time for all of it.
 const TIME_MAX: Duration = Duration::from_secs(10);
+
 /// Starts the thread; it ends with `stop`.
 pub(crate) fn start(
     live: &Arc<Live>,
     clock: &Arc<dyn Clock>,
     stop: &watch::Receiver<Stop>,
-) -> Result<Thread<Result<(), ProxyError>>, ProxyError> {
-    let spec = ThreadSpec {
-        name: "token-issuers".to_owned(),
-        priority: Priority::Batch,
-        ..ThreadSpec::default()
-    };
+) -> Result<Background, ProxyError> {
     let (live, clock, stop) = (live.clone(), clock.clone(), stop.clone());
-    Ok(spawn(spec, move |_placement| {
-        runtime()?.block_on(keep_all(&live, &clock, stop));
-        Ok(())
-    })?)
+    background::start("token-issuers", Priority::Batch, move || async move {
+        keep_all(&live, &clock, stop).await;
+    })
 }
 
 async fn keep_all(live: &Live, clock: &Arc<dyn Clock>, mut stop: watch::Receiver<Stop>) {

@@ -8,6 +8,7 @@ use http::{HeaderName, Method, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 
+use super::rules::CacheRules;
 use super::stored::Stored;
 use super::{invalidate, policy};
 use crate::head;
@@ -25,11 +26,20 @@ pub(super) const CONDITIONS: [HeaderName; 4] = [
 pub(crate) struct Asked {
     pub(super) head: RequestHeader,
     pub(super) key: Box<str>,
+    pub(super) rules: Arc<CacheRules>,
+    /// Whether it is not answered by what is stored.
+    pub(super) is_bypassing: bool,
+    /// Whether its answer is not stored.
+    pub(super) is_unkept: bool,
 }
 
 impl Asked {
     /// The request in the form of HTTP/1.1.
-    pub(super) fn of(scheme: &str, request: &RequestHeader) -> Result<Self> {
+    pub(super) fn of(
+        scheme: &str,
+        request: &RequestHeader,
+        rules: Arc<CacheRules>,
+    ) -> Result<Self> {
         let host = head::authority(request);
         let key = invalidate::stored_key(scheme, host, path_of(request));
         let mut asked =
@@ -38,13 +48,18 @@ impl Asked {
             asked.append_header(name.clone(), value.clone())?;
         }
         asked.insert_header(header::HOST, host)?;
-        Ok(Self { head: asked, key })
+        let (headers, query) = (&request.headers, request.uri.query());
+        let is_bypassing = rules.bypasses(|| headers, query);
+        let is_unkept = rules.forbids(headers, query);
+        Ok(Self { head: asked, key, rules, is_bypassing, is_unkept })
     }
 
-    /// Whether its answer may be another one than that of others: in part, or under a condition.
+    /// Whether its answer may be another one than that of others: in part, under a condition, or
+    /// one that is not stored.
     pub(super) fn is_particular(&self) -> bool {
         let mut names = CONDITIONS.iter().chain(&[header::RANGE]);
-        self.head.method == Method::HEAD || names.any(|name| self.head.headers.contains_key(name))
+        let is_other = self.is_unkept || self.head.method == Method::HEAD;
+        is_other || names.any(|name| self.head.headers.contains_key(name))
     }
 
     /// The request with the validators of what is stored, and whether it has any of these.

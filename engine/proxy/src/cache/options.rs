@@ -7,6 +7,15 @@ use std::time::Duration;
 use http::StatusCode;
 use truststram_base::Counter;
 
+/// Seconds by status; without a status for all that are not named.
+pub type Lifetimes = Vec<(Option<u16>, u64)>;
+
+/// What `lifetimes` say of `status`.
+pub(super) fn lifetime_of(lifetimes: &Lifetimes, status: StatusCode) -> Option<u64> {
+    let of = |wanted| lifetimes.iter().find(|(code, _)| *code == wanted).map(|(_, time)| *time);
+    of(Some(status.as_u16())).or_else(|| of(None))
+}
+
 /// How a cache works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheOptions {
@@ -15,7 +24,7 @@ pub struct CacheOptions {
     /// Largest body that is stored.
     pub object_bytes_max: usize,
     /// Seconds that responses of a status are fresh where they do not say it themselves.
-    pub lifetimes_s: Vec<(u16, u64)>,
+    pub lifetimes_s: Lifetimes,
     /// Seconds after their lifetime in which stale responses answer while they are validated in
     /// the background, unless the response says otherwise.
     pub stale_while_revalidate_s: u64,
@@ -49,11 +58,6 @@ impl Default for CacheOptions {
 }
 
 impl CacheOptions {
-    pub(crate) fn lifetime_s(&self, status: StatusCode) -> Option<u64> {
-        let found = self.lifetimes_s.iter().find(|(code, _)| *code == status.as_u16());
-        found.map(|(_, seconds)| *seconds)
-    }
-
     pub(crate) fn refreshes_within_s(&self) -> Option<u64> {
         Some(self.stale_while_revalidate_s).filter(|seconds| *seconds > 0)
     }

@@ -22,6 +22,7 @@ use super::freshness::Now;
 use super::memory::{Found, Memory, Purge};
 use super::options::{CacheOptions, CacheStats};
 use super::policy::Unstorable;
+use super::rules::CacheRules;
 use super::status::{Forward, Handling};
 use super::stored::{Stored, Use};
 use super::validate::Fetched;
@@ -91,20 +92,23 @@ impl Cache {
         }
     }
 
-    /// Answers a request that [`Cache::takes`] took. `finish` adds what the gateway says in every
-    /// answer.
+    /// Answers a request that [`Cache::takes`] took, by the rules of its route. `finish` adds what
+    /// the gateway says in every answer.
     pub(crate) async fn serve(
         self: &Arc<Self>,
         session: &mut Session,
-        scheme: &str,
+        (scheme, rules): (&str, Arc<CacheRules>),
         origin: Arc<dyn Origin>,
         finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
     ) -> Result<()> {
-        let asked = Asked::of(scheme, session.req_header())?;
+        let asked = Asked::of(scheme, session.req_header(), rules)?;
         let directives = Directives::of_request(&asked.head.headers);
         let mut handling = Handling::default();
         let (mut leader, mut is_looked_up) = (None, false);
         let (stored, forward) = loop {
+            if asked.is_bypassing {
+                break (None, Forward::Bypass);
+            }
             let found = self.find(&asked, &mut is_looked_up).await;
             let (stored, forward) = match found {
                 Found::Nothing => (None, Forward::UriMiss),

@@ -16,6 +16,8 @@ pub(crate) enum Forward {
     /// The client's directives asked for it.
     Request,
     Stale,
+    /// The route says so.
+    Bypass,
 }
 
 impl Forward {
@@ -25,6 +27,7 @@ impl Forward {
             Self::VaryMiss => "vary-miss",
             Self::Request => "request",
             Self::Stale => "stale",
+            Self::Bypass => "bypass",
         }
     }
 }
@@ -80,7 +83,7 @@ pub(crate) fn word(headers: &HeaderMap) -> Option<&'static str> {
         () if has("hit") => "HIT",
         () if has("fwd-status=304") => "REVALIDATED",
         () if has("fwd=stale") => "EXPIRED",
-        () if has("fwd=request") => "BYPASS",
+        () if has("fwd=request") || has("fwd=bypass") => "BYPASS",
         () => "MISS",
     })
 }

@@ -136,8 +136,11 @@ impl Cache {
         asked_at: Now,
         now: Now,
     ) -> Result<Stored, Unstorable> {
+        if asked.is_unkept {
+            return Err(Unstorable::Request);
+        }
         let request = &asked.head.headers;
-        let lifetime = |status| self.options().lifetime_s(status);
+        let lifetime = |status| asked.rules.lifetime_s(status, &self.options().lifetimes_s);
         let terms = policy::terms(&asked.head.method, request, status, headers, lifetime, now);
         let mut terms = terms?;
         if body.len() > self.options().object_bytes_max {

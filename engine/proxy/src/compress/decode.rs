@@ -19,7 +19,7 @@ const RATIO_MAX: usize = 200;
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 /// What became of a body.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Decoded {
     /// It was not compressed.
     Plain,
@@ -30,28 +30,63 @@ pub(crate) enum Decoded {
     Damaged,
 }
 
-/// Decodes `body` as `Content-Encoding` says, into at most `bytes_max`.
-pub(crate) fn decode(headers: &HeaderMap, body: &Bytes, bytes_max: usize) -> Decoded {
+/// What a body may be encoded by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// As answers may be.
+    Known(Encoding),
+    /// RFC 1950, as clients of inference servers send it.
+    Deflate,
+}
+
+/// The codings that `Content-Encoding` names, the last one outermost; `None` where one is not known
+/// or there are too many.
+pub(crate) fn codings(headers: &HeaderMap) -> Option<Vec<Coding>> {
     let mut codings = Vec::new();
     for line in headers.get_all(header::CONTENT_ENCODING) {
         for name in line.to_str().unwrap_or("?").split(',').map(str::trim) {
             if name.is_empty() || name.eq_ignore_ascii_case("identity") {
                 continue;
             }
-            let Some(coding) = Encoding::of_name(name) else { return Decoded::Unknown };
-            codings.push(coding);
+            let is_deflate = name.eq_ignore_ascii_case("deflate");
+            let known = Encoding::of_name(name).map(Coding::Known);
+            codings.push(known.or(is_deflate.then_some(Coding::Deflate))?);
         }
     }
+    (codings.len() <= CODINGS_MAX).then_some(codings)
+}
+
+/// What reads `source`, which is encoded by `coding`.
+pub(super) fn reader<'a>(
+    coding: Coding,
+    source: impl Read + Send + 'a,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
+    Ok(match coding {
+        Coding::Known(Encoding::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(source)),
+        Coding::Known(Encoding::Brotli) => Box::new(brotli::Decompressor::new(source, 4 << 10)),
+        Coding::Known(Encoding::Zstd) => {
+            let mut decoder = zstd::stream::read::Decoder::new(source)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            Box::new(decoder)
+        }
+        Coding::Deflate => Box::new(flate2::read::ZlibDecoder::new(source)),
+    })
+}
+
+/// Most bytes that may come of `coded` ones.
+pub(super) fn in_proportion(coded: usize) -> usize {
+    coded.saturating_mul(RATIO_MAX).max(FREE_BYTES)
+}
+
+/// Decodes `body` as `Content-Encoding` says, into at most `bytes_max`.
+pub(crate) fn decode(headers: &HeaderMap, body: &Bytes, bytes_max: usize) -> Decoded {
+    let Some(codings) = codings(headers) else { return Decoded::Unknown };
     if codings.is_empty() {
         return Decoded::Plain;
     }
-    if codings.len() > CODINGS_MAX {
-        return Decoded::Unknown;
-    }
     let mut body = body.clone();
     for coding in codings.into_iter().rev() {
-        let proportion = body.len().saturating_mul(RATIO_MAX).max(FREE_BYTES);
-        match read(coding, &body, bytes_max.min(proportion)) {
+        match read(coding, &body, bytes_max.min(in_proportion(body.len()))) {
             Ok(Some(plain)) => body = plain.into(),
             Ok(None) => return Decoded::TooLarge,
             Err(_) => return Decoded::Damaged,
@@ -61,31 +96,18 @@ pub(crate) fn decode(headers: &HeaderMap, body: &Bytes, bytes_max: usize) -> Dec
 }
 
 /// The decoded bytes; `None` where there are more than `most`.
-fn read(coding: Encoding, body: &[u8], most: usize) -> io::Result<Option<Vec<u8>>> {
+fn read(coding: Coding, body: &[u8], most: usize) -> io::Result<Option<Vec<u8>>> {
     let mut plain = Vec::new();
-    let limit = most as u64 + 1;
-    match coding {
-        Encoding::Gzip => {
-            flate2::read::MultiGzDecoder::new(body).take(limit).read_to_end(&mut plain)?;
-        }
-        Encoding::Brotli => {
-            brotli::Decompressor::new(body, 4 << 10).take(limit).read_to_end(&mut plain)?;
-        }
-        Encoding::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::new(body)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            decoder.take(limit).read_to_end(&mut plain)?;
-        }
-    }
+    reader(coding, body)?.take(most as u64 + 1).read_to_end(&mut plain)?;
     Ok((plain.len() <= most).then_some(plain))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::encoder::Encoder;
     use super::*;
 
-    fn encoded(coding: Encoding, plain: &[u8]) -> Bytes {
+    pub(in crate::compress) fn encoded(coding: Encoding, plain: &[u8]) -> Bytes {
         let mut encoder = Encoder::new(coding, 9).unwrap();
         let first = encoder.push(&plain[..plain.len() / 2], true, false).unwrap();
         let last = encoder.push(&plain[plain.len() / 2..], false, true).unwrap();
@@ -111,9 +133,17 @@ mod tests {
             assert_eq!(decode(&said(coding.name()), &cut, 1 << 20), Decoded::Damaged, "{coding:?}");
         }
         let twice = encoded(Encoding::Brotli, &encoded(Encoding::Gzip, &plain));
-        assert_eq!(decode(&said("gzip, br"), &twice, 1 << 20), Decoded::Whole(plain.into()));
+        assert_eq!(
+            decode(&said("gzip, br"), &twice, 1 << 20),
+            Decoded::Whole(plain.clone().into())
+        );
         assert_eq!(decode(&said("identity"), &twice, 1), Decoded::Plain);
-        for unknown in ["deflate", "gzip, gzip, gzip", "x"] {
+        let mut deflated = Vec::new();
+        let level = flate2::Compression::default();
+        flate2::read::ZlibEncoder::new(&plain[..], level).read_to_end(&mut deflated).unwrap();
+        let deflated = decode(&said("deflate"), &deflated.into(), 1 << 20);
+        assert_eq!(deflated, Decoded::Whole(plain.clone().into()));
+        for unknown in ["compress", "gzip, gzip, gzip", "x"] {
             assert_eq!(decode(&said(unknown), &twice, 1 << 20), Decoded::Unknown, "{unknown}");
         }
     }

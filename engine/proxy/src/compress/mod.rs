@@ -5,12 +5,14 @@
 //! encoder for each answer under way; a body that is read, by the limit of bodies.
 
 mod accept;
+mod arriving;
 mod decode;
 mod encoder;
 mod module;
 mod options;
 
-pub(crate) use decode::{Decoded, decode};
+pub(crate) use arriving::{Arriving, Piece};
+pub(crate) use decode::{Decoded, codings, decode};
 pub(crate) use module::{Builder, Compression};
 pub(crate) use options::Compiled;
 pub use options::{CompressionSpec, Encoding};

@@ -200,6 +200,10 @@ impl App {
                 let cache = &self.cached.as_ref()?.cache;
                 let (plain, scheme) = (request.plain, request.caller.scheme().name());
                 let headers = || plain.headers();
+                let query = plain.target.split_once('?').map(|(_, query)| query);
+                if route.cache_rules.bypasses(headers, query) {
+                    return None;
+                }
                 let asked = (scheme, plain.authority, plain.target);
                 cache.hit(asked, headers, request.began_us).map(Candidate::Hit)
             }

@@ -24,8 +24,9 @@ pub(super) const fn no_fields<'a>() -> Fields<'a> {
     [const { MaybeUninit::uninit() }; FIELDS_MAX]
 }
 
-/// Fields that make the request more than a head, or are for one connection alone.
-const REFUSED: [&str; 9] = [
+/// Fields that make the request more than a head, are for one connection alone, or are not for
+/// clients to say.
+const REFUSED: [&str; 10] = [
     "expect",
     "http2-settings",
     "keep-alive",
@@ -35,6 +36,7 @@ const REFUSED: [&str; 9] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "x-authenticated-user",
 ];
 
 /// Fields that make the answer another one than that of others.

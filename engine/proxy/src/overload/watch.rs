@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use truststram_machine::{Priority, Thread, ThreadSpec, spawn};
+use truststram_machine::Priority;
 
 use super::spec::{Strain, StrainSource};
+use crate::background::{self, Background};
 use crate::error::ProxyError;
 use crate::gateway::Stop;
 use crate::live::Live;
-use crate::upstream::upkeep::runtime;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -22,17 +22,11 @@ pub(crate) fn start(
     live: &Arc<Live>,
     read: &StrainSource,
     stop: &watch::Receiver<Stop>,
-) -> Result<Thread<Result<(), ProxyError>>, ProxyError> {
-    let spec = ThreadSpec {
-        name: "overload".to_owned(),
-        priority: Priority::Normal,
-        ..ThreadSpec::default()
-    };
+) -> Result<Background, ProxyError> {
     let (live, read, stop) = (live.clone(), read.clone(), stop.clone());
-    Ok(spawn(spec, move |_placement| {
-        runtime()?.block_on(keep(&live, &read, stop));
-        Ok(())
-    })?)
+    background::start("overload", Priority::Normal, move || async move {
+        keep(&live, &read, stop).await;
+    })
 }
 
 async fn keep(live: &Live, read: &StrainSource, mut stop: watch::Receiver<Stop>) {

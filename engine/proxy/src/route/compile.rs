@@ -13,6 +13,7 @@ use super::path;
 use super::spec::{ActionSpec, Fault, PathSpec, RewriteSpec, RouteSpec, Scheme, Timeouts, is_name};
 use super::table::Made;
 use crate::auth::RouteAuth;
+use crate::cache::CacheRules;
 use crate::direct::Prepared;
 use crate::limiting::Gate;
 use crate::overload::RoutePriority;
@@ -49,6 +50,7 @@ pub(crate) struct Route {
     pub(crate) body_bytes_max: Option<usize>,
     pub(crate) is_logged: bool,
     pub(crate) is_cached: bool,
+    pub(crate) cache_rules: Arc<CacheRules>,
     pub(crate) auth: RouteAuth,
     pub(crate) priority: RoutePriority,
     /// What its requests must pass, after what all must.
@@ -97,6 +99,10 @@ pub(crate) fn compile(
     if spec.is_cached && edits.into_iter().any(|(_, value)| is_personal(value)) {
         faults.add(".response_headers", "say what is of one request, and answers are cached");
     }
+    let cache_rules = CacheRules::compile(&spec.cache_rules).map_err(|all| {
+        all.into_iter().for_each(|(part, why)| faults.add(part, why));
+    });
+    let cache_rules = cache_rules.ok();
     let method = |name: &String| {
         let parsed = Method::from_bytes(name.as_bytes());
         parsed.map_err(|_| format!("`{name}` is no method"))
@@ -125,6 +131,7 @@ pub(crate) fn compile(
         body_bytes_max: spec.body_bytes_max,
         is_logged: spec.is_logged,
         is_cached: spec.is_cached,
+        cache_rules: cache_rules?,
         auth: spec.auth,
         priority: spec.priority,
         gate: Gate::new(limits, made.limits.status),

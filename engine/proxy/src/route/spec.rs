@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::auth::RouteAuth;
+use crate::cache::CacheRuleSpec;
 use crate::limit::UseSpec;
 use crate::overload::RoutePriority;
 
@@ -143,6 +144,8 @@ pub struct RouteSpec {
     pub is_logged: bool,
     /// Whether upstream answers are kept, where the listener has a cache.
     pub is_cached: bool,
+    /// What it says of those that are kept.
+    pub cache_rules: CacheRuleSpec,
     /// Whether a request must say who it is from.
     pub auth: RouteAuth,
     /// Which of its requests are refused, or wait, where more come than can be done.

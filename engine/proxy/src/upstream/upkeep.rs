@@ -13,10 +13,11 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use truststram_base::Clock;
-use truststram_machine::{Priority, Thread, ThreadSpec, spawn};
+use truststram_machine::Priority;
 
 use super::group::{Group, Server};
 use super::spec::CheckSpec;
+use crate::background::{self, Background};
 use crate::error::ProxyError;
 use crate::gateway::Stop;
 use crate::live::Live;
@@ -27,41 +28,21 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
 /// What is read of the answer to a check.
 const HEAD_BYTES_MAX: usize = 256;
 
-type Worker = Thread<Result<(), ProxyError>>;
-
 /// Starts both threads; they end with `stop`.
 pub(crate) fn start(
     live: &Arc<Live>,
     clock: &Arc<dyn Clock>,
     stop: &watch::Receiver<Stop>,
-) -> Result<[Worker; 2], ProxyError> {
-    let spec = |name: &str| ThreadSpec {
-        name: name.to_owned(),
-        priority: Priority::Batch,
-        ..ThreadSpec::default()
-    };
+) -> Result<[Background; 2], ProxyError> {
     let (of_names, stop_of_names) = (live.clone(), stop.clone());
-    let names = spawn(spec("upstream-names"), move |_placement| {
-        let runtime = runtime()?;
-        runtime.block_on(keep_names(&of_names, stop_of_names));
-        Ok(())
+    let names = background::start("upstream-names", Priority::Batch, move || async move {
+        keep_names(&of_names, stop_of_names).await;
     })?;
     let (of_checks, stop_of_checks, clock) = (live.clone(), stop.clone(), clock.clone());
-    let checks = spawn(spec("upstream-checks"), move |_placement| {
-        let runtime = runtime()?;
-        runtime.block_on(keep_checks(&of_checks, &clock, stop_of_checks));
-        Ok(())
+    let checks = background::start("upstream-checks", Priority::Batch, move || async move {
+        keep_checks(&of_checks, &clock, stop_of_checks).await;
     })?;
     Ok([names, checks])
-}
-
-/// An event loop for this thread.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, ProxyError> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(ProxyError::EventLoop)
 }
 
 async fn keep_names(live: &Live, mut stop: watch::Receiver<Stop>) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::Method;
 use truststram_base::{Access, Role, Scope, Scopes, UserId};
 use truststram_proxy::{
-    AuthSpec, Authority, Cache, CacheOptions, CorsSpec, FreshKey, Guard, HolderSpec, KeyRecord,
-    KeySecret, RouteAuth, RouteSpec, TableSpec, check, fresh,
+    AuthSpec, Authority, Cache, CacheOptions, CorsSpec, EditSpec, FreshKey, Guard, HolderSpec,
+    KeyRecord, KeySecret, RouteAuth, RouteSpec, TableSpec, check, fresh,
 };
 
 use crate::before::{limits, rate, zone};
@@ -138,6 +138,10 @@ async fn routes_ask_and_servers_are_told() {
     assert!(told.to_ascii_lowercase().contains("x-authenticated-user: ada\r\n"), "{told}");
     assert!(!told.contains("eve") && !told.contains(&ada.text), "{told}");
     assert!(told.contains("Basic b3du") && told.contains("cookie: a"), "{told}");
+    let says = format!("x-api-key: {}\r\nconnection: x-authenticated-user\r\n", ada.text);
+    let told = ask(rig.plain, &with("/usual", &says)).await.body.to_ascii_lowercase();
+    assert!(told.contains("x-authenticated-user: ada"), "{told}");
+    assert!(!told.contains("connection: x-auth"), "{told}");
     let told = bearing(&rig, "/usual", &ada.text).await.body;
     assert!(!told.to_ascii_lowercase().contains("authorization"), "{told}");
     let told = bearing(&rig, "/forwards", &ada.text).await.body;
@@ -147,6 +151,45 @@ async fn routes_ask_and_servers_are_told() {
     let told = ask(rig.plain, &with("/free", &says)).await.body;
     assert!(told.contains("Bearer theirs") && !told.contains("eve"), "{told}");
     rig.stop();
+}
+
+#[tokio::test]
+async fn nobody_says_who_they_are_where_nobody_is_asked() {
+    let one = server("one", Manner::Echo).await;
+    let edits = EditSpec { set: vec![("x-a".to_owned(), "b".to_owned())], ..EditSpec::default() };
+    let edited = RouteSpec { request_edits: edits, ..route("edited", "/edited", to("g")) };
+    let said = |name: &str| (name.to_owned(), "eve".to_owned());
+    let by_name = RouteSpec {
+        headers: vec![("x-authenticated-user".to_owned(), "*".to_owned())],
+        ..route("by-name", "/", truststram_proxy::ActionSpec::Local)
+    };
+    let kept = RouteSpec { is_cached: true, ..route("kept", "/kept", to("g")) };
+    let set = EditSpec { set: vec![said("x-authenticated-user")], ..EditSpec::default() };
+    let ours = RouteSpec { request_edits: set, ..route("ours", "/ours", to("g")) };
+    let routes = vec![by_name, edited, kept, ours, route("up", "/", to("g"))];
+    let spec = table(routes, vec![group("g", &[one])]);
+    let cache = Cache::new(CacheOptions::default(), Arc::new(truststram_base::SystemClock::new()));
+    let cache = Some(Arc::new(cache));
+    for with_guard in [None, Some(guard(100))] {
+        let with_all = With { guard: with_guard, cache: cache.clone(), ..With::default() };
+        let rig = Rig::start_behind(&spec, options(), &with_all);
+        let names =
+            ["X-Authenticated-User", "x_authenticated_user", "X_Forwarded-For", "x_real_ip"];
+        for (name, path) in
+            names.iter().flat_map(|name| ["/up", "/edited", "/kept"].map(|path| (name, path)))
+        {
+            for more in ["", "te: trailers\r\n"] {
+                let path = format!("{path}?{name}{}{}", more.len(), rig.plain.port());
+                let told = ask(rig.plain, &with(&path, &format!("{name}: eve\r\n{more}"))).await;
+                assert!(told.body.starts_with("one\nGET "), "{path}: {}", told.body);
+                assert!(!told.body.contains("eve"), "{path}: {}", told.body);
+            }
+        }
+        // What the configuration says is said.
+        let told = ask(rig.plain, &with("/ours", "")).await.body;
+        assert!(told.contains("eve"), "{told}");
+        rig.stop();
+    }
 }
 
 #[tokio::test]
@@ -321,7 +364,7 @@ async fn answers_that_are_kept_are_told_to_the_page_that_asks() {
         ..CorsSpec::default()
     };
     let options = options();
-    let kept = CacheOptions { lifetimes_s: vec![(200, 60)], ..CacheOptions::default() };
+    let kept = CacheOptions { lifetimes_s: vec![(Some(200), 60)], ..CacheOptions::default() };
     let cache = Some(Arc::new(Cache::new(kept, options.clock.clone())));
     let rig = Rig::start_behind(&spec, options, &With { cache, ..With::default() });
     for (origin, hit) in [("https://a.test", false), ("https://b.test", true)] {

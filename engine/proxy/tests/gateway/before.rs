@@ -168,7 +168,7 @@ async fn a_dry_run_only_counts() {
 #[tokio::test]
 async fn upstream_answers_are_used_again_where_the_route_says_so() {
     let clock = Arc::new(ManualClock::at(1_790_000_000_000_000));
-    let cache = CacheOptions { lifetimes_s: vec![(200, 60)], ..CacheOptions::default() };
+    let cache = CacheOptions { lifetimes_s: vec![(Some(200), 60)], ..CacheOptions::default() };
     let cache = Arc::new(Cache::new(cache, clock.clone()));
     let mut options = options();
     options.clock = clock.clone();

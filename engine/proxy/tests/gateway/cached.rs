@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::ManualClock;
-use truststram_proxy::{Cache, CacheOptions, GatewayOptions, RouteSpec, TableSpec};
+use truststram_proxy::{Cache, CacheOptions, CacheRuleSpec, GatewayOptions, RouteSpec, TableSpec};
 
 use crate::connections::{client, connect, with_tls};
 use crate::direct::NOW_US;
@@ -214,5 +214,69 @@ async fn what_the_server_says_of_frames_holds() {
         }
     }
     drop(tls);
+    rig.stop();
+}
+
+/// Says how often it was asked, with the status that the path names.
+fn counted(head: &str) -> String {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1_000);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let status = if head.contains("/missing") { "404 Not Found" } else { "200 OK" };
+    format!("HTTP/1.1 {status}\r\ncontent-length: 4\r\n\r\n{count}")
+}
+
+#[tokio::test]
+async fn a_route_says_how_long_and_for_whom_answers_are_kept() {
+    let upstream = says(counted).await;
+    let clock = Arc::new(ManualClock::at(NOW_US));
+    let kept = CacheOptions { lifetimes_s: vec![(Some(200), 600)], ..CacheOptions::default() };
+    let cache = Arc::new(Cache::new(kept, clock.clone()));
+    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+    let own = CacheRuleSpec {
+        lifetimes_s: vec![(Some(200), 10), (None, 5)],
+        bypass: texts(&["cookie:session", "arg:fresh", "header:x-fresh"]),
+        no_store: texts(&["cookie:session"]),
+    };
+    let of = |name: &str, path: &str, cache_rules: CacheRuleSpec| RouteSpec {
+        is_cached: true,
+        cache_rules,
+        ..route(name, path, to("g"))
+    };
+    let routes = vec![of("own", "/own", own), of("usual", "/usual", CacheRuleSpec::default())];
+    let spec = table(routes, vec![group("g", &[upstream])]);
+    let options = GatewayOptions { clock: clock.clone(), ..options() };
+    let with = With { cache: Some(cache), ..With::default() };
+    let rig = Rig::start_behind(&spec, options, &with);
+    let body = async |path: &str, fields: &str| ask(rig.plain, &asking(path, fields)).await.body;
+    let first = body("/own/a", "").await;
+    let (usual, missing) = (body("/usual/a", "").await, body("/own/missing", "").await);
+    assert_ne!(body("/usual/missing", "").await, body("/usual/missing", "").await);
+    for fields in ["", WHOLE_WAY, "cookie: session=\r\n", "x-fresh: 0\r\n"] {
+        assert_eq!(body("/own/a", fields).await, first, "{fields}");
+        assert_eq!(body("/own/missing", fields).await, missing, "{fields}");
+    }
+    // What goes past what is kept is kept itself, unless it is not to be.
+    for way in ["", WHOLE_WAY] {
+        let before = body("/own/a", "").await;
+        let session = body("/own/a", &format!("cookie: a=b; session=x\r\n{way}")).await;
+        assert_ne!(session, before);
+        assert_eq!(body("/own/a", way).await, before);
+        let fresh = ask(rig.plain, &asking("/own/a", &format!("x-fresh: 1\r\n{way}"))).await;
+        assert_eq!(fresh.header("cache-status"), Some("truststram; fwd=bypass; stored"));
+        assert_eq!(body("/own/a", way).await, fresh.body);
+        let argument = body("/own/a?fresh=1", way).await;
+        assert_ne!(body("/own/a?fresh=1", way).await, argument);
+    }
+    let first = body("/own/a", "").await;
+    clock.advance(6_000_000);
+    assert_eq!(body("/own/a", "").await, first);
+    assert_ne!(body("/own/missing", "").await, missing);
+    clock.advance(5_000_000);
+    assert_ne!(body("/own/a", "").await, first);
+    assert_eq!(body("/usual/a", "").await, usual);
+    let bad = CacheRuleSpec { no_store: texts(&["session"]), ..CacheRuleSpec::default() };
+    let spec = table(vec![of("own", "/own", bad)], vec![group("g", &[upstream])]);
+    let faults = rig.live.replace(&spec).unwrap_err();
+    assert_eq!(faults[0].key, "routes[0].cache_no_store");
     rig.stop();
 }

@@ -220,32 +220,73 @@ fn unchunked(mut rest: &[u8]) -> String {
     String::from_utf8(text).unwrap()
 }
 
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::read::GzEncoder::new(plain, flate2::Compression::best());
+    let mut body = Vec::new();
+    encoder.read_to_end(&mut body).unwrap();
+    body
+}
+
+async fn send_to(rig: &Rig, path: &str, encoding: &str, body: &[u8]) -> (u16, String, String) {
+    let length = body.len();
+    let lines = format!("content-encoding: {encoding}\r\ncontent-length: {length}\r\n");
+    let mut stream = TcpStream::connect(rig.plain).await.unwrap();
+    let head = request("POST", path, &lines);
+    stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+    let (head, body) = read_message(&mut stream).await.unwrap();
+    (head.split(' ').nth(1).unwrap().parse::<u16>().unwrap(), head, body)
+}
+
 #[tokio::test]
 async fn compressed_bodies_are_read_within_the_limit() {
     let rig = Rig::start(&table(Vec::new(), Vec::new()));
-    let send = async |encoding: &str, body: &[u8]| {
-        let length = body.len();
-        let lines = format!("content-encoding: {encoding}\r\ncontent-length: {length}\r\n");
-        let mut stream = TcpStream::connect(rig.plain).await.unwrap();
-        let head = request("POST", "/echo", &lines);
-        stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
-        let (head, body) = read_message(&mut stream).await.unwrap();
-        (head.split(' ').nth(1).unwrap().parse::<u16>().unwrap(), head, body)
-    };
-    let gzip = |plain: &[u8]| {
-        let mut encoder = flate2::read::GzEncoder::new(plain, flate2::Compression::best());
-        let mut body = Vec::new();
-        encoder.read_to_end(&mut body).unwrap();
-        body
-    };
+    let send = async |encoding: &str, body: &[u8]| send_to(&rig, "/echo", encoding, body).await;
     let (status, _, said) = send("gzip", &gzip(b"hello")).await;
     assert_eq!((status, said.as_str()), (200, "local POST /echo  hello"));
-    let (status, head, _) = send("deflate", b"x").await;
-    assert_eq!((status, header(&head, "accept-encoding")), (415, Some("gzip, br, zstd")));
+    let (status, head, _) = send("compress", b"x").await;
+    let known = Some("gzip, br, zstd, deflate");
+    assert_eq!((status, header(&head, "accept-encoding")), (415, known));
+    // As clients of inference servers compress.
+    let mut deflated = Vec::new();
+    let level = flate2::Compression::default();
+    flate2::read::ZlibEncoder::new(&b"hello"[..], level).read_to_end(&mut deflated).unwrap();
+    assert_eq!(send("deflate", &deflated).await.2, "local POST /echo  hello");
     assert_eq!(send("gzip", b"no gzip").await.0, 400);
     // The limit of the rig is 1,000 bytes.
     assert_eq!(send("gzip", &gzip(&[b'a'; 1_000])).await.0, 200);
     assert_eq!(send("gzip", &gzip(&[b'a'; 1_001])).await.0, 413);
     assert_eq!(send("gzip", &gzip(&vec![0; 2_000_000])[..900]).await.0, 413);
+    rig.stop();
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_read_while_they_arrive() {
+    let rig = Rig::start(&table(Vec::new(), Vec::new()));
+    let send = async |encoding: &str, body: &[u8]| send_to(&rig, "/streamed", encoding, body).await;
+    let text: Vec<u8> = (0..90_000_u32).map(|at| (at.wrapping_mul(at) >> 9) as u8).collect();
+    assert_eq!(send("identity", &text).await.2, "local POST /streamed true 90000");
+    assert_eq!(send("gzip", &gzip(&text)).await.2, "local POST /streamed false 90000");
+    // What reads it limits it; a body that is out of all proportion is refused before.
+    let said = send("gzip", &gzip(&vec![1; 200_000])).await;
+    assert!(said.0 == 200 && said.2.contains("length limit exceeded"), "{}", said.2);
+    let (status, _, body) = send("gzip", b"no gzip").await;
+    assert_eq!((status, body.as_str()), (400, "malformed"));
+    let whole = gzip(&text);
+    assert_eq!(send("gzip", &whole[..whole.len() - 9]).await.0, 400);
+    let (status, head, _) = send("x", b"x").await;
+    let known = Some("gzip, br, zstd, deflate");
+    assert_eq!((status, header(&head, "accept-encoding")), (415, known));
+    // In chunks, to a client that waits until it may send.
+    let mut stream = TcpStream::connect(rig.plain).await.unwrap();
+    let lines = "content-encoding: gzip\r\ntransfer-encoding: chunked\r\nexpect: 100-continue\r\n";
+    stream.write_all(request("POST", "/streamed", lines).as_bytes()).await.unwrap();
+    assert!(read_message(&mut stream).await.unwrap().0.starts_with("HTTP/1.1 100 "));
+    for part in whole.chunks(10_000) {
+        stream.write_all(format!("{:x}\r\n", part.len()).as_bytes()).await.unwrap();
+        stream.write_all(&[part, b"\r\n"].concat()).await.unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    let (_, body) = read_message(&mut stream).await.unwrap();
+    assert_eq!(body, "local POST /streamed false 90000");
     rig.stop();
 }

@@ -11,7 +11,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use truststram_machine::{ThreadSpec, spawn};
 use truststram_proxy::{CertificateSpec, Door, TableSpec, TlsSpec};
 
 use crate::rig::*;
@@ -213,14 +212,12 @@ async fn whoever_was_accepted_before_a_drain_is_answered() {
         }
         let stats = rig.gateway.stats()[0].clone();
         rig.doors.iter().for_each(Door::forget);
-        let draining = spawn(ThreadSpec::default(), move |_placement| {
-            rig.gateway.drain(Duration::from_secs(5)).unwrap()
-        });
+        let draining = Draining::begin(rig.gateway);
         // Those that wait in the kernel still are refused with the listener; nobody else is.
         for stream in &mut streams {
             let _ = ask_on(stream, &get("/x")).await;
         }
-        assert_eq!(draining.unwrap().join().unwrap().connections_cut, 0);
+        assert_eq!(draining.end().await.connections_cut, 0);
         assert_eq!(stats.requests[1].get(), stats.connections_accepted.get(), "round {round}");
     }
 }

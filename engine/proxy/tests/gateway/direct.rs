@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use truststram_base::{ManualClock, SystemClock};
-use truststram_machine::{LogFile, RingMode, Rotation, probe};
+use truststram_base::ManualClock;
 use truststram_proxy::{
     AccessSpec, ActionSpec, Cache, CacheOptions, CompressionSpec, CorsSpec, EditSpec, Encoding,
     Escape, FormatSpec, GatewayOptions, InFlightUseSpec, LimitSpec, RateUseSpec, RewriteSpec,
@@ -338,9 +337,7 @@ async fn log_lines_are_the_same() {
     };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.log");
-    let clock = Arc::new(SystemClock::new());
-    let log = LogFile::open(&path, probe(RingMode::Off).0, 1_000, Rotation::default(), clock);
-    let log = Arc::new(log.unwrap());
+    let log = log_at(&path);
     let mut options = options();
     options.access_log = Some(log.clone());
     let rig = Rig::start_behind(&spec, options, &With { is_logged: true, ..With::default() });

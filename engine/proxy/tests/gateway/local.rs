@@ -2,12 +2,10 @@
 //! log lines; in pieces, in a drain, and with answers that come bit by bit.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use truststram_base::{ManualClock, SystemClock};
-use truststram_machine::{LogFile, RingMode, Rotation, ThreadSpec, probe, spawn};
+use truststram_base::ManualClock;
 use truststram_proxy::{
     AccessSpec, ActionSpec, EditSpec, Escape, FormatSpec, GatewayOptions, RewriteSpec, RouteSpec,
     TableSpec, UseSpec,
@@ -125,15 +123,12 @@ async fn a_body_that_has_begun_is_answered_in_a_drain() {
     stream.write_all(begin).await.unwrap();
     // It was read before this is answered.
     assert_eq!(ask(rig.plain, &request).await.status, 200);
-    let gateway = rig.gateway;
-    let draining = spawn(ThreadSpec::default(), move |_placement| {
-        gateway.drain(Duration::from_secs(20)).unwrap()
-    });
+    let draining = Draining::begin(rig.gateway);
     assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
     stream.write_all(end).await.unwrap();
     let (head, body) = read_message(&mut stream).await.unwrap();
     assert!(body.ends_with("hello") && header(&head, "connection") == Some("close"), "{head}");
-    assert_eq!(draining.unwrap().join().unwrap().connections_cut, 0);
+    assert_eq!(draining.end().await.connections_cut, 0);
 }
 
 #[tokio::test]
@@ -198,10 +193,8 @@ async fn log_lines_are_the_same() {
     let access = AccessSpec { format, skip: vec!["/health".to_owned()] };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.log");
-    let clock = Arc::new(SystemClock::new());
-    let log = LogFile::open(&path, probe(RingMode::Off).0, 1_000, Rotation::default(), clock);
     let mut options = options();
-    options.access_log = Some(Arc::new(log.unwrap()));
+    options.access_log = Some(log_at(&path));
     let with = With { is_logged: true, ..With::default() };
     let rig = Rig::start_behind(&TableSpec { access, ..local() }, options, &with);
     for way in ["", WHOLE_WAY] {

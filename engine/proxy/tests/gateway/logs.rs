@@ -2,23 +2,14 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use truststram_base::SystemClock;
-use truststram_machine::{LogFile, RingMode, Rotation, probe};
 use truststram_proxy::{AccessSpec, ActionSpec, COMBINED, Escape, FormatSpec, TableSpec};
 
 use crate::rig::*;
 
 const NGINX: &str = "/usr/sbin/nginx";
-
-fn open(path: &Path) -> Arc<LogFile> {
-    let clock = Arc::new(SystemClock::new());
-    let log = LogFile::open(path, probe(RingMode::Off).0, 1_000, Rotation::default(), clock);
-    Arc::new(log.unwrap())
-}
 
 fn logging(text: &str, spec: TableSpec) -> TableSpec {
     let format = FormatSpec::Template { text: text.to_owned(), escape: Escape::Hex };
@@ -29,7 +20,7 @@ fn logging(text: &str, spec: TableSpec) -> TableSpec {
 async fn lines_of(spec: &TableSpec, requests: &[&str]) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.log");
-    let log = open(&path);
+    let log = log_at(&path);
     let mut options = options();
     options.access_log = Some(log.clone());
     let rig = Rig::start_behind(spec, options, &With { is_logged: true, ..With::default() });

@@ -2,12 +2,9 @@
 //! of Pingora's proxy: servers are told the same, and clients get the same.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use truststram_base::SystemClock;
-use truststram_machine::{LogFile, RingMode, Rotation, probe};
 use truststram_proxy::{
     AccessSpec, EditSpec, Escape, FormatSpec, RewriteSpec, RouteSpec, TableSpec,
 };
@@ -302,10 +299,8 @@ async fn log_lines_are_the_same() {
     let spec = TableSpec { access, ..through(scripted().await) };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.log");
-    let clock = Arc::new(SystemClock::new());
-    let log = LogFile::open(&path, probe(RingMode::Off).0, 1_000, Rotation::default(), clock);
     let mut options = options();
-    options.access_log = Some(Arc::new(log.unwrap()));
+    options.access_log = Some(log_at(&path));
     let with = With { is_logged: true, ..With::default() };
     let rig = Rig::start_behind(&spec, options, &with);
     for path in ["/length", "/chunks", "/to-the-end", "/no-content", "/bad/nothing", "/failed"] {

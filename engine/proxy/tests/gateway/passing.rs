@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use truststram_machine::{ThreadSpec, spawn};
 use truststram_proxy::{GatewayOptions, RouteSpec, TableSpec, UseSpec};
 
 use crate::before::{limits, rate, zone};
@@ -160,14 +159,9 @@ async fn a_large_answer_is_sent_whole_in_a_drain_to_a_client_that_reads_slowly()
     slow.write_all(get("/").as_bytes()).await.unwrap();
     let mut read = vec![0; 1 << 10];
     slow.read_exact(&mut read).await.unwrap();
-    let gateway = rig.gateway;
-    let (done, drained) = tokio::sync::oneshot::channel();
-    let draining = spawn(ThreadSpec::default(), move |_placement| {
-        done.send(gateway.drain(Duration::from_secs(20)).unwrap()).unwrap();
-    });
+    let draining = Draining::begin(rig.gateway);
     slow.read_to_end(&mut read).await.unwrap();
-    assert_eq!(drained.await.unwrap().connections_cut, 0);
-    draining.unwrap().join().unwrap();
+    assert_eq!(draining.end().await.connections_cut, 0);
     let end = read.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     assert_eq!(read.len() - end, 3 << 20);
 }

@@ -3,6 +3,7 @@
 //! Everything runs on the test's own event loop but the gateway, which has its thread.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
+use truststram_machine::{LogFile, RingMode, Rotation, Thread, ThreadSpec, probe, spawn};
 use truststram_proxy::{
-    ActionSpec, Cache, Door, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec, Guard,
-    Listener, Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RoutePriority, RouteSpec,
-    ServerSpec, Strain, TableSpec, Timeouts, UseSpec, bind,
+    ActionSpec, Cache, CacheRuleSpec, Door, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec,
+    Guard, Listener, Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RoutePriority,
+    RouteSpec, ServerSpec, Strain, TableSpec, Timeouts, UseSpec, bind,
 };
 
 /// A gateway that serves without TLS and, where the table has certificates, with it.
@@ -82,6 +84,13 @@ impl Rig {
                     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
                     Body::from(format!("{said} {}", String::from_utf8(body.to_vec()).unwrap()))
                 }
+                "/streamed" => {
+                    let said_length = head.headers.contains_key("content-length");
+                    match axum::body::to_bytes(body, 100_000).await {
+                        Ok(body) => Body::from(format!("{said}{said_length} {}", body.len())),
+                        Err(error) => Body::from(format!("{said}{error}")),
+                    }
+                }
                 "/parts" => parts(3),
                 "/broken" => parts(0),
                 "/endless" => parts(usize::MAX),
@@ -92,7 +101,7 @@ impl Rig {
             door: Door::new(Some(bind("127.0.0.1:0".parse().unwrap()).unwrap())),
             router: router.clone(),
             body_bytes_max: 1_000,
-            streams: |_, _| false,
+            streams: |_, path| path == "/streamed",
             is_logged: with.is_logged,
             has_proxy_header: with.has_proxy_header,
             live: Some(live.clone()),
@@ -111,6 +120,33 @@ impl Rig {
         self.doors.iter().for_each(Door::forget);
         self.gateway.drain(Duration::from_secs(5)).unwrap()
     }
+}
+
+/// A drain on a thread of its own.
+pub struct Draining(Thread<()>, tokio::sync::oneshot::Receiver<Drained>);
+
+impl Draining {
+    pub fn begin(gateway: Gateway) -> Self {
+        let (done, drained) = tokio::sync::oneshot::channel();
+        let thread = spawn(ThreadSpec::default(), move |_placement| {
+            done.send(gateway.drain(Duration::from_secs(20)).unwrap()).unwrap();
+        });
+        Self(thread.unwrap(), drained)
+    }
+
+    /// How it ended.
+    pub async fn end(self) -> Drained {
+        let drained = self.1.await.unwrap();
+        self.0.join().unwrap();
+        drained
+    }
+}
+
+/// An access log at `path`.
+pub fn log_at(path: &Path) -> Arc<LogFile> {
+    let clock = Arc::new(SystemClock::new());
+    let log = LogFile::open(path, probe(RingMode::Off).0, 1_000, Rotation::default(), clock);
+    Arc::new(log.unwrap())
 }
 
 /// So many parts, each once the one before may be out; none at all end badly.
@@ -268,6 +304,7 @@ pub fn route(name: &str, path: &str, action: ActionSpec) -> RouteSpec {
         body_bytes_max: None,
         is_logged: true,
         is_cached: false,
+        cache_rules: CacheRuleSpec::default(),
         auth: RouteAuth::default(),
         priority: RoutePriority::Normal,
         limits: UseSpec::default(),

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use truststram_machine::{ThreadSpec, spawn};
 use truststram_proxy::{ActionSpec, GatewayOptions};
 
 use crate::direct::{caching, caching_with, fixed};
@@ -79,15 +78,12 @@ async fn a_request_that_has_begun_is_answered_in_a_drain() {
     stream.write_all(begin).await.unwrap();
     // It was read before this is answered.
     assert_eq!(ask(rig.plain, &request).await.status, 200);
-    let gateway = rig.gateway;
-    let draining = spawn(ThreadSpec::default(), move |_placement| {
-        gateway.drain(Duration::from_secs(20)).unwrap()
-    });
+    let draining = Draining::begin(rig.gateway);
     assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
     stream.write_all(end).await.unwrap();
     let (head, body) = read_message(&mut stream).await.unwrap();
     assert_eq!((body.as_str(), header(&head, "connection")), ("hello", Some("close")));
-    assert_eq!(draining.unwrap().join().unwrap().connections_cut, 0);
+    assert_eq!(draining.end().await.connections_cut, 0);
 }
 
 #[tokio::test]
@@ -100,16 +96,10 @@ async fn an_answer_that_has_begun_is_sent_whole_in_a_drain() {
     slow.read_exact(&mut read).await.unwrap();
     let mut idle = TcpStream::connect(rig.plain).await.unwrap();
     assert_eq!(ask_on(&mut idle, &get("/a")).await.unwrap().body.len(), 3 << 20);
-    let gateway = rig.gateway;
-    let (done, drained) = tokio::sync::oneshot::channel();
-    let draining = spawn(ThreadSpec::default(), move |_placement| {
-        done.send(gateway.drain(Duration::from_secs(20)).unwrap()).unwrap();
-    });
+    let draining = Draining::begin(rig.gateway);
     assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
     slow.read_to_end(&mut read).await.unwrap();
-    let drained = drained.await.unwrap();
-    draining.unwrap().join().unwrap();
-    assert_eq!(drained.connections_cut, 0);
+    assert_eq!(draining.end().await.connections_cut, 0);
     let end = read.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     assert_eq!(read.len() - end, 3 << 20);
 }

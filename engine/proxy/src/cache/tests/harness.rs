@@ -157,7 +157,8 @@ impl ProxyHttp for App {
         let takes = Cache::takes(session.req_header());
         if takes {
             let origin = Arc::new(Tcp(self.origin));
-            self.cache.serve(session, "http", origin, &|_: &mut HeaderMap| {}).await?;
+            let by = ("http", Arc::default());
+            self.cache.serve(session, by, origin, &|_: &mut HeaderMap| {}).await?;
         }
         Ok(takes)
     }

@@ -76,7 +76,7 @@ fn a_guess_hands_nobody_the_cookie_of_another() {
     let old = ("last-modified", "{now-1000}");
     check("heuristic", &[get(&[]).origin(200, &[cookie, old], "a"), second()]);
     check("validated", &[get(&[]).origin(200, &[cookie, ("etag", "\"a\"")], "a"), second()]);
-    let options = CacheOptions { lifetimes_s: vec![(200, 60)], ..CacheOptions::default() };
+    let options = CacheOptions { lifetimes_s: vec![(Some(200), 60)], ..CacheOptions::default() };
     check_with(options, "the operator", &[get(&[]).origin(200, &[cookie], "a"), second()]);
 }
 

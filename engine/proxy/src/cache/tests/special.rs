@@ -86,7 +86,7 @@ fn of_many_requests_one_goes_to_the_origin() {
 
 #[test]
 fn the_operator_gives_lifetimes_and_purges() {
-    let lifetimes_s = vec![(200, 300), (404, 5)];
+    let lifetimes_s = vec![(Some(200), 300), (Some(404), 5)];
     let options = CacheOptions { lifetimes_s, object_bytes_max: 8, ..CacheOptions::default() };
     check_with(
         options.clone(),

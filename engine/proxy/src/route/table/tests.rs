@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::*;
+use crate::cache::CacheRuleSpec;
 use crate::route::spec::{ActionSpec, EditSpec, RewriteSpec, Timeouts};
 
 fn route(name: &str, hosts: &[&str], path: PathSpec) -> RouteSpec {
@@ -24,6 +25,7 @@ fn route(name: &str, hosts: &[&str], path: PathSpec) -> RouteSpec {
         body_bytes_max: None,
         is_logged: true,
         is_cached: false,
+        cache_rules: CacheRuleSpec::default(),
         auth: crate::auth::RouteAuth::default(),
         priority: Default::default(),
         limits: Default::default(),
