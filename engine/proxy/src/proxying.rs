@@ -177,8 +177,7 @@ impl Proxying {
             Protocol::Http | Protocol::H2c => HttpPeer::new(address, false, String::new()),
             Protocol::Tls { name, .. } => HttpPeer::new(address, true, name.clone()),
         };
-        // Connections of one group are not used for another.
-        peer.group_key = hash(spec.name.as_bytes()) ^ u64::from(is_upgrade);
+        peer.group_key = self.group.hash ^ u64::from(is_upgrade);
         let within = |limit: Duration| Some(self.within(limit));
         let options = &mut peer.options;
         options.connection_timeout = within(self.timeouts.connect);

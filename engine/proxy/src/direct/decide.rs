@@ -13,6 +13,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method};
 use truststram_base::Access;
 
+use super::admitted::Admitted;
 use super::caller::Caller;
 use super::local::Local;
 use super::passing::Passing;
@@ -72,6 +73,25 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// The request as one that limits let through, or that they refused.
+    fn admitted(
+        &self,
+        place: Option<usize>,
+        limited: LimitHeaders,
+        in_flight: InFlight,
+    ) -> Admitted {
+        Admitted {
+            table: self.table.clone(),
+            place,
+            limited,
+            _in_flight: in_flight,
+            id: next_id(),
+            began_us: self.began_us,
+            keeps: self.keeps,
+            scheme: self.caller.scheme(),
+        }
+    }
+
     fn subject(&self) -> Subject<'_> {
         Subject {
             client: self.caller.client(),
@@ -249,57 +269,37 @@ impl App {
                 // What the first gate refuses has reached no route.
                 Passage::Closed => {
                     let route = place.filter(|_| index > 0);
-                    let refused = self.refusal(request, route, gate.status, &limited);
+                    let refused = self.refusal(request, route, gate.status, limited);
                     return refused.map(Done::Answered);
                 }
             }
         }
+        let admitted = request.admitted(place, limited, in_flight);
         Some(Done::Answered(match candidate {
-            Candidate::Pass(group) => {
-                return self.passing(request, place?, group, (limited, in_flight));
-            }
-            Candidate::Call => return self.calling(request, place, (limited, in_flight)),
-            Candidate::Fixed(made) => self.ready(request, place, made, &limited, in_flight),
+            Candidate::Pass(group) => return self.passing(request, admitted, group),
+            Candidate::Call => return self.calling(request, admitted),
+            Candidate::Fixed(made) => self.ready(request, admitted, made),
             Candidate::Hit(hit) => {
                 let made = hit.prepared()?;
-                let mut head = begin_head(made, &limited);
+                let mut head = begin_head(made, &admitted.limited);
                 hit.write(&mut head);
                 self.cached.as_ref()?.cache.stats().hits.add(1);
-                let answer = (made.status, head, made.body.clone());
-                self.finish(request, place, answer, in_flight)
+                self.finish(request, admitted, (made.status, head, made.body.clone()))
             }
         }))
     }
 
     /// A request on its way to the router.
-    fn calling(
-        &self,
-        request: &Request<'_>,
-        place: Option<usize>,
-        (limited, in_flight): (LimitHeaders, InFlight),
-    ) -> Option<Done> {
-        let (table, plain, id) = (request.table, request.plain, next_id());
-        let logs = self.access_log.is_some() && {
-            let route = place.and_then(|place| table.routes.get(place));
-            table.access.takes(route, plain.path)
-        };
+    fn calling(&self, request: &Request<'_>, admitted: Admitted) -> Option<Done> {
+        let plain = request.plain;
         let mut asked = http::Request::new(Body::from(Bytes::copy_from_slice(plain.body)));
         *asked.method_mut() = plain.method.clone();
         *asked.uri_mut() = plain.target.parse().ok()?;
         *asked.headers_mut() = plain.headers().clone();
-        asked.extensions_mut().insert(id);
-        Some(Done::Calling(Box::new(Local {
-            request: asked,
-            table: table.clone(),
-            place,
-            limited,
-            _in_flight: in_flight,
-            id,
-            began_us: request.began_us,
-            keeps: request.keeps,
-            scheme: request.caller.scheme(),
-            logged: if logs { Some(plain.to_header()?) } else { None },
-        })))
+        asked.extensions_mut().insert(admitted.id);
+        let logs = self.logs(&admitted, plain.path);
+        let logged = if logs { Some(plain.to_header()?) } else { None };
+        Some(Done::Calling(Box::new(Local { request: asked, admitted, logged })))
     }
 
     /// A request on its way to a server of `group`, or the answer that it gets because the group
@@ -307,12 +307,11 @@ impl App {
     fn passing(
         &self,
         request: &Request<'_>,
-        place: usize,
+        admitted: Admitted,
         group: &Arc<Group>,
-        (limited, in_flight): (LimitHeaders, InFlight),
     ) -> Option<Done> {
-        let (table, plain, scheme) = (request.table, request.plain, request.caller.scheme());
-        let route = table.routes.get(place)?;
+        let plain = request.plain;
+        let route = admitted.route()?;
         let path = rewritten(route, &plain.method, plain.path);
         let refusal = match path {
             Err(refusal) => refusal,
@@ -322,24 +321,14 @@ impl App {
                 let mut proxying = Proxying::new(group.clone(), route.timeouts, now, 0);
                 proxying.take_key(plain.path, || plain.headers(), request.caller.client());
                 proxying.path = path;
-                return Some(Done::Passing(Box::new(Passing {
-                    read: request.read.into(),
-                    method: plain.method.clone(),
-                    table: table.clone(),
-                    place,
-                    proxying,
-                    limited,
-                    _in_flight: in_flight,
-                    id: next_id(),
-                    began_us: request.began_us,
-                    keeps: request.keeps,
-                    scheme,
-                })));
+                let (read, method) = (request.read.into(), plain.method.clone());
+                let passing = Passing { admitted, read, method, proxying };
+                return Some(Done::Passing(Box::new(passing)));
             }
         };
         let response = (self.reject)(&plain.target.parse().ok()?, &refusal);
-        let made = prepared(response, table, scheme)?;
-        Some(Done::Answered(self.ready(request, Some(place), &made, &limited, in_flight)))
+        let made = prepared(response, &admitted.table, admitted.scheme)?;
+        Some(Done::Answered(self.ready(request, admitted, &made)))
     }
 
     /// Refuses what a limit refuses whatever comes behind it.
@@ -355,7 +344,7 @@ impl App {
             gate.refuses(&request.subject(), now_ms).map(|headers| (gate.status, headers))
         };
         if let Some((status, headers)) = refused(every) {
-            return self.refusal(request, None, status, &headers);
+            return self.refusal(request, None, status, headers);
         }
         let (status, headers) = refused(own)?;
         let mut limited = LimitHeaders::default();
@@ -364,10 +353,10 @@ impl App {
             let (headers, passage) = every.pass(&request.subject(), now_ms, &*self.clock);
             limited = headers;
             if matches!(passage, Passage::Closed) {
-                return self.refusal(request, None, every.status, &limited);
+                return self.refusal(request, None, every.status, limited);
             }
         }
-        self.refusal(request, Some(place), status, &limited.and(headers))
+        self.refusal(request, Some(place), status, limited.and(headers))
     }
 
     fn refusal(
@@ -375,7 +364,7 @@ impl App {
         request: &Request<'_>,
         route: Option<usize>,
         status: u16,
-        limited: &LimitHeaders,
+        limited: LimitHeaders,
     ) -> Option<Ready> {
         let (table, scheme) = (request.table, request.caller.scheme());
         let kind = (status, request.plain.path, scheme);
@@ -386,6 +375,7 @@ impl App {
             response.headers_mut().remove(RETRY_AFTER);
             prepared(response, table, scheme)
         })?;
-        Some(self.ready(request, route, &made, limited, InFlight::default()))
+        let admitted = request.admitted(route, limited, InFlight::default());
+        Some(self.ready(request, admitted, &made))
     }
 }

@@ -11,21 +11,20 @@ use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::protocols::{IO, Stream};
 use pingora_core::{Error, Result};
 
+use super::admitted::{Answered, Record};
 use super::caller::Caller;
 use super::kept::For;
 use super::passing::Passing;
 use super::plain::Plain;
-use super::ready::{Answered, Record};
-use super::relay::{Client, Framing, frame, write_lines};
+use super::relay::{Client, Framing, frame};
 use super::reply::{Changes, Reply, no_fields as no_reply_fields};
 use super::server::Server;
-use super::write::{begin_head, prepared, put, write_date};
+use super::write::{begin_head, end_head, prepared, put};
 use crate::app::App;
 use crate::cache::{date_of, http_date};
 use crate::dressing::remove_hop_by_hop;
 use crate::proxying::status_of;
 use crate::refusal::Refusal;
-use crate::upstream::ring::hash;
 
 /// How the connection goes on behind a request that was passed on.
 pub(super) enum Passed {
@@ -60,9 +59,7 @@ impl App {
         caller: &Caller,
         stream: &mut S,
     ) -> Passed {
-        let ahead = BytesMut::new();
-        let stall = self.write_timeout;
-        let mut client = Client { stream, ahead, stall, sent: 0, hints: 0, around: 0 };
+        let mut client = Client::new(stream, self.write_timeout);
         let mut answer = Answer::default();
         let mut error = loop {
             match self.attempt(&mut passing, caller, &mut client, &mut answer).await {
@@ -78,7 +75,7 @@ impl App {
         {
             is_whole = self.apologise(&passing, status_of(failed), &mut client, &mut answer).await;
         }
-        let keeps = passing.keeps && error.is_none();
+        let keeps = passing.admitted.keeps && error.is_none();
         self.passed(&mut passing, caller, &client, &answer, error.as_deref());
         if keeps { Passed::Next(client.ahead) } else { Passed::Over { in_order: is_whole } }
     }
@@ -93,7 +90,7 @@ impl App {
     ) -> Result<()> {
         let now_us = || self.clock.monotonic_us();
         let address = passing.proxying.choose(self.thread, now_us())?;
-        let whose: For = (hash(passing.proxying.group.name().as_bytes()), address);
+        let whose: For = (passing.proxying.group.hash, address);
         let kept = self.kept.take(whose);
         let is_kept = kept.is_some();
         let server = match kept {
@@ -180,10 +177,9 @@ impl App {
         let mut bytes = Vec::with_capacity(read.len() + 512);
         let is_dated = reply.write(&changes, self.utc_s(), &mut bytes);
         if !is_dated {
-            write_date(&mut bytes, &*self.clock, passing.began_us);
+            self.write_date(&mut bytes, passing.admitted.began_us);
         }
-        put(&mut bytes, b"Connection", if passing.keeps { b"keep-alive" } else { b"close" });
-        bytes.extend_from_slice(b"\r\n");
+        end_head(&mut bytes, passing.admitted.keeps);
         let head_bytes = bytes.len();
         let body = &read[reply.head..];
         let count = body.len().min(reply.body);
@@ -229,18 +225,13 @@ impl App {
         passing.proxying.in_time()?;
         remove_hop_by_hop(&mut head);
         passing.change((head.status, &mut head), caller)?;
-        let framing = frame(&mut head, &passing.method, passing.keeps)?;
+        let framing = frame(&mut head, &passing.method, passing.admitted.keeps)?;
         let made_s = date_of(&head.headers, self.utc_s());
         head.remove_header(&DATE);
         if let Some(made_s) = made_s {
             head.insert_header(DATE, http_date(made_s))?;
         }
-        let mut bytes = Vec::with_capacity(1 << 10);
-        write_lines(&head, &mut bytes);
-        if made_s.is_none() {
-            write_date(&mut bytes, &*self.clock, passing.began_us);
-        }
-        bytes.extend_from_slice(b"\r\n");
+        let mut bytes = self.written(&head, passing.admitted.began_us, 1 << 10);
         self.answered(passing, answer, client, (head.status.as_u16(), &bytes));
         if framing == Framing::Empty {
             client.send(&mut bytes).await?;
@@ -262,13 +253,13 @@ impl App {
     ) -> bool {
         let uri = passing.as_read(|plain| plain.target.parse().ok()).ok().flatten();
         let Some(uri) = uri else { return false };
+        let admitted = &passing.admitted;
         let response = (self.reject)(&uri, &Refusal::of_status(status));
-        let Some(made) = prepared(response, &passing.table, passing.scheme) else { return false };
-        let mut bytes = begin_head(&made, &passing.limited);
-        write_date(&mut bytes, &*self.clock, passing.began_us);
-        put(&mut bytes, b"x-request-id", &passing.id.to_hex());
-        put(&mut bytes, b"Connection", b"close");
-        bytes.extend_from_slice(b"\r\n");
+        let Some(made) = prepared(response, &admitted.table, admitted.scheme) else { return false };
+        let mut bytes = begin_head(&made, &admitted.limited);
+        self.write_date(&mut bytes, passing.admitted.began_us);
+        put(&mut bytes, b"x-request-id", &admitted.id.to_hex());
+        end_head(&mut bytes, false);
         answer.status = made.status;
         answer.head = Bytes::copy_from_slice(&bytes);
         client.around = client.sent + bytes.len();
@@ -279,7 +270,7 @@ impl App {
     }
 
     /// Counts and logs what is over.
-    fn passed<S>(
+    fn passed<S: IO>(
         &self,
         passing: &mut Passing,
         caller: &Caller,
@@ -287,35 +278,20 @@ impl App {
         answer: &Answer,
         error: Option<&Error>,
     ) {
-        let now_us = self.clock.monotonic_us();
-        let duration_us = now_us.saturating_sub(passing.began_us);
         self.stats.passed.add(1);
-        if answer.status != 0 {
-            self.stats.answered(answer.status, duration_us);
-            if let Some(route) = passing.route() {
-                route.stats.answered(answer.status, duration_us);
-            }
-        }
-        if error.is_some() {
-            self.stats.broken.add(1);
-        }
         let logs = |plain: &Plain<'_>| {
-            passing.table.access.takes(passing.route(), plain.path).then(|| plain.to_header())
+            self.logs(&passing.admitted, plain.path).then(|| plain.to_header()).flatten()
         };
-        if self.access_log.is_some()
-            && let Ok(Some(Some(request))) = passing.as_read(logs)
-        {
-            let record = Record { request, head: answer.head.clone(), id: passing.id };
-            let answered = Answered {
-                status: answer.status,
-                table: &passing.table,
-                route: Some(passing.place),
-                duration_us,
-                body_bytes_sent: client.sent.saturating_sub(client.around),
-                proxying: Some(&passing.proxying),
-            };
-            self.log_direct(&record, &answered, caller.ends());
-        }
-        passing.proxying.finish(error, now_us);
+        // Not read once more where nothing is logged.
+        let logged = self.access_log.as_ref().and_then(|_| passing.as_read(logs).ok().flatten());
+        let record = logged.map(|request| Record { request, head: answer.head.clone() });
+        let answered = Answered {
+            status: answer.status,
+            is_whole: error.is_none(),
+            body_bytes_sent: client.body_bytes_sent(),
+            proxying: Some(&passing.proxying),
+        };
+        self.over(&passing.admitted, &answered, record.as_ref(), caller);
+        passing.proxying.finish(error, self.clock.monotonic_us());
     }
 }

@@ -13,7 +13,7 @@ use truststram_base::{Counter, Gauge, Histogram};
 use super::breaker::{Breaker, Ended};
 use super::budget::Budget;
 use super::health::{FailLimits, Health};
-use super::ring::Ring;
+use super::ring::{Ring, hash};
 use super::rotation::{Rotation, Servers, each};
 use super::spec::{GroupSpec, Policy, Protocol, ServerSpec, us};
 use crate::route::spec::{Fault, is_name};
@@ -89,6 +89,8 @@ pub(crate) struct Server {
 /// A compiled group.
 pub(crate) struct Group {
     pub(crate) spec: GroupSpec,
+    /// Of its name: connections of one group are not used for another.
+    pub(crate) hash: u64,
     pub(crate) servers: Vec<Server>,
     ring: Option<Ring>,
     rotations: Vec<Mutex<Rotation>>,
@@ -137,6 +139,7 @@ impl Group {
         let same_breaker = before.filter(|before| before.spec.breaker == spec.breaker);
         Arc::new(Self {
             spec: spec.clone(),
+            hash: hash(spec.name.as_bytes()),
             ring,
             rotations: rotations.collect(),
             budget: Budget::new(spec.retry_budget_percent),
