@@ -8,6 +8,7 @@
 mod admitted;
 mod caller;
 mod decide;
+mod hedge;
 mod kept;
 mod local;
 mod pass;

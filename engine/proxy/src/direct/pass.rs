@@ -4,6 +4,8 @@
 //! Refuses requests with bodies and servers that are not spoken to in HTTP/1.1 without TLS;
 //! Pingora's proxy takes those. Bound: one request; the head of its answer, and a part of its body.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use http::header::DATE;
@@ -36,7 +38,7 @@ pub(super) enum Passed {
 
 /// What is known of an answer.
 #[derive(Default)]
-struct Answer {
+pub(super) struct Answer {
     /// 0 where there is none.
     status: u16,
     /// Its head, where it is logged.
@@ -44,7 +46,7 @@ struct Answer {
 }
 
 /// An answer that has begun.
-enum Begun {
+pub(super) enum Begun {
     /// It goes on as it came: what the client gets of it first, and how much is left.
     Plain { status: u16, head_bytes: usize, bytes: Vec<u8>, left: usize, keeps: bool },
     /// What was read of one that takes more.
@@ -88,21 +90,40 @@ impl App {
         client: &mut Client<'_, S>,
         answer: &mut Answer,
     ) -> Result<()> {
+        if let Some(after) = passing.proxying.hedges_after() {
+            // In a box, so that other requests do not have the room of two.
+            return Box::pin(self.attempt_hedged(passing, caller, client, answer, after)).await;
+        }
         let now_us = || self.clock.monotonic_us();
         let address = passing.proxying.choose(self.thread, now_us())?;
         let whose: For = (passing.proxying.group.hash, address);
-        let kept = self.kept.take(whose);
-        let is_kept = kept.is_some();
-        let server = match kept {
-            Some(server) => server,
-            None => {
-                let limit = passing.proxying.within(passing.proxying.timeouts().connect);
-                let connected = Server::connect(address, limit).await;
-                connected.map_err(|error| passing.proxying.not_connected(error, now_us()))?
-            }
+        let limit = passing.proxying.within(passing.proxying.limits().timeouts.connect);
+        let (server, is_kept) = match self.connection(whose, limit).await {
+            Ok(connection) => connection,
+            Err(error) => return Err(passing.proxying.not_connected(error, now_us())),
         };
-        passing.proxying.connected(is_kept, now_us());
-        match self.exchange(server, passing, caller, client, answer).await {
+        passing.proxying.connected(passing.proxying.last(), is_kept, now_us());
+        let done = self.exchange(server, passing, caller, client, answer).await;
+        self.attempted(done, passing, client, (whose, is_kept))
+    }
+
+    /// A connection, and whether it was kept.
+    pub(super) async fn connection(&self, whose: For, limit: Duration) -> Result<(Server, bool)> {
+        match self.kept.take(whose) {
+            Some(server) => Ok((server, true)),
+            None => Server::connect(whose.1, limit).await.map(|server| (server, false)),
+        }
+    }
+
+    /// Keeps the connection of an attempt that is over, or says what becomes of the request.
+    pub(super) fn attempted<S>(
+        &self,
+        done: Result<Option<Server>>,
+        passing: &mut Passing,
+        client: &Client<'_, S>,
+        (whose, is_kept): (For, bool),
+    ) -> Result<()> {
+        match done {
             Ok(Some(server)) => {
                 self.kept.put(whose, server, passing.proxying.group.spec.keepalive);
                 Ok(())
@@ -110,8 +131,8 @@ impl App {
             Ok(None) => Ok(()),
             Err(error) => {
                 // Plain requests are idempotent.
-                let is_safe = client.sent == 0;
-                Err(passing.proxying.broke_off(error, is_safe, is_kept, now_us()))
+                let (is_safe, now_us) = (client.sent == 0, self.clock.monotonic_us());
+                Err(passing.proxying.broke_off(error, is_safe, is_kept, now_us))
             }
         }
     }
@@ -125,12 +146,25 @@ impl App {
         client: &mut Client<'_, S>,
         answer: &mut Answer,
     ) -> Result<Option<Server>> {
-        let proxying = &passing.proxying;
-        let (send, read) = (proxying.timeouts().send, proxying.timeouts().read);
-        server.send(&passing.request(caller)?, proxying.within(send)).await?;
-        let limit = proxying.within(read);
+        let limits = passing.proxying.limits();
+        let limit = limits.within(limits.timeouts.send);
+        server.send(&passing.request(caller)?, limit).await?;
+        let limit = limits.within(limits.timeouts.read);
         let begin = |read: &[u8]| self.read_reply(passing, caller, read);
         let begun = client.while_there(server.read(limit, begin)).await??;
+        self.go_on(server, begun, passing, caller, client, answer).await
+    }
+
+    /// Passes on an answer that has begun; with the connection, if it can be kept.
+    pub(super) async fn go_on<S: IO>(
+        &self,
+        mut server: Server,
+        begun: Begun,
+        passing: &mut Passing,
+        caller: &Caller,
+        client: &mut Client<'_, S>,
+        answer: &mut Answer,
+    ) -> Result<Option<Server>> {
         let (mut bytes, mut left, keeps) = match begun {
             Begun::Plain { status, head_bytes, bytes, left, keeps } => {
                 passing.proxying.in_time()?;
@@ -143,6 +177,7 @@ impl App {
                 return Box::pin(self.relay(stream, passing, caller, client, answer)).await;
             }
         };
+        let read = passing.proxying.limits().timeouts.read;
         let mut is_exact = true;
         loop {
             client.send(&mut bytes).await?;
@@ -167,7 +202,12 @@ impl App {
     }
 
     /// Makes of the first bytes of an answer what the client gets.
-    fn read_reply(&self, passing: &Passing, caller: &Caller, read: &[u8]) -> Result<Begun> {
+    pub(super) fn read_reply(
+        &self,
+        passing: &Passing,
+        caller: &Caller,
+        read: &[u8],
+    ) -> Result<Begun> {
         let mut fields = no_reply_fields();
         let Some(reply) = Reply::read(read, &mut fields, passing.method == Method::HEAD) else {
             return Ok(Begun::Other(read.to_vec()));
@@ -220,7 +260,8 @@ impl App {
         answer: &mut Answer,
     ) -> Result<Option<Server>> {
         let mut server = HttpSession::new(stream);
-        server.read_timeout = Some(passing.proxying.within(passing.proxying.timeouts().read));
+        let limits = passing.proxying.limits();
+        server.read_timeout = Some(limits.within(limits.timeouts.read));
         let mut head = client.head_of(&mut server).await?;
         passing.proxying.in_time()?;
         remove_hop_by_hop(&mut head);

@@ -42,6 +42,12 @@ pub struct GroupStats {
     pub retries: Counter,
     /// Further attempts that the budget did not allow.
     pub retries_refused: Counter,
+    /// Requests for which a second server was asked beside the first.
+    pub hedges: Counter,
+    /// Those of which the second server's answer was passed on.
+    pub hedges_won: Counter,
+    /// Second attempts that a budget did not allow.
+    pub hedges_refused: Counter,
     /// Requests for which no server could be asked.
     pub without_server: Counter,
     /// Requests refused by the breaker.
@@ -95,6 +101,8 @@ pub(crate) struct Group {
     ring: Option<Ring>,
     rotations: Vec<Mutex<Rotation>>,
     budget: Budget,
+    /// Where a second server is asked beside the first: how often.
+    hedges: Option<Budget>,
     breaker: Option<Arc<Mutex<Breaker>>>,
     pub(crate) stats: Arc<GroupStats>,
 }
@@ -143,6 +151,7 @@ impl Group {
             ring,
             rotations: rotations.collect(),
             budget: Budget::new(spec.retry_budget_percent),
+            hedges: spec.hedge.map(|hedge| Budget::new(hedge.budget_percent)),
             breaker: match same_breaker {
                 Some(before) => before.breaker.clone(),
                 None => spec.breaker.map(|spec| Arc::new(Mutex::new(Breaker::new(spec)))),
@@ -166,6 +175,7 @@ impl Group {
         let admitted = self.breaker().is_none_or(|mut breaker| breaker.admits(now_us));
         if admitted {
             self.budget.earn();
+            self.hedges.iter().for_each(Budget::earn);
         } else {
             self.stats.broken.add(1);
         }
@@ -211,7 +221,11 @@ impl Group {
 
     /// Chooses a server.
     pub(crate) fn pick(&self, ask: &Ask) -> Option<usize> {
-        let candidates = self.candidates(ask.now_us, ask.tried);
+        self.pick_among(self.candidates(ask.now_us, ask.tried), ask)
+    }
+
+    /// Chooses one of `candidates`.
+    pub(crate) fn pick_among(&self, candidates: Servers, ask: &Ask) -> Option<usize> {
         let rotation = self.rotations.get(ask.thread).or(self.rotations.first())?;
         let mut rotation = rotation.lock().unwrap_or_else(PoisonError::into_inner);
         let slow_start_us = us(self.spec.slow_start);
@@ -415,5 +429,6 @@ impl Drop for Lease {
     }
 }
 
+mod hedging;
 #[cfg(test)]
 mod tests;
