@@ -100,7 +100,7 @@ impl App {
             duration_us,
             utc_us: self.clock.utc_us(),
             now_us: self.clock.monotonic_us(),
-            client: ends.peer.map(|peer| peer.ip()),
+            client: Some(admitted.client),
             peer: ends.peer,
             server: ends.server,
             tls: ends.tls.as_ref().map(|digest| (&*digest.version, &*digest.cipher)),

@@ -3,6 +3,7 @@
 //!
 //! Refuses to know how they are answered. Bound: one request.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,6 +33,10 @@ pub(crate) struct Admitted {
     /// Whether the connection may stay open behind it.
     pub(super) keeps: bool,
     pub(super) scheme: Scheme,
+    /// Who it is from, proxies in between left out.
+    pub(crate) client: IpAddr,
+    /// Whether the peer is a trusted proxy, whose own words are passed on.
+    pub(super) is_trusted: bool,
 }
 
 /// What a log line needs beside the answer.

@@ -4,6 +4,7 @@
 //! Refuses what has to wait for anybody but a server. Bound: one request; nothing is counted of one
 //! that is left to Pingora.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +27,7 @@ use crate::answering::{fixed, rewritten};
 use crate::app::App;
 use crate::cache::Hit;
 use crate::context::next_id;
+use crate::forwarded;
 use crate::limit::{InFlight, LimitHeaders, Subject};
 use crate::limiting::{Gate, Passage};
 use crate::live::Table;
@@ -63,7 +65,9 @@ pub(super) enum Done {
 pub(super) struct Request<'a> {
     read: &'a [u8],
     pub(super) plain: &'a Plain<'a>,
-    pub(super) caller: &'a Caller,
+    caller: &'a Caller,
+    /// The client's address, and whether it is told by a trusted proxy.
+    whose: (IpAddr, bool),
     pub(super) table: &'a Arc<Table>,
     host: &'a str,
     /// The fields, where routes or limits read any.
@@ -89,12 +93,14 @@ impl Request<'_> {
             began_us: self.began_us,
             keeps: self.keeps,
             scheme: self.caller.scheme(),
+            client: self.whose.0,
+            is_trusted: self.whose.1,
         }
     }
 
     fn subject(&self) -> Subject<'_> {
         Subject {
-            client: self.caller.client(),
+            client: Some(self.whose.0),
             headers: self.headers,
             host: self.host,
             path: self.plain.path,
@@ -113,14 +119,14 @@ impl App {
         keeps: bool,
     ) -> Option<Done> {
         let table = self.live.as_ref()?.table();
-        let peer = caller.client()?;
-        let is_trusted = table.trusted.contains(peer) || caller.is_known;
-        if !table.is_direct || is_trusted {
+        let peer = caller.peer()?;
+        if !table.is_direct(caller.scheme()) || caller.is_known {
             return None;
         }
         let mut fields = no_fields();
         let plain = Plain::read(read, &mut fields)?;
-        if plain.is_special && self.guard.is_some() && table.asks_anybody {
+        let tells_page = plain.has_origin && table.cors.is_some();
+        if tells_page || (plain.is_special && self.guard.is_some() && table.asks_anybody) {
             return None;
         }
         let began_us = self.clock.monotonic_us();
@@ -133,7 +139,13 @@ impl App {
         let headers = if table.reads_headers { plain.headers() } else { &none };
         let plain = &plain;
         let table = &table;
-        let request = Request { read, plain, caller, table, host, headers, began_us, keeps };
+        let is_trusted = table.trusted.contains(peer);
+        let client = match is_trusted {
+            true => forwarded::client(plain.headers(), peer, &table.trusted, table.real_ip),
+            false => peer.to_canonical(),
+        };
+        let whose = (client, is_trusted);
+        let request = Request { read, plain, caller, whose, table, host, headers, began_us, keeps };
         let asked = Asked {
             host,
             path: plain.path,
@@ -216,7 +228,8 @@ impl App {
                 });
                 made.as_ref().map(Candidate::Fixed)
             }
-            Action::Upstream(_) if route.is_cached => {
+            // What is stored says nothing to pages.
+            Action::Upstream(_) if route.is_cached && request.table.cors.is_none() => {
                 let cache = &self.cached.as_ref()?.cache;
                 let (plain, scheme) = (request.plain, request.caller.scheme().name());
                 let headers = || plain.headers();
@@ -319,7 +332,7 @@ impl App {
             Ok(path) => {
                 let now = Instant::now();
                 let mut proxying = Proxying::new(group.clone(), route.timeouts, now, 0);
-                proxying.take_key(plain.path, || plain.headers(), request.caller.client());
+                proxying.take_key(plain.path, || plain.headers(), Some(request.whose.0));
                 proxying.path = path;
                 let (read, method) = (request.read.into(), plain.method.clone());
                 let passing = Passing { admitted, read, method, proxying };

@@ -88,8 +88,8 @@ impl App {
         let request = passing.request(caller)?;
         let race = async { Ok(self.race(&mut passing.proxying, &request, after).await) };
         let Won { begun, whose, is_kept } = client.while_there(race).await??;
-        let done = match self.read_reply(passing, caller, &begun.read) {
-            Ok(reply) => self.go_on(begun.server, reply, passing, caller, client, answer).await,
+        let done = match self.read_reply(passing, &begun.read) {
+            Ok(reply) => self.go_on(begun.server, reply, passing, client, answer).await,
             Err(error) => Err(error),
         };
         self.attempted(done, passing, client, (whose, is_kept))

@@ -21,7 +21,7 @@ use super::relay::{Client, Framing, frame};
 use crate::answering::X_REQUEST_ID;
 use crate::app::App;
 use crate::context::header_of;
-use crate::dressing::dress;
+use crate::dressing::dress_plain;
 
 /// A request that the router answers.
 pub(super) struct Local {
@@ -46,7 +46,7 @@ impl App {
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, header_of(admitted.id));
         let status = response.status();
-        dress(&admitted.table, admitted.scheme, (status, response.headers_mut()));
+        dress_plain(&admitted.table, admitted.scheme, (status, response.headers_mut()));
         admitted.limited.write(response.headers_mut());
         let mut client = Client::new(stream, self.write_timeout);
         let mut head = Bytes::new();

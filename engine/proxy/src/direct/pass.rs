@@ -150,9 +150,9 @@ impl App {
         let limit = limits.within(limits.timeouts.send);
         server.send(&passing.request(caller)?, limit).await?;
         let limit = limits.within(limits.timeouts.read);
-        let begin = |read: &[u8]| self.read_reply(passing, caller, read);
+        let begin = |read: &[u8]| self.read_reply(passing, read);
         let begun = client.while_there(server.read(limit, begin)).await??;
-        self.go_on(server, begun, passing, caller, client, answer).await
+        self.go_on(server, begun, passing, client, answer).await
     }
 
     /// Passes on an answer that has begun; with the connection, if it can be kept.
@@ -161,7 +161,6 @@ impl App {
         mut server: Server,
         begun: Begun,
         passing: &mut Passing,
-        caller: &Caller,
         client: &mut Client<'_, S>,
         answer: &mut Answer,
     ) -> Result<Option<Server>> {
@@ -174,7 +173,7 @@ impl App {
             Begun::Other(read) => {
                 let stream = server.into_stream(&read);
                 // In a box, so that plain answers do not have the room of all others.
-                return Box::pin(self.relay(stream, passing, caller, client, answer)).await;
+                return Box::pin(self.relay(stream, passing, client, answer)).await;
             }
         };
         let read = passing.proxying.limits().timeouts.read;
@@ -202,18 +201,13 @@ impl App {
     }
 
     /// Makes of the first bytes of an answer what the client gets.
-    pub(super) fn read_reply(
-        &self,
-        passing: &Passing,
-        caller: &Caller,
-        read: &[u8],
-    ) -> Result<Begun> {
+    pub(super) fn read_reply(&self, passing: &Passing, read: &[u8]) -> Result<Begun> {
         let mut fields = no_reply_fields();
         let Some(reply) = Reply::read(read, &mut fields, passing.method == Method::HEAD) else {
             return Ok(Begun::Other(read.to_vec()));
         };
         let mut changes = Changes::of(&reply);
-        passing.change((reply.status, &mut changes), caller)?;
+        passing.change((reply.status, &mut changes))?;
         let mut bytes = Vec::with_capacity(read.len() + 512);
         let is_dated = reply.write(&changes, self.utc_s(), &mut bytes);
         if !is_dated {
@@ -255,7 +249,6 @@ impl App {
         &self,
         stream: Stream,
         passing: &mut Passing,
-        caller: &Caller,
         client: &mut Client<'_, S>,
         answer: &mut Answer,
     ) -> Result<Option<Server>> {
@@ -265,7 +258,7 @@ impl App {
         let mut head = client.head_of(&mut server).await?;
         passing.proxying.in_time()?;
         remove_hop_by_hop(&mut head);
-        passing.change((head.status, &mut head), caller)?;
+        passing.change((head.status, &mut head))?;
         let framing = frame(&mut head, &passing.method, passing.admitted.keeps)?;
         let made_s = date_of(&head.headers, self.utc_s());
         head.remove_header(&DATE);

@@ -12,7 +12,7 @@ use super::plain::{Plain, no_fields};
 use super::write::put;
 use crate::answering::{X_REQUEST_ID, tell_server};
 use crate::context::header_of;
-use crate::dressing::dress;
+use crate::dressing::dress_plain;
 use crate::forwarded;
 use crate::proxying::Proxying;
 use crate::route::edit::{Facts, Headers};
@@ -37,13 +37,13 @@ impl Passing {
     }
 
     /// What variables stand for.
-    fn facts(&self, caller: &Caller) -> Result<Facts> {
+    fn facts(&self) -> Result<Facts> {
         self.as_read(|plain| {
             let mut buffer = [0; HOST_BYTES_MAX];
             Facts {
                 host: host_of(plain.authority, &mut buffer).to_owned(),
                 scheme: self.admitted.scheme.name(),
-                client: caller.client(),
+                client: Some(self.admitted.client),
                 path: plain.path.to_owned(),
                 query: plain.target.split_once('?').map(|(_, query)| query.to_owned()),
                 id: self.admitted.id,
@@ -71,7 +71,7 @@ impl Passing {
             plain.write(&mut bytes, |name| {
                 !name.eq_ignore_ascii_case(X_REQUEST_ID.as_str()) && !forwarded::tells(name)
             });
-            caller.tell(plain.authority, &mut bytes)?;
+            caller.tell(&self.admitted, plain, &mut bytes)?;
             put(&mut bytes, X_REQUEST_ID.as_str().as_bytes(), &self.admitted.id.to_hex());
             bytes.extend_from_slice(b"\r\n");
             Some(bytes)
@@ -87,25 +87,21 @@ impl Passing {
             Some((head, HeaderValue::from_str(plain.authority).ok()?))
         })?;
         let (mut head, host) = made.ok_or_else(|| Error::new_in(ErrorType::InvalidHTTPHeader))?;
-        let origin = caller.origin(&host);
+        let origin = caller.origin(&self.admitted, &host);
         tell_server(&mut head, &self.proxying, origin.as_ref(), header_of(self.admitted.id))?;
         if let Some(route) = self.admitted.route().filter(|route| !route.request_edits.is_empty()) {
-            route.request_edits.apply(&mut head, &self.facts(caller)?);
+            route.request_edits.apply(&mut head, &self.facts()?);
         }
         Ok(head)
     }
 
     /// What is changed of the answer.
-    pub(super) fn change(
-        &self,
-        (status, headers): (StatusCode, &mut impl Headers),
-        caller: &Caller,
-    ) -> Result<()> {
+    pub(super) fn change(&self, (status, headers): (StatusCode, &mut impl Headers)) -> Result<()> {
         headers.set(&X_REQUEST_ID, header_of(self.admitted.id));
-        dress(&self.admitted.table, self.admitted.scheme, (status, &mut *headers));
+        dress_plain(&self.admitted.table, self.admitted.scheme, (status, &mut *headers));
         if let Some(route) = self.admitted.route().filter(|route| !route.response_edits.is_empty())
         {
-            route.response_edits.apply(headers, &self.facts(caller)?);
+            route.response_edits.apply(headers, &self.facts()?);
         }
         self.admitted.limited.write(headers);
         Ok(())

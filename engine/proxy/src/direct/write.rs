@@ -19,7 +19,7 @@ use super::ready::{COPIED_BYTES_MAX, Ready};
 use super::relay::write_lines;
 use crate::app::App;
 use crate::cache::http_date;
-use crate::dressing::dress;
+use crate::dressing::dress_plain;
 use crate::limit::LimitHeaders;
 use crate::live::Table;
 use crate::route::edit::Headers;
@@ -95,7 +95,7 @@ pub(super) fn prepared(
     scheme: Scheme,
 ) -> Option<Prepared> {
     let (mut parts, body) = response.into_parts();
-    dress(table, scheme, (parts.status, &mut parts.headers));
+    dress_plain(table, scheme, (parts.status, &mut parts.headers));
     body.size_hint().exact()?;
     // A body whose size is known is there already.
     let whole = futures_util::FutureExt::now_or_never(body.collect())?.ok()?.to_bytes();
