@@ -12,7 +12,7 @@ use truststram_base::RequestId;
 
 use super::caller::Caller;
 use crate::app::App;
-use crate::limit::{InFlight, LimitHeaders};
+use crate::limit::InFlight;
 use crate::live::Table;
 use crate::proxying::Proxying;
 use crate::route::compile::Route;
@@ -24,8 +24,6 @@ pub(crate) struct Admitted {
     pub(crate) table: Arc<Table>,
     /// The place of the route that was reached.
     pub(super) place: Option<usize>,
-    /// What its answer says of limits.
-    pub(super) limited: LimitHeaders,
     /// Held until it is over.
     pub(super) _in_flight: InFlight,
     pub(crate) id: RequestId,

@@ -78,16 +78,10 @@ pub(super) struct Request<'a> {
 
 impl Request<'_> {
     /// The request as one that limits let through, or that they refused.
-    fn admitted(
-        &self,
-        place: Option<usize>,
-        limited: LimitHeaders,
-        in_flight: InFlight,
-    ) -> Admitted {
+    fn admitted(&self, place: Option<usize>, in_flight: InFlight) -> Admitted {
         Admitted {
             table: self.table.clone(),
             place,
-            limited,
             _in_flight: in_flight,
             id: next_id(),
             began_us: self.began_us,
@@ -282,19 +276,19 @@ impl App {
                 // What the first gate refuses has reached no route.
                 Passage::Closed => {
                     let route = place.filter(|_| index > 0);
-                    let refused = self.refusal(request, route, gate.status, limited);
+                    let refused = self.refusal(request, route, gate.status, &limited);
                     return refused.map(Done::Answered);
                 }
             }
         }
-        let admitted = request.admitted(place, limited, in_flight);
+        let admitted = request.admitted(place, in_flight);
         Some(Done::Answered(match candidate {
-            Candidate::Pass(group) => return self.passing(request, admitted, group),
-            Candidate::Call => return self.calling(request, admitted),
-            Candidate::Fixed(made) => self.ready(request, admitted, made),
+            Candidate::Pass(group) => return self.passing(request, (admitted, limited), group),
+            Candidate::Call => return self.calling(request, admitted, limited),
+            Candidate::Fixed(made) => self.ready(request, admitted, &limited, made),
             Candidate::Hit(hit) => {
                 let made = hit.prepared()?;
-                let mut head = begin_head(made, &admitted.limited);
+                let mut head = begin_head(made, &limited);
                 hit.write(&mut head);
                 self.cached.as_ref()?.cache.stats().hits.add(1);
                 self.finish(request, admitted, (made.status, head, made.body.clone()))
@@ -303,7 +297,12 @@ impl App {
     }
 
     /// A request on its way to the router.
-    fn calling(&self, request: &Request<'_>, admitted: Admitted) -> Option<Done> {
+    fn calling(
+        &self,
+        request: &Request<'_>,
+        admitted: Admitted,
+        limited: LimitHeaders,
+    ) -> Option<Done> {
         let plain = request.plain;
         let mut asked = http::Request::new(Body::from(Bytes::copy_from_slice(plain.body)));
         *asked.method_mut() = plain.method.clone();
@@ -312,7 +311,7 @@ impl App {
         asked.extensions_mut().insert(admitted.id);
         let logs = self.logs(&admitted, plain.path);
         let logged = if logs { Some(plain.to_header()?) } else { None };
-        Some(Done::Calling(Box::new(Local { request: asked, admitted, logged })))
+        Some(Done::Calling(Box::new(Local { request: asked, admitted, limited, logged })))
     }
 
     /// A request on its way to a server of `group`, or the answer that it gets because the group
@@ -320,7 +319,7 @@ impl App {
     fn passing(
         &self,
         request: &Request<'_>,
-        admitted: Admitted,
+        (admitted, limited): (Admitted, LimitHeaders),
         group: &Arc<Group>,
     ) -> Option<Done> {
         let plain = request.plain;
@@ -335,13 +334,13 @@ impl App {
                 proxying.take_key(plain.path, || plain.headers(), Some(request.whose.0));
                 proxying.path = path;
                 let (read, method) = (request.read.into(), plain.method.clone());
-                let passing = Passing { admitted, read, method, proxying };
+                let passing = Passing { admitted, limited, read, method, proxying };
                 return Some(Done::Passing(Box::new(passing)));
             }
         };
         let response = (self.reject)(&plain.target.parse().ok()?, &refusal);
         let made = prepared(response, &admitted.table, admitted.scheme)?;
-        Some(Done::Answered(self.ready(request, admitted, &made)))
+        Some(Done::Answered(self.ready(request, admitted, &limited, &made)))
     }
 
     /// Refuses what a limit refuses whatever comes behind it.
@@ -357,7 +356,7 @@ impl App {
             gate.refuses(&request.subject(), now_ms).map(|headers| (gate.status, headers))
         };
         if let Some((status, headers)) = refused(every) {
-            return self.refusal(request, None, status, headers);
+            return self.refusal(request, None, status, &headers);
         }
         let (status, headers) = refused(own)?;
         let mut limited = LimitHeaders::default();
@@ -366,10 +365,10 @@ impl App {
             let (headers, passage) = every.pass(&request.subject(), now_ms, &*self.clock);
             limited = headers;
             if matches!(passage, Passage::Closed) {
-                return self.refusal(request, None, every.status, limited);
+                return self.refusal(request, None, every.status, &limited);
             }
         }
-        self.refusal(request, Some(place), status, limited.and(headers))
+        self.refusal(request, Some(place), status, &limited.and(headers))
     }
 
     fn refusal(
@@ -377,7 +376,7 @@ impl App {
         request: &Request<'_>,
         route: Option<usize>,
         status: u16,
-        limited: LimitHeaders,
+        limited: &LimitHeaders,
     ) -> Option<Ready> {
         let (table, scheme) = (request.table, request.caller.scheme());
         let kind = (status, request.plain.path, scheme);
@@ -388,7 +387,7 @@ impl App {
             response.headers_mut().remove(RETRY_AFTER);
             prepared(response, table, scheme)
         })?;
-        let admitted = request.admitted(route, limited, InFlight::default());
-        Some(self.ready(request, admitted, &made))
+        let admitted = request.admitted(route, InFlight::default());
+        Some(self.ready(request, admitted, limited, &made))
     }
 }

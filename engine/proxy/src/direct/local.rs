@@ -22,11 +22,14 @@ use crate::answering::X_REQUEST_ID;
 use crate::app::App;
 use crate::context::header_of;
 use crate::dressing::dress_plain;
+use crate::limit::LimitHeaders;
 
 /// A request that the router answers.
 pub(super) struct Local {
     pub(super) request: Request<Body>,
     pub(super) admitted: Admitted,
+    /// What its answer says of limits.
+    pub(super) limited: LimitHeaders,
     /// The head, where the request is logged.
     pub(super) logged: Option<RequestHeader>,
 }
@@ -39,7 +42,7 @@ impl App {
         caller: &Caller,
         stream: &mut S,
     ) -> Passed {
-        let Local { request, admitted, logged } = local;
+        let Local { request, admitted, limited, logged } = local;
         self.stats.direct.add(1);
         let method = request.method().clone();
         let Ok(mut response) = self.router.clone().call(request).await;
@@ -47,7 +50,7 @@ impl App {
         headers.insert(X_REQUEST_ID, header_of(admitted.id));
         let status = response.status();
         dress_plain(&admitted.table, admitted.scheme, (status, response.headers_mut()));
-        admitted.limited.write(response.headers_mut());
+        limited.write(response.headers_mut());
         let mut client = Client::new(stream, self.write_timeout);
         let mut head = Bytes::new();
         let sent = match self.begin_answer(response, &method, &admitted) {

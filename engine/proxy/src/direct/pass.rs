@@ -290,7 +290,7 @@ impl App {
         let admitted = &passing.admitted;
         let response = (self.reject)(&uri, &Refusal::of_status(status));
         let Some(made) = prepared(response, &admitted.table, admitted.scheme) else { return false };
-        let mut bytes = begin_head(&made, &admitted.limited);
+        let mut bytes = begin_head(&made, &passing.limited);
         self.write_date(&mut bytes, passing.admitted.began_us);
         put(&mut bytes, b"x-request-id", &admitted.id.to_hex());
         end_head(&mut bytes, false);

@@ -14,6 +14,7 @@ use crate::answering::{X_REQUEST_ID, tell_server};
 use crate::context::header_of;
 use crate::dressing::dress_plain;
 use crate::forwarded;
+use crate::limit::LimitHeaders;
 use crate::proxying::Proxying;
 use crate::route::edit::{Facts, Headers};
 use crate::route::table::{HOST_BYTES_MAX, host_of};
@@ -21,6 +22,8 @@ use crate::route::table::{HOST_BYTES_MAX, host_of};
 /// A request that is passed on.
 pub(super) struct Passing {
     pub(super) admitted: Admitted,
+    /// What its answer says of limits.
+    pub(super) limited: LimitHeaders,
     /// The head as it was read.
     pub(super) read: Box<[u8]>,
     pub(super) method: Method,
@@ -103,7 +106,7 @@ impl Passing {
         {
             route.response_edits.apply(headers, &self.facts()?);
         }
-        self.admitted.limited.write(headers);
+        self.limited.write(headers);
         Ok(())
     }
 }

@@ -30,9 +30,10 @@ impl App {
         &self,
         request: &Request<'_>,
         admitted: Admitted,
+        limited: &LimitHeaders,
         made: &Prepared,
     ) -> Ready {
-        let mut head = begin_head(made, &admitted.limited);
+        let mut head = begin_head(made, limited);
         self.write_date(&mut head, admitted.began_us);
         self.finish(request, admitted, (made.status, head, made.body.clone()))
     }
