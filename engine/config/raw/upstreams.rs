@@ -162,12 +162,12 @@ pub struct Upstream {
     /// Further attempts as a share of all requests, in percent.
     pub retry_budget_percent: u32,
     /// When a GET or HEAD is asked of a second server too, because the first has not begun its
-    /// answer: `{ after_ms = 50, budget_percent = 10 }`. What begins first is the answer, unless it
-    /// is a 5xx and the other is still open; the other connection is closed. It is one of `retries`
-    /// and within their budget, and asks no server that rests. Needs "http"; requests that Pingora's
-    /// proxy passes on are never asked twice: those by HTTP/2, to routes with `cache`, from pages
-    /// where `gateway.cors` is set, and all of them where `[compression]` has codings, or where
-    /// `auth.mode` or some route has requests asked for credentials.
+    /// answer: `{ after_ms = 50, budget_percent = 10 }`. What begins first is the answer, unless
+    /// it is a 5xx and the other is still open; the other connection is closed. It is one of
+    /// `retries` and within their budget, and asks no server that rests. Needs "http". Requests
+    /// that Pingora's proxy passes on are never asked twice: those by HTTP/2, to routes with
+    /// `cache`, from pages where `gateway.cors` is set, and all of them where `[compression]` has
+    /// codings, or where `auth.mode` or some route has requests asked for credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub hedge: Option<Hedge>,
