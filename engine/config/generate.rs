@@ -78,6 +78,7 @@ fn example_upstream() -> raw::Upstream {
             ..raw::HealthCheck::default()
         }),
         breaker: Some(raw::Breaker::default()),
+        hedge: Some(raw::Hedge::default()),
         tls_name: Some("backend.example.com".to_owned()),
         host: Some("backend.example.com".to_owned()),
         ..raw::Upstream::default()

@@ -32,7 +32,7 @@ pub use routes::{HeaderEdits, Priority, Route, RouteScheme};
 pub use store::{Store, StoreIo, StoreTier, WhenFull};
 pub use training::{Training, TrainingPriority};
 pub use upstreams::{
-    Breaker, HealthCheck, Upstream, UpstreamPolicy, UpstreamProtocol, UpstreamServer,
+    Breaker, HealthCheck, Hedge, Upstream, UpstreamPolicy, UpstreamProtocol, UpstreamServer,
 };
 
 /// The whole file.

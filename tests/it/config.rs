@@ -98,6 +98,38 @@ fn plugins_are_held_against_their_manifests_before_anything_is_run() {
 }
 
 #[test]
+fn a_hedge_that_could_never_be_sent_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hedges.toml");
+    let group = |name: &str, count: usize, rest: &str| {
+        let servers: Vec<String> =
+            (0..count).map(|at| format!("{{ address = \"10.0.0.{at}:80\" }}")).collect();
+        format!("[[upstreams]]\nname = \"{name}\"\nservers = [{}]\n{rest}\n", servers.join(", "))
+    };
+    let text = [
+        group("a", 2, "hedge = {}"),
+        group("b", 1, "hedge = { after_ms = 0 }"),
+        group("c", 2, "hedge = { budget_percent = 0 }\nretries = 0"),
+        group("d", 2, "hedge = {}\nretry_budget_percent = 0\nprotocol = \"h2c\""),
+    ];
+    fs::write(&file, text.concat()).unwrap();
+    let output = run(&["check-config", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = said(&output);
+    assert!(!said.contains("upstreams[0]"), "{said}");
+    for part in [
+        "upstreams[1].hedge: needs a second server to ask",
+        "upstreams[1].hedge: is out of bounds",
+        "upstreams[2].hedge: budget_percent must be 1 to 100",
+        "upstreams[2].hedge: needs `retries` and `retry_budget_percent`",
+        "upstreams[3].hedge: needs `retries` and `retry_budget_percent`",
+        "upstreams[3].hedge: needs `protocol = \"http\"`",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
 fn ports_in_use_are_both_named() {
     let dir = tempfile::tempdir().unwrap();
     let taken: Vec<TcpListener> =

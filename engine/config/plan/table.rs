@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use truststram_proxy::{
     AccessSpec, ActionSpec, BreakerSpec, COMBINED, CertificateSpec, CheckSpec, CompressionSpec,
-    CorsSpec, EditSpec, Encoding, Escape, FormatSpec, GroupSpec, HashKey, PathSpec, Policy,
-    Protocol, RealIp, RewriteSpec, RouteSpec, Scheme, ServerSpec, TableSpec, Timeouts, TlsSpec,
+    CorsSpec, EditSpec, Encoding, Escape, FormatSpec, GroupSpec, HashKey, HedgeSpec, PathSpec,
+    Policy, Protocol, RealIp, RewriteSpec, RouteSpec, Scheme, ServerSpec, TableSpec, Timeouts,
+    TlsSpec,
 };
 
 use super::zones::uses;
@@ -281,10 +282,29 @@ impl Check<'_> {
             slow_start,
             retries: one.retries.min(RETRIES_MAX),
             retry_budget_percent: one.retry_budget_percent.min(100),
+            hedge: self.hedge(&format!("{key}.hedge"), one),
             keepalive,
             protocol: self.protocol(key, one),
             host: one.host.clone(),
         }
+    }
+
+    fn hedge(&mut self, key: &str, one: &raw::Upstream) -> Option<HedgeSpec> {
+        let hedge = one.hedge.as_ref()?;
+        if !(1..=100).contains(&hedge.budget_percent) {
+            self.fail(key, "budget_percent must be 1 to 100");
+        }
+        if one.retries == 0 || one.retry_budget_percent == 0 {
+            self.fail(key, "needs `retries` and `retry_budget_percent`, of which it is a part");
+        }
+        if one.protocol != raw::UpstreamProtocol::Http {
+            self.fail(key, "needs `protocol = \"http\"`; requests to others are not asked twice");
+        }
+        if one.servers.len() < 2 {
+            self.fail(key, "needs a second server to ask");
+        }
+        let after = self.time(key, hedge.after_ms, 1);
+        Some(HedgeSpec { after, budget_percent: hedge.budget_percent })
     }
 
     fn policy(&mut self, key: &str, one: &raw::Upstream) -> Policy {

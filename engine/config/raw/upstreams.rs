@@ -109,6 +109,22 @@ impl Default for Breaker {
     }
 }
 
+/// When a second server is asked beside one that has not begun its answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hedge {
+    /// Milliseconds that the first one is waited for.
+    pub after_ms: u64,
+    /// Second attempts as a share of all requests, in percent.
+    pub budget_percent: u32,
+}
+
+impl Default for Hedge {
+    fn default() -> Self {
+        Self { after_ms: 50, budget_percent: 10 }
+    }
+}
+
 /// A group of servers. A reload changes all of it; what is known of servers that stay is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -145,6 +161,16 @@ pub struct Upstream {
     pub retries: u32,
     /// Further attempts as a share of all requests, in percent.
     pub retry_budget_percent: u32,
+    /// When a GET or HEAD is asked of a second server too, because the first has not begun its
+    /// answer: `{ after_ms = 50, budget_percent = 10 }`. What begins first is the answer, unless
+    /// it is a 5xx and the other is still open; the other connection is closed. It is one of
+    /// `retries` and within their budget, and asks no server that rests. Needs "http". Requests
+    /// that Pingora's proxy passes on are never asked twice: those by HTTP/2, to routes with
+    /// `cache`, from pages where `gateway.cors` is set, and all of them where `[compression]` has
+    /// codings, or where `auth.mode` or some route has requests asked for credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub hedge: Option<Hedge>,
     /// Seconds that an idle connection is kept.
     pub keepalive_s: u64,
     /// "http" (HTTP/1.1), "h2c" (HTTP/2 without TLS, as for gRPC) or "tls".
@@ -172,6 +198,7 @@ impl Default for Upstream {
             slow_start_s: 0,
             retries: 1,
             retry_budget_percent: 20,
+            hedge: None,
             keepalive_s: 60,
             protocol: UpstreamProtocol::Http,
             tls_name: None,

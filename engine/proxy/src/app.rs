@@ -147,7 +147,7 @@ impl ProxyHttp for App {
         ctx: &mut RequestContext,
     ) -> Result<()> {
         if let Some(proxying) = &mut ctx.proxying {
-            proxying.connected(reused, self.clock.monotonic_us());
+            proxying.connected(proxying.last(), reused, self.clock.monotonic_us());
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! Refuses to know where the answer is from beyond that. Bound: the fields of one head.
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
@@ -76,6 +76,18 @@ pub(crate) fn dress(
     }
     if let Some(hsts) = table.hsts.as_ref().filter(|_| scheme == Scheme::Https) {
         headers.set(&header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+}
+
+/// Adds the same, and what pages of other origins are told in answer to a request without one.
+pub(crate) fn dress_plain(
+    table: &Table,
+    scheme: Scheme,
+    (status, headers): (StatusCode, &mut impl Headers),
+) {
+    dress(table, scheme, (status, &mut *headers));
+    if let Some(cors) = &table.cors {
+        cors.write(&HeaderMap::new(), headers);
     }
 }
 

@@ -75,5 +75,5 @@ pub use stats::{GatewayStats, RouteStats, STATUS_CLASSES};
 pub use tls::{CertificateSpec, TlsSpec};
 pub use upstream::group::{GroupStats, ServerStats};
 pub use upstream::spec::{
-    BreakerSpec, CheckSpec, GroupSpec, HashKey, Policy, Protocol, ServerSpec,
+    BreakerSpec, CheckSpec, GroupSpec, HashKey, HedgeSpec, Policy, Protocol, ServerSpec,
 };

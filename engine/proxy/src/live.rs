@@ -21,7 +21,7 @@ use crate::limit::{LimitSpec, Zones};
 use crate::limiting::Gate;
 use crate::overload::{OverloadSpec, OverloadStats, Valve};
 use crate::route::compile::Route;
-use crate::route::spec::{Fault, RouteSpec};
+use crate::route::spec::{Fault, RouteSpec, Scheme};
 use crate::route::table::{Made, Routes};
 use crate::stats::RouteStats;
 use crate::tls::{self, Tickets, TlsSpec};
@@ -84,9 +84,6 @@ pub(crate) struct Table {
     pub(crate) overload: Option<OverloadSpec>,
     /// Whether it has anybody asked who they are.
     pub(crate) asks_anybody: bool,
-    /// Whether answers may be given without Pingora: none is compressed, made for pages of other
-    /// origins, or a way to TLS.
-    pub(crate) is_direct: bool,
     /// Whether a route or a limit reads fields of requests.
     pub(crate) reads_headers: bool,
     /// Its number among all tables of the process.
@@ -94,6 +91,13 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// Whether requests by `scheme` may be answered without Pingora's proxy, which compresses, and
+    /// sends those without TLS elsewhere.
+    pub(crate) fn is_direct(&self, scheme: Scheme) -> bool {
+        let stays = self.https_port.is_none() || scheme == Scheme::Https;
+        self.compression.encodings.is_empty() && stays
+    }
+
     pub(crate) fn groups(&self) -> &[Arc<Group>] {
         &self.groups
     }
@@ -147,12 +151,9 @@ impl Table {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let is_direct =
-            compression.encodings.is_empty() && cors.is_none() && spec.https_port.is_none();
         let reads_headers =
             zones.read_headers() || routes.all().iter().any(|route| !route.headers.is_empty());
         Ok(Self {
-            is_direct,
             reads_headers,
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             routes,

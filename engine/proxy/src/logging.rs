@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 use crate::access::{Access, Logged};
 use crate::app::App;
 use crate::context::RequestContext;
-use crate::direct::{Answered, Record, map_of};
+use crate::direct::{Admitted, Answered, Record, map_of};
 use crate::head;
 use crate::route::spec::Scheme;
 use crate::route::table::{HOST_BYTES_MAX, host_of};
@@ -76,13 +76,19 @@ impl App {
     }
 
     /// Logs a request that was answered or passed on directly.
-    pub(crate) fn log_direct(&self, record: &Record, answered: &Answered<'_>, ends: &Ends) {
+    pub(crate) fn log_direct(
+        &self,
+        admitted: &Admitted,
+        answered: &Answered<'_>,
+        record: &Record,
+        duration_us: u64,
+        ends: &Ends,
+    ) {
         let Some(log) = &self.access_log else { return };
-        let (request, table) = (&record.request, answered.table);
-        let route = answered.route.and_then(|place| table.routes.get(place));
+        let request = &record.request;
         let mut buffer = [0; HOST_BYTES_MAX];
         let scheme = if ends.tls.is_some() { Scheme::Https } else { Scheme::Http };
-        log.append(table.access.line(&Logged {
+        log.append(admitted.table.access.line(&Logged {
             request,
             target: request.raw_path(),
             path: request.uri.path(),
@@ -91,16 +97,16 @@ impl App {
             answer: (answered.status != 0).then(|| fields_of(&record.head)).as_ref(),
             status: answered.status,
             body_bytes_sent: answered.body_bytes_sent,
-            duration_us: answered.duration_us,
+            duration_us,
             utc_us: self.clock.utc_us(),
             now_us: self.clock.monotonic_us(),
-            client: ends.peer.map(|peer| peer.ip()),
+            client: Some(admitted.client),
             peer: ends.peer,
             server: ends.server,
             tls: ends.tls.as_ref().map(|digest| (&*digest.version, &*digest.cipher)),
-            id: record.id,
+            id: admitted.id,
             identity: None,
-            route: route.map(|route| route.name.as_str()),
+            route: admitted.route().map(|route| route.name.as_str()),
             is_proxied: answered.proxying.is_some(),
             upstream: answered.proxying.and_then(|proxying| proxying.address()),
             attempts: answered.proxying.iter().flat_map(|proxying| proxying.made()).collect(),

@@ -21,6 +21,10 @@ use crate::upstream::rotation::Servers;
 use crate::upstream::spec::{HashKey, Policy, Protocol};
 use crate::upstream::websocket::ForUpgrade;
 
+mod hedging;
+
+use hedging::Beside;
+
 /// Requests at once on one connection of HTTP/2.
 const STREAMS_MAX: usize = 128;
 
@@ -36,18 +40,45 @@ pub(crate) struct Attempt {
     pub(crate) status: u16,
 }
 
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Single steps.
+    pub(crate) timeouts: Timeouts,
+    /// When the time for all of it is over.
+    deadline: Option<Instant>,
+}
+
+impl Limits {
+    fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// What is left of `limit` in the time for all of it.
+    pub(crate) fn within(&self, limit: Duration) -> Duration {
+        self.left().map_or(limit, |left| left.min(limit))
+    }
+}
+
 /// One request's way upstream.
 pub(crate) struct Proxying {
     pub(crate) group: std::sync::Arc<Group>,
-    timeouts: Timeouts,
-    deadline: Option<Instant>,
+    limits: Limits,
     key: u64,
     tried: Servers,
     attempts: u32,
     made: Vec<Attempt>,
+    /// The number of the attempt that is meant.
+    at: usize,
     /// Whether a kept connection turned out to be closed.
     met_stale: bool,
     lease: Option<Lease>,
+    /// The other one of two attempts.
+    beside: Option<Beside>,
+    /// The number of the attempt at a second server, once there was one.
+    hedge_at: Option<usize>,
+    /// When the answer began, where it was not passed on at once.
+    answer_us: Option<u64>,
     /// The status that the server gave.
     status: u16,
     /// The path that is forwarded, where it is another than was asked for.
@@ -66,14 +97,17 @@ impl Proxying {
     ) -> Self {
         Self {
             group,
-            timeouts,
-            deadline: timeouts.total.map(|total| started + total),
+            limits: Limits { timeouts, deadline: timeouts.total.map(|total| started + total) },
             key: 0,
             tried: 0,
             attempts: 0,
             made: Vec::new(),
+            at: 0,
             met_stale: false,
             lease: None,
+            beside: None,
+            hedge_at: None,
+            answer_us: None,
             status: 0,
             path: None,
             body_bytes: 0,
@@ -102,13 +136,9 @@ impl Proxying {
         };
     }
 
-    fn left(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
-    }
-
     /// Fails once the time for all of it is over.
     pub(crate) fn in_time(&self) -> Result<()> {
-        if self.left() == Some(Duration::ZERO) {
+        if self.limits.left() == Some(Duration::ZERO) {
             return Error::e_explain(ErrorType::HTTPStatus(504), "the total time is over");
         }
         Ok(())
@@ -151,23 +181,29 @@ impl Proxying {
             self.group.stats.without_server.add(1);
             return Error::e_explain(ErrorType::HTTPStatus(502), "no server can be asked");
         };
-        self.attempts += 1;
-        self.made.push(Attempt { place, began_us: now_us, ..Attempt::default() });
         // An attempt sends the body from its beginning.
         self.body_bytes = 0;
-        self.tried |= 1 << place;
-        self.lease = Some(self.group.lease(place, &ask));
+        self.lease = Some(self.begin(place, &ask));
+        self.at = self.last();
         Ok(address)
+    }
+
+    /// Notes one more attempt.
+    fn begin(&mut self, place: usize, ask: &Ask) -> Lease {
+        self.attempts += 1;
+        self.made.push(Attempt { place, began_us: ask.now_us, ..Attempt::default() });
+        self.tried |= 1 << place;
+        self.group.lease(place, ask)
     }
 
     /// What is left of `limit` in the time for all of it.
     pub(crate) fn within(&self, limit: Duration) -> Duration {
-        self.left().map_or(limit, |left| left.min(limit))
+        self.limits.within(limit)
     }
 
-    /// How long single steps may take.
-    pub(crate) fn timeouts(&self) -> &Timeouts {
-        &self.timeouts
+    /// How long things may take.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     fn peer(&self, session: &Session, address: SocketAddr) -> HttpPeer {
@@ -177,19 +213,18 @@ impl Proxying {
             Protocol::Http | Protocol::H2c => HttpPeer::new(address, false, String::new()),
             Protocol::Tls { name, .. } => HttpPeer::new(address, true, name.clone()),
         };
-        // Connections of one group are not used for another.
-        peer.group_key = hash(spec.name.as_bytes()) ^ u64::from(is_upgrade);
+        peer.group_key = self.group.hash ^ u64::from(is_upgrade);
         let within = |limit: Duration| Some(self.within(limit));
         let options = &mut peer.options;
-        options.connection_timeout = within(self.timeouts.connect);
-        options.total_connection_timeout = within(self.timeouts.connect);
-        options.read_timeout = within(self.timeouts.read);
-        options.write_timeout = within(self.timeouts.send);
+        options.connection_timeout = within(self.limits.timeouts.connect);
+        options.total_connection_timeout = within(self.limits.timeouts.connect);
+        options.read_timeout = within(self.limits.timeouts.read);
+        options.write_timeout = within(self.limits.timeouts.send);
         options.idle_timeout = Some(spec.keepalive);
         options.max_h2_streams = STREAMS_MAX;
         match &spec.protocol {
             Protocol::Http if is_upgrade => {
-                options.custom_l4 = Some(ForUpgrade::connector(self.timeouts.connect));
+                options.custom_l4 = Some(ForUpgrade::connector(self.limits.timeouts.connect));
             }
             Protocol::Http => {}
             Protocol::H2c => options.set_http_version(2, 2),
@@ -202,9 +237,9 @@ impl Proxying {
         peer
     }
 
-    /// There is a connection, a new one or one that was kept.
-    pub(crate) fn connected(&mut self, is_kept: bool, now_us: u64) {
-        if let Some(attempt) = self.made.last_mut() {
+    /// Attempt `at` has a connection, a new one or one that was kept.
+    pub(crate) fn connected(&mut self, at: usize, is_kept: bool, now_us: u64) {
+        if let Some(attempt) = self.made.get_mut(at) {
             let took_us = now_us.saturating_sub(attempt.began_us);
             attempt.connect_us = Some(if is_kept { 0 } else { took_us });
         }
@@ -219,7 +254,8 @@ impl Proxying {
     }
 
     fn ended(&mut self, status: Option<u16>, now_us: u64) {
-        if let Some(attempt) = self.made.last_mut().filter(|attempt| attempt.end_us.is_none()) {
+        let attempt = self.made.get_mut(self.at);
+        if let Some(attempt) = attempt.filter(|attempt| attempt.end_us.is_none()) {
             attempt.end_us = Some(now_us.saturating_sub(attempt.began_us));
             attempt.status = status.unwrap_or(attempt.status);
         }
@@ -228,12 +264,13 @@ impl Proxying {
     /// The answer's head is here.
     pub(crate) fn answered(&mut self, status: u16, now_us: u64) {
         self.status = status;
-        if let Some(attempt) = self.made.last_mut() {
+        let at_us = self.answer_us.take().unwrap_or(now_us);
+        if let Some(attempt) = self.made.get_mut(self.at) {
             attempt.status = status;
-            attempt.header_us = Some(now_us.saturating_sub(attempt.began_us));
+            attempt.header_us = Some(at_us.saturating_sub(attempt.began_us));
         }
         if let Some(lease) = &self.lease {
-            lease.answered(now_us);
+            lease.answered(at_us);
         }
     }
 
@@ -244,10 +281,14 @@ impl Proxying {
 
     /// There is no connection: nothing was sent, so that any request may be tried again.
     pub(crate) fn not_connected(&mut self, mut error: Box<Error>, now_us: u64) -> Box<Error> {
-        self.ended(Some(status_of(&error)).filter(|status| *status > 0), now_us);
-        self.failed(now_us);
+        self.unconnected(status_of(&error), now_us);
         error.set_retry(self.may_retry(now_us));
         error
+    }
+
+    fn unconnected(&mut self, status: u16, now_us: u64) {
+        self.ended(Some(status).filter(|status| *status > 0), now_us);
+        self.failed(now_us);
     }
 
     /// The connection broke off; `is_safe` says whether the request may be sent again.
@@ -262,6 +303,12 @@ impl Proxying {
             error.set_retry(false);
             return error;
         }
+        self.broken(&error, was_reused, now_us);
+        error.set_retry(is_safe && self.may_retry(now_us));
+        error
+    }
+
+    fn broken(&mut self, error: &Error, was_reused: bool, now_us: u64) {
         self.ended(None, now_us);
         // A server may end an idle connection just when it is used again: once, that is neither a
         // failure nor an attempt.
@@ -274,8 +321,6 @@ impl Proxying {
         } else {
             self.failed(now_us);
         }
-        error.set_retry(is_safe && self.may_retry(now_us));
-        error
     }
 
     fn failed(&mut self, now_us: u64) {
@@ -295,6 +340,7 @@ impl Proxying {
     pub(crate) fn finish(&mut self, error: Option<&Error>, now_us: u64) {
         let of_upstream = error.is_some_and(|error| *error.esource() == ErrorSource::Upstream);
         let answered = self.status != 0;
+        self.beside = None;
         if let Some(lease) = self.lease.take()
             && answered
             && !of_upstream

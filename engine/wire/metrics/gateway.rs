@@ -54,13 +54,16 @@ pub(super) fn auth(authority: &Authority, page: &mut Page<'_>) -> Result<(), Err
 
 /// Counts per upstream group and per server of it.
 pub(super) fn upstreams(live: &Live, now_us: u64, page: &mut Page<'_>) -> Result<(), Error> {
-    let mut of_groups: [Rows<u64>; 5] = Default::default();
+    let mut of_groups: [Rows<u64>; 8] = Default::default();
     let mut of_servers: [Rows<u64>; 4] = Default::default();
     let mut times = Vec::new();
     live.each_upstream(now_us, |name, stats, is_closed, servers| {
         let counts = [
             stats.retries.get(),
             stats.retries_refused.get(),
+            stats.hedges.get(),
+            stats.hedges_won.get(),
+            stats.hedges_refused.get(),
             stats.without_server.get(),
             stats.broken.get(),
             u64::from(!is_closed),
@@ -84,10 +87,17 @@ pub(super) fn upstreams(live: &Live, now_us: u64, page: &mut Page<'_>) -> Result
             times.push((labels(), stats.latency_us.snapshot()));
         }
     });
-    let [retries, refused, without_server, broken, open] = of_groups;
+    let [retries, refused, hedges, hedges_won, hedges_refused, without_server, broken, open] =
+        of_groups;
     page.counters("truststram_upstream_retries", "Further attempts at requests", retries)?;
     let help = "Further attempts that the budget did not allow";
     page.counters("truststram_upstream_retries_refused", help, refused)?;
+    let help = "Requests for which a second server was asked, the first one being slow";
+    page.counters("truststram_upstream_hedges", help, hedges)?;
+    let help = "Requests whose answer came from the second server";
+    page.counters("truststram_upstream_hedges_won", help, hedges_won)?;
+    let help = "Second servers that a budget did not allow to ask";
+    page.counters("truststram_upstream_hedges_refused", help, hedges_refused)?;
     let help = "Attempts for which no server could be asked";
     page.counters("truststram_upstream_without_server", help, without_server)?;
     let help = "Requests that an open breaker refused";

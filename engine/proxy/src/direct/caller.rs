@@ -9,6 +9,8 @@ use http::{HeaderMap, HeaderValue};
 use pingora_core::protocols::IO;
 use pingora_core::protocols::l4::socket::SocketAddr as AnySocketAddr;
 
+use super::admitted::Admitted;
+use super::plain::Plain;
 use super::write::put;
 use crate::connection::shared_of;
 use crate::forwarded::{self, Origin};
@@ -44,25 +46,43 @@ impl Caller {
     }
 
     /// Its address.
-    pub(super) fn client(&self) -> Option<IpAddr> {
+    pub(super) fn peer(&self) -> Option<IpAddr> {
         self.ends.peer.map(|peer| peer.ip())
     }
 
     /// What servers are told of where a request comes from.
-    pub(super) fn origin<'a>(&self, host: &'a HeaderValue) -> Option<Origin<'a>> {
-        let (peer, scheme) = (self.client()?, self.scheme().name());
-        let client = peer.to_canonical();
-        // Requests of trusted peers are not answered here.
-        Some(Origin { peer, client, is_trusted: false, scheme, host })
+    pub(super) fn origin<'a>(
+        &self,
+        admitted: &Admitted,
+        host: &'a HeaderValue,
+    ) -> Option<Origin<'a>> {
+        let (client, is_trusted) = (admitted.client, admitted.is_trusted);
+        Some(Origin { peer: self.peer()?, client, is_trusted, scheme: self.scheme().name(), host })
     }
 
-    /// Writes that as the lines of a head; most connections ask for one host.
-    pub(super) fn tell(&self, host: &str, bytes: &mut Vec<u8>) -> Option<()> {
+    /// Writes that as the lines of a head. Most connections ask for one host, and what is told of
+    /// them is the same, unless the peer speaks for others.
+    pub(super) fn tell(
+        &self,
+        admitted: &Admitted,
+        plain: &Plain<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> Option<()> {
+        let host = plain.authority;
+        if admitted.is_trusted {
+            let value = HeaderValue::from_str(host).ok()?;
+            let origin = self.origin(admitted, &value)?;
+            for (name, value) in forwarded::told(plain.headers(), &origin) {
+                put(bytes, name.as_str().as_bytes(), value.as_bytes());
+            }
+            return Some(());
+        }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.1.is_empty() || told.0 != host {
             let value = HeaderValue::from_str(host).ok()?;
             told.1.clear();
-            for (name, value) in forwarded::told(&HeaderMap::new(), &self.origin(&value)?) {
+            for (name, value) in forwarded::told(&HeaderMap::new(), &self.origin(admitted, &value)?)
+            {
                 put(&mut told.1, name.as_str().as_bytes(), value.as_bytes());
             }
             host.clone_into(&mut told.0);

@@ -4,6 +4,7 @@
 //! Refuses what has to wait for anybody but a server. Bound: one request; nothing is counted of one
 //! that is left to Pingora.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method};
 use truststram_base::Access;
 
+use super::admitted::Admitted;
 use super::caller::Caller;
 use super::local::Local;
 use super::passing::Passing;
@@ -25,6 +27,7 @@ use crate::answering::{fixed, rewritten};
 use crate::app::App;
 use crate::cache::Hit;
 use crate::context::next_id;
+use crate::forwarded;
 use crate::limit::{InFlight, LimitHeaders, Subject};
 use crate::limiting::{Gate, Passage};
 use crate::live::Table;
@@ -62,7 +65,9 @@ pub(super) enum Done {
 pub(super) struct Request<'a> {
     read: &'a [u8],
     pub(super) plain: &'a Plain<'a>,
-    pub(super) caller: &'a Caller,
+    caller: &'a Caller,
+    /// The client's address, and whether it is told by a trusted proxy.
+    whose: (IpAddr, bool),
     pub(super) table: &'a Arc<Table>,
     host: &'a str,
     /// The fields, where routes or limits read any.
@@ -72,9 +77,24 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// The request as one that limits let through, or that they refused.
+    fn admitted(&self, place: Option<usize>, in_flight: InFlight) -> Admitted {
+        Admitted {
+            table: self.table.clone(),
+            place,
+            _in_flight: in_flight,
+            id: next_id(),
+            began_us: self.began_us,
+            keeps: self.keeps,
+            scheme: self.caller.scheme(),
+            client: self.whose.0,
+            is_trusted: self.whose.1,
+        }
+    }
+
     fn subject(&self) -> Subject<'_> {
         Subject {
-            client: self.caller.client(),
+            client: Some(self.whose.0),
             headers: self.headers,
             host: self.host,
             path: self.plain.path,
@@ -93,14 +113,14 @@ impl App {
         keeps: bool,
     ) -> Option<Done> {
         let table = self.live.as_ref()?.table();
-        let peer = caller.client()?;
-        let is_trusted = table.trusted.contains(peer) || caller.is_known;
-        if !table.is_direct || is_trusted {
+        let peer = caller.peer()?;
+        if !table.is_direct(caller.scheme()) || caller.is_known {
             return None;
         }
         let mut fields = no_fields();
         let plain = Plain::read(read, &mut fields)?;
-        if plain.is_special && self.guard.is_some() && table.asks_anybody {
+        let tells_page = plain.has_origin && table.cors.is_some();
+        if tells_page || (plain.is_special && self.guard.is_some() && table.asks_anybody) {
             return None;
         }
         let began_us = self.clock.monotonic_us();
@@ -113,7 +133,13 @@ impl App {
         let headers = if table.reads_headers { plain.headers() } else { &none };
         let plain = &plain;
         let table = &table;
-        let request = Request { read, plain, caller, table, host, headers, began_us, keeps };
+        let is_trusted = table.trusted.contains(peer);
+        let client = match is_trusted {
+            true => forwarded::client(plain.headers(), peer, &table.trusted, table.real_ip),
+            false => peer.to_canonical(),
+        };
+        let whose = (client, is_trusted);
+        let request = Request { read, plain, caller, whose, table, host, headers, began_us, keeps };
         let asked = Asked {
             host,
             path: plain.path,
@@ -196,7 +222,8 @@ impl App {
                 });
                 made.as_ref().map(Candidate::Fixed)
             }
-            Action::Upstream(_) if route.is_cached => {
+            // What is stored says nothing to pages.
+            Action::Upstream(_) if route.is_cached && request.table.cors.is_none() => {
                 let cache = &self.cached.as_ref()?.cache;
                 let (plain, scheme) = (request.plain, request.caller.scheme().name());
                 let headers = || plain.headers();
@@ -258,19 +285,17 @@ impl App {
                 }
             }
         }
+        let admitted = request.admitted(place, in_flight);
         Some(Done::Answered(match candidate {
-            Candidate::Pass(group) => {
-                return self.passing(request, place?, group, (limited, in_flight));
-            }
-            Candidate::Call => return self.calling(request, place, (limited, in_flight)),
-            Candidate::Fixed(made) => self.ready(request, place, made, &limited, in_flight),
+            Candidate::Pass(group) => return self.passing(request, (admitted, limited), group),
+            Candidate::Call => return self.calling(request, admitted, limited),
+            Candidate::Fixed(made) => self.ready(request, admitted, &limited, made),
             Candidate::Hit(hit) => {
                 let made = hit.prepared()?;
                 let mut head = begin_head(made, &limited);
                 hit.write(&mut head);
                 self.cached.as_ref()?.cache.stats().hits.add(1);
-                let answer = (made.status, head, made.body.clone());
-                self.finish(request, place, answer, in_flight)
+                self.finish(request, admitted, (made.status, head, made.body.clone()))
             }
         }))
     }
@@ -279,31 +304,18 @@ impl App {
     fn calling(
         &self,
         request: &Request<'_>,
-        place: Option<usize>,
-        (limited, in_flight): (LimitHeaders, InFlight),
+        admitted: Admitted,
+        limited: LimitHeaders,
     ) -> Option<Done> {
-        let (table, plain, id) = (request.table, request.plain, next_id());
-        let logs = self.access_log.is_some() && {
-            let route = place.and_then(|place| table.routes.get(place));
-            table.access.takes(route, plain.path)
-        };
+        let plain = request.plain;
         let mut asked = http::Request::new(Body::from(Bytes::copy_from_slice(plain.body)));
         *asked.method_mut() = plain.method.clone();
         *asked.uri_mut() = plain.target.parse().ok()?;
         *asked.headers_mut() = plain.headers().clone();
-        asked.extensions_mut().insert(id);
-        Some(Done::Calling(Box::new(Local {
-            request: asked,
-            table: table.clone(),
-            place,
-            limited,
-            _in_flight: in_flight,
-            id,
-            began_us: request.began_us,
-            keeps: request.keeps,
-            scheme: request.caller.scheme(),
-            logged: if logs { Some(plain.to_header()?) } else { None },
-        })))
+        asked.extensions_mut().insert(admitted.id);
+        let logs = self.logs(&admitted, plain.path);
+        let logged = if logs { Some(plain.to_header()?) } else { None };
+        Some(Done::Calling(Box::new(Local { request: asked, admitted, limited, logged })))
     }
 
     /// A request on its way to a server of `group`, or the answer that it gets because the group
@@ -311,12 +323,11 @@ impl App {
     fn passing(
         &self,
         request: &Request<'_>,
-        place: usize,
+        (admitted, limited): (Admitted, LimitHeaders),
         group: &Arc<Group>,
-        (limited, in_flight): (LimitHeaders, InFlight),
     ) -> Option<Done> {
-        let (table, plain, scheme) = (request.table, request.plain, request.caller.scheme());
-        let route = table.routes.get(place)?;
+        let plain = request.plain;
+        let route = admitted.route()?;
         let path = rewritten(route, &plain.method, plain.path);
         let refusal = match path {
             Err(refusal) => refusal,
@@ -324,26 +335,16 @@ impl App {
             Ok(path) => {
                 let now = Instant::now();
                 let mut proxying = Proxying::new(group.clone(), route.timeouts, now, 0);
-                proxying.take_key(plain.path, || plain.headers(), request.caller.client());
+                proxying.take_key(plain.path, || plain.headers(), Some(request.whose.0));
                 proxying.path = path;
-                return Some(Done::Passing(Box::new(Passing {
-                    read: request.read.into(),
-                    method: plain.method.clone(),
-                    table: table.clone(),
-                    place,
-                    proxying,
-                    limited,
-                    _in_flight: in_flight,
-                    id: next_id(),
-                    began_us: request.began_us,
-                    keeps: request.keeps,
-                    scheme,
-                })));
+                let (read, method) = (request.read.into(), plain.method.clone());
+                let passing = Passing { admitted, limited, read, method, proxying };
+                return Some(Done::Passing(Box::new(passing)));
             }
         };
         let response = (self.reject)(&plain.target.parse().ok()?, &refusal);
-        let made = prepared(response, table, scheme)?;
-        Some(Done::Answered(self.ready(request, Some(place), &made, &limited, in_flight)))
+        let made = prepared(response, &admitted.table, admitted.scheme)?;
+        Some(Done::Answered(self.ready(request, admitted, &limited, &made)))
     }
 
     /// Refuses what a limit refuses whatever comes behind it.
@@ -390,6 +391,7 @@ impl App {
             response.headers_mut().remove(RETRY_AFTER);
             prepared(response, table, scheme)
         })?;
-        Some(self.ready(request, route, &made, limited, InFlight::default()))
+        let admitted = request.admitted(route, InFlight::default());
+        Some(self.ready(request, admitted, limited, &made))
     }
 }

@@ -4,46 +4,32 @@
 //! those. Bound: one request of [`REQUEST_BYTES_MAX`](super::REQUEST_BYTES_MAX), and a part of its
 //! answer.
 
-use std::sync::Arc;
-
 use axum::body::{Body, HttpBody};
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, DATE};
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use pingora_core::protocols::IO;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use tower_service::Service;
-use truststram_base::RequestId;
 
+use super::admitted::{Admitted, Answered, Record};
 use super::caller::Caller;
 use super::pass::Passed;
-use super::ready::{Answered, Record};
-use super::relay::{Client, Framing, frame, write_lines};
-use super::write::write_date;
+use super::relay::{Client, Framing, frame};
 use crate::answering::X_REQUEST_ID;
 use crate::app::App;
 use crate::context::header_of;
-use crate::dressing::dress;
-use crate::limit::{InFlight, LimitHeaders};
-use crate::live::Table;
-use crate::route::spec::Scheme;
+use crate::dressing::dress_plain;
+use crate::limit::LimitHeaders;
 
 /// A request that the router answers.
 pub(super) struct Local {
     pub(super) request: Request<Body>,
-    pub(super) table: Arc<Table>,
-    /// The place of its route, if there are routes.
-    pub(super) place: Option<usize>,
+    pub(super) admitted: Admitted,
+    /// What its answer says of limits.
     pub(super) limited: LimitHeaders,
-    /// Held until it is over.
-    pub(super) _in_flight: InFlight,
-    pub(super) id: RequestId,
-    pub(super) began_us: u64,
-    /// Whether the connection may stay open behind it.
-    pub(super) keeps: bool,
-    pub(super) scheme: Scheme,
     /// The head, where the request is logged.
     pub(super) logged: Option<RequestHeader>,
 }
@@ -56,28 +42,20 @@ impl App {
         caller: &Caller,
         stream: &mut S,
     ) -> Passed {
-        let Local { request, table, place, limited, _in_flight, id, began_us, .. } = local;
+        let Local { request, admitted, limited, logged } = local;
         self.stats.direct.add(1);
         let method = request.method().clone();
         let Ok(mut response) = self.router.clone().call(request).await;
         let headers = response.headers_mut();
-        headers.insert(X_REQUEST_ID, header_of(id));
+        headers.insert(X_REQUEST_ID, header_of(admitted.id));
         let status = response.status();
-        dress(&table, local.scheme, (status, response.headers_mut()));
+        dress_plain(&admitted.table, admitted.scheme, (status, response.headers_mut()));
         limited.write(response.headers_mut());
-        let mut client = Client {
-            stream,
-            ahead: BytesMut::new(),
-            stall: self.write_timeout,
-            sent: 0,
-            hints: 0,
-            around: 0,
-        };
-        let made = self.begin_answer(response, &method, began_us, local.keeps);
+        let mut client = Client::new(stream, self.write_timeout);
         let mut head = Bytes::new();
-        let sent = match made {
+        let sent = match self.begin_answer(response, &method, &admitted) {
             Ok((bytes, body, framing)) => {
-                if local.logged.is_some() {
+                if logged.is_some() {
                     head = Bytes::copy_from_slice(&bytes);
                 }
                 client.around = bytes.len();
@@ -85,24 +63,16 @@ impl App {
             }
             Err(error) => Err(error),
         };
-        let duration_us = self.clock.monotonic_us().saturating_sub(began_us);
-        let status = status.as_u16();
-        self.stats.answered(status, duration_us);
-        if let Some(route) = place.and_then(|place| table.routes.get(place)) {
-            route.stats.answered(status, duration_us);
-        }
-        if sent.is_err() {
-            self.stats.broken.add(1);
-        }
-        if let Some(request) = local.logged {
-            let body_bytes_sent = client.sent.saturating_sub(client.around);
-            let (table, route, proxying) = (&*table, place, None);
-            let answered =
-                Answered { status, table, route, duration_us, body_bytes_sent, proxying };
-            self.log_direct(&Record { request, head, id }, &answered, caller.ends());
-        }
+        let answered = Answered {
+            status: status.as_u16(),
+            is_whole: sent.is_ok(),
+            body_bytes_sent: client.body_bytes_sent(),
+            proxying: None,
+        };
+        let record = logged.map(|request| Record { request, head });
+        self.over(&admitted, &answered, record.as_ref(), caller);
         match sent {
-            Ok(()) if local.keeps => Passed::Next(client.ahead),
+            Ok(()) if admitted.keeps => Passed::Next(client.ahead),
             sent => Passed::Over { in_order: sent.is_ok() },
         }
     }
@@ -112,28 +82,21 @@ impl App {
         &self,
         response: Response<Body>,
         method: &Method,
-        began_us: u64,
-        keeps: bool,
+        admitted: &Admitted,
     ) -> Result<(Vec<u8>, Body, Framing)> {
         let (mut parts, body) = response.into_parts();
         let exact = body.size_hint().exact();
         if let Some(length) = exact {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        let is_dated = parts.headers.contains_key(DATE);
         let mut head = ResponseHeader::from(parts);
-        let mut framing = frame(&mut head, method, keeps)?;
+        let mut framing = frame(&mut head, method, admitted.keeps)?;
         if exact == Some(0) {
             framing = Framing::Empty;
         }
         let small = exact.filter(|length| *length < 64 << 10);
         let room = small.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-        let mut bytes = Vec::with_capacity(512 + room);
-        write_lines(&head, &mut bytes);
-        if !is_dated {
-            write_date(&mut bytes, &*self.clock, began_us);
-        }
-        bytes.extend_from_slice(b"\r\n");
+        let bytes = self.written(&head, admitted.began_us, 512 + room);
         Ok((bytes, body, framing))
     }
 }

@@ -5,8 +5,10 @@
 //! Refuses everything else, which Pingora's proxy gets as it was read. Bound: a request of
 //! [`REQUEST_BYTES_MAX`].
 
+mod admitted;
 mod caller;
 mod decide;
+mod hedge;
 mod kept;
 mod local;
 mod pass;
@@ -20,10 +22,10 @@ mod server;
 mod turns;
 mod write;
 
+pub(crate) use admitted::{Admitted, Answered, Record};
 pub(crate) use kept::Kept;
 pub(crate) use plain::map_of;
 pub(crate) use prepared::{Prepared, Refusals};
-pub(crate) use ready::{Answered, Record};
 pub(crate) use turns::{Turns, serve};
 
 /// Most of a request, its body included, that is waited for without Pingora.

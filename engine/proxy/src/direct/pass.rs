@@ -4,6 +4,8 @@
 //! Refuses requests with bodies and servers that are not spoken to in HTTP/1.1 without TLS;
 //! Pingora's proxy takes those. Bound: one request; the head of its answer, and a part of its body.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use http::header::DATE;
@@ -11,21 +13,20 @@ use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::protocols::{IO, Stream};
 use pingora_core::{Error, Result};
 
+use super::admitted::{Answered, Record};
 use super::caller::Caller;
 use super::kept::For;
 use super::passing::Passing;
 use super::plain::Plain;
-use super::ready::{Answered, Record};
-use super::relay::{Client, Framing, frame, write_lines};
+use super::relay::{Client, Framing, frame};
 use super::reply::{Changes, Reply, no_fields as no_reply_fields};
 use super::server::Server;
-use super::write::{begin_head, prepared, put, write_date};
+use super::write::{begin_head, end_head, prepared, put};
 use crate::app::App;
 use crate::cache::{date_of, http_date};
 use crate::dressing::remove_hop_by_hop;
 use crate::proxying::status_of;
 use crate::refusal::Refusal;
-use crate::upstream::ring::hash;
 
 /// How the connection goes on behind a request that was passed on.
 pub(super) enum Passed {
@@ -37,7 +38,7 @@ pub(super) enum Passed {
 
 /// What is known of an answer.
 #[derive(Default)]
-struct Answer {
+pub(super) struct Answer {
     /// 0 where there is none.
     status: u16,
     /// Its head, where it is logged.
@@ -45,7 +46,7 @@ struct Answer {
 }
 
 /// An answer that has begun.
-enum Begun {
+pub(super) enum Begun {
     /// It goes on as it came: what the client gets of it first, and how much is left.
     Plain { status: u16, head_bytes: usize, bytes: Vec<u8>, left: usize, keeps: bool },
     /// What was read of one that takes more.
@@ -60,9 +61,7 @@ impl App {
         caller: &Caller,
         stream: &mut S,
     ) -> Passed {
-        let ahead = BytesMut::new();
-        let stall = self.write_timeout;
-        let mut client = Client { stream, ahead, stall, sent: 0, hints: 0, around: 0 };
+        let mut client = Client::new(stream, self.write_timeout);
         let mut answer = Answer::default();
         let mut error = loop {
             match self.attempt(&mut passing, caller, &mut client, &mut answer).await {
@@ -78,7 +77,7 @@ impl App {
         {
             is_whole = self.apologise(&passing, status_of(failed), &mut client, &mut answer).await;
         }
-        let keeps = passing.keeps && error.is_none();
+        let keeps = passing.admitted.keeps && error.is_none();
         self.passed(&mut passing, caller, &client, &answer, error.as_deref());
         if keeps { Passed::Next(client.ahead) } else { Passed::Over { in_order: is_whole } }
     }
@@ -91,21 +90,40 @@ impl App {
         client: &mut Client<'_, S>,
         answer: &mut Answer,
     ) -> Result<()> {
+        if let Some(after) = passing.proxying.hedges_after() {
+            // In a box, so that other requests do not have the room of two.
+            return Box::pin(self.attempt_hedged(passing, caller, client, answer, after)).await;
+        }
         let now_us = || self.clock.monotonic_us();
         let address = passing.proxying.choose(self.thread, now_us())?;
-        let whose: For = (hash(passing.proxying.group.name().as_bytes()), address);
-        let kept = self.kept.take(whose);
-        let is_kept = kept.is_some();
-        let server = match kept {
-            Some(server) => server,
-            None => {
-                let limit = passing.proxying.within(passing.proxying.timeouts().connect);
-                let connected = Server::connect(address, limit).await;
-                connected.map_err(|error| passing.proxying.not_connected(error, now_us()))?
-            }
+        let whose: For = (passing.proxying.group.hash, address);
+        let limit = passing.proxying.within(passing.proxying.limits().timeouts.connect);
+        let (server, is_kept) = match self.connection(whose, limit).await {
+            Ok(connection) => connection,
+            Err(error) => return Err(passing.proxying.not_connected(error, now_us())),
         };
-        passing.proxying.connected(is_kept, now_us());
-        match self.exchange(server, passing, caller, client, answer).await {
+        passing.proxying.connected(passing.proxying.last(), is_kept, now_us());
+        let done = self.exchange(server, passing, caller, client, answer).await;
+        self.attempted(done, passing, client, (whose, is_kept))
+    }
+
+    /// A connection, and whether it was kept.
+    pub(super) async fn connection(&self, whose: For, limit: Duration) -> Result<(Server, bool)> {
+        match self.kept.take(whose) {
+            Some(server) => Ok((server, true)),
+            None => Server::connect(whose.1, limit).await.map(|server| (server, false)),
+        }
+    }
+
+    /// Keeps the connection of an attempt that is over, or says what becomes of the request.
+    pub(super) fn attempted<S>(
+        &self,
+        done: Result<Option<Server>>,
+        passing: &mut Passing,
+        client: &Client<'_, S>,
+        (whose, is_kept): (For, bool),
+    ) -> Result<()> {
+        match done {
             Ok(Some(server)) => {
                 self.kept.put(whose, server, passing.proxying.group.spec.keepalive);
                 Ok(())
@@ -113,8 +131,8 @@ impl App {
             Ok(None) => Ok(()),
             Err(error) => {
                 // Plain requests are idempotent.
-                let is_safe = client.sent == 0;
-                Err(passing.proxying.broke_off(error, is_safe, is_kept, now_us()))
+                let (is_safe, now_us) = (client.sent == 0, self.clock.monotonic_us());
+                Err(passing.proxying.broke_off(error, is_safe, is_kept, now_us))
             }
         }
     }
@@ -128,12 +146,24 @@ impl App {
         client: &mut Client<'_, S>,
         answer: &mut Answer,
     ) -> Result<Option<Server>> {
-        let proxying = &passing.proxying;
-        let (send, read) = (proxying.timeouts().send, proxying.timeouts().read);
-        server.send(&passing.request(caller)?, proxying.within(send)).await?;
-        let limit = proxying.within(read);
-        let begin = |read: &[u8]| self.read_reply(passing, caller, read);
+        let limits = passing.proxying.limits();
+        let limit = limits.within(limits.timeouts.send);
+        server.send(&passing.request(caller)?, limit).await?;
+        let limit = limits.within(limits.timeouts.read);
+        let begin = |read: &[u8]| self.read_reply(passing, read);
         let begun = client.while_there(server.read(limit, begin)).await??;
+        self.go_on(server, begun, passing, client, answer).await
+    }
+
+    /// Passes on an answer that has begun; with the connection, if it can be kept.
+    pub(super) async fn go_on<S: IO>(
+        &self,
+        mut server: Server,
+        begun: Begun,
+        passing: &mut Passing,
+        client: &mut Client<'_, S>,
+        answer: &mut Answer,
+    ) -> Result<Option<Server>> {
         let (mut bytes, mut left, keeps) = match begun {
             Begun::Plain { status, head_bytes, bytes, left, keeps } => {
                 passing.proxying.in_time()?;
@@ -143,9 +173,10 @@ impl App {
             Begun::Other(read) => {
                 let stream = server.into_stream(&read);
                 // In a box, so that plain answers do not have the room of all others.
-                return Box::pin(self.relay(stream, passing, caller, client, answer)).await;
+                return Box::pin(self.relay(stream, passing, client, answer)).await;
             }
         };
+        let read = passing.proxying.limits().timeouts.read;
         let mut is_exact = true;
         loop {
             client.send(&mut bytes).await?;
@@ -170,20 +201,19 @@ impl App {
     }
 
     /// Makes of the first bytes of an answer what the client gets.
-    fn read_reply(&self, passing: &Passing, caller: &Caller, read: &[u8]) -> Result<Begun> {
+    pub(super) fn read_reply(&self, passing: &Passing, read: &[u8]) -> Result<Begun> {
         let mut fields = no_reply_fields();
         let Some(reply) = Reply::read(read, &mut fields, passing.method == Method::HEAD) else {
             return Ok(Begun::Other(read.to_vec()));
         };
         let mut changes = Changes::of(&reply);
-        passing.change((reply.status, &mut changes), caller)?;
+        passing.change((reply.status, &mut changes))?;
         let mut bytes = Vec::with_capacity(read.len() + 512);
         let is_dated = reply.write(&changes, self.utc_s(), &mut bytes);
         if !is_dated {
-            write_date(&mut bytes, &*self.clock, passing.began_us);
+            self.write_date(&mut bytes, passing.admitted.began_us);
         }
-        put(&mut bytes, b"Connection", if passing.keeps { b"keep-alive" } else { b"close" });
-        bytes.extend_from_slice(b"\r\n");
+        end_head(&mut bytes, passing.admitted.keeps);
         let head_bytes = bytes.len();
         let body = &read[reply.head..];
         let count = body.len().min(reply.body);
@@ -219,28 +249,23 @@ impl App {
         &self,
         stream: Stream,
         passing: &mut Passing,
-        caller: &Caller,
         client: &mut Client<'_, S>,
         answer: &mut Answer,
     ) -> Result<Option<Server>> {
         let mut server = HttpSession::new(stream);
-        server.read_timeout = Some(passing.proxying.within(passing.proxying.timeouts().read));
+        let limits = passing.proxying.limits();
+        server.read_timeout = Some(limits.within(limits.timeouts.read));
         let mut head = client.head_of(&mut server).await?;
         passing.proxying.in_time()?;
         remove_hop_by_hop(&mut head);
-        passing.change((head.status, &mut head), caller)?;
-        let framing = frame(&mut head, &passing.method, passing.keeps)?;
+        passing.change((head.status, &mut head))?;
+        let framing = frame(&mut head, &passing.method, passing.admitted.keeps)?;
         let made_s = date_of(&head.headers, self.utc_s());
         head.remove_header(&DATE);
         if let Some(made_s) = made_s {
             head.insert_header(DATE, http_date(made_s))?;
         }
-        let mut bytes = Vec::with_capacity(1 << 10);
-        write_lines(&head, &mut bytes);
-        if made_s.is_none() {
-            write_date(&mut bytes, &*self.clock, passing.began_us);
-        }
-        bytes.extend_from_slice(b"\r\n");
+        let mut bytes = self.written(&head, passing.admitted.began_us, 1 << 10);
         self.answered(passing, answer, client, (head.status.as_u16(), &bytes));
         if framing == Framing::Empty {
             client.send(&mut bytes).await?;
@@ -262,13 +287,13 @@ impl App {
     ) -> bool {
         let uri = passing.as_read(|plain| plain.target.parse().ok()).ok().flatten();
         let Some(uri) = uri else { return false };
+        let admitted = &passing.admitted;
         let response = (self.reject)(&uri, &Refusal::of_status(status));
-        let Some(made) = prepared(response, &passing.table, passing.scheme) else { return false };
+        let Some(made) = prepared(response, &admitted.table, admitted.scheme) else { return false };
         let mut bytes = begin_head(&made, &passing.limited);
-        write_date(&mut bytes, &*self.clock, passing.began_us);
-        put(&mut bytes, b"x-request-id", &passing.id.to_hex());
-        put(&mut bytes, b"Connection", b"close");
-        bytes.extend_from_slice(b"\r\n");
+        self.write_date(&mut bytes, passing.admitted.began_us);
+        put(&mut bytes, b"x-request-id", &admitted.id.to_hex());
+        end_head(&mut bytes, false);
         answer.status = made.status;
         answer.head = Bytes::copy_from_slice(&bytes);
         client.around = client.sent + bytes.len();
@@ -279,7 +304,7 @@ impl App {
     }
 
     /// Counts and logs what is over.
-    fn passed<S>(
+    fn passed<S: IO>(
         &self,
         passing: &mut Passing,
         caller: &Caller,
@@ -287,35 +312,20 @@ impl App {
         answer: &Answer,
         error: Option<&Error>,
     ) {
-        let now_us = self.clock.monotonic_us();
-        let duration_us = now_us.saturating_sub(passing.began_us);
         self.stats.passed.add(1);
-        if answer.status != 0 {
-            self.stats.answered(answer.status, duration_us);
-            if let Some(route) = passing.route() {
-                route.stats.answered(answer.status, duration_us);
-            }
-        }
-        if error.is_some() {
-            self.stats.broken.add(1);
-        }
         let logs = |plain: &Plain<'_>| {
-            passing.table.access.takes(passing.route(), plain.path).then(|| plain.to_header())
+            self.logs(&passing.admitted, plain.path).then(|| plain.to_header()).flatten()
         };
-        if self.access_log.is_some()
-            && let Ok(Some(Some(request))) = passing.as_read(logs)
-        {
-            let record = Record { request, head: answer.head.clone(), id: passing.id };
-            let answered = Answered {
-                status: answer.status,
-                table: &passing.table,
-                route: Some(passing.place),
-                duration_us,
-                body_bytes_sent: client.sent.saturating_sub(client.around),
-                proxying: Some(&passing.proxying),
-            };
-            self.log_direct(&record, &answered, caller.ends());
-        }
-        passing.proxying.finish(error, now_us);
+        // Not read once more where nothing is logged.
+        let logged = self.access_log.as_ref().and_then(|_| passing.as_read(logs).ok().flatten());
+        let record = logged.map(|request| Record { request, head: answer.head.clone() });
+        let answered = Answered {
+            status: answer.status,
+            is_whole: error.is_none(),
+            body_bytes_sent: client.body_bytes_sent(),
+            proxying: Some(&passing.proxying),
+        };
+        self.over(&passing.admitted, &answered, record.as_ref(), caller);
+        passing.proxying.finish(error, self.clock.monotonic_us());
     }
 }

@@ -2,52 +2,35 @@
 //!
 //! Refuses to send anything. Bound: one head.
 
-use std::sync::Arc;
-
 use http::{HeaderValue, Method, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
-use truststram_base::RequestId;
 
+use super::admitted::Admitted;
 use super::caller::Caller;
 use super::plain::{Plain, no_fields};
 use super::write::put;
 use crate::answering::{X_REQUEST_ID, tell_server};
 use crate::context::header_of;
-use crate::dressing::dress;
+use crate::dressing::dress_plain;
 use crate::forwarded;
-use crate::limit::{InFlight, LimitHeaders};
-use crate::live::Table;
+use crate::limit::LimitHeaders;
 use crate::proxying::Proxying;
-use crate::route::compile::Route;
 use crate::route::edit::{Facts, Headers};
-use crate::route::spec::Scheme;
 use crate::route::table::{HOST_BYTES_MAX, host_of};
 
 /// A request that is passed on.
 pub(super) struct Passing {
+    pub(super) admitted: Admitted,
+    /// What its answer says of limits.
+    pub(super) limited: LimitHeaders,
     /// The head as it was read.
     pub(super) read: Box<[u8]>,
     pub(super) method: Method,
-    pub(super) table: Arc<Table>,
-    /// The place of its route.
-    pub(super) place: usize,
     pub(super) proxying: Proxying,
-    pub(super) limited: LimitHeaders,
-    /// Held until it is over.
-    pub(super) _in_flight: InFlight,
-    pub(super) id: RequestId,
-    pub(super) began_us: u64,
-    /// Whether the connection may stay open behind it.
-    pub(super) keeps: bool,
-    pub(super) scheme: Scheme,
 }
 
 impl Passing {
-    pub(super) fn route(&self) -> Option<&Route> {
-        self.table.routes.get(self.place)
-    }
-
     /// What `with` makes of the request.
     pub(super) fn as_read<T>(&self, with: impl FnOnce(&Plain<'_>) -> T) -> Result<T> {
         let mut fields = no_fields();
@@ -57,16 +40,16 @@ impl Passing {
     }
 
     /// What variables stand for.
-    fn facts(&self, caller: &Caller) -> Result<Facts> {
+    fn facts(&self) -> Result<Facts> {
         self.as_read(|plain| {
             let mut buffer = [0; HOST_BYTES_MAX];
             Facts {
                 host: host_of(plain.authority, &mut buffer).to_owned(),
-                scheme: self.scheme.name(),
-                client: caller.client(),
+                scheme: self.admitted.scheme.name(),
+                client: Some(self.admitted.client),
                 path: plain.path.to_owned(),
                 query: plain.target.split_once('?').map(|(_, query)| query.to_owned()),
-                id: self.id,
+                id: self.admitted.id,
             }
         })
     }
@@ -74,7 +57,7 @@ impl Passing {
     /// What the server gets, as bytes.
     pub(super) fn request(&self, caller: &Caller) -> Result<Vec<u8>> {
         let unreadable = || Error::new_in(ErrorType::InvalidHTTPHeader);
-        let has_edits = self.route().is_some_and(|route| !route.request_edits.is_empty());
+        let has_edits = self.admitted.route().is_some_and(|route| !route.request_edits.is_empty());
         if has_edits || self.proxying.path.is_some() || self.proxying.group.spec.host.is_some() {
             let head = self.edited(caller)?;
             let mut bytes = Vec::with_capacity(self.read.len() + 512);
@@ -91,8 +74,8 @@ impl Passing {
             plain.write(&mut bytes, |name| {
                 !name.eq_ignore_ascii_case(X_REQUEST_ID.as_str()) && !forwarded::tells(name)
             });
-            caller.tell(plain.authority, &mut bytes)?;
-            put(&mut bytes, X_REQUEST_ID.as_str().as_bytes(), &self.id.to_hex());
+            caller.tell(&self.admitted, plain, &mut bytes)?;
+            put(&mut bytes, X_REQUEST_ID.as_str().as_bytes(), &self.admitted.id.to_hex());
             bytes.extend_from_slice(b"\r\n");
             Some(bytes)
         })?
@@ -107,24 +90,21 @@ impl Passing {
             Some((head, HeaderValue::from_str(plain.authority).ok()?))
         })?;
         let (mut head, host) = made.ok_or_else(|| Error::new_in(ErrorType::InvalidHTTPHeader))?;
-        let origin = caller.origin(&host);
-        tell_server(&mut head, &self.proxying, origin.as_ref(), header_of(self.id))?;
-        if let Some(route) = self.route().filter(|route| !route.request_edits.is_empty()) {
-            route.request_edits.apply(&mut head, &self.facts(caller)?);
+        let origin = caller.origin(&self.admitted, &host);
+        tell_server(&mut head, &self.proxying, origin.as_ref(), header_of(self.admitted.id))?;
+        if let Some(route) = self.admitted.route().filter(|route| !route.request_edits.is_empty()) {
+            route.request_edits.apply(&mut head, &self.facts()?);
         }
         Ok(head)
     }
 
     /// What is changed of the answer.
-    pub(super) fn change(
-        &self,
-        (status, headers): (StatusCode, &mut impl Headers),
-        caller: &Caller,
-    ) -> Result<()> {
-        headers.set(&X_REQUEST_ID, header_of(self.id));
-        dress(&self.table, self.scheme, (status, &mut *headers));
-        if let Some(route) = self.route().filter(|route| !route.response_edits.is_empty()) {
-            route.response_edits.apply(headers, &self.facts(caller)?);
+    pub(super) fn change(&self, (status, headers): (StatusCode, &mut impl Headers)) -> Result<()> {
+        headers.set(&X_REQUEST_ID, header_of(self.admitted.id));
+        dress_plain(&self.admitted.table, self.admitted.scheme, (status, &mut *headers));
+        if let Some(route) = self.admitted.route().filter(|route| !route.response_edits.is_empty())
+        {
+            route.response_edits.apply(headers, &self.facts()?);
         }
         self.limited.write(headers);
         Ok(())

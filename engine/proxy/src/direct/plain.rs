@@ -63,6 +63,8 @@ pub(super) struct Plain<'a> {
     pub(super) authority: &'a str,
     /// Whether a field asks for another answer than that of others.
     pub(super) is_special: bool,
+    /// Whether a page may have sent it, of this origin or another one.
+    pub(super) has_origin: bool,
     /// What there is of its body.
     pub(super) body: &'a [u8],
     /// Bytes of the body that are missing.
@@ -95,7 +97,8 @@ impl<'a> Plain<'a> {
             return None;
         }
         let fields = &*request.headers;
-        let (mut authority, mut length, mut is_special) = (None, None, false);
+        let (mut authority, mut length) = (None, None);
+        let (mut is_special, mut has_origin) = (false, false);
         for field in fields {
             if field.name.eq_ignore_ascii_case("host") {
                 let host = std::str::from_utf8(field.value).ok()?;
@@ -110,6 +113,7 @@ impl<'a> Plain<'a> {
                 return None;
             } else {
                 is_special |= is_one_of(&SPECIAL, field.name);
+                has_origin |= field.name.eq_ignore_ascii_case("origin");
             }
         }
         let authority = authority.filter(|host| is_authority(host.as_bytes()))?;
@@ -122,7 +126,18 @@ impl<'a> Plain<'a> {
             return None;
         }
         let headers = OnceCell::new();
-        Some(Self { method, target, path, authority, is_special, body, missing, fields, headers })
+        Some(Self {
+            method,
+            target,
+            path,
+            authority,
+            is_special,
+            has_origin,
+            body,
+            missing,
+            fields,
+            headers,
+        })
     }
 
     /// Whether the body is encoded for its way here.
@@ -230,7 +245,7 @@ mod tests {
         assert_eq!((plain.authority, plain.headers().len()), ("A.test:80", 3));
         let header = plain.to_header().unwrap();
         assert_eq!(&header.headers, plain.headers());
-        assert!(!plain.is_special);
+        assert!(!plain.is_special && !plain.has_origin);
         assert!(is_plain("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: Keep-Alive\r\n\r\n"));
     }
 

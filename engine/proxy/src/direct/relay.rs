@@ -32,11 +32,11 @@ const AHEAD_BYTES: usize = 1 << 10;
 
 /// The client of a request that is passed on.
 pub(super) struct Client<'a, S> {
-    pub(super) stream: &'a mut S,
+    stream: &'a mut S,
     /// What it sent behind its request.
     pub(super) ahead: BytesMut,
     /// How long nothing may go out to it.
-    pub(super) stall: Duration,
+    stall: Duration,
     /// Bytes that are out.
     pub(super) sent: usize,
     /// Of these, heads before that of the answer.
@@ -45,7 +45,17 @@ pub(super) struct Client<'a, S> {
     pub(super) around: usize,
 }
 
-impl<S: IO> Client<'_, S> {
+impl<'a, S: IO> Client<'a, S> {
+    /// A client that has nothing yet.
+    pub(super) fn new(stream: &'a mut S, stall: Duration) -> Self {
+        Self { stream, ahead: BytesMut::new(), stall, sent: 0, hints: 0, around: 0 }
+    }
+
+    /// Bytes of the answer's body that are out.
+    pub(super) fn body_bytes_sent(&self) -> usize {
+        self.sent.saturating_sub(self.around)
+    }
+
     /// Sends `bytes` and forgets them.
     pub(super) async fn send(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let mut sleep = None;

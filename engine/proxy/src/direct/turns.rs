@@ -172,7 +172,7 @@ impl<S: IO> Wait<'_, S> {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(is_whole) => is_whole,
                 };
-                let keeps = answer.keeps && is_whole;
+                let keeps = answer.admitted.keeps && is_whole;
                 self.turns.app.sent(answer, self.caller, is_whole);
                 self.turn.end();
                 (*sending, *stall) = (None, None);

@@ -1,5 +1,4 @@
-//! Owns the bytes of direct answers: what is made once, what each answer adds to that, and what is
-//! counted and logged once it is out.
+//! Owns the bytes of direct answers: what is made once, and what each answer adds to that.
 //!
 //! Refuses to decide which answer it is. Bound: one answer.
 
@@ -7,19 +6,21 @@ use std::cell::RefCell;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
+use http::header::DATE;
 use http::{HeaderName, HeaderValue, Method, Response};
 use http_body_util::BodyExt;
-use truststram_base::Clock;
+use pingora_http::ResponseHeader;
 
+use super::admitted::{Admitted, Answered, Record};
 use super::caller::Caller;
 use super::decide::Request;
 use super::prepared::Prepared;
-use super::ready::{Answered, COPIED_BYTES_MAX, Ready, Record};
+use super::ready::{COPIED_BYTES_MAX, Ready};
+use super::relay::write_lines;
 use crate::app::App;
 use crate::cache::http_date;
-use crate::context::next_id;
-use crate::dressing::dress;
-use crate::limit::{InFlight, LimitHeaders};
+use crate::dressing::dress_plain;
+use crate::limit::LimitHeaders;
 use crate::live::Table;
 use crate::route::edit::Headers;
 use crate::route::spec::Scheme;
@@ -28,66 +29,63 @@ impl App {
     pub(super) fn ready(
         &self,
         request: &Request<'_>,
-        route: Option<usize>,
-        made: &Prepared,
+        admitted: Admitted,
         limited: &LimitHeaders,
-        in_flight: InFlight,
+        made: &Prepared,
     ) -> Ready {
         let mut head = begin_head(made, limited);
-        write_date(&mut head, &*self.clock, request.began_us);
-        self.finish(request, route, (made.status, head, made.body.clone()), in_flight)
+        self.write_date(&mut head, admitted.began_us);
+        self.finish(request, admitted, (made.status, head, made.body.clone()))
     }
 
     pub(super) fn finish(
         &self,
         request: &Request<'_>,
-        route: Option<usize>,
+        admitted: Admitted,
         (status, mut head, body): (u16, Vec<u8>, Bytes),
-        in_flight: InFlight,
     ) -> Ready {
         self.stats.direct.add(1);
-        let id = next_id();
-        put(&mut head, b"x-request-id", &id.to_hex());
-        put(&mut head, b"Connection", if request.keeps { b"keep-alive" } else { b"close" });
-        head.extend_from_slice(b"\r\n");
-        let is_head = request.plain.method == Method::HEAD;
-        let body = if is_head { Bytes::new() } else { body };
-        let record = self.access_log.as_ref().and_then(|_| {
-            let (path, table) = (request.plain.path, request.table);
-            let route = route.and_then(|place| table.routes.get(place));
-            if !table.access.takes(route, path) {
-                return None;
-            }
+        put(&mut head, b"x-request-id", &admitted.id.to_hex());
+        end_head(&mut head, admitted.keeps);
+        let plain = request.plain;
+        let body = if plain.method == Method::HEAD { Bytes::new() } else { body };
+        let logged = self.logs(&admitted, plain.path).then(|| plain.to_header()).flatten();
+        let record = logged.map(|request| {
             let head = Bytes::copy_from_slice(&head);
-            Some(Box::new(Record { request: request.plain.to_header()?, head, id }))
+            Box::new(Record { request, head })
         });
-        let reached = (request.table.clone(), route);
-        let when = (request.began_us, request.keeps);
-        let mut ready = Ready::new((status, head, body), reached, when, in_flight);
-        ready.record = record;
-        ready
+        Ready::new(admitted, (status, head, body), record)
     }
 
     /// Counts and logs an answer that is out, or that could not be sent whole.
     pub(super) fn sent(&self, answer: &Ready, caller: &Caller, is_whole: bool) {
-        let duration_us = self.clock.monotonic_us().saturating_sub(answer.began_us);
-        self.stats.answered(answer.status, duration_us);
-        let route = answer.route.and_then(|place| answer.table.routes.get(place));
-        if let Some(route) = route {
-            route.stats.answered(answer.status, duration_us);
+        let record = answer.record.as_deref();
+        let head_bytes = record.map_or(0, |record| record.head.len());
+        let body_bytes_sent = answer.sent().saturating_sub(head_bytes);
+        let status = answer.status;
+        let answered = Answered { status, is_whole, body_bytes_sent, proxying: None };
+        self.over(&answer.admitted, &answered, record, caller);
+    }
+
+    /// A head as bytes, with `room` for more; one without a date gets that of now.
+    pub(super) fn written(&self, head: &ResponseHeader, began_us: u64, room: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(room);
+        write_lines(head, &mut bytes);
+        if !head.headers.contains_key(DATE) {
+            self.write_date(&mut bytes, began_us);
         }
-        if !is_whole {
-            self.stats.broken.add(1);
-        }
-        if let Some(record) = &answer.record {
-            let (status, route) = (answer.status, answer.route);
-            let body_bytes_sent = answer.sent().saturating_sub(record.head.len());
-            let table = &answer.table;
-            let proxying = None;
-            let answered =
-                Answered { status, table, route, duration_us, body_bytes_sent, proxying };
-            self.log_direct(record, &answered, caller.ends());
-        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes
+    }
+
+    pub(super) fn write_date(&self, head: &mut Vec<u8>, now_us: u64) {
+        DATE_NOW.with_borrow_mut(|(at_us, text)| {
+            if at_us.is_none_or(|at_us| now_us.abs_diff(at_us) >= DATE_US) {
+                *at_us = Some(now_us);
+                *text = http_date(self.clock.utc_us().div_euclid(1_000_000)).into_bytes();
+            }
+            put(head, b"Date", text);
+        });
     }
 }
 
@@ -98,7 +96,7 @@ pub(super) fn prepared(
     scheme: Scheme,
 ) -> Option<Prepared> {
     let (mut parts, body) = response.into_parts();
-    dress(table, scheme, (parts.status, &mut parts.headers));
+    dress_plain(table, scheme, (parts.status, &mut parts.headers));
     body.size_hint().exact()?;
     // A body whose size is known is there already.
     let whole = futures_util::FutureExt::now_or_never(body.collect())?.ok()?.to_bytes();
@@ -140,20 +138,16 @@ pub(super) fn put(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     head.extend_from_slice(b"\r\n");
 }
 
+/// Ends a head with what becomes of the connection.
+pub(super) fn end_head(head: &mut Vec<u8>, keeps: bool) {
+    put(head, b"Connection", if keeps { b"keep-alive" } else { b"close" });
+    head.extend_from_slice(b"\r\n");
+}
+
 /// How long a date that was written is still the time.
 const DATE_US: u64 = 250_000;
 
 thread_local! {
     /// When a date was written, and the date.
-    static DATE: RefCell<(Option<u64>, Vec<u8>)> = const { RefCell::new((None, Vec::new())) };
-}
-
-pub(super) fn write_date(head: &mut Vec<u8>, clock: &dyn Clock, now_us: u64) {
-    DATE.with_borrow_mut(|(at_us, text)| {
-        if at_us.is_none_or(|at_us| now_us.abs_diff(at_us) >= DATE_US) {
-            *at_us = Some(now_us);
-            *text = http_date(clock.utc_us().div_euclid(1_000_000)).into_bytes();
-        }
-        put(head, b"Date", text);
-    });
+    static DATE_NOW: RefCell<(Option<u64>, Vec<u8>)> = const { RefCell::new((None, Vec::new())) };
 }

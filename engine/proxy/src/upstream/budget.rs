@@ -40,6 +40,11 @@ impl Budget {
         });
         taken.is_ok()
     }
+
+    /// Gives back an attempt that was taken and not made.
+    pub(crate) fn give_back(&self) {
+        self.left.fetch_add(ATTEMPT, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -54,6 +59,8 @@ mod tests {
         assert_eq!((0..100).filter(|_| budget.take()).count(), 10);
         (0..100_000).for_each(|_| budget.earn());
         assert_eq!((0..1_000).filter(|_| budget.take()).count(), 100);
+        budget.give_back();
+        assert!(budget.take() && !budget.take());
         assert!(!Budget::new(0).take());
     }
 }

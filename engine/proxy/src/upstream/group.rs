@@ -13,7 +13,7 @@ use truststram_base::{Counter, Gauge, Histogram};
 use super::breaker::{Breaker, Ended};
 use super::budget::Budget;
 use super::health::{FailLimits, Health};
-use super::ring::Ring;
+use super::ring::{Ring, hash};
 use super::rotation::{Rotation, Servers, each};
 use super::spec::{GroupSpec, Policy, Protocol, ServerSpec, us};
 use crate::route::spec::{Fault, is_name};
@@ -42,6 +42,12 @@ pub struct GroupStats {
     pub retries: Counter,
     /// Further attempts that the budget did not allow.
     pub retries_refused: Counter,
+    /// Requests for which a second server was asked beside the first.
+    pub hedges: Counter,
+    /// Those of which the second server's answer was passed on.
+    pub hedges_won: Counter,
+    /// Second attempts that a budget did not allow.
+    pub hedges_refused: Counter,
     /// Requests for which no server could be asked.
     pub without_server: Counter,
     /// Requests refused by the breaker.
@@ -89,10 +95,14 @@ pub(crate) struct Server {
 /// A compiled group.
 pub(crate) struct Group {
     pub(crate) spec: GroupSpec,
+    /// Of its name: connections of one group are not used for another.
+    pub(crate) hash: u64,
     pub(crate) servers: Vec<Server>,
     ring: Option<Ring>,
     rotations: Vec<Mutex<Rotation>>,
     budget: Budget,
+    /// Where a second server is asked beside the first: how often.
+    hedges: Option<Budget>,
     breaker: Option<Arc<Mutex<Breaker>>>,
     pub(crate) stats: Arc<GroupStats>,
 }
@@ -137,9 +147,11 @@ impl Group {
         let same_breaker = before.filter(|before| before.spec.breaker == spec.breaker);
         Arc::new(Self {
             spec: spec.clone(),
+            hash: hash(spec.name.as_bytes()),
             ring,
             rotations: rotations.collect(),
             budget: Budget::new(spec.retry_budget_percent),
+            hedges: spec.hedge.map(|hedge| Budget::new(hedge.budget_percent)),
             breaker: match same_breaker {
                 Some(before) => before.breaker.clone(),
                 None => spec.breaker.map(|spec| Arc::new(Mutex::new(Breaker::new(spec)))),
@@ -163,6 +175,7 @@ impl Group {
         let admitted = self.breaker().is_none_or(|mut breaker| breaker.admits(now_us));
         if admitted {
             self.budget.earn();
+            self.hedges.iter().for_each(Budget::earn);
         } else {
             self.stats.broken.add(1);
         }
@@ -208,7 +221,11 @@ impl Group {
 
     /// Chooses a server.
     pub(crate) fn pick(&self, ask: &Ask) -> Option<usize> {
-        let candidates = self.candidates(ask.now_us, ask.tried);
+        self.pick_among(self.candidates(ask.now_us, ask.tried), ask)
+    }
+
+    /// Chooses one of `candidates`.
+    pub(crate) fn pick_among(&self, candidates: Servers, ask: &Ask) -> Option<usize> {
         let rotation = self.rotations.get(ask.thread).or(self.rotations.first())?;
         let mut rotation = rotation.lock().unwrap_or_else(PoisonError::into_inner);
         let slow_start_us = us(self.spec.slow_start);
@@ -412,5 +429,6 @@ impl Drop for Lease {
     }
 }
 
+mod hedging;
 #[cfg(test)]
 mod tests;

@@ -131,6 +131,13 @@ impl Health {
         self.measured_us = now_us.max(1);
     }
 
+    /// Notes that an answer would have taken longer than this to begin.
+    pub(crate) fn measured_at_least(&mut self, latency_us: u64, now_us: u64) {
+        if latency_us as f64 > self.faded(now_us) {
+            self.measured(latency_us, now_us);
+        }
+    }
+
     fn faded(&self, now_us: u64) -> f64 {
         let age_us = now_us.saturating_sub(self.measured_us) as f64;
         self.latency_us * (-age_us / DECAY_US).exp()
@@ -245,5 +252,10 @@ mod tests {
         assert!(health.cost(0, 30) > 49_000.0);
         let later = health.cost(0, 10_000_030);
         assert!((17_000.0..19_000.0).contains(&later), "{later}");
+        // What is known to take longer counts; what may is no news.
+        health.measured_at_least(10_000, 10_000_030);
+        assert!((health.cost(0, 10_000_030) - later).abs() < 1.0);
+        health.measured_at_least(90_000, 10_000_030);
+        assert!((health.cost(0, 10_000_030) - 90_000.0).abs() < 1.0);
     }
 }

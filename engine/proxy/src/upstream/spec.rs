@@ -80,6 +80,15 @@ pub struct BreakerSpec {
     pub probes: u32,
 }
 
+/// When a second server is asked beside one that has not begun its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HedgeSpec {
+    /// How long the first one is waited for.
+    pub after: Duration,
+    /// Second attempts as a share of all requests, in percent.
+    pub budget_percent: u32,
+}
+
 /// How servers are spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -115,6 +124,8 @@ pub struct GroupSpec {
     pub retries: u32,
     /// Further attempts as a share of all requests, in percent.
     pub retry_budget_percent: u32,
+    /// When a second server is asked, if ever; one of `retries`, and within their budget.
+    pub hedge: Option<HedgeSpec>,
     /// How long a connection is kept for the next request.
     pub keepalive: Duration,
     /// How servers are spoken to.

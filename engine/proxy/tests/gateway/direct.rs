@@ -111,7 +111,8 @@ async fn fixed_answers_are_the_same() {
 #[tokio::test]
 async fn by_tls_too() {
     let routes = vec![fixed("one", "/one", 200, "hello")];
-    let rig = Rig::start(&TableSpec { routes, ..with_tls(&["a"]) });
+    // Requests by TLS are where those without it are sent.
+    let rig = Rig::start(&TableSpec { routes, https_port: Some(443), ..with_tls(&["a"]) });
     let mut stream = connect(&rig, &client(&["http/1.1"]), "a.test").await;
     let direct = ask_on(&mut stream, &asking("GET /one", "")).await.unwrap();
     let whole = ask_on(&mut stream, &asking("GET /one", WHOLE_WAY)).await.unwrap();
@@ -122,10 +123,48 @@ async fn by_tls_too() {
 }
 
 #[tokio::test]
+async fn what_belongs_to_no_page_is_the_same_beside_cors() {
+    let cors = |origin: &str| CorsSpec { origins: vec![origin.to_owned()], ..CorsSpec::default() };
+    let echo = origin("access-control-allow-origin: *\r\nvary: x\r\n", 1).await;
+    let limited = RouteSpec { limits: rate("own", 0), ..fixed("own", "/own", 200, "own") };
+    let routes = vec![
+        fixed("one", "/one", 200, "hello"),
+        limited,
+        route("up", "/up", to("g")),
+        route("local", "/", ActionSpec::Local),
+    ];
+    let zones = vec![zone("own", "ip", Some("1r/s"))];
+    for cors in [cors("https://a.test"), cors("*")] {
+        let limits = limits(zones.clone(), UseSpec::default());
+        let table = table(routes.clone(), vec![group("g", &[echo])]);
+        let clock = Arc::new(ManualClock::at(NOW_US));
+        let options = GatewayOptions { clock, ..options() };
+        let rig = Rig::start_with(&TableSpec { cors, limits, ..table }, options);
+        // The first one is let through.
+        ask(rig.plain, &asking("GET /own", "")).await;
+        for line in ["GET /one", "GET /own", "GET /local"] {
+            same(&rig, line, "").await;
+        }
+        let passed = || rig.gateway.stats()[0].passed.get();
+        let (before, answers) = (passed(), both(&rig, "GET /up", "").await.1);
+        assert_eq!(passed(), before + 1);
+        assert_eq!(seen(&answers[0]), seen(&answers[1]));
+        assert_eq!(answers[0].header("access-control-allow-origin"), None);
+        // What a page sends takes the whole way.
+        let from_page = "origin: https://a.test\r\n";
+        for line in ["GET /one", "GET /local", "GET /up"] {
+            let (is_direct, answers) = both(&rig, line, from_page).await;
+            assert!(!is_direct && answers[0].header("access-control-allow-origin").is_some());
+        }
+        assert_eq!(passed(), before + 1);
+        rig.stop();
+    }
+}
+
+#[tokio::test]
 async fn what_asks_for_more_takes_the_whole_way() {
     let one = || fixed("one", "/one", 200, "hello");
     let plain = || table(vec![one()], Vec::new());
-    let cors = CorsSpec { origins: vec!["https://a.test".to_owned()], ..CorsSpec::default() };
     let compression = CompressionSpec {
         encodings: vec![(Encoding::Gzip, 1)],
         types: vec!["text/*".to_owned()],
@@ -137,10 +176,8 @@ async fn what_asks_for_more_takes_the_whole_way() {
     waits.rates[0].undelayed = Some(0);
     let waits = limits(vec![zone("api", "ip", Some("100r/s"))], waits);
     for (name, spec) in [
-        ("pages of other origins", TableSpec { cors, ..plain() }),
         ("compression", TableSpec { compression, ..plain() }),
         ("a way to TLS", TableSpec { https_port: Some(443), ..plain() }),
-        ("trusted", TableSpec { trusted_proxies: vec!["127.0.0.1".to_owned()], ..plain() }),
         ("edits", table(vec![RouteSpec { response_edits: set, ..one() }], Vec::new())),
         ("another path", table(vec![stripped], Vec::new())),
         ("waiting", TableSpec { limits: waits, ..plain() }),

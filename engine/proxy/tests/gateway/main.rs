@@ -9,6 +9,7 @@ mod certified;
 mod compression;
 mod connections;
 mod direct;
+mod hedging;
 mod http2;
 mod issuers;
 mod kept;

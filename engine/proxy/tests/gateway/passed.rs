@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_proxy::{
-    AccessSpec, EditSpec, Escape, FormatSpec, RewriteSpec, RouteSpec, TableSpec,
+    AccessSpec, EditSpec, Escape, FormatSpec, RealIp, RewriteSpec, RouteSpec, TableSpec,
 };
 
 use crate::direct::{WHOLE_WAY, asking};
@@ -264,30 +264,64 @@ async fn servers_are_told_the_same() {
     ];
     for path in ["/a/b?c=d&e", "/", "/edited/x?y", "/edited"] {
         for fields in fields {
-            let line = format!("GET {path}");
-            let before = passed(&rig);
-            let direct = raw(&rig, &asking(&line, fields)).await;
             let is_odd = fields.contains("x-\u{e4}");
-            assert_eq!(passed(&rig), before + u64::from(!is_odd), "{line} {fields}");
-            let pingora = raw(&rig, &asking(&line, &format!("{fields}{WHOLE_WAY}"))).await;
-            let told = |answer: &str| {
-                let (head, body) = lines(answer);
-                let told = body.split_once('\n').map_or("", |(_, told)| told);
-                let mut told: Vec<String> = told
-                    .lines()
-                    .map(|line| match line.to_ascii_lowercase().split_once(": ") {
-                        Some(("x-more" | "x-request-id", id)) => format!("id of {}", id.len()),
-                        _ => line.to_ascii_lowercase(),
-                    })
-                    .collect();
-                told.sort();
-                (head.into_iter().filter(|line| !line.contains("length")).collect(), told)
-            };
-            let (direct, pingora): ((Vec<_>, _), (Vec<_>, _)) = (told(&direct), told(&pingora));
-            assert_eq!(direct, pingora, "{line} {fields}");
+            told_the_same(&rig, &format!("GET {path}"), fields, !is_odd).await;
         }
     }
     rig.stop();
+}
+
+/// The server is told the same both ways, and answers with it; whether the first is passed on
+/// directly.
+async fn told_the_same(rig: &Rig, line: &str, fields: &str, is_direct: bool) {
+    let before = passed(rig);
+    let direct = raw(rig, &asking(line, fields)).await;
+    assert_eq!(passed(rig), before + u64::from(is_direct), "{line} {fields}");
+    let pingora = raw(rig, &asking(line, &format!("{fields}{WHOLE_WAY}"))).await;
+    let told = |answer: &str| {
+        let (head, body) = lines(answer);
+        let told = body.split_once('\n').map_or("", |(_, told)| told);
+        let mut told: Vec<String> = told
+            .lines()
+            .map(|line| match line.to_ascii_lowercase().split_once(": ") {
+                Some(("x-more" | "x-request-id", id)) => format!("id of {}", id.len()),
+                _ => line.to_ascii_lowercase(),
+            })
+            .collect();
+        told.sort();
+        (head.into_iter().filter(|line| !line.contains("length")).collect(), told)
+    };
+    let (direct, pingora): ((Vec<_>, _), (Vec<_>, _)) = (told(&direct), told(&pingora));
+    assert_eq!(direct, pingora, "{line} {fields}");
+}
+
+#[tokio::test]
+async fn servers_are_told_the_same_of_clients_of_trusted_proxies() {
+    let address = server("s", Manner::Echo).await;
+    let set = vec![("x-who".to_owned(), "$remote_addr".to_owned())];
+    let edits = EditSpec { set, ..EditSpec::default() };
+    let edited = RouteSpec { request_edits: edits, ..route("edited", "/edited", to("g")) };
+    let routes = vec![fixed_next(), edited, route("all", "/", to("g"))];
+    let spec = table(routes, vec![group("g", &[address])]);
+    let trusted = ["127.0.0.0/8", "10.0.0.0/8"].map(str::to_owned).to_vec();
+    for real_ip in [RealIp::XForwardedFor, RealIp::XRealIp, RealIp::Forwarded] {
+        let trusted_proxies = trusted.clone();
+        let rig = Rig::start(&TableSpec { real_ip, trusted_proxies, ..spec.clone() });
+        for path in ["/a?b", "/edited"] {
+            for fields in [
+                "",
+                "X-Forwarded-For: 6.6.6.6, 192.0.2.1, 10.1.1.1\r\nx-forwarded-proto: https\r\n",
+                "x-forwarded-for: 2001:db8::1\r\nX-Forwarded-For: 10.0.0.9\r\n\
+                 x-forwarded-host: b\r\n",
+                "x-forwarded-for: nobody\r\nx-real-ip: 198.51.100.7\r\n",
+                "Forwarded: for=\"[2001:db8::2]\";proto=https, for=10.0.0.1\r\n",
+                "forwarded: for=\"a, for=192.0.2.9\r\nx-request-id: mine\r\n",
+            ] {
+                told_the_same(&rig, &format!("GET {path}"), fields, true).await;
+            }
+        }
+        rig.stop();
+    }
 }
 
 #[tokio::test]
@@ -296,7 +330,8 @@ async fn log_lines_are_the_same() {
                 $sent_http_content_length $upstream_addr $upstream_status $http_x_who";
     let format = FormatSpec::Template { text: text.to_owned(), escape: Escape::Hex };
     let access = AccessSpec { format, skip: vec!["/no-content".to_owned()] };
-    let spec = TableSpec { access, ..through(scripted().await) };
+    let trusted_proxies = vec!["127.0.0.1".to_owned()];
+    let spec = TableSpec { access, trusted_proxies, ..through(scripted().await) };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.log");
     let mut options = options();
@@ -304,8 +339,9 @@ async fn log_lines_are_the_same() {
     let with = With { is_logged: true, ..With::default() };
     let rig = Rig::start_behind(&spec, options, &with);
     for path in ["/length", "/chunks", "/to-the-end", "/no-content", "/bad/nothing", "/failed"] {
+        let whose = "x-forwarded-for: 192.0.2.1\r\n";
         for way in ["", WHOLE_WAY] {
-            let request = asking(&format!("GET {path}"), &format!("x-who: me\r\n{way}"));
+            let request = asking(&format!("GET {path}"), &format!("x-who: me\r\n{whose}{way}"));
             let mut stream = TcpStream::connect(rig.plain).await.unwrap();
             ask_on(&mut stream, &request).await.unwrap();
         }
@@ -317,5 +353,6 @@ async fn log_lines_are_the_same() {
     for pair in lines.chunks(2) {
         assert_eq!(pair[0], pair[1]);
     }
+    assert!(lines[0].starts_with("192.0.2.1 GET "), "{}", lines[0]);
     assert!(lines[0].contains(" 200 5 all 5 127.0.0.1:"), "{}", lines[0]);
 }

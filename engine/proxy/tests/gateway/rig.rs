@@ -333,6 +333,7 @@ pub fn group(name: &str, servers: &[SocketAddr]) -> GroupSpec {
         slow_start: Duration::ZERO,
         retries: 1,
         retry_budget_percent: 20,
+        hedge: None,
         keepalive: Duration::from_secs(20),
         protocol: Protocol::Http,
         host: None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::upstream::spec::{BreakerSpec, HashKey};
+use crate::upstream::spec::{BreakerSpec, HashKey, HedgeSpec};
 
 fn server(address: &str) -> ServerSpec {
     ServerSpec {
@@ -26,6 +26,7 @@ fn group_of(policy: Policy, servers: Vec<ServerSpec>) -> GroupSpec {
         slow_start: Duration::ZERO,
         retries: 1,
         retry_budget_percent: 20,
+        hedge: None,
         keepalive: Duration::from_secs(60),
         protocol: Protocol::Http,
         host: None,
@@ -114,6 +115,45 @@ fn ewma_prefers_the_faster_of_two() {
     let open: Vec<Lease> = (0..60).map(|_| group.lease(1, &ask(60_000))).collect();
     assert_eq!(group.pick(&ask(60_000)), Some(0));
     drop(open);
+}
+
+#[test]
+fn a_server_that_lost_is_known_to_be_slow() {
+    let group =
+        compiled(&group_of(Policy::Ewma, vec![server("127.0.0.1:1"), server("127.0.0.1:2")]));
+    group.lease(0, &ask(0)).answered(1_000);
+    group.lease(1, &ask(0)).answered(5_000);
+    assert_eq!(group.pick(&ask(6_000)), Some(0));
+    // It took less than the other one is known to take, which says nothing.
+    group.lease(1, &ask(6_000)).lost(7_000);
+    group.lease(0, &ask(6_000)).lost(60_000);
+    assert_eq!(group.pick(&ask(60_000)), Some(1));
+    let stats = &group.servers[0].state.stats;
+    assert_eq!((stats.failures.get(), stats.open.get()), (0, 0));
+}
+
+#[test]
+fn a_second_server_is_a_sound_one_within_both_budgets() {
+    let mut spec = three(Policy::RoundRobin);
+    spec.servers[2].backup = true;
+    spec.hedge = Some(HedgeSpec { after: Duration::from_millis(1), budget_percent: 10 });
+    let group = compiled(&spec);
+    let first_tried = Ask { tried: 0b001, ..ask(SECOND) };
+    assert_eq!(group.others(&first_tried), 0b010);
+    group.lease(1, &ask(SECOND)).failed(SECOND);
+    assert_eq!(group.others(&first_tried), 0, "a backup is not asked beside others");
+    group.lease(0, &ask(SECOND)).failed(SECOND);
+    assert_eq!(group.others(&first_tried), 0b100);
+    assert_eq!(group.others(&Ask { tried: 0b100, ..ask(SECOND) }), 0);
+    // Ten are there to begin with, in either budget.
+    assert_eq!((0..20).filter(|_| group.may_hedge()).count(), 10);
+    assert!(!group.may_retry(), "they are further attempts");
+    (0..10).for_each(|_| assert!(group.admits(SECOND)));
+    assert!(group.may_retry() && group.may_retry() && !group.may_hedge());
+    assert_eq!(group.stats.hedges_refused.get(), 11);
+    // What the budget of retries did not allow was given back to the other one.
+    (0..5).for_each(|_| assert!(group.admits(SECOND)));
+    assert!(group.may_hedge() && !group.may_hedge());
 }
 
 #[test]
