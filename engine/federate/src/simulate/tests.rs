@@ -222,6 +222,32 @@ fn masked(conditions: &Conditions) -> Conditions {
 }
 
 #[test]
+fn a_version_is_of_the_moment_that_made_it() {
+    // Nobody is slower than another: each round takes one task's time, each buffer as well.
+    let plain = all_waited_for();
+    let secure = masked(&plain);
+    let mut buffered = plain.clone();
+    buffered.policy.aggregation =
+        aggregation::Settings::parse(r#"{"policy": "fedbuff", "buffer": 10}"#).unwrap();
+    buffered.rounds.mode = Mode::Buffered;
+    for (conditions, updates) in [(&plain, 150), (&secure, 150), (&buffered, 150)] {
+        let history = history(conditions, Split::Iid);
+        for point in &history.points {
+            assert_eq!(point.seconds, 10.0 * point.version as f64, "{history:?}");
+        }
+        // Nothing counts that came after the last version.
+        assert_eq!((history.points.len(), history.accepted), (15, updates));
+    }
+    // Where one is waited for who says nothing, it is the deadline.
+    let mut lossy = all_waited_for();
+    (lossy.drop_out, lossy.versions_max) = (0.3, 4);
+    (lossy.rounds.deadline_s, lossy.rounds.quorum) = (25, 0.1);
+    let history = history(&lossy, Split::Iid);
+    let seconds: Vec<f64> = history.points.iter().map(|point| point.seconds).collect();
+    assert_eq!(seconds, [25.0, 50.0, 75.0, 100.0], "{history:?}");
+}
+
+#[test]
 fn masked_rounds_learn_what_plain_ones_do() {
     let plain = all_waited_for();
     let secure = masked(&plain);
