@@ -274,7 +274,7 @@ impl Run {
                 Some(_) => vec!["masked".to_owned()],
                 None => spec.encodings.clone(),
             },
-            update_bytes_max: body_bytes_max(self.rounds.schema()),
+            update_bytes_max: body_bytes_max(self.rounds.schema_of_updates()),
             secure: spec.rounds.secure.is_some(),
         })
     }

@@ -52,6 +52,9 @@ pub(in crate::cli) struct SimulateArguments {
     /// does so while it trains, after its secrets were shared.
     #[arg(long)]
     secure: bool,
+    /// With `--secure`, the largest value of an update; what is beyond is cut to it.
+    #[arg(long, value_name = "VALUE", default_value_t = SecureSettings::default().range)]
+    secure_range: f32,
     /// Wait for the clients of a round, or take updates as they come (with `--rule fedavg`).
     #[arg(long, value_enum, default_value_t = Timing::Sync)]
     mode: Timing,
@@ -209,7 +212,8 @@ impl SimulateArguments {
         let privacy = self.privacy()?;
         // Where all count the same, all who are drawn are waited for.
         let over_selection = privacy.map_or(RoundSettings::default().over_selection, |_| 1.0);
-        let secure = self.secure.then(SecureSettings::default);
+        let range = self.secure_range;
+        let secure = self.secure.then(|| SecureSettings { range, ..SecureSettings::default() });
         let clients_max = secure.map_or(1_000.0, |_| CLIENTS_MAX as f64 / over_selection);
         let rounds = RoundSettings {
             mode,
@@ -346,6 +350,14 @@ mod tests {
     }
 
     #[test]
+    fn the_range_of_masked_values_is_that_of_the_rounds() {
+        let range = |line| conditions(line).unwrap().rounds.secure.map(|secure| secure.range);
+        assert_eq!(range("--secure"), Some(1.0));
+        assert_eq!(range("--secure --secure-range 0.25"), Some(0.25));
+        assert_eq!(range("--secure-range 0.25"), None);
+    }
+
+    #[test]
     fn options_are_a_policy_or_refused() {
         let check = |line: &str, expected: Result<aggregation::Policy, &str>| match (
             conditions(line),
@@ -378,6 +390,11 @@ mod tests {
         check("--secure", Ok(aggregation::Policy::Fedavg));
         check("--secure --server-optimiser yogi", Ok(aggregation::Policy::Fedyogi));
         check("--secure --noise-multiplier 1 --clip-norm 1", Ok(aggregation::Policy::Fedavg));
+        check("--secure --secure-range 0.01", Ok(aggregation::Policy::Fedavg));
+        check("--secure --secure-range 0", Err("`range` must be a number above 0"));
+        check("--secure --secure-range inf", Err("`range` must be a number above 0"));
+        let adaptive = "--noise-multiplier 1 --clip-norm 1 --clip-quantile 0.5";
+        check(&format!("--secure --clients 200 {adaptive}"), Ok(aggregation::Policy::Fedavg));
         check("--secure --rule median", Err("looks at each of them"));
         check("--secure --mode buffered", Err("masks cancel among the clients of one round"));
         check("--secure --clip-norm 1", Err("`clip_norm` does not go with `rounds.secure`"));

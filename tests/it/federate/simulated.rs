@@ -35,6 +35,14 @@ fn a_federation_is_lived_again_by_its_seed() {
     let table = String::from_utf8(first.stdout).unwrap();
     assert!(table.contains("bytes up, keys, shares and answers"), "{table}");
 
+    // What is beyond the range is cut: models that may hardly move learn little.
+    let accuracy = |options: &str| {
+        let output = simulate(&format!("{masked} --json {options}"));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        report["accuracy"].as_f64().unwrap()
+    };
+    assert!(accuracy("--secure-range 1e-4") + 0.2 < accuracy("--secure-range 1"));
+
     let wrong = simulate("--mode buffered --rule median");
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("--mode buffered needs"));

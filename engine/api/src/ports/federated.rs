@@ -130,6 +130,9 @@ pub struct SecureRound {
     pub range: f32,
     /// The length to which an update is to be shortened, if any.
     pub clip_norm: Option<f64>,
+    /// The tensor of one value that goes behind those of the model where that length adapts: the
+    /// range if the update is not longer, else its negative.
+    pub clip_bit: Option<String>,
 }
 
 /// What a client reveals.

@@ -16,6 +16,10 @@ const TENSOR_COUNT_MAX: usize = 65_536;
 const PARAMETER_COUNT_MAX: usize = 1 << 30;
 const NAME_BYTES_MAX: usize = 1_024;
 
+/// The tensor of one value behind those of the model that says, in a masked update, whether the
+/// update was as short as the clip.
+pub const CLIP_BIT: &str = "truststram.clip_bit";
+
 /// One tensor of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaTensor {
@@ -84,6 +88,15 @@ impl Schema {
             [tensor("weight", vec![outputs, inputs]), tensor("bias", vec![outputs])]
         });
         Self::new(tensors.collect())
+    }
+
+    /// The same with [`CLIP_BIT`] behind.
+    ///
+    /// # Errors
+    /// As [`Schema::new`], such as for a model that has a tensor of that name.
+    pub fn with_clip_bit(&self) -> Result<Self, FederateError> {
+        let bit = SchemaTensor { name: CLIP_BIT.to_owned(), shape: vec![1] };
+        Self::new(self.tensors.iter().cloned().chain([bit]).collect())
     }
 
     /// The tensors, in their order.

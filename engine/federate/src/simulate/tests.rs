@@ -294,8 +294,20 @@ fn masks_do_not_keep_privacy_from_being_paid() {
     let mut conditions = masked(&all_waited_for());
     conditions.rounds.privacy = Some(serde_json::from_str(json).unwrap());
     conditions.rounds.check().unwrap();
-    let history = history(&conditions, Split::Iid);
-    assert!(history.epsilon.is_some() && history.points.len() > 3, "{history:?}");
-    let first = history.points[0].accuracy;
-    assert!(history.points.last().unwrap().accuracy > first, "{history:?}");
+    let fixed = history(&conditions, Split::Iid);
+    assert!(fixed.epsilon.is_some() && fixed.points.len() > 3, "{fixed:?}");
+    let first = fixed.points[0].accuracy;
+    assert!(fixed.points.last().unwrap().accuracy > first, "{fixed:?}");
+    // Where the clip adapts, masked updates say of it what the server reads off plain ones.
+    let json = r#"{"noise_multiplier": 0.01, "clip_norm": 0.001, "sampling_rate": 0.5,
+                   "population": 20, "clip_quantile": 0.5, "clip_learning_rate": 1.0}"#;
+    conditions.rounds.privacy = Some(serde_json::from_str(json).unwrap());
+    conditions.rounds.check().unwrap();
+    let masked = history(&conditions, Split::Iid);
+    conditions.rounds.secure = None;
+    let plain = history(&conditions, Split::Iid);
+    assert_eq!((masked.points.len(), masked.epsilon), (plain.points.len(), plain.epsilon));
+    for (masked, plain) in masked.points.iter().zip(&plain.points) {
+        assert!((masked.accuracy - plain.accuracy).abs() < 0.03, "{masked:?} {plain:?}");
+    }
 }
