@@ -11,6 +11,7 @@ use truststram_federate::privacy::PrivacySettings;
 use truststram_federate::round::{Mode, NativePolicy, RoundSettings};
 use truststram_federate::secure::{CLIENTS_MAX, SecureSettings};
 use truststram_federate::simulate::{Attack, Conditions, Split};
+use truststram_train::{LayerActivation, LayerSpec, NetSpec};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct SimulateArguments {
@@ -89,9 +90,12 @@ pub(in crate::cli) struct SimulateArguments {
     /// The share of tasks of which nothing is heard again.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     drop_out: f64,
-    /// Neurons of each hidden layer.
+    /// What is trained.
+    #[arg(long, value_enum, default_value_t = Network::Dense)]
+    net: Network,
+    /// Neurons of each hidden layer, of `cnn` behind its convolutions.
     #[arg(long, value_delimiter = ',', default_value = "128,64")]
-    pub(super) hidden: Vec<usize>,
+    hidden: Vec<usize>,
     /// The clients' step size.
     #[arg(long, value_name = "RATE", default_value_t = 0.05)]
     pub(super) client_learning_rate: f64,
@@ -141,6 +145,16 @@ enum Optimiser {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Network {
+    /// Dense layers.
+    Dense,
+    /// Two convolutions of 3 x 3, 8 and 16 kernels, each with a pool of 2 x 2, and dense layers.
+    Cnn,
+    /// No hidden layer: logistic regression.
+    Logistic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Timing {
     /// Rounds.
     Sync,
@@ -168,6 +182,25 @@ impl SimulateArguments {
             Division::Iid => Split::Iid,
             Division::Shards => Split::Shards(2),
             Division::Dirichlet => Split::Dirichlet(self.concentration),
+        }
+    }
+
+    /// What is trained.
+    pub(super) fn network(&self) -> NetSpec {
+        let (activation, kernel, padding) = (LayerActivation::Relu, 3, 1);
+        let blocks = [8, 16].into_iter().flat_map(|channels| {
+            let conv = LayerSpec::Conv { channels, kernel, padding, activation };
+            [conv, LayerSpec::MaxPool { size: 2 }]
+        });
+        let dense = NetSpec::dense(&self.hidden);
+        match self.net {
+            Network::Dense => dense,
+            Network::Cnn => NetSpec {
+                image: Some([8, 8, 1]),
+                layers: blocks.chain(dense.layers).collect(),
+                ..NetSpec::default()
+            },
+            Network::Logistic => NetSpec::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::clients::{CONFIG, Client, begin, shares, standing, tokens, write_rows
 use crate::harness::{Server, trained_dir};
 
 /// A Python that has numpy and safetensors: `PYTHON`, or the one on the path.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let named = std::env::var_os("PYTHON").map(PathBuf::from);
     let candidates = named.into_iter().chain(["python3".into()]);
     let has_all = |python: &PathBuf| {

@@ -76,6 +76,8 @@ pub struct FederatedTask {
     pub learning_rate: f64,
     /// How an update may be written, the most wanted first.
     pub encodings: Vec<String>,
+    /// The tensors of the model's file that are trained.
+    pub tensors: Vec<String>,
     /// The most bytes of an update.
     pub update_bytes_max: u64,
     /// Whether the server is told the sum of updates alone; go on at `/tasks/{task}/secure` then.

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use truststram_model::ModelFile;
 use truststram_model::tensor::Shape;
 
 use super::layout::SUFFIXES;
@@ -74,20 +73,6 @@ impl Schema {
             return wrong("tensor names", "the same twice".to_owned(), "each once");
         }
         Ok(Self { tensors, offsets })
-    }
-
-    /// The parameters of a dense network.
-    ///
-    /// # Errors
-    /// As [`Schema::new`].
-    pub fn of_file(file: &ModelFile) -> Result<Self, FederateError> {
-        let shapes = file.spec().layer_shapes();
-        let tensors = shapes.enumerate().flat_map(|(layer, (inputs, outputs))| {
-            let tensor =
-                |part: &str, shape| SchemaTensor { name: format!("layers.{layer}.{part}"), shape };
-            [tensor("weight", vec![outputs, inputs]), tensor("bias", vec![outputs])]
-        });
-        Self::new(tensors.collect())
     }
 
     /// The same with [`CLIP_BIT`] behind.
