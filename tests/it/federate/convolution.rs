@@ -1,10 +1,11 @@
-//! A federation of a convolutional net: clients train it by its file, and an update of another shape
-//! is refused by itself.
+//! A federation of a convolutional net: clients train it by its file, and an update of another
+//! shape is refused by itself.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
+use truststram_federate::codec::{Encoding, Head, Kind, encode};
 use truststram_train::{
     DIGITS_HELD_OUT_SHARE, DIGITS_SEED, LayerActivation, LayerSpec, NetSpec, Trainable, digits,
 };
@@ -58,12 +59,13 @@ fn a_convolutional_net_is_trained_by_its_clients() {
     assert_eq!(answer.status, 201, "{}", answer.text);
     let before = right(&server);
     let python = python();
+    let clients_min = if python.is_some() { 5 } else { 4 };
     begin(
         &server,
         &json!({
             "model": "digits", "versions": 4, "activate": true, "selector": { "ratio": 1.0 },
             "encodings": ["f32", "top-0.1-int8"],
-            "rounds": { "clients_min": if python.is_some() { 5 } else { 4 }, "over_selection": 1.0 },
+            "rounds": { "clients_min": clients_min, "over_selection": 1.0 },
         }),
     );
     let folders = tempfile::tempdir().unwrap();
@@ -98,14 +100,9 @@ fn a_convolutional_net_is_trained_by_its_clients() {
         assert_eq!(refused.status, 422, "{}", refused.text);
         assert!(refused.text.contains("layers.0.weight"), "{}", refused.text);
         assert!(refused.text.contains("[6, 1, 3, 3]"), "{}", refused.text);
-        let own = truststram_federate::codec::Head {
-            kind: truststram_federate::codec::Kind::Delta,
-            base: round,
-            block: 256,
-        };
+        let head = Head { kind: Kind::Delta, base: round, block: 256 };
         let nothing = vec![0.0; schema.parameters()];
-        let dense = truststram_federate::codec::Encoding::DENSE;
-        let nothing = truststram_federate::codec::encode(&nothing, &schema, own, dense).unwrap();
+        let nothing = encode(&nothing, &schema, head, Encoding::DENSE).unwrap();
         assert_eq!(raw.update(&task, "examples=1", &nothing).status, 202);
     }
     for lines in clients.into_iter().map(Client::wait) {
