@@ -82,6 +82,7 @@ fn network(name: &str) -> Result<NetSpec, String> {
                 activation: EncoderActivation::Gelu,
                 pooling: EncoderPooling::Mean,
                 dropout: 0.0,
+                attention_dropout: 0.0,
                 recompute: false,
                 epsilon: 1e-5,
                 position_first: 0,

@@ -24,7 +24,7 @@ mod status;
 mod thread;
 
 pub use desk::{Awaited, Desk, Means};
-pub use models::{flat, framed, place};
+pub use models::{place, schema_of};
 pub use notices::Notices;
 pub use policy::Plugins;
 pub use thread::FederationThread;

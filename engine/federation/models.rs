@@ -10,42 +10,32 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use truststram_api::ports::ModelFacts;
+use truststram_base::Kind;
 use truststram_federate::FederateError;
+use truststram_federate::codec::{Schema, SchemaTensor};
 use truststram_federate::identity::hexadecimal;
 use truststram_machine::replace_file;
-use truststram_model::{LayerWeights, ModelFile, ModelSpec};
+use truststram_train::{TrainError, Trainable, WeightTensor};
 
 /// The models that can be fetched.
 pub(super) struct Served {
     folder: PathBuf,
-    spec: ModelSpec,
+    base: Trainable,
     versions: BTreeMap<u64, ModelFacts>,
 }
 
-/// All weights of a model, in the order of a federation's schema.
-pub fn flat(file: &ModelFile) -> Vec<f32> {
-    file.layers().iter().flat_map(|layer| layer.weight.iter().chain(&layer.bias)).copied().collect()
-}
-
-/// A model like `spec` with these weights, in the order of the schema.
+/// What updates of a model are held against: its tensors, as its file has them.
 ///
 /// # Errors
-/// If they are too few.
-pub fn framed(spec: &ModelSpec, weights: &[f32]) -> Result<ModelFile, FederateError> {
-    let mut rest = weights;
-    let mut take = |count: usize| {
-        let (taken, left) = rest.split_at(count.min(rest.len()));
-        rest = left;
-        taken.to_vec()
-    };
-    let layers = spec
-        .layer_shapes()
-        .map(|(inputs, outputs)| LayerWeights {
-            weight: take(inputs * outputs),
-            bias: take(outputs),
-        })
-        .collect();
-    ModelFile::new(spec.clone(), layers).map_err(FederateError::Container)
+/// As [`Schema::new`].
+pub fn schema_of(model: &Trainable) -> Result<Schema, FederateError> {
+    let tensors = model.tensors().iter().cloned();
+    Schema::new(tensors.map(|WeightTensor { name, shape }| SchemaTensor { name, shape }).collect())
+}
+
+/// What the rounds say where training refuses a model.
+pub fn unfit(error: &TrainError) -> FederateError {
+    FederateError::Port { message: error.to_string(), kind: Kind::Corrupt }
 }
 
 /// Where the file of a version is.
@@ -54,9 +44,9 @@ pub fn place(folder: &Path, version: u64) -> PathBuf {
 }
 
 impl Served {
-    pub(super) fn open(folder: PathBuf, spec: ModelSpec) -> Result<Self, FederateError> {
+    pub(super) fn open(folder: PathBuf, base: Trainable) -> Result<Self, FederateError> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder, spec, versions: BTreeMap::new() })
+        Ok(Self { folder, base, versions: BTreeMap::new() })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -65,7 +55,8 @@ impl Served {
 
     /// Makes a version one that can be fetched; gives back its bytes.
     pub(super) fn add(&mut self, version: u64, values: &[f32]) -> Result<Vec<u8>, FederateError> {
-        let bytes = framed(&self.spec, values)?.to_bytes().map_err(FederateError::Container)?;
+        let model = self.base.with(values).map_err(|error| unfit(&error))?;
+        let bytes = model.to_bytes().map_err(FederateError::Container)?;
         let sha256 = hexadecimal(&Sha256::digest(&bytes));
         replace_file(&place(&self.folder, version), &bytes)?;
         self.versions.insert(version, ModelFacts { sha256, bytes: bytes.len() as u64 });

@@ -11,16 +11,16 @@ use serde_json::json;
 use truststram_api::ports::{FederatedFailure, FederatedTask, UpdateClaim, UpdateReceipt};
 use truststram_base::Kind;
 use truststram_federate::FederateError;
-use truststram_federate::codec::{Schema, body_bytes_max};
+use truststram_federate::codec::body_bytes_max;
 use truststram_federate::round::{
     Claim, Federation, Files, Folder, Model, Phase, Receipt, Task, TaskState,
 };
-use truststram_model::ModelFile;
+use truststram_train::Trainable;
 
 use super::arriving::Arrived;
 use super::desk::Means;
 use super::ledger::{Changes, StoreLedger};
-use super::models::Served;
+use super::models::{Served, schema_of, unfit};
 use super::parts::Parts;
 use super::policy::{Plugins, RoundPolicy};
 use super::register::{self, New};
@@ -64,11 +64,10 @@ pub(super) fn folder(data_dir: &Path, run: i64) -> PathBuf {
 }
 
 /// Puts the first model into the folder of a federation that begins.
-pub(super) fn prepare(folder: &Path, file: &ModelFile) -> Result<(), FederateError> {
-    let bytes = file.to_bytes().map_err(FederateError::Container)?;
+pub(super) fn prepare(folder: &Path, model: &Trainable, bytes: &[u8]) -> Result<(), FederateError> {
     let mut files = Folder::open(folder)?;
-    files.put_model(0, &Model { values: super::models::flat(file), ..Model::default() })?;
-    Ok(truststram_machine::replace_file(&folder.join("base.safetensors"), &bytes)?)
+    files.put_model(0, &Model { values: model.weights(), ..Model::default() })?;
+    Ok(truststram_machine::replace_file(&folder.join("base.safetensors"), bytes)?)
 }
 
 /// What a failure of the rounds means to a client.
@@ -89,15 +88,16 @@ impl Run {
         let policy = RoundPolicy::new(policy, &plugins);
         let id = record.spec.id().map_err(port)?;
         let folder = folder(&means.data_dir, record.run);
-        let base = ModelFile::parse(&std::fs::read(folder.join("base.safetensors"))?)?;
-        let schema = Schema::of_file(&base)?;
+        let base = Trainable::parse(&std::fs::read(folder.join("base.safetensors"))?);
+        let base = base.map_err(|error| unfit(&error))?;
+        let schema = schema_of(&base)?;
         let with = Rc::new(RefCell::new(Vec::new()));
         let ledger = StoreLedger { store: means.store.clone(), with: with.clone() };
         let settings = record.spec.rounds;
         let mut rounds =
             Federation::open(settings, schema, ledger, Folder::open(&folder)?, policy)?;
         rounds.set_versions_max(record.spec.versions);
-        let mut served = Served::open(folder.join("served"), base.spec().clone())?;
+        let mut served = Served::open(folder.join("served"), base)?;
         let newest = rounds.state().job.version;
         for version in newest.saturating_sub(settings.staleness_max.into())..=newest {
             match rounds.files().model(version) {
@@ -257,7 +257,7 @@ impl Run {
     /// A task as its client reads it.
     fn shown(&self, task: &Task, now_us: i64) -> Option<FederatedTask> {
         let facts = self.served.facts(task.base)?;
-        let spec = &self.record.spec;
+        let (spec, schema) = (&self.record.spec, self.rounds.schema().tensors());
         Some(FederatedTask {
             task: task.id,
             round: task.round,
@@ -274,7 +274,8 @@ impl Run {
                 Some(_) => vec!["masked".to_owned()],
                 None => spec.encodings.clone(),
             },
-            update_bytes_max: body_bytes_max(self.rounds.schema()),
+            tensors: schema.iter().map(|tensor| tensor.name.clone()).collect(),
+            update_bytes_max: body_bytes_max(self.rounds.schema_of_updates()),
             secure: spec.rounds.secure.is_some(),
         })
     }

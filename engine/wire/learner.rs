@@ -9,18 +9,15 @@ use truststram_base::Kind;
 use truststram_federate::FederateError;
 use truststram_federate::round::Assignment;
 use truststram_federate::simulate::{Learner, Split, Trained, partition};
-use truststram_model::ModelFile;
 use truststram_train::{
-    DIGITS_HELD_OUT_SHARE, DIGITS_SEED, Dataset, LocalTrainer, LocalWork, TrainError, accuracy,
-    digits, local_sgd, untrained,
+    DIGITS_HELD_OUT_SHARE, DIGITS_SEED, Dataset, LocalTrainer, LocalWork, NetSpec, TrainError,
+    Trainable, digits, local_sgd,
 };
-
-use crate::federation::framed;
 
 /// The clients with their rows.
 pub struct DigitsLearner<'a> {
-    /// The description of the model, and its first weights.
-    first: ModelFile,
+    /// The model, with its first weights.
+    first: Trainable,
     parts: Vec<Dataset>,
     held_out: Dataset,
     learning_rate: f64,
@@ -35,20 +32,20 @@ impl<'a> DigitsLearner<'a> {
     /// What is wrong with the layers, or with the data.
     pub fn new(
         (clients, split): (usize, Split),
-        hidden: &[usize],
+        net: &NetSpec,
         learning_rate: f64,
         seed: u64,
         progress: &'a mut dyn FnMut(f64),
     ) -> Result<Self, TrainError> {
         let data = digits()?.split(DIGITS_HELD_OUT_SHARE, DIGITS_SEED);
-        let first = untrained(&data.train, hidden, seed)?;
+        let first = Trainable::untrained(&data.train, net, seed)?;
         let parts = partition(&data.train.labels, clients, split, seed);
         let parts = parts.iter().map(|rows| data.train.select(rows)).collect();
         Ok(Self { first, parts, held_out: data.held_out, learning_rate, progress })
     }
 
     /// The model that the federation starts with.
-    pub fn first(&self) -> &ModelFile {
+    pub fn first(&self) -> &Trainable {
         &self.first
     }
 }
@@ -103,7 +100,7 @@ impl Learner for DigitsLearner<'_> {
     }
 
     fn accuracy(&mut self, model: &[f32]) -> Result<f64, FederateError> {
-        let share = accuracy(&framed(self.first.spec(), model)?, &self.held_out).map_err(failed)?;
+        let share = self.first.accuracy(model, &self.held_out).map_err(failed)?;
         (self.progress)(share);
         Ok(share)
     }
@@ -111,23 +108,21 @@ impl Learner for DigitsLearner<'_> {
 
 #[cfg(test)]
 mod tests {
-    use truststram_federate::codec::Schema;
-
     use super::*;
-    use crate::federation::flat;
+    use crate::federation::schema_of;
 
     #[test]
     fn a_client_trains_on_its_own_rows() {
         let mut told = Vec::new();
         let mut progress = |share| told.push(share);
         let split = (4, Split::Shards(2));
-        let mut learner = DigitsLearner::new(split, &[16], 0.1, 1, &mut progress).unwrap();
+        let mut learner =
+            DigitsLearner::new(split, &NetSpec::dense(&[16]), 0.1, 1, &mut progress).unwrap();
         assert_eq!((0..5).map(|client| learner.examples(client)).sum::<usize>(), 1_438);
-        let first = flat(learner.first());
-        let schema = Schema::of_file(learner.first()).unwrap();
+        let first = learner.first().weights();
+        let schema = schema_of(learner.first()).unwrap();
         assert_eq!(first.len(), schema.parameters());
-        assert_eq!(flat(&framed(learner.first().spec(), &first).unwrap()), first);
-        framed(learner.first().spec(), &first[1..]).unwrap_err();
+        learner.first().with(&first[1..]).unwrap_err();
 
         let work = Assignment { batch_size: 32, local_epochs: 2 };
         let mut train = |client, flips| learner.train(client, &first, &work, 7, flips).unwrap();

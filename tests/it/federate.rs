@@ -1,6 +1,7 @@
 //! Federations: simulated from the command line, and with real clients over HTTP.
 
 mod clients;
+mod convolution;
 mod hostile;
 mod kill;
 mod plugin;

@@ -143,14 +143,17 @@ class Client:
         if hashlib.sha256(answer).hexdigest() != task["sha256"]:
             raise Refused("the model that was fetched is not the one of the task")
         header = json.loads(answer[8 : 8 + int.from_bytes(answer[:8], "little")])
-        return load(answer), json.loads(header["__metadata__"]["truststram.model"])
+        about = header["__metadata__"]
+        text = about.get("truststram.model") or about["truststram.graph"]
+        return load(answer), json.loads(text)
 
     def send(self, task, before, after, examples, loss=None, encoding=None):
-        """Sends what training has changed; returns whether it counts.
+        """Sends what training has changed of the task's tensors; returns whether it counts.
 
         What the encoding leaves out is kept and added to the next update.
         """
-        delta = {name: after[name] - before[name] for name in before}
+        names = task.get("tensors") or before
+        delta = {name: after[name] - before[name] for name in names}
         if task.get("secure"):
             return self._member.send(delta)
         encoding = encoding or task["encodings"][0]

@@ -212,13 +212,20 @@ class Member:
         if not np.isfinite(values).all():
             raise ValueError("an update must be finite")
         length = float(np.linalg.norm(values.astype(np.float64)))
+        bit = shown.get("clip_bit")
+        says = shown["range"] if bit and length <= shown["clip_norm"] else -shown["range"]
         if shown["clip_norm"] is not None and length > shown["clip_norm"]:
             values = values * np.float32(shown["clip_norm"] * (1 - 1e-6) / length)
+        if bit:
+            # One more value, hidden like the others: whether the clip is long enough for this one.
+            values = np.append(values, np.float32(says))
         whole, tensors, at = self._masked(values), {}, 0
         for name in shown["tensors"]:
             size = delta[name].size
             tensors[name] = whole[at : at + size].reshape(delta[name].shape)
             at += size
+        if bit:
+            tensors[bit] = whole[at:]
         head = {"kind": "masked", "base": self._task["base_version"], "block": 256}
         body = save(tensors, {"truststram.update": json.dumps(head)})
         path = f"/api/v1/fl/tasks/{self._task['task']}/updates?examples=1"

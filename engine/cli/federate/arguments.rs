@@ -11,6 +11,7 @@ use truststram_federate::privacy::PrivacySettings;
 use truststram_federate::round::{Mode, NativePolicy, RoundSettings};
 use truststram_federate::secure::{CLIENTS_MAX, SecureSettings};
 use truststram_federate::simulate::{Attack, Conditions, Split};
+use truststram_train::{LayerActivation, LayerSpec, NetSpec};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct SimulateArguments {
@@ -52,6 +53,9 @@ pub(in crate::cli) struct SimulateArguments {
     /// does so while it trains, after its secrets were shared.
     #[arg(long)]
     secure: bool,
+    /// With `--secure`, the largest value of an update; what is beyond is cut to it.
+    #[arg(long, value_name = "VALUE", default_value_t = SecureSettings::default().range)]
+    secure_range: f32,
     /// Wait for the clients of a round, or take updates as they come (with `--rule fedavg`).
     #[arg(long, value_enum, default_value_t = Timing::Sync)]
     mode: Timing,
@@ -86,9 +90,12 @@ pub(in crate::cli) struct SimulateArguments {
     /// The share of tasks of which nothing is heard again.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     drop_out: f64,
-    /// Neurons of each hidden layer.
+    /// What is trained.
+    #[arg(long, value_enum, default_value_t = Network::Dense)]
+    net: Network,
+    /// Neurons of each hidden layer, of `cnn` behind its convolutions.
     #[arg(long, value_delimiter = ',', default_value = "128,64")]
-    pub(super) hidden: Vec<usize>,
+    hidden: Vec<usize>,
     /// The clients' step size.
     #[arg(long, value_name = "RATE", default_value_t = 0.05)]
     pub(super) client_learning_rate: f64,
@@ -138,6 +145,16 @@ enum Optimiser {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Network {
+    /// Dense layers.
+    Dense,
+    /// Two convolutions of 3 x 3, 8 and 16 kernels, each with a pool of 2 x 2, and dense layers.
+    Cnn,
+    /// No hidden layer: logistic regression.
+    Logistic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Timing {
     /// Rounds.
     Sync,
@@ -165,6 +182,25 @@ impl SimulateArguments {
             Division::Iid => Split::Iid,
             Division::Shards => Split::Shards(2),
             Division::Dirichlet => Split::Dirichlet(self.concentration),
+        }
+    }
+
+    /// What is trained.
+    pub(super) fn network(&self) -> NetSpec {
+        let (activation, kernel, padding) = (LayerActivation::Relu, 3, 1);
+        let blocks = [8, 16].into_iter().flat_map(|channels| {
+            let conv = LayerSpec::Conv { channels, kernel, padding, activation };
+            [conv, LayerSpec::MaxPool { size: 2 }]
+        });
+        let dense = NetSpec::dense(&self.hidden);
+        match self.net {
+            Network::Dense => dense,
+            Network::Cnn => NetSpec {
+                image: Some([8, 8, 1]),
+                layers: blocks.chain(dense.layers).collect(),
+                ..NetSpec::default()
+            },
+            Network::Logistic => NetSpec::default(),
         }
     }
 
@@ -209,7 +245,8 @@ impl SimulateArguments {
         let privacy = self.privacy()?;
         // Where all count the same, all who are drawn are waited for.
         let over_selection = privacy.map_or(RoundSettings::default().over_selection, |_| 1.0);
-        let secure = self.secure.then(SecureSettings::default);
+        let range = self.secure_range;
+        let secure = self.secure.then(|| SecureSettings { range, ..SecureSettings::default() });
         let clients_max = secure.map_or(1_000.0, |_| CLIENTS_MAX as f64 / over_selection);
         let rounds = RoundSettings {
             mode,
@@ -346,6 +383,14 @@ mod tests {
     }
 
     #[test]
+    fn the_range_of_masked_values_is_that_of_the_rounds() {
+        let range = |line| conditions(line).unwrap().rounds.secure.map(|secure| secure.range);
+        assert_eq!(range("--secure"), Some(1.0));
+        assert_eq!(range("--secure --secure-range 0.25"), Some(0.25));
+        assert_eq!(range("--secure-range 0.25"), None);
+    }
+
+    #[test]
     fn options_are_a_policy_or_refused() {
         let check = |line: &str, expected: Result<aggregation::Policy, &str>| match (
             conditions(line),
@@ -378,6 +423,11 @@ mod tests {
         check("--secure", Ok(aggregation::Policy::Fedavg));
         check("--secure --server-optimiser yogi", Ok(aggregation::Policy::Fedyogi));
         check("--secure --noise-multiplier 1 --clip-norm 1", Ok(aggregation::Policy::Fedavg));
+        check("--secure --secure-range 0.01", Ok(aggregation::Policy::Fedavg));
+        check("--secure --secure-range 0", Err("`range` must be a number above 0"));
+        check("--secure --secure-range inf", Err("`range` must be a number above 0"));
+        let adaptive = "--noise-multiplier 1 --clip-norm 1 --clip-quantile 0.5";
+        check(&format!("--secure --clients 200 {adaptive}"), Ok(aggregation::Policy::Fedavg));
         check("--secure --rule median", Err("looks at each of them"));
         check("--secure --mode buffered", Err("masks cancel among the clients of one round"));
         check("--secure --clip-norm 1", Err("`clip_norm` does not go with `rounds.secure`"));

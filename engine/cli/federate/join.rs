@@ -8,18 +8,19 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use truststram_federate::codec::{Encoding, ErrorFeedback, Head, Kind, Schema};
+use truststram_federate::codec::{Encoding, ErrorFeedback, Head, Kind};
 use truststram_federate::identity::hexadecimal;
 use truststram_machine::{Signals, Topology, limit_library_threads};
-use truststram_model::ModelFile;
-use truststram_train::{Dataset, LocalTrainer, LocalWork, TrainError, local_sgd, read_rows};
+use truststram_train::{
+    Dataset, LocalTrainer, LocalWork, TrainError, Trainable, local_sgd, read_rows,
+};
 
 use super::network::{Ask, Line, Reply, Trouble};
 use super::state::State;
 use crate::cli::client::encoded;
 use crate::cli::signals::Watch;
 use crate::cli::{Failure, output, tls};
-use crate::federation::flat;
+use crate::federation::schema_of;
 
 /// Seconds that the server is asked to wait for a task.
 pub(super) const WAIT_S: u64 = 30;
@@ -88,7 +89,7 @@ pub(super) struct Member<'a> {
     state: State,
     rows: Dataset,
     /// The model that was fetched last, by its version and checksum.
-    model: Option<(u64, String, ModelFile)>,
+    model: Option<(u64, String, Trainable)>,
     as_json: bool,
 }
 
@@ -196,7 +197,7 @@ impl Member<'_> {
     /// Does a task, from the model to the receipt.
     fn work(&mut self, task: &Value) -> Result<(), End> {
         let Some(file) = self.fetch(task)? else { return Ok(()) };
-        let schema = Schema::of_file(&file).map_err(anyhow::Error::from)?;
+        let schema = schema_of(&file).map_err(anyhow::Error::from)?;
         if task["secure"] == true {
             if let Some(encoding) = &self.arguments.encoding {
                 let error =
@@ -219,7 +220,7 @@ impl Member<'_> {
     }
 
     /// Trains as a task says; nothing where the training diverges.
-    fn train(&mut self, task: &Value, file: &ModelFile) -> Result<Option<Trained>, End> {
+    fn train(&mut self, task: &Value, file: &Trainable) -> Result<Option<Trained>, End> {
         let number = |key: &str| task[key].as_u64().unwrap_or(0);
         let rate = task["learning_rate"].as_f64().unwrap_or(0.05);
         let work = LocalWork {
@@ -229,7 +230,7 @@ impl Member<'_> {
         };
         let trainer = LocalTrainer::new(file, &self.rows, local_sgd(rate));
         let mut trainer = trainer.map_err(|error| End::Failed(Failure::Usage(error.into())))?;
-        let first = flat(file);
+        let first = file.weights();
         let line = &self.line;
         let outcome = match trainer.train(&first, work, &mut || !line.is_stopped()) {
             Ok(Some(outcome)) => outcome,
@@ -261,7 +262,7 @@ impl Member<'_> {
     }
 
     /// The model of a task; none where it is gone meanwhile.
-    fn fetch(&mut self, task: &Value) -> Result<Option<ModelFile>, End> {
+    fn fetch(&mut self, task: &Value) -> Result<Option<Trainable>, End> {
         let version = task["base_version"].as_u64().unwrap_or(0);
         let sha256 = task["sha256"].as_str().unwrap_or_default();
         if let Some((found, sum, file)) = &self.model
@@ -274,7 +275,7 @@ impl Member<'_> {
         let reply = self.ask(&Ask { method: "GET", path, ..Ask::default() })?;
         match reply.status {
             200 if hexadecimal(&Sha256::digest(&reply.body)) == sha256 => {
-                let file = ModelFile::parse(&reply.body).context("the model cannot be read")?;
+                let file = Trainable::parse(&reply.body).context("the model cannot be read")?;
                 self.model = Some((version, sha256.to_owned(), file.clone()));
                 Ok(Some(file))
             }

@@ -8,7 +8,9 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 use truststram_federate::codec::Schema;
 use truststram_federate::privacy::Chance;
-use truststram_federate::secure::{PublicKeys, Roster, SealedShares, SecureClient, Survivors};
+use truststram_federate::secure::{
+    InputBounds, PublicKeys, Roster, SealedShares, SecureClient, Survivors,
+};
 
 use super::join::{End, Member, WAIT_S};
 use super::network::{Ask, Reply};
@@ -27,6 +29,8 @@ struct Shown {
     survivors: Option<Survivors>,
     range: f32,
     clip_norm: Option<f64>,
+    #[serde(default)]
+    clip_bit: Option<String>,
 }
 
 impl Shown {
@@ -58,7 +62,9 @@ impl<'a> Member<'a> {
                 "input" => {
                     let Some(delta) = train(self)? else { return Ok(()) };
                     let base = task["base_version"].as_u64().unwrap_or(0);
-                    let bounds = (shown.range, shown.clip_norm);
+                    let Shown { range, clip_norm, .. } = shown;
+                    let has_clip_bit = shown.clip_bit.is_some();
+                    let bounds = InputBounds { range, clip_norm, has_clip_bit };
                     let head = (schema, base);
                     let body = match own.masked_update(&shown.shares, bounds, delta, head) {
                         Ok(body) => body,

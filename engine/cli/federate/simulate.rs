@@ -3,13 +3,12 @@
 //! Refuses to touch a server and its store. Bound: one federation at a time.
 
 use serde_json::{Value, json};
-use truststram_federate::codec::Schema;
 use truststram_federate::simulate::{History, Point, run as simulate};
 use truststram_machine::limit_library_threads;
 
 use super::arguments::SimulateArguments;
 use crate::cli::{Failure, output, progress};
-use crate::federation::flat;
+use crate::federation::schema_of;
 use crate::wire::learner::DigitsLearner;
 
 pub(super) fn run(arguments: &SimulateArguments, as_json: bool) -> Result<(), Failure> {
@@ -23,12 +22,11 @@ pub(super) fn run(arguments: &SimulateArguments, as_json: bool) -> Result<(), Fa
     };
     let split = (conditions.clients, arguments.split());
     let (rate, seed) = (arguments.client_learning_rate, conditions.seed);
-    let mut learner = DigitsLearner::new(split, &arguments.hidden, rate, seed, &mut tell)
+    let mut learner = DigitsLearner::new(split, &arguments.network(), rate, seed, &mut tell)
         .map_err(|error| Failure::Usage(error.into()))?;
     let first = learner.first();
-    let schema = Schema::of_file(first)?;
-    let model_bytes = first.to_bytes()?.len() as u64;
-    let weights = flat(first);
+    let (schema, weights) = (schema_of(first)?, first.weights());
+    let model_bytes = first.with(&weights)?.to_bytes()?.len() as u64;
     let history = simulate(&conditions, &schema, weights, &mut learner)?;
     bar.finish_and_clear();
     if as_json {

@@ -15,8 +15,8 @@ use truststram_machine::{Signals, Topology, limit_library_threads, replace_file}
 use truststram_model::artifact::Artifact;
 use truststram_store::DatasetName;
 use truststram_train::{
-    BaseModel, Checkpoints, Curve, Dataset, Go, JobSpec, Outcome, Report, Split, Step, TextRows,
-    TrainError, read_rows, read_texts, train, train_texts,
+    BaseModel, BaseSpec, Checkpoints, Curve, Dataset, Go, JobSpec, Outcome, Report, Split, Step,
+    TextRows, TrainError, read_rows, read_texts, train, train_texts,
 };
 
 use super::TrainArguments;
@@ -45,7 +45,8 @@ impl Data {
             Self::Rows(split) => train(split, &job.train, cores, checkpoints, note),
             Self::Texts(rows, artifact) => {
                 let base = (**artifact).as_ref().zip(job.base.as_ref()).map(|(artifact, base)| {
-                    BaseModel { artifact, tuned: base.tuned, length_max: base.length_max }
+                    let BaseSpec { tuned, length_max, attention_dropout, .. } = *base;
+                    BaseModel { artifact, tuned, length_max, attention_dropout }
                 });
                 train_texts(rows, &job.train, base, cores, checkpoints, note)
             }

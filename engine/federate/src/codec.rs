@@ -10,7 +10,8 @@
 //!           NAME#bitmap             U8, the same as bits, the lowest first
 //!             with NAME#values      F32, F16 or BF16, as many
 //!             or NAME#int8, NAME#scales, as many
-//!           where masked, NAME alone: U32, shape of the model, whole numbers modulo 2^32
+//!           where masked, NAME alone: U32, shape of the model, whole numbers modulo 2^32;
+//!           where the clip adapts, truststram.clip_bit beside them: U32 [1]
 //! ```
 //!
 //! A container of safetensors, so that Python writes one without a library of ours. Owns its
@@ -31,7 +32,7 @@ pub use encoding::{Encoding, Number};
 pub use feedback::ErrorFeedback;
 pub use layout::{Head, Kind, METADATA_KEY, body_bytes_max};
 pub use received::{Measured, Received, measure};
-pub use schema::{Schema, SchemaTensor};
+pub use schema::{CLIP_BIT, Schema, SchemaTensor};
 
 #[cfg(test)]
 mod tests;

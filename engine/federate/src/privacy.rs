@@ -16,7 +16,7 @@ pub use accountant::{Accountant, Mechanism, Spent};
 pub use noise::Chance;
 pub use settings::PrivacySettings;
 
-pub(crate) use clip::{clip_factor, clip_of_round, next_clip};
+pub(crate) use clip::{clip_bit, clip_factor, clip_of_round, next_clip};
 pub(crate) use noise::Gaussian;
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod server;
 mod settings;
 
 pub use client::SecureClient;
+pub use input::InputBounds;
 pub use masks::Quantiser;
 pub use seal::PublicKeys;
 pub use server::{Answers, Roster, SealedShares, Survivors};

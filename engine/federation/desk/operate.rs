@@ -10,7 +10,7 @@ use truststram_base::{Kind, ModelEntry, ModelVersion};
 use truststram_federate::FederateError;
 use truststram_federate::identity::{hexadecimal, random_bytes};
 use truststram_federate::round::{Client, Entry, SPENT, of_records, to_record};
-use truststram_model::ModelFile;
+use truststram_train::Trainable;
 
 use super::{Answer, Desk};
 use crate::federation::arriving::disk;
@@ -88,13 +88,13 @@ impl Desk {
         let entry = self.base(&spec)?;
         let path = register::file_of(&self.means.data_dir, &entry);
         let bytes = std::fs::read(&path).map_err(|error| disk(&error))?;
-        let file = ModelFile::parse(&bytes).map_err(|error| {
+        let model = Trainable::parse(&bytes).map_err(|error| {
             let (id, version) = (&entry.id, entry.version);
-            invalid(format!("`{id}` version {version} is no dense network of ours: {error}"))
+            invalid(format!("`{id}` version {version} cannot be trained on: {error}"))
         })?;
         let record = Record { run: self.now_us(), spec, began_with: entry.version.0, ended: None };
         let folder = run::folder(&self.means.data_dir, record.run);
-        run::prepare(&folder, &file).map_err(|error| failed(&error))?;
+        run::prepare(&folder, &model, &bytes).map_err(|error| failed(&error))?;
         self.begin(&record).map_err(|error| failed(&error))?;
         self.run = None;
         self.again_us = Some(i64::MIN);

@@ -9,7 +9,7 @@ use truststram_api::ports::{
 };
 use truststram_base::Kind;
 use truststram_federate::FederateError;
-use truststram_federate::codec::Schema;
+use truststram_federate::codec::{CLIP_BIT, Schema};
 use truststram_federate::round::{Message, Receipt, SecureView, Step};
 use truststram_federate::secure::{Answers, PublicKeys};
 
@@ -53,6 +53,7 @@ fn shown(view: SecureView, schema: &Schema, now_us: i64) -> SecureRound {
         tensors: schema.tensors().iter().map(|tensor| tensor.name.clone()).collect(),
         range: view.range,
         clip_norm: view.clip_norm,
+        clip_bit: view.has_clip_bit.then(|| CLIP_BIT.to_owned()),
     }
 }
 

@@ -44,7 +44,7 @@ impl Desk {
             Some(Receipt::Accepted | Receipt::Again) => Ok(Awaited::Again),
             None => {
                 let name = hexadecimal(&random_bytes::<8>().map_err(|error| failed(&error))?);
-                let bytes_max = body_bytes_max(run.rounds.schema());
+                let bytes_max = body_bytes_max(run.rounds.schema_of_updates());
                 Ok(Awaited::Into(run.arriving(&name), bytes_max))
             }
         }

@@ -108,25 +108,35 @@ fn is_dense(net: &Net) -> bool {
 /// The weights of each layer that has any, as graphs have them: of convolutions with the channels
 /// before first.
 fn layers(net: &Net, weights: &[f32]) -> Vec<LayerWeights> {
-    let mut found = Vec::new();
+    let mut weights = weights.to_vec();
+    turn_kernels(net, &mut weights, true);
+    let place = |layer: &Layer| match layer {
+        Layer::Dense { place, .. } | Layer::Conv { place, .. } => {
+            let (weight, bias) = place.of(&weights);
+            Some(LayerWeights { weight: weight.to_vec(), bias: bias.to_vec() })
+        }
+        Layer::Encoder(_) | Layer::MaxPool { .. } | Layer::Dropout { .. } => None,
+    };
+    net.layers.iter().filter_map(place).collect()
+}
+
+/// Puts the channels before those of a convolution first among its weights, as graphs have them,
+/// or last again, as training has them.
+pub(crate) fn turn_kernels(net: &Net, weights: &mut [f32], is_first: bool) {
     for layer in &net.layers {
-        let (place, pixels, channels) = match layer {
-            Layer::Dense { place, .. } => (place, 1, 1),
-            Layer::Conv { place, image, side, .. } => (place, side * side, image[2]),
-            Layer::Encoder(_) | Layer::MaxPool { .. } | Layer::Dropout { .. } => continue,
-        };
-        let mut weight = weights[place.weight.clone()].to_vec();
-        if pixels > 1 {
-            let kernels = weights[place.weight.clone()].chunks_exact(pixels * channels);
-            for (to, from) in weight.chunks_exact_mut(pixels * channels).zip(kernels) {
-                for (index, to) in to.iter_mut().enumerate() {
-                    *to = from[index % pixels * channels + index / pixels];
+        let Layer::Conv { place, image, side, .. } = layer else { continue };
+        let (pixels, channels) = (side * side, image[2]);
+        for kernel in weights[place.weight.clone()].chunks_exact_mut(pixels * channels) {
+            let from = kernel.to_vec();
+            for first in 0..from.len() {
+                let last = first % pixels * channels + first / pixels;
+                match is_first {
+                    true => kernel[first] = from[last],
+                    false => kernel[last] = from[first],
                 }
             }
         }
-        found.push(LayerWeights { weight, bias: weights[place.bias.clone()].to_vec() });
     }
-    found
 }
 
 /// A graph that grows, and its last value.

@@ -4,20 +4,17 @@
 //! Refuses to know rounds. The model's own preprocessing and classes hold, whatever the rows have.
 //! Bound: the rows once more, as the network sees them; the buffers of one step.
 
-use truststram_model::ModelFile;
 use truststram_model::kernels::{Isa, scale_shift};
 
 use crate::data::Dataset;
 use crate::error::TrainError;
-use crate::evaluate::evaluate;
-use crate::export::{Exported, export};
-use crate::loss::{Loss, Sums, Targets};
-use crate::net::NetSpec;
+use crate::export::turn_kernels;
+use crate::loss::{Sums, Targets};
 use crate::optimiser::{Optimiser, OptimiserSpec};
 use crate::random::Random;
 use crate::schedule::Pace;
-use crate::standard::standardise;
 use crate::step::{Batch, StepOptions, Stepper};
+use crate::trainable::Trainable;
 
 /// Passes over the rows of one piece of work.
 const EPOCHS_MAX: usize = 10_000;
@@ -36,7 +33,7 @@ pub struct LocalWork {
 /// What came out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalOutcome {
-    /// All weights, layer after layer: those of a layer, then its biases.
+    /// All weights, in the order of [`Trainable::weights`].
     pub weights: Vec<f32>,
     /// Mean loss of the last pass.
     pub loss: f64,
@@ -59,29 +56,26 @@ impl LocalTrainer {
     /// [`TrainError::Dataset`] if the rows do not fit the model, [`TrainError::EmptyClass`] for a
     /// class that it does not know.
     pub fn new(
-        model: &ModelFile,
+        model: &Trainable,
         rows: &Dataset,
         optimiser: OptimiserSpec,
     ) -> Result<Self, TrainError> {
         optimiser.check()?;
         rows.check_alone()?;
-        let spec = model.spec();
-        if rows.feature_count != spec.feature_count() {
+        if rows.feature_count != model.feature_count() {
             return Err(TrainError::Dataset("has another number of features than the model"));
         }
         let place = |class: &String| {
-            let found = spec.classes.iter().position(|known| known == class);
+            let found = model.classes.iter().position(|known| known == class);
             found.ok_or_else(|| TrainError::UnknownClass { class: class.clone() })
         };
         let places: Vec<usize> = rows.classes.iter().map(place).collect::<Result<_, _>>()?;
         let labels = rows.labels.iter().map(|&label| places[label as usize] as u32).collect();
-        let hidden: Vec<usize> = spec.layer_shapes().map(|(_, outputs)| outputs).collect();
-        let net = NetSpec::dense(&hidden[..hidden.len() - 1]);
         let options = StepOptions { optimiser, ..StepOptions::default() };
-        let sizes = (spec.feature_count(), spec.class_count());
-        let stepper = Stepper::new(&net, sizes, options, &[])?;
+        let sizes = (model.feature_count(), model.classes.len());
+        let stepper = Stepper::new(&model.net, sizes, options, &[])?;
         let mut features = vec![0.0; rows.features.len()];
-        let (mean, scale) = (&spec.preprocessing.mean, &spec.preprocessing.scale);
+        let (mean, scale) = (&model.preprocessing.mean, &model.preprocessing.scale);
         scale_shift(Isa::detect(), &rows.features, mean, scale, &mut features);
         Ok(Self { stepper, optimiser, feature_count: rows.feature_count, features, labels })
     }
@@ -110,6 +104,8 @@ impl LocalTrainer {
             return wrong("work", "1 to 10000 epochs of steps of at least 1 row");
         }
         self.stepper.weights.copy_from_slice(weights);
+        let net = self.stepper.net().clone();
+        turn_kernels(&net, &mut self.stepper.weights, false);
         self.stepper.optimiser = Optimiser::new(self.optimiser, weights.len());
         let pace = Pace { rate: self.optimiser.rate(), momentum: None };
         let mut order: Vec<usize> = (0..self.rows()).collect();
@@ -139,37 +135,13 @@ impl LocalTrainer {
                 return Err(TrainError::Diverged { epoch: epoch + 1 });
             }
         }
-        let weights = self.stepper.weights.clone();
+        let mut weights = self.stepper.weights.clone();
+        turn_kernels(&net, &mut weights, true);
         match weights.iter().all(|weight| weight.is_finite()) {
             true => Ok(Some(LocalOutcome { weights, loss })),
             false => Err(TrainError::Diverged { epoch: work.epochs }),
         }
     }
-}
-
-/// A dense classifier that has learnt nothing: random weights of this seed, and the preprocessing
-/// that the rows ask for.
-///
-/// # Errors
-/// [`TrainError`] says what is wrong with the layers or the rows.
-pub fn untrained(rows: &Dataset, hidden: &[usize], seed: u64) -> Result<ModelFile, TrainError> {
-    rows.check(Loss::CrossEntropy)?;
-    let sizes = (rows.feature_count, rows.classes.len());
-    let options = StepOptions { seed, ..StepOptions::default() };
-    let stepper = Stepper::new(&NetSpec::dense(hidden), sizes, options, &[])?;
-    match export(&stepper, Loss::CrossEntropy, rows, standardise(rows)?)? {
-        Exported::Dense(file) => Ok(*file),
-        Exported::Graph(_) => Err(TrainError::Option { option: "hidden", expected: "dense" }),
-    }
-}
-
-/// The share of rows that a model gets right.
-///
-/// # Errors
-/// If it cannot be asked.
-pub fn accuracy(model: &ModelFile, rows: &Dataset) -> Result<f64, TrainError> {
-    let evaluation = evaluate(&Exported::Dense(Box::new(model.clone())), rows, &[])?;
-    Ok(evaluation.accuracy.unwrap_or_default())
 }
 
 /// Plain gradient descent, which federated clients use.
@@ -183,23 +155,18 @@ mod tests {
     use crate::data::{DIGITS_HELD_OUT_SHARE, DIGITS_SEED, digits};
     use crate::dense::{TrainOptions, train_dense};
 
-    fn model() -> (ModelFile, Dataset) {
+    fn model() -> (Trainable, Dataset) {
         let split = digits().unwrap().split(DIGITS_HELD_OUT_SHARE, DIGITS_SEED);
         let options = TrainOptions { epochs: 1, hidden: vec![16], ..Default::default() };
         let trained = train_dense(&split, &options, &[0], &mut |_| {}).unwrap();
-        (trained.file, split.train)
-    }
-
-    fn flat(file: &ModelFile) -> Vec<f32> {
-        let layers = file.layers().iter();
-        layers.flat_map(|layer| layer.weight.iter().chain(&layer.bias)).copied().collect()
+        (Trainable::parse(&trained.file.to_bytes().unwrap()).unwrap(), split.train)
     }
 
     #[test]
     fn a_model_goes_on_from_where_it_is() {
         let (file, rows) = model();
         let mut trainer = LocalTrainer::new(&file, &rows, local_sgd(0.05)).unwrap();
-        let first = flat(&file);
+        let first = file.weights();
         let work = LocalWork { epochs: 1, batch_size: 32, seed: 3 };
         let mut always = || true;
         let once = trainer.train(&first, work, &mut always).unwrap().unwrap();
@@ -234,10 +201,10 @@ mod tests {
         LocalTrainer::new(&file, &rows, local_sgd(-1.0)).unwrap_err();
         let mut trainer = LocalTrainer::new(&file, &rows, local_sgd(1e30)).unwrap();
         let work = LocalWork { epochs: 2, batch_size: 32, seed: 3 };
-        let error = trainer.train(&flat(&file), work, &mut || true).unwrap_err();
+        let error = trainer.train(&file.weights(), work, &mut || true).unwrap_err();
         assert!(matches!(error, TrainError::Diverged { .. }));
         trainer.train(&[0.0], work, &mut || true).unwrap_err();
         let none = LocalWork { epochs: 0, ..work };
-        trainer.train(&flat(&file), none, &mut || true).unwrap_err();
+        trainer.train(&file.weights(), none, &mut || true).unwrap_err();
     }
 }

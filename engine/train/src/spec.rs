@@ -161,6 +161,9 @@ pub struct BaseSpec {
     /// Most tokens of a text, here and when the model is served; what the model takes if absent.
     #[serde(default)]
     pub length_max: Option<usize>,
+    /// The share of what attention gives each token that is left out while all of it is trained.
+    #[serde(default)]
+    pub attention_dropout: f32,
 }
 
 /// A file that is written again and again.

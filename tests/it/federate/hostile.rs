@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use truststram_federate::codec::{Encoding, Head, Kind, Schema, SchemaTensor, encode};
 use truststram_federate::identity::{Request, Signer, of_hexadecimal, random_bytes};
-use truststram_model::ModelFile;
+use truststram_train::{Trainable, WeightTensor};
 
 use super::clients::{CONFIG, begin, sha256, standing, tokens};
 use crate::harness::{Answer, Server, trained_dir};
@@ -81,7 +81,14 @@ impl<'a> Raw<'a> {
 /// The schema of the registered digits.
 pub fn schema(data_dir: &std::path::Path) -> Schema {
     let path = data_dir.join("models/digits/1/model.safetensors");
-    Schema::of_file(&ModelFile::parse(&std::fs::read(path).unwrap()).unwrap()).unwrap()
+    schema_of(&Trainable::parse(&std::fs::read(path).unwrap()).unwrap())
+}
+
+/// What updates of a model are held against.
+pub fn schema_of(model: &Trainable) -> Schema {
+    let tensors = model.tensors().iter().cloned();
+    let tensors = tensors.map(|WeightTensor { name, shape }| SchemaTensor { name, shape });
+    Schema::new(tensors.collect()).unwrap()
 }
 
 pub fn body(schema: &Schema, value: f32) -> Vec<u8> {
@@ -90,7 +97,7 @@ pub fn body(schema: &Schema, value: f32) -> Vec<u8> {
 }
 
 /// The schema with one tensor changed.
-fn changed(schema: &Schema, change: impl Fn(&mut Vec<SchemaTensor>)) -> Schema {
+pub fn changed(schema: &Schema, change: impl Fn(&mut Vec<SchemaTensor>)) -> Schema {
     let mut tensors = schema.tensors().to_vec();
     change(&mut tensors);
     Schema::new(tensors).unwrap()

@@ -9,7 +9,7 @@ use super::clients::{CONFIG, Client, begin, shares, standing, tokens, write_rows
 use crate::harness::{Server, trained_dir};
 
 /// A Python that has numpy and safetensors: `PYTHON`, or the one on the path.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let named = std::env::var_os("PYTHON").map(PathBuf::from);
     let candidates = named.into_iter().chain(["python3".into()]);
     let has_all = |python: &PathBuf| {
@@ -119,4 +119,28 @@ fn a_client_in_python_masks_its_updates() {
     );
     let last = status["last"].as_str().unwrap();
     assert!(last.contains("3 masked updates, 0 dropped out"), "{last}");
+}
+
+#[test]
+fn a_client_in_python_says_whether_the_clip_is_long_enough() {
+    let Some(python) = python() else {
+        crate::harness::remark("skipped: no python3 with numpy and safetensors (set PYTHON)");
+        return;
+    };
+    let status = live(
+        &python,
+        &json!({
+            "model": "digits", "versions": 2,
+            "rounds": {
+                "clients_min": 3, "over_selection": 1.0, "secure": { "threshold": 1.0 },
+                "privacy": {
+                    "noise_multiplier": 0.01, "clip_norm": 0.01, "clip_quantile": 0.5,
+                    "count_noise": 0.01, "population": 3,
+                },
+            },
+        }),
+    );
+    // All updates are longer than that, in both languages: exp(0.2 * 0.5) for each round.
+    let clip = status["privacy"]["clip_norm"].as_f64().unwrap();
+    assert!((clip / (0.01 * 0.2_f64.exp()) - 1.0).abs() < 0.01, "{status}");
 }

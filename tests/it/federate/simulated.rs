@@ -35,7 +35,31 @@ fn a_federation_is_lived_again_by_its_seed() {
     let table = String::from_utf8(first.stdout).unwrap();
     assert!(table.contains("bytes up, keys, shares and answers"), "{table}");
 
+    // What is beyond the range is cut: models that may hardly move learn little.
+    let accuracy = |options: &str| {
+        let output = simulate(&format!("{masked} --json {options}"));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        report["accuracy"].as_f64().unwrap()
+    };
+    assert!(accuracy("--secure-range 1e-4") + 0.2 < accuracy("--secure-range 1"));
+
     let wrong = simulate("--mode buffered --rule median");
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("--mode buffered needs"));
+}
+
+#[test]
+fn nets_that_are_not_dense_learn_in_a_federation() {
+    let report = |options: &str| -> Value {
+        let output = simulate(&format!("{options} --clients 8 --ratio 1 --seed 3 --json"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let convolutional = report("--net cnn --hidden 32 --rounds 12 --target 0.93");
+    assert!(convolutional["reached"].is_object(), "{convolutional}");
+    let logistic = report("--net logistic --rounds 12 --target 0.9 --secure");
+    assert!(logistic["reached"].is_object(), "{logistic}");
+    let privately = "--noise-multiplier 0.05 --clip-norm 1 --clip-quantile 0.5 --encoding int8";
+    let convolutional = report(&format!("--net cnn --hidden 16 --rounds 4 {privately}"));
+    assert!(convolutional["epsilon"].as_f64() > Some(0.0), "{convolutional}");
 }

@@ -76,6 +76,8 @@ pub struct FederatedTask {
     pub learning_rate: f64,
     /// How an update may be written, the most wanted first.
     pub encodings: Vec<String>,
+    /// The tensors of the model's file that are trained.
+    pub tensors: Vec<String>,
     /// The most bytes of an update.
     pub update_bytes_max: u64,
     /// Whether the server is told the sum of updates alone; go on at `/tasks/{task}/secure` then.
@@ -130,6 +132,9 @@ pub struct SecureRound {
     pub range: f32,
     /// The length to which an update is to be shortened, if any.
     pub clip_norm: Option<f64>,
+    /// The tensor of one value that goes behind those of the model where that length adapts: the
+    /// range if the update is not longer, else its negative.
+    pub clip_bit: Option<String>,
 }
 
 /// What a client reveals.

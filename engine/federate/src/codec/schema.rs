@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use truststram_model::ModelFile;
 use truststram_model::tensor::Shape;
 
 use super::layout::SUFFIXES;
@@ -15,6 +14,10 @@ use crate::error::FederateError;
 const TENSOR_COUNT_MAX: usize = 65_536;
 const PARAMETER_COUNT_MAX: usize = 1 << 30;
 const NAME_BYTES_MAX: usize = 1_024;
+
+/// The tensor of one value behind those of the model that says, in a masked update, whether the
+/// update was as short as the clip.
+pub const CLIP_BIT: &str = "truststram.clip_bit";
 
 /// One tensor of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,18 +75,13 @@ impl Schema {
         Ok(Self { tensors, offsets })
     }
 
-    /// The parameters of a dense network.
+    /// The same with [`CLIP_BIT`] behind.
     ///
     /// # Errors
-    /// As [`Schema::new`].
-    pub fn of_file(file: &ModelFile) -> Result<Self, FederateError> {
-        let shapes = file.spec().layer_shapes();
-        let tensors = shapes.enumerate().flat_map(|(layer, (inputs, outputs))| {
-            let tensor =
-                |part: &str, shape| SchemaTensor { name: format!("layers.{layer}.{part}"), shape };
-            [tensor("weight", vec![outputs, inputs]), tensor("bias", vec![outputs])]
-        });
-        Self::new(tensors.collect())
+    /// As [`Schema::new`], such as for a model that has a tensor of that name.
+    pub fn with_clip_bit(&self) -> Result<Self, FederateError> {
+        let bit = SchemaTensor { name: CLIP_BIT.to_owned(), shape: vec![1] };
+        Self::new(self.tensors.iter().cloned().chain([bit]).collect())
     }
 
     /// The tensors, in their order.

@@ -32,18 +32,22 @@ pub(crate) fn clip_of_round(settings: &PrivacySettings, clip: Option<f64>) -> (f
     (clip, multiplier * clip)
 }
 
+/// What an update of this length says of the clip. Half of one is taken from each bit, so that a
+/// client more or less moves the sum by a half.
+pub(crate) fn clip_bit(norm: f64, clip: f64) -> f64 {
+    if norm <= clip { 0.5 } else { -0.5 }
+}
+
 /// The clip of the next round: longer where fewer than the quantile are short, else shorter.
-/// `noise` is a number of the standard normal distribution.
+/// `bits` is the sum of what the updates say, `noise` a number of the standard normal distribution.
 pub(crate) fn next_clip(
     settings: &PrivacySettings,
     clip: f64,
-    norms: &[f64],
+    bits: f64,
     noise: f64,
 ) -> Option<f64> {
     let quantile = settings.clip_quantile?;
-    // Half of one is taken from each, so that a client more or less moves the sum by a half.
-    let sum: f64 = norms.iter().map(|norm| if *norm <= clip { 0.5 } else { -0.5 }).sum();
-    let told = (sum + settings.count_deviation() * noise) / settings.expected() + 0.5;
+    let told = (bits + settings.count_deviation() * noise) / settings.expected() + 0.5;
     let next = clip * (-settings.clip_learning_rate * (told - quantile)).exp();
     Some(next.clamp(settings.clip_norm / WANDER_MAX, settings.clip_norm * WANDER_MAX))
 }

@@ -142,13 +142,14 @@ fn the_clip_finds_the_quantile() {
         // (0.5^-2 - 100^-2)^-0.5 of the clip.
         assert!((deviation / now - 0.500_006).abs() < 1e-6, "{}", deviation / now);
         let noise = gaussian.next().unwrap();
-        clip = next_clip(&settings, now, &norms, noise);
+        let bits = norms.iter().map(|norm| clip_bit(*norm, now)).sum();
+        clip = next_clip(&settings, now, bits, noise);
     }
     let clip = clip.unwrap();
     assert!((0.04..0.06).contains(&clip), "{clip}");
     let fixed = PrivacySettings { clip_quantile: None, ..settings };
     assert_eq!(clip_of_round(&fixed, None), (1.0, 0.5));
-    assert_eq!(next_clip(&fixed, 1.0, &[], 0.0), None);
+    assert_eq!(next_clip(&fixed, 1.0, 0.0, 0.0), None);
 }
 
 #[test]

@@ -28,6 +28,8 @@ const CLIENTS_MAX: usize = 100_000;
 pub struct Federation<L, F, P> {
     pub(super) settings: RoundSettings,
     pub(super) schema: Schema,
+    /// What updates are held against: the model's, and the bit where masked ones have one.
+    pub(super) sent: Schema,
     pub(super) ledger: L,
     pub(super) files: F,
     pub(super) policy: P,
@@ -63,12 +65,17 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
             let expected = schema.parameters().to_string();
             return Err(wrong("number of parameters", found.to_string(), expected));
         }
+        let sent = match settings.has_clip_bit() {
+            true => schema.with_clip_bit()?,
+            false => schema.clone(),
+        };
         // What a crash left behind: bodies that no record names, a model that never was.
         let kept: Vec<u64> = state.accepted().map(|task| task.id).collect();
         files.tidy(&kept, Self::versions(&settings, &state, state.job.version));
         let mut federation = Self {
             settings,
             schema,
+            sent,
             ledger,
             files,
             policy,
@@ -111,6 +118,11 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
     /// The model's parameters.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// What a body may have: that, and a bit where masked updates say one.
+    pub fn schema_of_updates(&self) -> &Schema {
+        &self.sent
     }
 
     /// Where bodies and models are.

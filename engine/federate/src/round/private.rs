@@ -15,7 +15,7 @@ use super::records::{Assignment, Entry, Task};
 use crate::aggregate::{Cores, Rows, weighted_sum};
 use crate::error::FederateError;
 use crate::privacy::{
-    Accountant, Gaussian, PrivacySettings, clip_factor, clip_of_round, next_clip,
+    Accountant, Gaussian, PrivacySettings, clip_bit, clip_factor, clip_of_round, next_clip,
 };
 
 /// Draws in which nobody comes out before a round is put off.
@@ -128,7 +128,8 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
             return self.end_round(&reason, Vec::new());
         }
         let mut noise = self.noised(privacy, deviation, &mut sum)?;
-        let next = next_clip(privacy, clip, &norms, noise.next()?);
+        let bits = norms.iter().map(|norm| clip_bit(*norm, clip)).sum();
+        let next = next_clip(privacy, clip, bits, noise.next()?);
         let reason = self.private_reason(tasks.len(), clip, deviation);
         self.apply_sum(tasks, &plan, &sum, reason, next)
     }

@@ -22,7 +22,7 @@ use super::private::is_sum;
 use super::records::{Entry, Job, Phase, SecureRound, SecureTask, Step, Task, TaskState};
 use super::upload::Receipt;
 use crate::error::{FederateError, field_error};
-use crate::privacy::clip_of_round;
+use crate::privacy::{clip_of_round, next_clip};
 use crate::secure::{
     Answers, PublicKeys, Quantiser, Roster, SealedShares, SecureSettings, Survivors, check_sealed,
     unmask,
@@ -56,6 +56,8 @@ pub struct SecureView {
     pub range: f32,
     /// The length to which the client shortens its update, where privacy is kept.
     pub clip_norm: Option<f64>,
+    /// Whether the update is to say if it was as short as that.
+    pub has_clip_bit: bool,
 }
 
 impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
@@ -142,7 +144,8 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
             shares,
             survivors: secure.survivors,
             range: settings.range,
-            clip_norm: self.settings.privacy.map(|privacy| privacy.clip_norm),
+            clip_norm: self.settings.privacy.map(|it| clip_of_round(&it, self.state.job.clip).0),
+            has_clip_bit: self.settings.has_clip_bit(),
         }))
     }
 
@@ -288,9 +291,9 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
     /// Takes the masks off the sum of all inputs and makes the next version of it.
     fn publish_secure(&mut self, now_us: i64, round: &SecureRound) -> Result<(), FederateError> {
         let tasks: Vec<Task> = self.state.accepted().cloned().collect();
-        let mut sum = vec![0_u32; self.schema.parameters()];
+        let mut sum = vec![0_u32; self.sent.parameters()];
         for task in &tasks {
-            self.files.update(task.id, &self.schema)?.add_masked(&mut sum)?;
+            self.files.update(task.id, &self.sent)?.add_masked(&mut sum)?;
         }
         let survivors = round.survivors.clone().unwrap_or_default();
         if let Err(error) = unmask(&mut sum, &self.roster()?, &survivors, &self.answers()) {
@@ -303,7 +306,9 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         let range = self.settings.secure.unwrap_or_default().range;
         let quantiser = Quantiser::new(range, self.sharing().count());
         let mut sum: Vec<f32> = sum.into_iter().map(|sum| quantiser.real(sum)).collect();
-        let count = tasks.len();
+        // What the inputs say of the clip lies behind them; each says the range or its negative.
+        let bits: f32 = sum.split_off(self.schema.parameters()).iter().sum();
+        let (count, mut clip_next) = (tasks.len(), None);
         let reason = match self.settings.privacy {
             None => {
                 sum.iter_mut().for_each(|value| *value /= count as f32);
@@ -314,12 +319,14 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
                 if let Some(reason) = self.privacy_spent() {
                     return self.end_round(&reason, Vec::new());
                 }
-                let (clip, deviation) = clip_of_round(&privacy, None);
-                self.noised(&privacy, deviation, &mut sum)?;
+                let (clip, deviation) = clip_of_round(&privacy, self.state.job.clip);
+                let mut noise = self.noised(&privacy, deviation, &mut sum)?;
+                let bits = f64::from(bits) / f64::from(2.0 * range);
+                clip_next = next_clip(&privacy, clip, bits, noise.next()?);
                 self.private_reason(count, clip, deviation)
             }
         };
-        self.apply_sum(tasks, &plan, &sum, reason, None)
+        self.apply_sum(tasks, &plan, &sum, reason, clip_next)
     }
 
     /// The plan of the aggregator for updates of which nothing is known.

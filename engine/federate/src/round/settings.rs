@@ -109,11 +109,6 @@ impl RoundSettings {
                 "`clients_max` times `over_selection` must be at most 255, the shares of a secret",
             ),
             (self.clients_min >= 2, "`clients_min` must be at least 2: a sum of one hides nothing"),
-            (
-                self.privacy.is_none_or(|privacy| privacy.clip_quantile.is_none()),
-                "`privacy.clip_quantile` does not go with it: the server sees no update's length; \
-                 take a fixed clip, which each client applies itself",
-            ),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, message)) => Err(format!("secure: {message}")),
@@ -191,6 +186,11 @@ impl RoundSettings {
             ));
         }
         Ok(())
+    }
+
+    /// Whether masked updates say if they were as short as the clip, which adapts.
+    pub fn has_clip_bit(&self) -> bool {
+        self.secure.is_some() && self.privacy.is_some_and(|privacy| privacy.clip_quantile.is_some())
     }
 
     /// How many are asked so that so many answer.

@@ -124,7 +124,7 @@ impl<L: Ledger, F: Files, P: Policy> Federation<L, F, P> {
         if !is_count || claim.examples > most as f64 {
             return Err(field_error("number of examples", claim.examples, format!("1 to {most}")));
         }
-        let received = self.files.received(body, &self.schema)?;
+        let received = self.files.received(body, &self.sent)?;
         let head = received.head();
         if head.base != task.base {
             return Err(field_error("base", head.base, task.base));

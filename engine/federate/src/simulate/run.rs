@@ -157,7 +157,8 @@ pub fn run(
         refusals: BTreeMap::new(),
     };
     let mut history = History::default();
-    while world.step(learner)? {
+    loop {
+        let next = world.federation.advance(world.now_us)?;
         let job = &world.federation.state().job;
         let (totals, version) = (job.totals, job.version);
         (history.accepted, history.refused) = (totals.accepted, totals.refused);
@@ -166,6 +167,7 @@ pub fn run(
         history.secure = conditions.rounds.secure.map(|_| world.crowd.cost);
         history.epsilon = world.federation.privacy().map(|privacy| privacy.epsilon);
         history.over = world.federation.over();
+        // What is due at a moment is done there, so that a version is seen when it was made.
         if history.points.last().map_or(0, |point| point.version) < version {
             let model = world.federation.files().model(version)?;
             let accuracy = learner.accuracy(&model.values)?;
@@ -178,7 +180,7 @@ pub fn run(
             }
         }
         let is_long = version >= conditions.versions_max || totals.kept > KEPT_MAX + version;
-        if is_long || history.over.is_some() {
+        if is_long || history.over.is_some() || !world.step(next, learner)? {
             break;
         }
     }
@@ -198,9 +200,13 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    /// Lives until the next event; false if there is none.
-    fn step(&mut self, learner: &mut dyn Learner) -> Result<bool, FederateError> {
-        let next = self.federation.advance(self.now_us)?;
+    /// Gives tasks and lives until the next event, or until something is due at `next`; false if
+    /// there is neither.
+    fn step(
+        &mut self,
+        next: Option<i64>,
+        learner: &mut dyn Learner,
+    ) -> Result<bool, FederateError> {
         self.give()?;
         let arrives = self.events.first_key_value().map(|((at, _), _)| *at);
         let moments = [arrives, next.or_else(|| self.given_up_us())];

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use super::client::{Client, Sent};
 use super::memory::{Memory, NoLedger};
 use super::run::{Conditions, Learner};
+use crate::codec::CLIP_BIT;
 use crate::error::FederateError;
 use crate::privacy::Chance;
 use crate::random::Random;
 use crate::round::{Federation, Files, Message, NativePolicy, SecureView, Step, Task};
-use crate::secure::SecureClient;
+use crate::secure::{InputBounds, SecureClient};
 
 /// Where the random numbers of the clients' secrets begin.
 const SECRETS: u64 = 1 << 32;
@@ -126,7 +127,8 @@ impl Crowd {
         let Some(member) = self.members.get_mut(&task.id) else { return Ok(None) };
         let model = federation.files().model(task.base)?.values;
         let learnt = client.learn(learner, (task, &model))?;
-        let bounds = (view.range, view.clip_norm);
+        let SecureView { range, clip_norm, has_clip_bit, .. } = *view;
+        let bounds = InputBounds { range, clip_norm, has_clip_bit };
         let head = (federation.schema(), task.base);
         let body = member.own.masked_update(&view.shares, bounds, learnt.delta, head)?;
         // All count the same, and nothing is told of one.
@@ -141,7 +143,7 @@ fn shown(view: &SecureView) -> Value {
     json!({
         "step": view.step, "round": view.roster.round, "threshold": view.roster.threshold,
         "keys": keys, "shares": view.shares, "survivors": view.survivors, "range": view.range,
-        "clip_norm": view.clip_norm,
+        "clip_norm": view.clip_norm, "clip_bit": view.has_clip_bit.then_some(CLIP_BIT),
     })
 }
 

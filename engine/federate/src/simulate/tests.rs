@@ -222,6 +222,32 @@ fn masked(conditions: &Conditions) -> Conditions {
 }
 
 #[test]
+fn a_version_is_of_the_moment_that_made_it() {
+    // Nobody is slower than another: each round takes one task's time, each buffer as well.
+    let plain = all_waited_for();
+    let secure = masked(&plain);
+    let mut buffered = plain.clone();
+    buffered.policy.aggregation =
+        aggregation::Settings::parse(r#"{"policy": "fedbuff", "buffer": 10}"#).unwrap();
+    buffered.rounds.mode = Mode::Buffered;
+    for (conditions, updates) in [(&plain, 150), (&secure, 150), (&buffered, 150)] {
+        let history = history(conditions, Split::Iid);
+        for point in &history.points {
+            assert_eq!(point.seconds, 10.0 * point.version as f64, "{history:?}");
+        }
+        // Nothing counts that came after the last version.
+        assert_eq!((history.points.len(), history.accepted), (15, updates));
+    }
+    // Where one is waited for who says nothing, it is the deadline.
+    let mut lossy = all_waited_for();
+    (lossy.drop_out, lossy.versions_max) = (0.3, 4);
+    (lossy.rounds.deadline_s, lossy.rounds.quorum) = (25, 0.1);
+    let history = history(&lossy, Split::Iid);
+    let seconds: Vec<f64> = history.points.iter().map(|point| point.seconds).collect();
+    assert_eq!(seconds, [25.0, 50.0, 75.0, 100.0], "{history:?}");
+}
+
+#[test]
 fn masked_rounds_learn_what_plain_ones_do() {
     let plain = all_waited_for();
     let secure = masked(&plain);
@@ -268,8 +294,20 @@ fn masks_do_not_keep_privacy_from_being_paid() {
     let mut conditions = masked(&all_waited_for());
     conditions.rounds.privacy = Some(serde_json::from_str(json).unwrap());
     conditions.rounds.check().unwrap();
-    let history = history(&conditions, Split::Iid);
-    assert!(history.epsilon.is_some() && history.points.len() > 3, "{history:?}");
-    let first = history.points[0].accuracy;
-    assert!(history.points.last().unwrap().accuracy > first, "{history:?}");
+    let fixed = history(&conditions, Split::Iid);
+    assert!(fixed.epsilon.is_some() && fixed.points.len() > 3, "{fixed:?}");
+    let first = fixed.points[0].accuracy;
+    assert!(fixed.points.last().unwrap().accuracy > first, "{fixed:?}");
+    // Where the clip adapts, masked updates say of it what the server reads off plain ones.
+    let json = r#"{"noise_multiplier": 0.01, "clip_norm": 0.001, "sampling_rate": 0.5,
+                   "population": 20, "clip_quantile": 0.5, "clip_learning_rate": 1.0}"#;
+    conditions.rounds.privacy = Some(serde_json::from_str(json).unwrap());
+    conditions.rounds.check().unwrap();
+    let masked = history(&conditions, Split::Iid);
+    conditions.rounds.secure = None;
+    let plain = history(&conditions, Split::Iid);
+    assert_eq!((masked.points.len(), masked.epsilon), (plain.points.len(), plain.epsilon));
+    for (masked, plain) in masked.points.iter().zip(&plain.points) {
+        assert!((masked.accuracy - plain.accuracy).abs() < 0.03, "{masked:?} {plain:?}");
+    }
 }

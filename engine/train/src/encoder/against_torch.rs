@@ -41,6 +41,7 @@ fn loss_and_gradients_are_those_of_pytorch() {
         activation: EncoderActivation::Gelu,
         pooling: EncoderPooling::Mean,
         dropout: 0.0,
+        attention_dropout: 0.0,
         recompute: false,
         epsilon: case.epsilon,
         position_first: 0,

@@ -5,6 +5,9 @@
 
 use truststram_model::kernels::{Alone, Gemm, Isa, gemm_f32, softmax_gradient_rows, softmax_rows};
 
+use super::dropping::ShareDropping;
+use crate::net::grow;
+
 /// The texts and the sizes of heads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heads<'a> {
@@ -14,12 +17,16 @@ pub(super) struct Heads<'a> {
     pub(super) heads: usize,
     /// Numbers of one head.
     pub(super) size: usize,
+    /// Which shares are left out, if any are. Kept are all of them: the way back asks again.
+    pub(super) dropping: Option<ShareDropping>,
 }
 
 /// Numbers of one head of one text: where they begin in rows of queries, keys and values, and in
 /// those of results.
 #[derive(Clone, Copy)]
 struct One {
+    text: usize,
+    head: usize,
     length: usize,
     query: usize,
     key: usize,
@@ -46,24 +53,36 @@ impl Heads<'_> {
     fn each(&self, mut run: impl FnMut(One)) {
         let width = self.width();
         let mut shares = 0;
-        for pair in self.offsets.windows(2) {
+        for (text, pair) in self.offsets.windows(2).enumerate() {
             let (start, length) = (pair[0] as usize, (pair[1] - pair[0]) as usize);
             for head in 0..self.heads {
                 let query = start * 3 * width + head * self.size;
                 let out = start * width + head * self.size;
                 let (key, value) = (query + width, query + 2 * width);
-                run(One { length, query, key, value, out, shares });
+                run(One { text, head, length, query, key, value, out, shares });
                 shares += length * length;
             }
         }
     }
 
-    /// From rows of queries, keys and values the shares, and the sums of values by them.
+    /// The shares that count, which are all or those in `square`, where some are left out.
+    fn counting<'b>(&self, one: One, shares: &'b [f32], square: &'b mut Vec<f32>) -> &'b [f32] {
+        let Some(dropping) = self.dropping else { return shares };
+        grow(square, shares.len());
+        let square = &mut square[..shares.len()];
+        square.copy_from_slice(shares);
+        dropping.drop_out(one.text, one.head, square);
+        square
+    }
+
+    /// From rows of queries, keys and values the shares, and the sums of values by those that
+    /// count. `square` grows to the shares of the longest text where some are left out.
     pub(super) fn forward(
         &self,
         qkv: &[f32],
         shares: &mut [f32],
         out: &mut [f32],
+        square: &mut Vec<f32>,
         scratch: &mut Vec<f32>,
     ) {
         let (width, size) = (self.width(), self.size);
@@ -90,7 +109,7 @@ impl Heads<'_> {
                 rows: length,
                 columns: size,
                 depth: length,
-                a: shares,
+                a: self.counting(one, shares, square),
                 a_stride: length,
                 a_transposed: false,
                 b: &qkv[one.value..],
@@ -118,9 +137,29 @@ impl Heads<'_> {
         self.each(|one| {
             let length = one.length;
             let shares = &shares[one.shares..][..length * length];
-            if square.len() < length * length {
-                square.resize(length * length, 0.0);
-            }
+            let mut sums = |(a, a_transposed): (&[f32], _),
+                            (b, b_stride): (&[f32], _),
+                            place: usize,
+                            scratch: &mut Vec<f32>| {
+                let product = Gemm {
+                    rows: length,
+                    columns: size,
+                    depth: length,
+                    a,
+                    a_stride: length,
+                    a_transposed,
+                    b,
+                    b_stride,
+                    b_transposed: false,
+                    scale: 1.0,
+                    out: &mut of_qkv[place..],
+                    out_stride: 3 * width,
+                };
+                gemm_f32(self.isa, &Alone, product, scratch);
+            };
+            let counting = self.counting(one, shares, square);
+            sums((counting, true), (&gradients[one.out..], width), one.value, scratch);
+            grow(square, length * length);
             let square = &mut square[..length * length];
             // The same sizes and strides but for what each product changes.
             let of_shares = Gemm {
@@ -138,27 +177,12 @@ impl Heads<'_> {
                 out_stride: length,
             };
             gemm_f32(self.isa, &Alone, of_shares, scratch);
+            if let Some(dropping) = self.dropping {
+                dropping.drop_out(one.text, one.head, square);
+            }
             softmax_gradient_rows(self.isa, shares, square, length, self.scale());
-            let mut sums = |a: &[f32], a_transposed, b: &[f32], b_stride, place: usize| {
-                let product = Gemm {
-                    rows: length,
-                    columns: size,
-                    depth: length,
-                    a,
-                    a_stride: length,
-                    a_transposed,
-                    b,
-                    b_stride,
-                    b_transposed: false,
-                    scale: 1.0,
-                    out: &mut of_qkv[place..],
-                    out_stride: 3 * width,
-                };
-                gemm_f32(self.isa, &Alone, product, scratch);
-            };
-            sums(shares, true, &gradients[one.out..], width, one.value);
-            sums(square, false, &qkv[one.key..], 3 * width, one.query);
-            sums(square, true, &qkv[one.query..], 3 * width, one.key);
+            sums((square, false), (&qkv[one.key..], 3 * width), one.query, scratch);
+            sums((square, true), (&qkv[one.query..], 3 * width), one.key, scratch);
         });
     }
 }

@@ -8,7 +8,7 @@ use truststram_model::kernels::{
 };
 
 use super::attention::Heads;
-use super::dropping::drop_out;
+use super::dropping::{ShareDropping, drop_out};
 use super::sizes::{Encoder, LayerPlaces};
 use super::spec::EncoderActivation;
 use crate::net::{Dropping, Place, Products, Sizes, grow};
@@ -130,10 +130,12 @@ impl<'a> Texts<'a> {
         self.offsets.last().map_or(0, |last| *last as usize)
     }
 
-    fn heads(&self, isa: Isa) -> Heads<'a> {
+    /// Attention of layer `index`.
+    fn heads(&self, isa: Isa, index: usize) -> Heads<'a> {
         let spec = &self.encoder.spec;
         let (heads, size) = (spec.heads, spec.hidden / spec.heads);
-        Heads { isa, offsets: self.offsets, heads, size }
+        let dropping = ShareDropping::of(spec, self.dropping, index);
+        Heads { isa, offsets: self.offsets, heads, size, dropping }
     }
 
     pub(super) fn drop_out(&self, site: usize, values: &mut [f32]) {
@@ -160,19 +162,19 @@ impl<'a> Texts<'a> {
         [2 * index + 1, 2 * index + 2]
     }
 
-    /// What layer `index` gives for `x`; `sums` is room for as much.
+    /// What layer `index` gives for `x`; `sums` is room for as much, `square` for shares.
     pub(super) fn layer(
         &self,
         products: &mut Products,
         index: usize,
         x: &[f32],
         inner: &mut Inner,
-        (sums, out): (&mut [f32], &mut [f32]),
+        (sums, square, out): (&mut [f32], &mut Vec<f32>, &mut [f32]),
     ) {
         let (tokens, isa, weights) = (self.tokens(), products.isa, self.weights);
         let (hidden, wide) = (self.encoder.spec.hidden, self.encoder.spec.feed_forward);
         let count = tokens * hidden;
-        let heads = self.heads(isa);
+        let heads = self.heads(isa, index);
         inner.grow(&heads, self.encoder, tokens);
         let LayerPlaces { qkv, output, output_norm, up, down, norm } = &self.encoder.layers[index];
         let [first_site, second_site] = Self::sites(index);
@@ -182,7 +184,8 @@ impl<'a> Texts<'a> {
         let sizes = self.sizes(hidden, 3 * hidden);
         products.forward(sizes, x, qkv.of(weights), none, &mut inner.qkv);
         let scratch = &mut products.scratch;
-        heads.forward(&inner.qkv, &mut inner.shares, &mut inner.context, scratch);
+        let shares = &mut inner.shares;
+        heads.forward(&inner.qkv, shares, &mut inner.context, square, scratch);
         let sizes = self.sizes(hidden, hidden);
         products.forward(sizes, &inner.context, output.of(weights), none, sums);
         self.drop_out(first_site, sums);
@@ -251,7 +254,7 @@ impl<'a> Texts<'a> {
         let of_qkv = &mut outer.of_qkv[..3 * count];
         let (square, scratch) = (&mut outer.square, &mut products.scratch);
         let kept = (&inner.qkv[..], &inner.shares[..]);
-        self.heads(isa).backward(kept, of_context, of_qkv, square, scratch);
+        self.heads(isa, index).backward(kept, of_context, of_qkv, square, scratch);
         let (of_weight, of_bias) = qkv.split(of, true);
         gradient_rows(isa, Activation::None, known, of_qkv, of_bias);
         let sizes = self.sizes(hidden, 3 * hidden);

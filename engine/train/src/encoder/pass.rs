@@ -22,6 +22,7 @@ pub(crate) struct EncoderPass {
     inner: Vec<Inner>,
     outer: Outer,
     sums: Vec<f32>,
+    square: Vec<f32>,
 }
 
 impl EncoderPass {
@@ -29,7 +30,7 @@ impl EncoderPass {
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         let inner: usize = self.inner.iter().map(Inner::count).sum();
-        inner + self.between.iter().map(Vec::len).sum::<usize>()
+        inner + self.between.iter().map(Vec::len).sum::<usize>() + self.square.len()
     }
 
     /// Reads the tokens of rows, up to the first number below 0.
@@ -87,7 +88,7 @@ impl EncoderPass {
         for index in 0..layers {
             let (before, after) = self.between.split_at_mut(index + 1);
             let kept = index.min(self.inner.len() - 1);
-            let to = (&mut self.sums[..], &mut after[0][..]);
+            let to = (&mut self.sums[..], &mut self.square, &mut after[0][..]);
             texts.layer(products, index, &before[index], &mut self.inner[kept], to);
         }
         let last = &self.between[layers];
@@ -138,7 +139,7 @@ impl EncoderPass {
             let kept = index.min(self.inner.len() - 1);
             if spec.recompute && index + 1 < spec.layers {
                 let (before, after) = self.between.split_at_mut(index + 1);
-                let to = (&mut self.sums[..], &mut after[0][..]);
+                let to = (&mut self.sums[..], &mut self.square, &mut after[0][..]);
                 texts.layer(products, index, &before[index], &mut self.inner[kept], to);
             }
             let (x, inner) = (&self.between[index], &self.inner[kept]);

@@ -82,6 +82,10 @@ pub struct EncoderSpec {
     /// attention and the two linear layers give.
     #[serde(default = "dropout")]
     pub dropout: f32,
+    /// The share of what attention gives each token that is left out while training, after the
+    /// softmax; `attention_probs_dropout_prob` of Hugging Face.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attention_dropout: f32,
     /// Whether the way back computes the inner values of each layer anew instead of keeping them:
     /// less memory, a third more time, the same bits.
     #[serde(default)]
@@ -102,6 +106,10 @@ pub struct EncoderSpec {
 
 fn dropout() -> f32 {
     0.1
+}
+
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
 }
 
 fn epsilon() -> f32 {
@@ -128,6 +136,11 @@ impl EncoderSpec {
                 "a divisor of `hidden`",
             ),
             ((0.0..1.0).contains(&self.dropout), "net.layer.dropout", "from 0 to below 1"),
+            (
+                (0.0..1.0).contains(&self.attention_dropout),
+                "net.layer.attention_dropout",
+                "from 0 to below 1",
+            ),
             ((0.0..=1.0).contains(&self.epsilon), "net.layer.epsilon", "from 0 to 1"),
             (self.position_first <= 1 << 13, "net.layer.position_first", "at most 8192"),
             (self.types <= 1024, "net.layer.types", "at most 1024"),

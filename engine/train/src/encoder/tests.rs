@@ -7,7 +7,7 @@ use truststram_model::kernels::{Alone, Isa};
 use truststram_model::program::{BuildOptions, Program, Session};
 use truststram_model::tensor::Shape;
 
-use super::dropping::drop_out;
+use super::dropping::{ShareDropping, drop_out};
 use super::*;
 use crate::export::{Exported, export};
 use crate::loss::{Loss, Targets};
@@ -15,6 +15,10 @@ use crate::net::{Dropping, LayerActivation, LayerSpec, Net, NetSpec, Pass, Place
 use crate::random::Random;
 use crate::step::{Batch, StepOptions, Stepper};
 use crate::{OptimiserSpec, Pace};
+
+mod plain;
+
+use plain::Plain;
 
 const DROPPING: Dropping = Dropping { seed: 4, first_row: 0 };
 const OUTPUTS: usize = 3;
@@ -30,6 +34,7 @@ fn spec() -> EncoderSpec {
         activation: EncoderActivation::Gelu,
         pooling: EncoderPooling::Mean,
         dropout: 0.0,
+        attention_dropout: 0.0,
         recompute: false,
         epsilon: 1e-5,
         position_first: 0,
@@ -46,7 +51,8 @@ fn specs() -> Vec<EncoderSpec> {
     vec![
         spec(),
         EncoderSpec { dropout: 0.3, pooling: first, types: 1, ..of(EncoderActivation::GeluTanh) },
-        EncoderSpec { recompute: true, dropout: 0.1, ..marked },
+        EncoderSpec { recompute: true, dropout: 0.1, attention_dropout: 0.2, ..marked },
+        EncoderSpec { attention_dropout: 0.4, ..spec() },
         of(EncoderActivation::Silu),
         of(EncoderActivation::Tanh),
         EncoderSpec { layers: 3, heads: 1, recompute: true, ..of(EncoderActivation::Relu) },
@@ -79,153 +85,6 @@ fn weights(net: &Net) -> Vec<f32> {
     let mut weights = net.first_weights(&mut random);
     weights.iter_mut().for_each(|weight| *weight += (random.normal() * 0.4) as f32);
     weights
-}
-
-struct Plain<'a> {
-    encoder: &'a Encoder,
-    weights: &'a [f64],
-    /// Factors of what is left out at each site, for all tokens.
-    kept: &'a [Vec<f64>],
-}
-
-impl Plain<'_> {
-    fn linear(&self, place: &Place, x: &[f64]) -> Vec<f64> {
-        let rows = self.weights[place.weight.clone()].chunks_exact(x.len());
-        let sum = |row: &[f64]| row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
-        rows.zip(&self.weights[place.bias.clone()]).map(|(row, bias)| sum(row) + bias).collect()
-    }
-
-    fn norm(&self, place: &Place, x: &[f64]) -> Vec<f64> {
-        let mean = x.iter().sum::<f64>() / x.len() as f64;
-        let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64;
-        let scale = 1.0 / (variance + f64::from(self.encoder.spec.epsilon)).sqrt();
-        let gamma = &self.weights[place.weight.clone()];
-        let pairs = gamma.iter().zip(&self.weights[place.bias.clone()]);
-        x.iter().zip(pairs).map(|(x, (gamma, beta))| (x - mean) * scale * gamma + beta).collect()
-    }
-
-    fn bend(&self, x: f64) -> f64 {
-        let tanh = |cube: f64| 0.5 * x * (1.0 + (0.797_884_560_802_865_4 * cube).tanh());
-        match self.encoder.spec.activation {
-            // The error function by its integral, Simpson's rule.
-            EncoderActivation::Gelu => {
-                let top = x / std::f64::consts::SQRT_2;
-                let at = |part: f64| (-(part * top).powi(2)).exp();
-                let steps = 400;
-                let sum: f64 = (0..steps)
-                    .map(|step| {
-                        let (from, to) = (f64::from(step), f64::from(step + 1));
-                        let of = |place: f64| at(place / f64::from(steps));
-                        (of(from) + 4.0 * of((from + to) / 2.0) + of(to)) / 6.0
-                    })
-                    .sum();
-                let erf = std::f64::consts::FRAC_2_SQRT_PI * top * sum / f64::from(steps);
-                0.5 * x * (1.0 + erf)
-            }
-            EncoderActivation::GeluTanh => tanh(x + 0.044_715 * x.powi(3)),
-            EncoderActivation::Relu => x.max(0.0),
-            EncoderActivation::Silu => x / (1.0 + (-x).exp()),
-            EncoderActivation::Tanh => x.tanh(),
-        }
-    }
-
-    fn attention(&self, rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let EncoderSpec { hidden, heads, .. } = self.encoder.spec;
-        let size = hidden / heads;
-        let mut out = vec![vec![0.0; hidden]; rows.len()];
-        for head in 0..heads {
-            let part =
-                |row: &[f64], kind: usize| row[kind * hidden + head * size..][..size].to_vec();
-            for (query, out) in rows.iter().zip(&mut out) {
-                let query = part(query, 0);
-                let score = |key: &Vec<f64>| -> f64 {
-                    let key = part(key, 1);
-                    query.iter().zip(&key).map(|(q, k)| q * k).sum::<f64>() / (size as f64).sqrt()
-                };
-                let shares: Vec<f64> = rows.iter().map(|key| score(key).exp()).collect();
-                let total: f64 = shares.iter().sum();
-                for (share, row) in shares.iter().zip(rows) {
-                    let value = part(row, 2);
-                    let to = out[head * size..].iter_mut().zip(value);
-                    to.for_each(|(to, value)| *to += share / total * value);
-                }
-            }
-        }
-        out
-    }
-
-    /// The pooled row of a text whose first token is `start` in all.
-    fn text(&self, tokens: &[u32], start: usize) -> Vec<f64> {
-        let spec = &self.encoder.spec;
-        let hidden = spec.hidden;
-        let kept = |site: usize, place: usize| &self.kept[site][(start + place) * hidden..];
-        let mut counted = 0;
-        let mut rows = Vec::new();
-        for (place, token) in tokens.iter().enumerate() {
-            let position = match spec.padding == Some(*token) {
-                true => spec.position_first - 1,
-                false => {
-                    counted += 1;
-                    spec.position_first + counted - 1
-                }
-            };
-            let row = |start: usize, index: usize| &self.weights[start + index * hidden..];
-            let word = row(self.encoder.words.start, *token as usize);
-            let position = row(self.encoder.positions.start, position);
-            let kind = row(self.encoder.types.start, 0);
-            let sum = (0..hidden).map(|at| {
-                let kind = if spec.types > 0 { kind[at] } else { 0.0 };
-                word[at] + position[at] + kind
-            });
-            let row = self.norm(&self.encoder.norm, &sum.collect::<Vec<_>>());
-            rows.push(row.iter().zip(kept(0, place)).map(|(x, kept)| x * kept).collect());
-        }
-        for (index, layer) in self.encoder.layers.iter().enumerate() {
-            let qkv: Vec<Vec<f64>> =
-                rows.iter().map(|row: &Vec<f64>| self.linear(&layer.qkv, row)).collect();
-            let context = self.attention(&qkv);
-            for (place, (row, context)) in rows.iter_mut().zip(context).enumerate() {
-                let sum = |out: Vec<f64>, site: usize, row: &[f64]| -> Vec<f64> {
-                    let kept = out.iter().zip(kept(site, place)).map(|(x, kept)| x * kept);
-                    kept.zip(row).map(|(x, row)| x + row).collect()
-                };
-                let out = self.linear(&layer.output, &context);
-                let middle = self.norm(&layer.output_norm, &sum(out, 2 * index + 1, row));
-                let up = self.linear(&layer.up, &middle);
-                let active: Vec<f64> = up.into_iter().map(|x| self.bend(x)).collect();
-                let down = self.linear(&layer.down, &active);
-                *row = self.norm(&layer.norm, &sum(down, 2 * index + 2, &middle));
-            }
-        }
-        match spec.pooling {
-            EncoderPooling::First => rows.swap_remove(0),
-            EncoderPooling::Mean => {
-                let mean = |at: usize| rows.iter().map(|row| row[at]).sum::<f64>();
-                (0..hidden).map(|at| mean(at) / rows.len() as f64).collect()
-            }
-        }
-    }
-
-    /// The whole network.
-    fn answers(&self, net: &Net, texts: &[Vec<u32>]) -> Vec<f64> {
-        let mut start = 0;
-        let mut all = Vec::new();
-        for tokens in texts {
-            let mut row = self.text(tokens, start);
-            start += tokens.len();
-            for layer in &net.layers[1..] {
-                let crate::net::Layer::Dense { place, activation, .. } = layer else {
-                    panic!("a head of dense layers");
-                };
-                row = self.linear(place, &row);
-                if *activation == LayerActivation::Tanh {
-                    row.iter_mut().for_each(|x| *x = x.tanh());
-                }
-            }
-            all.extend(row);
-        }
-        all
-    }
 }
 
 fn tokens_of(spec: &EncoderSpec, rows: &[f32]) -> Vec<Vec<u32>> {
@@ -274,8 +133,10 @@ fn gradients_agree_with_finite_differences_in_f64() {
         let kept: Vec<Vec<f64>> = (0..=2 * spec.layers).map(site).collect();
         let encoder = net.layers[0].encoder().unwrap();
         let exact = exact(&weights);
-        let plain =
-            |weights: &[f64]| Plain { encoder, weights, kept: &kept }.answers(&net, &tokens);
+        let dropping = Some(DROPPING);
+        let plain = |weights: &[f64]| {
+            Plain { encoder, weights, kept: &kept, dropping }.answers(&net, &tokens)
+        };
         for (found, expected) in answers.iter().zip(plain(&exact)) {
             let off = (f64::from(*found) - expected).abs();
             assert!(off < 1e-4, "encoder {number}: {found} {expected}");
@@ -318,6 +179,32 @@ fn values_computed_anew_are_the_same_bits_in_less_memory() {
     assert!(less * 3 < whole, "{less} of {whole} numbers");
 }
 
+#[test]
+fn shares_of_attention_are_left_out_in_training_alone() {
+    let run = |attention_dropout, dropping| {
+        let net = net(EncoderSpec { attention_dropout, ..spec() });
+        let (weights, rows) = (weights(&net), texts(&spec(), 8));
+        let mut pass = Pass::new(Isa::detect(), &net);
+        let answers = pass.forward(&net, &weights, &rows, 8, dropping).0.to_vec();
+        (answers, pass.encoder.count())
+    };
+    let asked = run(0.5, None);
+    // At 0 nothing is drawn, and no room is taken.
+    assert_eq!(run(0.0, Some(DROPPING)), asked);
+    let trained = run(0.5, Some(DROPPING));
+    assert_eq!(trained, run(0.5, Some(DROPPING)), "the same bits");
+    assert_eq!(trained.1, asked.1 + 7 * 7);
+    assert_ne!(trained.0, asked.0);
+    assert_ne!(trained.0, run(0.5, Some(Dropping { seed: 5, first_row: 0 })).0);
+    // The share that is left out, and the mean of the rest.
+    let spec = EncoderSpec { attention_dropout: 0.3, ..spec() };
+    let mut ones = vec![1.0; 1 << 16];
+    ShareDropping::of(&spec, Some(DROPPING), 1).unwrap().drop_out(2, 1, &mut ones);
+    let zeros = ones.iter().filter(|one| **one == 0.0).count() as f64 / ones.len() as f64;
+    assert!((zeros - 0.3).abs() < 0.01, "{zeros}");
+    assert!((ones.iter().sum::<f32>() / ones.len() as f32 - 1.0).abs() < 0.02);
+}
+
 fn trained(spec: &EncoderSpec, cores: &[u32], parts: usize) -> Stepper {
     let layers = vec![LayerSpec::Encoder(Box::new(spec.clone()))];
     let net = NetSpec { layers, ..NetSpec::default() };
@@ -358,7 +245,7 @@ fn workers_and_parts_agree_with_one() {
         let two = trained(&spec, &[0, 0], 1);
         assert_eq!(two.weights(), trained(&spec, &[0, 0], 1).weights(), "the same bits");
         check(one.weights(), two.weights(), "two workers");
-        if spec.dropout == 0.0 {
+        if spec.dropout == 0.0 && spec.attention_dropout == 0.0 {
             check(one.weights(), trained(&spec, &[], 2).weights(), "two parts");
         }
     }
@@ -426,6 +313,7 @@ fn what_does_not_fit_is_named() {
     check(&|spec| spec.hidden = 0, "hidden");
     check(&|spec| spec.feed_forward = usize::MAX, "feed_forward");
     check(&|spec| spec.dropout = 1.0, "dropout");
+    check(&|spec| spec.attention_dropout = 1.0, "attention_dropout");
     check(&|spec| spec.epsilon = f32::NAN, "epsilon");
     check(&|spec| spec.padding = Some(1), "padding");
     check(&|spec| (spec.vocabulary, spec.hidden, spec.heads) = (1 << 22, 8192, 1), "fewer weights");

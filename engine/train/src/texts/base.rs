@@ -155,6 +155,7 @@ impl Base {
             activation,
             pooling,
             dropout: 0.1,
+            attention_dropout: 0.0,
             recompute: false,
             epsilon,
             position_first,

@@ -84,6 +84,7 @@ fn scratch(epochs: usize) -> TrainSpec {
         activation: crate::EncoderActivation::Gelu,
         pooling: EncoderPooling::Mean,
         dropout: 0.1,
+        attention_dropout: 0.0,
         recompute: false,
         epsilon: 1e-5,
         position_first: 0,
@@ -181,7 +182,8 @@ fn folders_are_tuned_and_served_as_they_were_trained() {
     for case in CASES {
         let model = folder(case);
         for tuned in [Tuned::All, Tuned::Head] {
-            let base = BaseModel { artifact: &model, tuned, length_max: Some(14) };
+            let base =
+                BaseModel { artifact: &model, tuned, length_max: Some(14), attention_dropout: 0.0 };
             // The encoders are random: what they give says little of the class.
             let (epochs, rate, least) = match tuned {
                 Tuned::All => (6, 5e-3, 0.9),
@@ -209,7 +211,12 @@ fn a_tuning_that_goes_on_ends_with_the_same_bits() {
     let folder_of_files = tempfile::tempdir().unwrap();
     let files = Checkpoints { path: folder_of_files.path().join("a"), every_steps: 5 };
     let model = folder("bert_mean");
-    let base = BaseModel { artifact: &model, tuned: Tuned::All, length_max: Some(14) };
+    let base = BaseModel {
+        artifact: &model,
+        tuned: Tuned::All,
+        length_max: Some(14),
+        attention_dropout: 0.2,
+    };
     let (rows, spec) = (rows(), spec(2, 1e-3));
     let whole = run(&spec, Some(base)).model.to_bytes().unwrap();
     let mut left = 13;
@@ -235,10 +242,13 @@ fn what_does_not_fit_is_named() {
         let error = train_texts(&rows(), spec, base, &[], None, &mut |_| Go::On).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
-    let base = BaseModel { artifact: &model, tuned: Tuned::All, length_max: None };
+    let base =
+        BaseModel { artifact: &model, tuned: Tuned::All, length_max: None, attention_dropout: 0.0 };
     check(&scratch(1), Some(base), "without an encoder");
     check(&spec(1, 1e-3), None, "an encoder first");
     check(&spec(1, 1e-3), Some(BaseModel { length_max: Some(9_999), ..base }), "length_max");
+    let all = BaseModel { attention_dropout: 1.0, ..base };
+    check(&spec(1, 1e-3), Some(all), "attention_dropout");
     let mut bare = model.clone();
     bare.tokenizer = None;
     check(&spec(1, 1e-3), Some(BaseModel { artifact: &bare, ..base }), "tokenizer");

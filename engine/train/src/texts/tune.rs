@@ -44,6 +44,8 @@ pub struct BaseModel<'a> {
     pub tuned: Tuned,
     /// Most tokens of a text; as many as the model takes where it is absent.
     pub length_max: Option<usize>,
+    /// The share of what attention gives each token that is left out while all of it is trained.
+    pub attention_dropout: f32,
 }
 
 /// Trains on texts. Without `base` the network begins with an encoder, whose tokens are the words
@@ -73,7 +75,9 @@ pub fn train_texts(
                 option: "base",
                 expected: "a model with a tokenizer",
             })?;
-            (file, Some(Base::read(base.artifact, base.length_max)?), base.tuned)
+            let mut start = Base::read(base.artifact, base.length_max)?;
+            start.spec.attention_dropout = base.attention_dropout;
+            (file, Some(start), base.tuned)
         }
     };
     let mut whole = spec.clone();

@@ -9,7 +9,7 @@ use crate::codec::encode_masked;
 use crate::error::FederateError;
 use crate::privacy::{Chance, PrivacySettings};
 use crate::round::{Message, Mode, Receipt, RoundSettings, SecureView, Step, TaskState};
-use crate::secure::{Quantiser, SecureClient, SecureSettings};
+use crate::secure::{InputBounds, SecureClient, SecureSettings};
 
 const FEDAVG: &str = r#"{"policy": "fedavg"}"#;
 
@@ -75,13 +75,13 @@ impl Crowd {
             Step::Input => {
                 let mut values = vec![0.0; PARAMETERS];
                 values[place(task)] = self.size;
-                let quantiser = Quantiser::new(view.range, view.shares.len() + 1);
-                let mut whole = quantiser.whole(&values).unwrap();
-                if own.mask(&view.shares, &mut whole).is_err() {
-                    return Ok(());
-                }
+                let SecureView { range, clip_norm, has_clip_bit, .. } = view;
+                let bounds = InputBounds { range, clip_norm, has_clip_bit };
                 let base = self.machine.state().tasks[&task].base;
-                let bytes = encode_masked(&whole, &schema(), base).unwrap();
+                let head = (&schema(), base);
+                let Ok(bytes) = own.masked_update(&view.shares, bounds, values, head) else {
+                    return Ok(());
+                };
                 self.machine.send(client, task, bytes, 1.0)?;
             }
             Step::Unmask => {
@@ -308,6 +308,52 @@ fn privacy_and_masks_go_together() {
     assert_eq!(crowd.machine.running.privacy().unwrap().rounds, 1);
     let found = crowd.machine.model().values[place(task)];
     assert!((found - 0.1).abs() < 1e-3, "{found}");
+}
+
+#[test]
+fn a_clip_adapts_though_nobody_sees_a_length() {
+    let json = r#"{"noise_multiplier": 0.001, "clip_norm": 0.1, "clip_quantile": 0.5,
+                   "count_noise": 0.001, "population": 5}"#;
+    let adaptive: PrivacySettings = serde_json::from_str(json).unwrap();
+    let both = RoundSettings { privacy: Some(adaptive), ..settings() };
+    both.check().unwrap();
+    let disk = SharedDisk::default();
+    let mut crowd = Crowd::new(both, disk.clone());
+    crowd.machine.enrol(5).unwrap();
+    crowd.machine.advance().unwrap();
+    let mut clips = Vec::new();
+    // Updates of length 0.5 above the clip, then of 0.01 below it.
+    for size in [0.5, 0.5, 0.01, 0.01] {
+        crowd.size = size;
+        let (client, task) = crowd.tasks()[0];
+        let view = crowd.view(client, task).unwrap().unwrap();
+        assert!(view.has_clip_bit);
+        clips.push(view.clip_norm.unwrap());
+        for _ in 0..4 {
+            crowd.all_act(&[]);
+        }
+    }
+    assert_eq!(crowd.machine.state().job.version, 4);
+    clips.push(crowd.machine.running.privacy().unwrap().clip_norm);
+    // All are longer: exp(0.2 * 0.5) for each round; then all are shorter.
+    let factors: Vec<f64> = clips.windows(2).map(|pair| (pair[1] / pair[0]).ln()).collect();
+    for (found, expected) in factors.iter().zip([0.1, 0.1, -0.1, -0.1]) {
+        assert!((found - expected).abs() < 1e-3, "{clips:?}");
+    }
+    // The model is made of what the first clip has left of the first two.
+    let first = crowd.machine.model().values;
+    assert!(first.iter().all(|value| value.abs() < 0.1), "{first:?}");
+    crowd.machine.restart();
+    assert_eq!(crowd.machine.running.privacy().unwrap().clip_norm, clips[4]);
+    // An update that does not say it does not count.
+    let (client, task) = crowd.tasks()[0];
+    for _ in 0..2 {
+        crowd.all_act(&[]);
+    }
+    let base = crowd.machine.state().tasks[&task].base;
+    let bare = encode_masked(&vec![7; PARAMETERS], &schema(), base).unwrap();
+    let error = crowd.machine.send(client, task, bare, 1.0).unwrap_err().to_string();
+    assert!(error.contains("truststram.clip_bit"), "{error}");
 }
 
 #[test]
