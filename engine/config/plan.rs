@@ -6,7 +6,7 @@
 
 mod auth;
 mod bounds;
-mod kept;
+pub(super) mod kept;
 mod overload;
 mod plugins;
 mod table;

@@ -6,6 +6,7 @@ use super::http::Conversion;
 use super::parse::Directive;
 use super::proxy::Scope;
 use super::units;
+use crate::config::plan::kept::SECONDS_MAX;
 use crate::config::raw::{CacheLifetime, Route};
 
 /// Memory of the cache where nginx gives no size, and most that is taken over from a disk's.
@@ -13,8 +14,6 @@ const MIB_DEFAULT: usize = 256;
 const MIB_MAX: usize = 1 << 20;
 /// nginx's `inactive` where it is not given.
 const INACTIVE_S: u64 = 600;
-/// Longest lifetime that an answer may have.
-const SECONDS_MAX: u64 = 1 << 31;
 /// What sets the one cache.
 const SETTINGS: &[&str] = &[
     "proxy_cache_use_stale",

@@ -8,7 +8,7 @@ use super::Check;
 use crate::config::raw;
 
 /// Longest time that an answer may be fresh, as the cache counts.
-const SECONDS_MAX: u64 = 1 << 31;
+pub(in crate::config) const SECONDS_MAX: u64 = 1 << 31;
 
 pub(super) fn lifetimes(all: &[raw::CacheLifetime]) -> Lifetimes {
     all.iter().map(|one| (one.status, one.seconds)).collect()

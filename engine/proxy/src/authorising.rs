@@ -22,11 +22,13 @@ use crate::refusal::Refusal;
 use crate::route::compile::{Action, Route};
 
 /// Tells an upstream server who a request is from.
-const X_AUTHENTICATED_USER: HeaderName = HeaderName::from_static("x-authenticated-user");
+const X_AUTHENTICATED_USER: HeaderName = HeaderName::from_static(AUTHENTICATED_USER);
+/// Its name.
+pub(crate) const AUTHENTICATED_USER: &str = "x-authenticated-user";
 
 /// Whether a field of this name says what only the gateway says. Some servers read `_` as `-`.
 fn is_ours(name: &str) -> bool {
-    let is_user = |name: &str| name == X_AUTHENTICATED_USER.as_str();
+    let is_user = |name: &str| name == AUTHENTICATED_USER;
     if !name.contains('_') {
         return is_user(name);
     }

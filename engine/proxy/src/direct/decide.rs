@@ -227,8 +227,7 @@ impl App {
                 let cache = &self.cached.as_ref()?.cache;
                 let (plain, scheme) = (request.plain, request.caller.scheme().name());
                 let headers = || plain.headers();
-                let query = plain.target.split_once('?').map(|(_, query)| query);
-                if route.cache_rules.bypasses(headers, query) {
+                if route.cache_rules.bypasses(headers, plain.query()) {
                     return None;
                 }
                 let asked = (scheme, plain.authority, plain.target);

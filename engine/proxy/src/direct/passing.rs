@@ -48,7 +48,7 @@ impl Passing {
                 scheme: self.admitted.scheme.name(),
                 client: Some(self.admitted.client),
                 path: plain.path.to_owned(),
-                query: plain.target.split_once('?').map(|(_, query)| query.to_owned()),
+                query: plain.query().map(str::to_owned),
                 id: self.admitted.id,
             }
         })

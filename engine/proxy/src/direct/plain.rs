@@ -12,6 +12,7 @@ use pingora_http::RequestHeader;
 
 use super::REQUEST_BYTES_MAX;
 use super::write::put;
+use crate::authorising::AUTHENTICATED_USER;
 use crate::route::path::normalise;
 use crate::strict::is_authority;
 
@@ -36,7 +37,7 @@ const REFUSED: [&str; 10] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "x-authenticated-user",
+    AUTHENTICATED_USER,
 ];
 
 /// Fields that make the answer another one than that of others.
@@ -138,6 +139,11 @@ impl<'a> Plain<'a> {
             fields,
             headers,
         })
+    }
+
+    /// What stands behind the path.
+    pub(super) fn query(&self) -> Option<&'a str> {
+        self.target.split_once('?').map(|(_, query)| query)
     }
 
     /// Whether the body is encoded for its way here.
