@@ -3,7 +3,7 @@
 //!
 //! Refuses to know what the libraries do. Bound: two variables, one limit and one option, set once,
 //! first in `main`.
-#![allow(unsafe_code, reason = "std::env::set_var is unsafe; here is proof of its condition")]
+#![allow(unsafe_code, reason = "the environment and an option of mimalloc are set by unsafe calls")]
 
 use std::ffi::{c_int, c_long};
 use std::fs;
