@@ -79,7 +79,8 @@ fn rows_are_read_back_after_any_appends_and_restarts() {
 /// A row of a data set of texts as it comes back under `id`.
 fn text_row(id: u64) -> TrainingRow {
     let mut random = random_from(id + 5);
-    let length = 1 + random(if random(40) == 0 { 90_000 } else { 300 });
+    let length_max = if random(40) == 0 { 90_000 } else { 300 };
+    let length = 1 + random(length_max);
     let text: String =
         (0..length).map(|_| ['a', ' ', '\n', '"', 'ü', '☂'][random(6) as usize]).collect();
     TrainingRow { text: Some(text), ..row(id, 0) }
@@ -113,7 +114,7 @@ fn texts_are_read_back_after_any_appends_and_restarts() {
     assert!(!of_features.is_of_texts && of_features.feature_count == 5);
     assert!(of_texts.is_of_texts && of_texts.feature_count == 0 && of_texts.rows == count);
     let bytes = |row: &TrainingRow| block::row_bytes(row) as u64;
-    assert_eq!(of_texts.raw_bytes, expected.iter().map(bytes).sum());
+    assert_eq!(of_texts.raw_bytes, expected.iter().map(bytes).sum::<u64>());
     for name in [&reviews, &digits] {
         assert_eq!(datasets.verify(name).unwrap(), []);
     }
