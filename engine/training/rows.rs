@@ -8,10 +8,10 @@
 use std::path::Path;
 
 use truststram_store::{DatasetName, DatasetScan, Store, TrainingRow};
-use truststram_train::{Dataset, Packer, TextTraining, TrainError, Words};
+use truststram_train::{Dataset, Packer, Prepare, TextTraining, TrainError, Words};
 
-/// Rows between two looks at whether they are still wanted.
-const LOOK_EVERY_ROWS: u64 = 256;
+/// Rows from telling how many are read to telling it again.
+const TELL_EVERY_ROWS: u64 = 256;
 
 /// Which rows of the store.
 #[derive(Clone, Copy)]
@@ -89,18 +89,19 @@ pub fn read(wanted: Wanted<'_>, (place, is_of_classes): (&Path, bool)) -> Result
     packer.finish().map_err(|error| error.to_string())
 }
 
-/// The tokens of a data set of texts, packed as [`read`] does; none where `is_over` says so.
+/// The tokens of a data set of texts, packed as [`read`] does; none where `prepare` ends it.
 pub fn read_texts(
     wanted: Wanted<'_>,
     (place, is_of_classes): (&Path, bool),
     training: &TextTraining,
-    is_over: &dyn Fn() -> bool,
+    prepare: &mut Prepare<'_>,
 ) -> Result<Option<Dataset>, String> {
     let mut packer = Packer::create(place, is_of_classes).map_err(|error| error.to_string())?;
     let mut tokens = Vec::new();
+    let all = wanted.count.map_or_else(|| wanted.scan(true).map(|scan| scan.row_count()), Ok)?;
     for row in wanted.rows(true)? {
         let (row, label) = row?;
-        if row.id.is_multiple_of(LOOK_EVERY_ROWS) && is_over() {
+        if row.id.is_multiple_of(TELL_EVERY_ROWS) && !prepare(row.id as usize, all as usize) {
             return Ok(None);
         }
         tokens.clear();

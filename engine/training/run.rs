@@ -12,7 +12,7 @@ use serde_json::json;
 use truststram_api::ports::{TrainingProgress, TrainingResult};
 use truststram_machine::{MemoryRoom, Pressure, Resource, replace_file};
 use truststram_train::{
-    Checkpoints, Curve, Dataset, Go, Outcome, PART_ROWS_MIN, Report, Step, TextTraining,
+    Checkpoints, Curve, Dataset, Go, Outcome, PART_ROWS_MIN, Prepare, Report, Step, TextTraining,
     bytes_needed, train,
 };
 
@@ -61,8 +61,12 @@ fn trained(jobs: &Jobs, job: &Job, stop: &AtomicBool) -> Result<Option<TrainingR
     let folder = jobs.folder(job.id);
     fs::create_dir_all(&folder).map_err(|error| place(&folder, &error))?;
     let texts = text_training(jobs, job, &asked)?;
-    let is_over = || stop.load(Ordering::Acquire);
-    let Some(data) = rows_of(jobs, job, &asked, texts.as_ref(), &is_over)? else {
+    let mut told_us = None;
+    let mut prepare = |done: usize, all: usize| {
+        tell_of_texts(jobs, job, (done, all), &mut told_us);
+        !stop.load(Ordering::Acquire)
+    };
+    let Some(data) = rows_of(jobs, job, &asked, texts.as_ref(), &mut prepare)? else {
         return Ok(None);
     };
     let split = data.split(spec.held_out, spec.seed);
@@ -80,7 +84,7 @@ fn trained(jobs: &Jobs, job: &Job, stop: &AtomicBool) -> Result<Option<TrainingR
     let mut watch = Watch::new(jobs, job, &folder, every_steps, stop);
     let mut note = |step: &Step| watch.note(step);
     let outcome = match &texts {
-        Some(texts) => texts.train(&split, cores, Some(&files), &is_over, &mut note),
+        Some(texts) => texts.train(&split, cores, Some(&files), &mut prepare, &mut note),
         None => train(&split, spec, cores, Some(&files), &mut note),
     };
     let outcome = outcome.map_err(|error| error.to_string())?;
@@ -122,14 +126,25 @@ fn rows_of(
     job: &Job,
     asked: &Asked,
     texts: Option<&TextTraining>,
-    is_over: &dyn Fn() -> bool,
+    prepare: &mut Prepare<'_>,
 ) -> Result<Option<Dataset>, String> {
     let packed = jobs.folder(job.id).join("rows");
     let how = (packed.as_path(), asked.spec.train.loss.is_of_classes());
     let wanted = wanted(jobs, job, asked);
     match texts {
-        Some(texts) => rows::read_texts(wanted, how, texts, is_over),
+        Some(texts) => rows::read_texts(wanted, how, texts, prepare),
         None => rows::read(wanted, how).map(Some),
+    }
+}
+
+/// Tells how many texts are ready for the next step on their way, now and then.
+fn tell_of_texts(jobs: &Jobs, job: &Job, (done, all): (usize, usize), told_us: &mut Option<u64>) {
+    let now_us = jobs.means.clock.monotonic_us();
+    if told_us.is_none_or(|told_us| now_us.saturating_sub(told_us) >= TELL_EVERY_US) {
+        *told_us = Some(now_us);
+        let texts = Some(done as u64);
+        jobs.note(job.id, TrainingProgress { texts, ..job.progress });
+        jobs.events.tell(job.id, "texts", &json!({ "texts": done, "of": all }));
     }
 }
 
@@ -256,6 +271,7 @@ impl<'a> Watch<'a> {
                 true => step.held_out_accuracy,
                 false => before.held_out_accuracy,
             },
+            texts: None,
             batch_size: step.part_rows as u64,
             samples_per_second: pace.map(|(rows, _)| rows),
             eta_s: pace.map(|(_, left)| left),

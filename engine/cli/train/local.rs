@@ -14,8 +14,8 @@ use truststram_base::{Clock, Kind, SystemClock};
 use truststram_machine::{Signals, Topology, limit_library_threads, replace_file};
 use truststram_store::DatasetName;
 use truststram_train::{
-    BaseModel, BaseSpec, Checkpoints, Curve, Dataset, Go, JobSpec, Outcome, Report, Split, Step,
-    TextTraining, TrainError, Words, read_rows, read_texts, train,
+    BaseModel, BaseSpec, Checkpoints, Curve, Dataset, Go, JobSpec, Outcome, Prepare, Report, Split,
+    Step, TextTraining, TrainError, Words, read_rows, read_texts, train,
 };
 
 use super::TrainArguments;
@@ -38,13 +38,13 @@ impl Data {
         job: &JobSpec,
         cores: &[u32],
         checkpoints: Option<&Checkpoints>,
-        is_over: &dyn Fn() -> bool,
+        prepare: &mut Prepare<'_>,
         note: &mut dyn FnMut(&Step) -> Go,
     ) -> Result<Option<Outcome>, TrainError> {
         match self {
             Self::Rows(split) => train(split, &job.train, cores, checkpoints, note),
             Self::Texts(training, split) => {
-                training.train(split, cores, checkpoints, is_over, note)
+                training.train(split, cores, checkpoints, prepare, note)
             }
         }
     }
@@ -115,7 +115,7 @@ impl<'a> Training<'a> {
     fn data(
         &self,
         directory: &Directory,
-        is_over: &dyn Fn() -> bool,
+        prepare: &mut Prepare<'_>,
     ) -> Result<Option<Data>, Failure> {
         let spec = &self.job.train;
         if !self.job.is_of_texts() {
@@ -136,7 +136,7 @@ impl<'a> Training<'a> {
             (None, Some(name)) => self.stored(directory, name, |wanted, how| {
                 let usage = |why: String| Failure::Usage(anyhow!(why));
                 let training = self.text_training(|| read_words(wanted).map_err(usage))?;
-                let data = read_stored_texts(wanted, how, &training, is_over).map_err(usage)?;
+                let data = read_stored_texts(wanted, how, &training, prepare).map_err(usage)?;
                 Ok((training, data))
             })?,
             _ => return Err(no_rows()),
@@ -205,11 +205,17 @@ impl<'a> Training<'a> {
     ) -> Result<(), Failure> {
         let clock = SystemClock::new();
         let is_over = || is_stopped.load(Ordering::Acquire);
-        let data = self.data(directory, &is_over)?;
         let bar = match as_json {
             true => indicatif::ProgressBar::hidden(),
             false => progress::steps("training", 0),
         };
+        let mut prepare = |done: usize, all: usize| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+            bar.set_message("texts");
+            !is_over()
+        };
+        let data = self.data(directory, &mut prepare).inspect_err(|_| bar.finish_and_clear())?;
         let mut curve = self.curve_before();
         let begun_us = clock.monotonic_us();
         let mut note = |step: &Step| {
@@ -227,7 +233,7 @@ impl<'a> Training<'a> {
         };
         let files = self.checkpoints.as_ref();
         let outcome = match &data {
-            Some(data) => data.train(&self.job, &self.cores, files, &is_over, &mut note),
+            Some(data) => data.train(&self.job, &self.cores, files, &mut prepare, &mut note),
             None => Ok(None),
         };
         bar.finish_and_clear();

@@ -107,6 +107,7 @@ fn the_head_alone_and_an_encoder_from_nothing_are_trained() {
     asked["activate"] = json!(true);
     let done = wait(&server, create(&server, &asked));
     assert_eq!((&done["state"], &done["result"]["steps"]), (&json!("done"), &json!(480)), "{done}");
+    assert_eq!(done["progress"]["texts"], Value::Null, "it is over with them: {done}");
     // The encoder is random: what it gives says little of the class.
     assert!(done["result"]["accuracy"].as_f64().unwrap() > 0.55, "{done}");
     assert_eq!(predict(&server, "the text is small")["model_version"], 1);
@@ -189,7 +190,7 @@ fn what_cannot_begin_is_refused_with_the_reason() {
     refused(&base("version", json!(9)), 404, "`distilbert_classes` has no version 9");
     refused(&base("length_max", json!(9_999)), 422, "`base.length_max` tokens");
     refused(&base("attention_dropout", json!(2.0)), 422, "attention_dropout");
-    refused(&base("tuned", json!("some")), 422, "tuned");
+    refused(&base("tuned", json!("some")), 422, "unknown variant `some`");
     refused(&|spec| spec["dataset"] = json!("digits"), 422, "`digits` has features, and encoders");
     refused(&|spec| spec["base"] = Value::Null, 422, "`reviews` has texts, which encoders read");
     let encoder = json!([{

@@ -14,5 +14,5 @@ mod words;
 
 pub use rows::{TextRows, read_texts};
 pub(crate) use tokens::{check, give};
-pub use tune::{BaseModel, TextTraining, Tuned};
+pub use tune::{BaseModel, Prepare, TextTraining, Tuned};
 pub use words::Words;

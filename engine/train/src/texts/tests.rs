@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use truststram_exchange::{Format, TextRow, Writer};
 use truststram_model::artifact::Artifact;
 use truststram_model::encoder::{EncoderFolder, Tokenizer};
 use truststram_model::graph::Port;
@@ -110,7 +111,7 @@ fn train_texts(
         None => TextTraining::of_words(spec, &words)?,
     };
     let split = training.dataset(rows)?.split(spec.held_out, spec.seed);
-    training.train(&split, &[], checkpoints, &|| false, note)
+    training.train(&split, &[], checkpoints, &mut |_, _| true, note)
 }
 
 fn run(spec: &TrainSpec, base: Option<BaseModel<'_>>) -> Outcome {
@@ -274,7 +275,16 @@ fn texts_in_a_file_give_the_same_bits_as_those_in_memory() {
         }
         let split = packer.finish().unwrap().split(spec.held_out, spec.seed);
         assert!(training.bytes_needed(&split, 1).unwrap() > 4 * 10_000);
-        let of_file = training.train(&split, &[], None, &|| false, &mut |_| Go::On);
+        let mut told = Vec::new();
+        let mut prepare = |done, all| {
+            told.push((done, all));
+            true
+        };
+        let of_file = training.train(&split, &[], None, &mut prepare, &mut |_| Go::On);
+        match tuned {
+            Tuned::All => assert_eq!(told, []),
+            Tuned::Head => assert_eq!((told.len(), told.last()), (15, Some(&(240, 240)))),
+        }
         let of_file = of_file.unwrap().unwrap();
         let whole = run(&spec, Some(base));
         assert!(of_file.model.to_bytes().unwrap() == whole.model.to_bytes().unwrap());
@@ -282,7 +292,7 @@ fn texts_in_a_file_give_the_same_bits_as_those_in_memory() {
         let left = std::fs::read_dir(folder_of_rows.path()).unwrap().count();
         assert_eq!(left, 0, "the files have no name");
         if tuned == Tuned::Head {
-            let ended = training.train(&split, &[], None, &|| true, &mut |_| Go::On);
+            let ended = training.train(&split, &[], None, &mut |_, _| false, &mut |_| Go::On);
             assert!(
                 ended.unwrap().is_none(),
                 "vectors are computed no longer than they are wanted"
@@ -327,6 +337,15 @@ fn texts_are_read_from_each_format_alike() {
     let lines =
         "{\"text\":\"a, \\\"b\\\"\\nc\",\"label\":1}\n\n{\"text\":\"d\",\"label\":\"no\"}\n";
     assert_eq!(read("a.jsonl", lines).unwrap(), csv);
+    let parquet = folder.path().join("a.parquet");
+    let file = std::fs::File::create(&parquet).unwrap();
+    let mut writer = Writer::create(Format::Parquet, &file).unwrap();
+    for (text, label) in csv.texts.iter().zip(&csv.labels) {
+        let (text, label) = (text.clone(), Some(label.clone()));
+        writer.write(&TextRow { text, label, ..TextRow::default() }).unwrap();
+    }
+    writer.finish().unwrap();
+    assert_eq!(read_texts(&parquet).unwrap(), csv);
     let check = |name: &str, text: &str, expected: &str| {
         let error = read(name, text).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

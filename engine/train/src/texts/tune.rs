@@ -54,6 +54,10 @@ pub struct BaseModel<'a> {
     pub attention_dropout: f32,
 }
 
+/// Told how many texts of how many are ready for the next step on their way, some at a time; ends
+/// the training by `false`.
+pub type Prepare<'a> = dyn FnMut(usize, usize) -> bool + 'a;
+
 /// A training on texts before it has rows: how texts become tokens, the network with the encoder
 /// first, and the weights that it begins with.
 pub struct TextTraining {
@@ -168,8 +172,8 @@ impl TextTraining {
         self.weights.as_deref().filter(|_| self.tuned == Tuned::Head)
     }
 
-    /// Trains on rows of [`Self::add_row`], as [`crate::train`] does. `is_over` is asked, and ends
-    /// it without a model, before there are steps to tell of.
+    /// Trains on rows of [`Self::add_row`], as [`crate::train`] does. `prepare` is told of the
+    /// vectors that a head is trained on, before there are steps to tell of.
     ///
     /// # Errors
     /// [`TrainError`] says what does not fit.
@@ -178,12 +182,12 @@ impl TextTraining {
         split: &Split,
         cores: &[u32],
         checkpoints: Option<&Checkpoints>,
-        is_over: &dyn Fn() -> bool,
+        prepare: &mut Prepare<'_>,
         note: &mut dyn FnMut(&Step) -> Go,
     ) -> Result<Option<Outcome>, TrainError> {
         let whole = &self.whole;
         let fitted = match self.base_of_head() {
-            Some(weights) => self.head(split, weights, cores, checkpoints, is_over, note)?,
+            Some(weights) => self.head(split, weights, cores, checkpoints, prepare, note)?,
             None => fit(split, whole, self.weights.as_deref(), cores, checkpoints, note)?,
         };
         let Some(fitted) = fitted else { return Ok(None) };
@@ -203,7 +207,7 @@ impl TextTraining {
         weights: &[f32],
         cores: &[u32],
         checkpoints: Option<&Checkpoints>,
-        is_over: &dyn Fn() -> bool,
+        prepare: &mut Prepare<'_>,
         note: &mut dyn FnMut(&Step) -> Go,
     ) -> Result<Option<Fitted>, TrainError> {
         let (whole, encoder) = (&self.whole, &self.encoder);
@@ -214,10 +218,13 @@ impl TextTraining {
         let front = Net::new(&NetSpec { layers, ..NetSpec::default() }, encoder.length_max, 1)?;
         let count = front.layers[0].encoder().map_or(0, |encoder| encoder.weight_count);
         let (of_encoder, of_inner) = weights.split_at(count.min(weights.len()));
-        let vectors = |data: &Dataset| {
-            let mut pass = Pass::new(truststram_model::kernels::Isa::detect(), &front);
+        let (mut done, all) = (0, split.train.rows() + split.held_out.rows());
+        let mut pass = Pass::new(truststram_model::kernels::Isa::detect(), &front);
+        let mut vectors = |data: &Dataset| {
             data.mapped(TEXTS_AT_ONCE, encoder.hidden, &mut |rows, count| {
-                (!is_over()).then(|| pass.encoded(&front, of_encoder, rows, count).to_vec())
+                done += count;
+                let goes_on = prepare(done, all);
+                goes_on.then(|| pass.encoded(&front, of_encoder, rows, count).to_vec())
             })
         };
         let Some(train) = vectors(&split.train)? else { return Ok(None) };
