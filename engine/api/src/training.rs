@@ -98,8 +98,8 @@ fn number(name: &str) -> Result<u64, Problem> {
 ///
 /// The body is what `truststram train` reads as TOML: `dataset` and `model` name what it is trained
 /// on and what it becomes a version of; `train` says how. A data set of texts trains the registered
-/// encoder that `base` names further, or an encoder from nothing. With `activate` the version answers at
-/// once, which takes the scope `models:write` as well.
+/// encoder that `base` names further, or an encoder from nothing. With `activate` the version
+/// answers at once, which takes the scope `models:write` as well.
 #[utoipa::path(post, path = "/api/v1/training/jobs",
     operation_id = "create_training_job", tag = "training",
     request_body(content = serde_json::Value, description = "The description"),

@@ -156,7 +156,8 @@ pub struct BaseSpec {
     /// A Hugging Face folder, a tar file of one or a model of this engine, beside the description;
     /// where a server trains it, the id of a registered model.
     pub model: String,
-    /// The version of that model on a server; the one that is active when the job is made if absent.
+    /// The version of that model on a server; if absent the one that is active when the job is
+    /// made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
     /// What of it is trained on.

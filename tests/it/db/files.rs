@@ -109,7 +109,10 @@ fn data_sets_of_texts_are_moved_as_such() {
         run(&["dataset", "export", format, &last]);
         let rows = fs::read_to_string(work.join(&last)).unwrap();
         let rows: Vec<Value> = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
-        let expected = |id: u64, text: &str, label: Value| json!({ "id": id, "text": text, "label": label, "metadata": null });
+        let expected = |id: u64, text: &str, label: Value| {
+            let metadata = Value::Null;
+            json!({ "id": id, "text": text, "label": label, "metadata": metadata })
+        };
         let expected = [expected(0, "so, \"so\"\n", json!("good")), expected(1, "b", Value::Null)];
         assert_eq!(rows, expected, "{format}");
     }

@@ -232,7 +232,8 @@ fn the_command_trains_on_texts_of_a_store_as_on_those_of_a_file() {
     let model = golden("distilbert_classes");
     let train = |rows: &str, base: &str, output: &str| {
         let spec = format!(
-            "{rows}\noutput = \"{output}\"\n[base]\nmodel = {model:?}\n{base}\n[train]\nepochs = 2\n"
+            "{rows}\noutput = \"{output}\"\n[base]\nmodel = {model:?}\n{base}\n\
+             [train]\nepochs = 2\n"
         );
         fs::write(work.join("spec.toml"), spec).unwrap();
         run(&[&["train", "spec.toml"][..], &place].concat())
