@@ -2,8 +2,9 @@
 //!
 //! Owns three formats (Parquet, CSV, JSON Lines) for three kinds of row, [`PredictionRecord`],
 //! [`DatasetRow`] and [`TextRow`]; what a row has to say of itself is the trait [`Row`]. Values
-//! survive the way out and back exactly: floats are written in full, NaN and the infinities by name where the
-//! format has no numbers for them, and times that RFC 3339 cannot say as plain microseconds.
+//! survive the way out and back exactly: floats are written in full, NaN and the infinities by name
+//! where the format has no numbers for them, and times that RFC 3339 cannot say as plain
+//! microseconds.
 //! Refuses to know where rows come from and go to, and the names and places of files.
 //! Bound: a row of text has [`ROW_BYTES_MAX`], a page of Parquet [`PAGE_BYTES_MAX`]; a reader
 //! holds one batch of rows, a Parquet writer one row group.
