@@ -39,6 +39,7 @@ impl Check<'_> {
             ("cache_lifetimes", route.cache_lifetimes.is_empty()),
             ("cache_bypass", route.cache_bypass.is_empty()),
             ("cache_no_store", route.cache_no_store.is_empty()),
+            ("cache_key", route.cache_key.is_empty()),
         ];
         for (name, _) in lists.into_iter().filter(|(_, is_empty)| !route.cache && !is_empty) {
             self.fail(&format!("{key}.{name}"), "needs `cache = true` in this route");
@@ -48,6 +49,7 @@ impl Check<'_> {
             lifetimes_s: lifetimes(&route.cache_lifetimes),
             bypass: route.cache_bypass.clone(),
             no_store: route.cache_no_store.clone(),
+            key: route.cache_key.clone(),
         }
     }
 }

@@ -8,9 +8,9 @@ use http::{HeaderName, Method, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 
+use super::policy;
 use super::rules::CacheRules;
 use super::stored::Stored;
-use super::{invalidate, policy};
 use crate::head;
 
 /// What may make the answer to one request another one than that to others.
@@ -41,12 +41,13 @@ impl Asked {
         rules: Arc<CacheRules>,
     ) -> Result<Self> {
         let host = head::authority(request);
-        let key = invalidate::stored_key(scheme, host, path_of(request));
         let mut asked =
             RequestHeader::build(request.method.clone(), path_of(request).as_bytes(), None)?;
         for (name, value) in &policy::end_to_end(&request.headers) {
             asked.append_header(name.clone(), value.clone())?;
         }
+        // Not by what the origin does not hear.
+        let key = rules.key(scheme, (host, path_of(request)), || &asked.headers);
         asked.insert_header(header::HOST, host)?;
         let (headers, query) = (&request.headers, request.uri.query());
         let is_bypassing = rules.bypasses(|| headers, query);

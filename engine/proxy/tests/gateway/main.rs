@@ -13,6 +13,7 @@ mod hedging;
 mod http2;
 mod issuers;
 mod kept;
+mod keyed;
 mod local;
 mod logs;
 mod malformed;
