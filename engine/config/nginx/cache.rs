@@ -7,7 +7,7 @@ use super::http::Conversion;
 use super::parse::Directive;
 use super::proxy::Scope;
 use super::units;
-use crate::config::plan::kept::SECONDS_MAX;
+use crate::config::plan::kept::{SECONDS_MAX, USES_MAX};
 use crate::config::raw::{CacheLifetime, Route};
 
 /// Memory of the cache where nginx gives no size, and most that is taken over from a disk's.
@@ -23,8 +23,13 @@ const SETTINGS: &[&str] = &[
     "proxy_cache_lock_timeout",
 ];
 /// What single routes say of it.
-const OF_ROUTES: &[&str] =
-    &["proxy_cache_valid", "proxy_cache_bypass", "proxy_no_cache", "proxy_cache_key"];
+const OF_ROUTES: &[&str] = &[
+    "proxy_cache_valid",
+    "proxy_cache_min_uses",
+    "proxy_cache_bypass",
+    "proxy_no_cache",
+    "proxy_cache_key",
+];
 /// What keeps answers apart or out of the cache.
 const CONDITIONS: &[&str] = &["proxy_cache_bypass", "proxy_no_cache", "proxy_cache_key"];
 
@@ -123,6 +128,12 @@ impl Conversion {
         let mut lifetimes = Vec::new();
         for one in settings.iter().filter(|one| one.name == "proxy_cache_valid") {
             self.cache_valid(one, &mut lifetimes);
+        }
+        for one in settings.iter().filter(|one| one.name == "proxy_cache_min_uses") {
+            match one.argument(0).parse::<u32>() {
+                Ok(uses) if (1..=USES_MAX).contains(&uses) => route.cache_min_uses = uses,
+                _ => self.note(one, format!("is not 1 to {USES_MAX}")),
+            }
         }
         self.cache_uses.push(settings);
         route.cache = true;
@@ -229,7 +240,6 @@ impl Conversion {
 /// Whether it says what the cache does without it.
 fn holds_anyway(directive: &Directive) -> bool {
     match directive.name.as_str() {
-        "proxy_cache_min_uses" => directive.argument(0) == "1",
         "proxy_cache_methods" => {
             directive.arguments.iter().all(|method| method == "GET" || method == "HEAD")
         }

@@ -141,6 +141,9 @@ pub struct Route {
     /// but some ("without:NAME", "without:utm_*"), "header:NAME", "cookie:NAME". Routes never share
     /// answers then. Without it ["scheme", "host", "path", "query"].
     pub cache_key: Vec<String>,
+    /// From which request for it on an answer is kept, as nginx's `proxy_cache_min_uses`. Requests
+    /// for 65536 answers are counted; those asked for once and the longest ago count anew.
+    pub cache_min_uses: u32,
     /// "low": refused while the machine is under strain; "normal"; "high": never refused for that,
     /// nor made to wait. See `[overload]`.
     #[schema(value_type = String)]
@@ -203,6 +206,7 @@ impl Default for Route {
             cache_bypass: Vec::new(),
             cache_no_store: Vec::new(),
             cache_key: Vec::new(),
+            cache_min_uses: 1,
             priority: Priority::Normal,
             auth: None,
             client_certificate: None,

@@ -31,6 +31,8 @@ pub(crate) struct Asked {
     pub(super) is_bypassing: bool,
     /// Whether its answer is not stored.
     pub(super) is_unkept: bool,
+    /// Which request for its key it is, where that was counted.
+    pub(super) use_number: Option<u32>,
 }
 
 impl Asked {
@@ -52,14 +54,19 @@ impl Asked {
         let (headers, query) = (&request.headers, request.uri.query());
         let is_bypassing = rules.bypasses(|| headers, query);
         let is_unkept = rules.forbids(headers, query);
-        Ok(Self { head: asked, key, rules, is_bypassing, is_unkept })
+        Ok(Self { head: asked, key, rules, is_bypassing, is_unkept, use_number: None })
+    }
+
+    /// Whether its answer is not stored, since too few have asked for it.
+    pub(super) fn is_rare(&self) -> bool {
+        self.use_number.is_some_and(|number| number < self.rules.uses_min)
     }
 
     /// Whether its answer may be another one than that of others: in part, under a condition, or
     /// one that is not stored.
     pub(super) fn is_particular(&self) -> bool {
         let mut names = CONDITIONS.iter().chain(&[header::RANGE]);
-        let is_other = self.is_unkept || self.head.method == Method::HEAD;
+        let is_other = self.is_unkept || self.is_rare() || self.head.method == Method::HEAD;
         is_other || names.any(|name| self.head.headers.contains_key(name))
     }
 

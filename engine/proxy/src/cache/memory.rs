@@ -89,6 +89,11 @@ impl Memory {
         self.cache.get(key).map_or(Found::Nothing, |variants| Found::among(&variants, request))
     }
 
+    /// Whether there is a response for `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.cache.contains_key(key)
+    }
+
     /// The response stored for `key` that `matches` takes.
     pub(super) fn find_by(
         &self,

@@ -27,6 +27,7 @@ mod rules;
 mod serve;
 mod status;
 mod stored;
+mod uses;
 mod validate;
 mod vary;
 mod write;

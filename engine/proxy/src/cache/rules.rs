@@ -28,6 +28,8 @@ pub struct CacheRuleSpec {
     /// `without:NAME`, `header:NAME`, `cookie:NAME` what makes them differ; empty for scheme, host,
     /// path and query.
     pub key: Vec<String>,
+    /// From which request for its key on an answer is kept; 0 and 1: from the first.
+    pub uses_min: u32,
 }
 
 /// The same, compiled.
@@ -37,6 +39,7 @@ pub(crate) struct CacheRules {
     bypass: Vec<Condition>,
     no_store: Vec<Condition>,
     key: Option<KeyRule>,
+    pub(super) uses_min: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -108,7 +111,8 @@ impl CacheRules {
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(Arc::new(Self { lifetimes_s: spec.lifetimes_s.clone(), bypass, no_store, key }))
+        let (lifetimes_s, uses_min) = (spec.lifetimes_s.clone(), spec.uses_min);
+        Ok(Arc::new(Self { lifetimes_s, bypass, no_store, key, uses_min }))
     }
 
     /// What the answer to a request by `scheme`, to this host and target, is found by.
