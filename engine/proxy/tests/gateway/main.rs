@@ -23,5 +23,7 @@ mod passing;
 mod reloads;
 mod rig;
 mod routes;
+mod stale;
 mod turns;
+mod uploads;
 mod upstreams;
