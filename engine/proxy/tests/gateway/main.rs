@@ -25,5 +25,6 @@ mod rig;
 mod routes;
 mod stale;
 mod turns;
+mod unhedged;
 mod uploads;
 mod upstreams;
