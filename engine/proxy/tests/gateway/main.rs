@@ -24,6 +24,7 @@ mod reloads;
 mod rig;
 mod routes;
 mod stale;
+mod tunnels;
 mod turns;
 mod unhedged;
 mod uploads;
