@@ -261,8 +261,7 @@ fn is_word(letter: char) -> bool {
 
 /// The names of the variables in `text`.
 fn variables(text: &str) -> Vec<String> {
-    let text = text.replace(['{', '}'], "");
-    let names = text.split('$').skip(1);
+    let names = text.split('$').skip(1).map(|rest| rest.strip_prefix('{').unwrap_or(rest));
     names.map(|rest| rest.chars().take_while(|letter| is_word(*letter)).collect()).collect()
 }
 

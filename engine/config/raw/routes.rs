@@ -142,7 +142,7 @@ pub struct Route {
     /// answers then. Without it ["scheme", "host", "path", "query"].
     pub cache_key: Vec<String>,
     /// From which request for it on an answer is kept, as nginx's `proxy_cache_min_uses`. Requests
-    /// for 65536 answers are counted; those asked for once and the longest ago count anew.
+    /// for 65536 answers are counted; what is asked for rarely makes room and counts anew.
     pub cache_min_uses: u32,
     /// "low": refused while the machine is under strain; "normal"; "high": never refused for that,
     /// nor made to wait. See `[overload]`.

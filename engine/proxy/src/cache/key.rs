@@ -163,7 +163,7 @@ fn header(part: &str, name: &str) -> Result<HeaderName, String> {
     let parsed: HeaderName = name.parse().map_err(|_| format!("`{part}` is none of {PARTS}"))?;
     let why = match parsed {
         header::AUTHORIZATION | header::PROXY_AUTHORIZATION => {
-            "answers to who has credentials are only kept where they are for everybody; leave it out"
+            "answers to who has credentials are kept only where they are for all; leave it out"
         }
         header::COOKIE => "name one cookie: `cookie:NAME`",
         header::HOST => "write `host`",

@@ -1,8 +1,8 @@
 //! Owns how often keys were asked for, so that what hardly anybody asks for is not stored (nginx's
 //! `proxy_cache_min_uses`).
 //!
-//! Refuses to keep keys: it counts by their hash. Bound: [`KEYS_MAX`] keys; beyond that the ones
-//! asked for the longest ago and once make room, and count anew.
+//! Refuses to keep keys: it counts by their hash. Bound: [`KEYS_MAX`] keys; beyond that what is
+//! asked for rarely makes room, and counts anew.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -53,6 +53,6 @@ mod tests {
             uses.count("a");
         }
         assert!(uses.0.len() <= 100);
-        assert_eq!((uses.count("a"), uses.count("scan/0")), (10_003, 1));
+        assert_eq!(uses.count("a"), 10_003);
     }
 }
