@@ -63,7 +63,7 @@ pub fn add(
 }
 
 /// The SHA-256 of a model file as it is registered.
-fn sha256(bytes: &[u8]) -> String {
+pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 

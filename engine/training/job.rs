@@ -52,7 +52,8 @@ pub struct Job {
     pub result: Option<TrainingResult>,
 }
 
-fn invalid(detail: impl Into<String>) -> ModelFailure {
+/// The failure of a description that is not acceptable.
+pub(super) fn invalid(detail: impl Into<String>) -> ModelFailure {
     ModelFailure { kind: Kind::Invalid, detail: detail.into() }
 }
 
@@ -71,7 +72,6 @@ impl Asked {
             .map_err(|error| invalid(format!("the description cannot be read: {error}")))?;
         let places = [
             (spec.data.is_some(), "data", "a server reads data sets; name one by `dataset`"),
-            (spec.is_of_texts(), "base", "data sets have features, and encoders read texts"),
             (spec.output.is_some(), "output", "the result is registered; name a `model`"),
             (
                 spec.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.file.is_some()),
@@ -161,6 +161,8 @@ mod tests {
         check("checkpoint", json!({ "every_steps": 0 }), "every_steps");
         check("unknown", json!(1), "unknown field");
         check("train", json!({ "epochs": 0 }), "epochs");
+        check("base", json!({ "model": "m", "tuned": "some" }), "unknown variant");
+        check("base", json!({ "version": 1 }), "missing field `model`");
         check("model", json!("m".repeat(40_000)), "longer than");
     }
 

@@ -12,11 +12,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use truststram_api::ports::{Failure, ModelFailure, TrainingProgress, TrainingState};
 use truststram_base::{Clock, Kind};
-use truststram_store::{Store, StoreError};
+use truststram_store::{DatasetInfo, Store, StoreError};
 
-use super::job::{Asked, Job};
-use super::report;
+use super::job::{Asked, Job, invalid};
 use super::run::End;
+use super::{base, report, rows};
 use crate::config::raw;
 use crate::events::{Events, event};
 use crate::registry::Versions;
@@ -141,12 +141,8 @@ impl Jobs {
     /// Makes a job.
     pub fn create(&self, spec: &Value) -> Answer<Job> {
         let asked = Asked::read(spec, self.means.cores.len())?;
-        let datasets = self.means.store.datasets().map_err(|error| failed(&error))?;
-        let found = datasets.into_iter().find(|dataset| dataset.name == asked.dataset);
-        let found = found.ok_or_else(|| ModelFailure {
-            kind: Kind::NotFound,
-            detail: format!("no data set `{}` exists", asked.dataset),
-        })?;
+        let found = self.dataset(&asked)?;
+        let asked = self.with_base(asked, spec)?;
         let _turn = lock(&self.changing);
         self.room()?;
         let newest = lock(&self.board).jobs.keys().next_back().copied();
@@ -167,6 +163,31 @@ impl Jobs {
         self.write(&job)?;
         self.enqueue(job.clone());
         Ok(job)
+    }
+
+    /// The data set of a description, if that can be trained on it.
+    fn dataset(&self, asked: &Asked) -> Answer<DatasetInfo> {
+        let datasets = self.means.store.datasets().map_err(|error| failed(&error))?;
+        let found = datasets.into_iter().find(|dataset| dataset.name == asked.dataset);
+        let found = found.ok_or_else(|| ModelFailure {
+            kind: Kind::NotFound,
+            detail: format!("no data set `{}` exists", asked.dataset),
+        })?;
+        match found.rows > 0 && found.is_of_texts != asked.spec.is_of_texts() {
+            true => Err(invalid(rows::mismatch(&found.name, found.is_of_texts))),
+            false => Ok(found),
+        }
+    }
+
+    /// A description that says which version it begins with, if it begins with one: whatever is
+    /// active later, the job goes on with the same. It is read here as it will be.
+    fn with_base(&self, asked: Asked, spec: &Value) -> Answer<Asked> {
+        let Some(base) = &asked.spec.base else { return Ok(asked) };
+        let entry = base::chosen(&self.means.store, base)?;
+        base::training(&self.means.data_dir, &entry, &asked.spec)?;
+        let mut spec = spec.clone();
+        spec["base"]["version"] = json!(entry.version.0);
+        Asked::read(&spec, self.means.cores.len())
     }
 
     /// Ends a job.

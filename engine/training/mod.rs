@@ -11,6 +11,7 @@
 //! checkpoint, and ends with the bits that it would have had. Owns the trainers' threads. Refuses
 //! to know HTTP. Bound: the jobs and trainers of the configuration.
 
+mod base;
 mod job;
 mod jobs;
 mod meter;
@@ -21,5 +22,5 @@ mod run;
 mod trainers;
 
 pub use jobs::{Jobs, Means};
-pub use rows::read as read_dataset;
+pub use rows::{Wanted, read as read_dataset, read_texts, read_words};
 pub use trainers::Trainers;

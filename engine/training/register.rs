@@ -54,6 +54,7 @@ pub(super) fn register(
         "dataset": asked.dataset.to_string(),
         "rows": job.rows,
         "seed": asked.spec.train.seed,
+        "base": asked.spec.base,
         "result": figures,
     });
     let described = Described {

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use truststram_api::ports::ModelFailure;
 use truststram_base::Kind;
 use truststram_exchange::time;
@@ -45,9 +46,20 @@ pub(super) fn page(folder: &Path, job: &Job) -> Result<String, ModelFailure> {
     };
     report.say("Model", Some(format!("{}, version {}", shown.model, result.version)));
     report.say("Data set", Some(format!("{}, its first {} rows", shown.dataset, job.rows)));
+    report.say("Begun with", base(&shown.spec["base"]));
     report.say("Made", Some(at(job.created_us)));
     report.say("Begun or gone on with", job.started_us.map(at));
     report.say("Ended", job.ended_us.map(at));
     report.say("Starts", Some(job.starts.to_string()));
     Ok(report.page())
+}
+
+/// The model that the training began with, in words.
+fn base(base: &Value) -> Option<String> {
+    let (model, version) = (base["model"].as_str()?, &base["version"]);
+    let tuned = match base["tuned"].as_str() {
+        Some("head") => "its head trained",
+        _ => "all of it trained",
+    };
+    Some(format!("{model}, version {version}, {tuned}"))
 }

@@ -12,13 +12,15 @@ use serde_json::json;
 use truststram_api::ports::{TrainingProgress, TrainingResult};
 use truststram_machine::{MemoryRoom, Pressure, Resource, replace_file};
 use truststram_train::{
-    Checkpoints, Curve, Go, Outcome, PART_ROWS_MIN, Report, Step, bytes_needed, train,
+    Checkpoints, Curve, Dataset, Go, Outcome, PART_ROWS_MIN, Prepare, Report, Step, TextTraining,
+    bytes_needed, train,
 };
 
 use super::job::{Asked, Job};
 use super::jobs::Jobs;
 use super::meter::Meter;
-use super::{register, report, rows};
+use super::rows::Wanted;
+use super::{base, register, report, rows};
 
 /// How often watchers are told of epochs, and how often of steps.
 const TELL_EPOCHS_EVERY_US: u64 = 50_000;
@@ -58,19 +60,33 @@ fn trained(jobs: &Jobs, job: &Job, stop: &AtomicBool) -> Result<Option<TrainingR
     let spec = &asked.spec.train;
     let folder = jobs.folder(job.id);
     fs::create_dir_all(&folder).map_err(|error| place(&folder, &error))?;
-    let packed = folder.join("rows");
-    let how = (packed.as_path(), spec.loss.is_of_classes());
-    let data = rows::read(&jobs.means.store, &asked.dataset, Some(job.rows), how)?;
+    let texts = text_training(jobs, job, &asked)?;
+    let mut told_us = None;
+    let mut prepare = |done: usize, all: usize| {
+        tell_of_texts(jobs, job, (done, all), &mut told_us);
+        !stop.load(Ordering::Acquire)
+    };
+    let Some(data) = rows_of(jobs, job, &asked, texts.as_ref(), &mut prepare)? else {
+        return Ok(None);
+    };
     let split = data.split(spec.held_out, spec.seed);
     drop(data);
     let cores = &cores[..asked.spec.cores.unwrap_or(1).min(cores.len())];
-    let need = bytes_needed(&split, spec, cores.len()).map_err(|error| error.to_string())?;
+    let need = match &texts {
+        Some(texts) => texts.bytes_needed(&split, cores.len()),
+        None => bytes_needed(&split, spec, cores.len()),
+    };
+    let need = need.map_err(|error| error.to_string())?;
     // A host that does not say has room.
     fits(need, MemoryRoom::of_host().map_or(u64::MAX, |room| room.available_bytes))?;
     let every_steps = asked.spec.checkpoint.clone().unwrap_or_default().every_steps;
     let files = Checkpoints { path: folder.join("checkpoint"), every_steps };
     let mut watch = Watch::new(jobs, job, &folder, every_steps, stop);
-    let outcome = train(&split, spec, cores, Some(&files), &mut |step| watch.note(step));
+    let mut note = |step: &Step| watch.note(step);
+    let outcome = match &texts {
+        Some(texts) => texts.train(&split, cores, Some(&files), &mut prepare, &mut note),
+        None => train(&split, spec, cores, Some(&files), &mut note),
+    };
     let outcome = outcome.map_err(|error| error.to_string())?;
     if let Some(why) = watch.failure {
         return Err(why);
@@ -82,6 +98,54 @@ fn trained(jobs: &Jobs, job: &Job, stop: &AtomicBool) -> Result<Option<TrainingR
     report.say("Program", Some(concat!("truststram ", env!("CARGO_PKG_VERSION")).to_owned()));
     report::keep(&folder, &report)?;
     ended(jobs, job, &asked, &outcome, (&files, stop))
+}
+
+fn wanted<'a>(jobs: &'a Jobs, job: &Job, asked: &'a Asked) -> Wanted<'a> {
+    Wanted { store: &jobs.means.store, name: &asked.dataset, count: Some(job.rows) }
+}
+
+/// The training of a job on texts; none of one on features.
+fn text_training(jobs: &Jobs, job: &Job, asked: &Asked) -> Result<Option<TextTraining>, String> {
+    let Some(base) = &asked.spec.base else {
+        if !asked.spec.is_of_texts() {
+            return Ok(None);
+        }
+        let words = rows::read_words(wanted(jobs, job, asked))?;
+        let training = TextTraining::of_words(&asked.spec.train, &words);
+        return training.map(Some).map_err(|error| error.to_string());
+    };
+    let entry = base::chosen(&jobs.means.store, base);
+    let training =
+        entry.and_then(|entry| base::training(&jobs.means.data_dir, &entry, &asked.spec));
+    training.map(Some).map_err(|failure| failure.detail)
+}
+
+/// The rows of a job, packed in its folder; none where it ends meanwhile.
+fn rows_of(
+    jobs: &Jobs,
+    job: &Job,
+    asked: &Asked,
+    texts: Option<&TextTraining>,
+    prepare: &mut Prepare<'_>,
+) -> Result<Option<Dataset>, String> {
+    let packed = jobs.folder(job.id).join("rows");
+    let how = (packed.as_path(), asked.spec.train.loss.is_of_classes());
+    let wanted = wanted(jobs, job, asked);
+    match texts {
+        Some(texts) => rows::read_texts(wanted, how, texts, prepare),
+        None => rows::read(wanted, how).map(Some),
+    }
+}
+
+/// Tells how many texts are ready for the next step on their way, now and then.
+fn tell_of_texts(jobs: &Jobs, job: &Job, (done, all): (usize, usize), told_us: &mut Option<u64>) {
+    let now_us = jobs.means.clock.monotonic_us();
+    if told_us.is_none_or(|told_us| now_us.saturating_sub(told_us) >= TELL_EVERY_US) {
+        *told_us = Some(now_us);
+        let texts = Some(done as u64);
+        jobs.note(job.id, TrainingProgress { texts, ..job.progress });
+        jobs.events.tell(job.id, "texts", &json!({ "texts": done, "of": all }));
+    }
 }
 
 /// Refuses what would have the kernel end the process.
@@ -207,6 +271,7 @@ impl<'a> Watch<'a> {
                 true => step.held_out_accuracy,
                 false => before.held_out_accuracy,
             },
+            texts: None,
             batch_size: step.part_rows as u64,
             samples_per_second: pace.map(|(rows, _)| rows),
             eta_s: pace.map(|(_, left)| left),

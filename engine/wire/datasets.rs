@@ -1,7 +1,7 @@
 //! Owns the joint of api and the store's data sets: reads run on the reading thread, bodies are
 //! read and appended on a thread of their own.
 //!
-//! Refuses to know how rows are kept. Bound: [`PAGE_NUMBERS_MAX`] features a page or one row; the
+//! Refuses to know how rows are kept. Bound: [`PAGE_BYTES_MAX`] of inputs a page or one row; the
 //! queues of both threads.
 
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use super::background::Background;
 use super::questions::failure_of_query;
 use super::slow_queries::{Account, SlowQueries};
 
-/// Features of all rows of a page; beyond, it ends.
-const PAGE_NUMBERS_MAX: usize = 1 << 20;
+/// Features and texts of all rows of a page, in bytes; beyond, it ends.
+const PAGE_BYTES_MAX: usize = 4 << 20;
 
 /// The data sets as the API sees them.
 pub struct StoreDatasets {
@@ -69,10 +69,11 @@ impl Datasets for StoreDatasets {
             let append = || {
                 let rows = rows().map_err(|problem| DatasetFailure::Body(Box::new(problem)))?;
                 let created_us = clock.utc_us();
-                let row = |NewRow { features, label, metadata_json }| TrainingRow {
+                let row = |NewRow { features, text, label, metadata_json }| TrainingRow {
                     id: 0,
                     created_us,
                     features,
+                    text,
                     label,
                     metadata_json,
                 };
@@ -117,14 +118,16 @@ fn page(
     let scan = store.scan_training(name, from_id, None)?;
     let row_count = scan.row_count();
     let mut rows = Vec::new();
-    let mut numbers = 0;
+    let mut bytes = 0;
     for row in scan.take(limit) {
-        let TrainingRow { id, created_us, features, label, metadata_json } = row?;
-        numbers += features.len();
-        if numbers > PAGE_NUMBERS_MAX && !rows.is_empty() {
+        let row = row?;
+        bytes += row.input_bytes();
+        if bytes > PAGE_BYTES_MAX && !rows.is_empty() {
             break;
         }
-        rows.push(DatasetRow { id, created_us, row: NewRow { features, label, metadata_json } });
+        let TrainingRow { id, created_us, features, text, label, metadata_json } = row;
+        let row = NewRow { features, text, label, metadata_json };
+        rows.push(DatasetRow { id, created_us, row });
     }
     let next = rows.last().map(|row| row.id + 1).filter(|&next| next < row_count);
     Ok(DatasetRows { rows, row_count, next })
@@ -139,7 +142,10 @@ fn failure_of(error: StoreError) -> DatasetFailure {
         StoreError::DatasetUnknown { name } => DatasetFailure::Unknown(name.to_string()),
         StoreError::DatasetRow { row, problem, .. } => {
             let field = match problem {
-                RowProblem::FeatureCount { .. } | RowProblem::FeatureLimit { .. } => "features",
+                RowProblem::FeatureCount { .. }
+                | RowProblem::FeatureLimit { .. }
+                | RowProblem::NotOfFeatures => "features",
+                RowProblem::NotOfTexts | RowProblem::Both | RowProblem::Text { .. } => "text",
                 RowProblem::Label => "label",
                 RowProblem::Metadata(_) => "metadata",
             };
@@ -154,6 +160,7 @@ fn shown(info: DatasetInfo) -> Dataset {
         name: info.name.to_string(),
         rows: info.rows,
         feature_count: info.feature_count,
+        is_of_texts: info.is_of_texts,
         raw_bytes: info.raw_bytes,
         stored_bytes: info.stored_bytes,
         oldest_us: info.oldest_us,

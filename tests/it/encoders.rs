@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{BINARY, Server, trained_dir};
 
-fn golden(name: &str) -> PathBuf {
+pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/encoder").join(name)
 }
 
@@ -23,7 +23,7 @@ fn model(server: &Server, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-fn import(server: &Server, name: &str) {
+pub fn import(server: &Server, name: &str) {
     let folder = golden(name);
     let output = model(server, &["import", folder.to_str().unwrap(), "--id", name, "--activate"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -145,6 +145,51 @@ fn models_are_listed_by_filter() {
 }
 
 #[test]
+fn data_sets_of_texts_keep_what_was_acknowledged() {
+    let dir = trained_dir();
+    let server = Server::start(dir.path());
+    let rows = "/api/v1/datasets/reviews/rows";
+    let list = json!([
+        { "text": "so \"good\"\n", "label": "yes", "metadata": { "n": 1 } },
+        { "text": "☂", "label": null },
+    ]);
+    let answer = server.post(rows, list.to_string().as_bytes());
+    assert_eq!((answer.status, &answer.body), (201, &json!({ "first_id": 0, "rows": 2 })));
+    let longest = "a".repeat(256 << 10);
+    let lines = format!("{{\"text\":\"{longest}\"}}\n");
+    let answer = server.post_as(rows, "application/x-ndjson", lines.as_bytes());
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let second = |row: &str| server.post(rows, format!(r#"[{{"text":"a"}},{row}]"#).as_bytes());
+    is_refused(&second(r#"{"features":[1]}"#), "features", Some(1));
+    is_refused(&second(r#"{"text":""}"#), "text", Some(1));
+    is_refused(&second(r#"{"text":7}"#), "text", Some(1));
+    is_refused(&second(r#"{"text":"a","features":[1]}"#), "text", Some(1));
+    is_refused(&second(r#"{"label":"a"}"#), "features", Some(1));
+    is_refused(&second(&format!(r#"{{"text":"{longest}a"}}"#)), "text", Some(1));
+    let other = "/api/v1/datasets/iris/rows";
+    assert_eq!(server.post(other, br#"[{"features":[1]}]"#).status, 201);
+    let refused = server.post(other, br#"[{"features":[1]},{"text":"a"}]"#);
+    is_refused(&refused, "text", Some(1));
+    assert!(refused.text.contains("append texts to a data set of their own"), "{}", refused.text);
+    server.kill();
+
+    let server = Server::start(dir.path());
+    let found = server.get("/api/v1/datasets/reviews").body;
+    assert_eq!((&found["rows"], &found["is_of_texts"]), (&json!(3), &json!(true)), "{found}");
+    assert_eq!(found["labels"], json!({ "yes": 1 }));
+    assert_eq!(server.get("/api/v1/datasets/iris").body["is_of_texts"], false);
+    let page = server.get(rows).body;
+    let kept = page["rows"].as_array().unwrap();
+    assert_eq!(kept.len(), 3, "{page}");
+    for (kept, given) in kept.iter().zip(list.as_array().unwrap()) {
+        assert_eq!((&kept["text"], &kept["label"]), (&given["text"], &given["label"]));
+        assert!(kept.get("features").is_none(), "{kept}");
+    }
+    assert_eq!(kept[0]["metadata"], json!({ "n": 1 }));
+    assert_eq!(kept[2]["text"], json!(longest));
+}
+
+#[test]
 fn data_sets_keep_what_was_acknowledged() {
     let dir = trained_dir();
     let server = Server::start(dir.path());

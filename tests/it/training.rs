@@ -3,3 +3,4 @@
 mod jobs;
 mod kill;
 mod rig;
+mod texts;

@@ -3,11 +3,13 @@
 //! Every row that is not acceptable is named by its place and field. Refuses to know where rows
 //! go. Bound: [`ROW_COUNT_MAX`] rows, and the body by the gateway; it is read at most three times.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use truststram_base::Kind;
-use truststram_base::limits::FEATURE_COUNT_MAX;
+use truststram_base::limits::{FEATURE_COUNT_MAX, TEXT_BYTES_MAX};
 use utoipa::ToSchema;
 
 use crate::explain::{
@@ -32,8 +34,14 @@ pub(crate) enum Format {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewRowBody<'a> {
-    /// The input: finite numbers, as many as every other row of the data set has.
-    features: Vec<f32>,
+    /// The input: finite numbers, as many as every other row of the data set has. Absent where
+    /// there is a `text`.
+    #[serde(default)]
+    features: Option<Vec<f32>>,
+    /// The input of a data set of texts, 1 byte to 256 KiB.
+    #[serde(default, borrow)]
+    #[schema(value_type = Option<String>)]
+    text: Option<Cow<'a, str>>,
     /// The right answer, where it is known.
     label: Option<String>,
     /// What else is known of it: any JSON object.
@@ -98,13 +106,18 @@ fn lines(body: &[u8]) -> Result<Vec<&RawValue>, Problem> {
 
 fn read_one(text: &RawValue) -> Option<NewRow> {
     let row: NewRowBody<'_> = serde_json::from_str(text.get()).ok()?;
-    let is_finite = row.features.iter().all(|value| value.is_finite());
-    if !is_finite || !(1..=FEATURE_COUNT_MAX).contains(&row.features.len()) {
-        return None;
-    }
+    let is_right = match (&row.features, &row.text) {
+        (Some(features), None) => {
+            let is_finite = features.iter().all(|value| value.is_finite());
+            is_finite && (1..=FEATURE_COUNT_MAX).contains(&features.len())
+        }
+        (None, Some(text)) => (1..=TEXT_BYTES_MAX).contains(&text.len()),
+        (Some(_), Some(_)) | (None, None) => false,
+    };
     let metadata = row.metadata.map_or("{}", RawValue::get);
-    metadata.starts_with('{').then(|| NewRow {
-        features: row.features,
+    (is_right && metadata.starts_with('{')).then(|| NewRow {
+        features: row.features.unwrap_or_default(),
+        text: row.text.map(Cow::into_owned),
         label: row.label,
         metadata_json: metadata.to_owned(),
     })
@@ -120,16 +133,27 @@ fn row_errors(place: usize, text: &RawValue) -> Vec<FieldError> {
         Ok(Value::Object(fields)) => {
             for key in fields.keys().filter(|key| !is_known(key)) {
                 let shown: String = key.chars().take(64).collect();
-                let known = "features, label and metadata";
+                let known = "features, text, label and metadata";
                 wrong(&shown, None, format!("is not a known field; {known} are"));
             }
-            match fields.get("features") {
-                None => wrong("features", None, "is missing".to_owned()),
-                Some(Value::Array(items)) if items.is_empty() => {
-                    wrong("features", None, "holds no number".to_owned());
+            let given = |key| fields.get(key).filter(|value| !value.is_null());
+            match (given("features"), given("text")) {
+                (None, None) => {
+                    let message = "is missing; give the input as `features` or as `text`";
+                    wrong("features", None, message.to_owned());
                 }
-                Some(Value::Array(items)) => number_errors("features", items, &mut wrong),
-                Some(other) => wrong("features", None, must_be("a list of numbers", other)),
+                (Some(_), Some(_)) => {
+                    let message = "is given beside `features`; a row has one of them";
+                    wrong("text", None, message.to_owned());
+                }
+                (Some(features), None) => match features {
+                    Value::Array(items) if items.is_empty() => {
+                        wrong("features", None, "holds no number".to_owned());
+                    }
+                    Value::Array(items) => number_errors("features", items, &mut wrong),
+                    other => wrong("features", None, must_be("a list of numbers", other)),
+                },
+                (None, Some(text)) => text_error(text, &mut wrong),
             }
             match fields.get("label") {
                 None | Some(Value::Null | Value::String(_)) => {}
@@ -150,8 +174,19 @@ fn row_errors(place: usize, text: &RawValue) -> Vec<FieldError> {
     errors
 }
 
+fn text_error(text: &Value, wrong: &mut impl FnMut(&str, Option<usize>, String)) {
+    match text {
+        Value::String(text) if (1..=TEXT_BYTES_MAX).contains(&text.len()) => {}
+        Value::String(text) => {
+            let found = text.len();
+            wrong("text", None, format!("must have 1 to {TEXT_BYTES_MAX} bytes, found {found}"));
+        }
+        other => wrong("text", None, must_be("text", other)),
+    }
+}
+
 fn is_known(key: &str) -> bool {
-    matches!(key, "features" | "label" | "metadata")
+    matches!(key, "features" | "text" | "label" | "metadata")
 }
 
 #[cfg(test)]
@@ -171,12 +206,19 @@ mod tests {
         assert_eq!(read(lines.as_bytes(), Format::Lines).unwrap(), found);
         let row = |features: &[f32], label: Option<&str>, metadata: &str| NewRow {
             features: features.to_vec(),
+            text: None,
             label: label.map(str::to_owned),
             metadata_json: metadata.to_owned(),
         };
         assert_eq!(found[0], row(&[1.0, 2.5], Some("a"), r#"{"k": [1.0]}"#));
         assert_eq!(found[1], row(&[0.0], None, "{}"));
         assert_eq!(found.len(), 3);
+        let texts = "{\"text\":\"a \\\"b\\\"\\n\",\"label\":\"c\"}\n\
+                     {\"features\":null,\"text\":\"NaN\"}";
+        let found = read(texts.as_bytes(), Format::Lines).unwrap();
+        let text =
+            |text: &str, label| NewRow { text: Some(text.to_owned()), ..row(&[], label, "{}") };
+        assert_eq!(found, [text("a \"b\"\n", Some("c")), text("NaN", None)]);
     }
 
     #[test]
@@ -196,6 +238,11 @@ mod tests {
         row(r#"{"features":[]}"#, "row 1: features holds no number");
         row(r#"{"features":7}"#, "row 1: features must be a list of numbers");
         row(r#"{"label":"a"}"#, "row 1: features is missing");
+        row(r#"{"features":[1],"text":"a"}"#, "row 1: text is given beside `features`");
+        row(r#"{"text":""}"#, "row 1: text must have 1 to 262144 bytes, found 0");
+        row(r#"{"text":["a"]}"#, "row 1: text must be text, found a list");
+        let long = format!(r#"{{"text":"{}"}}"#, "a".repeat((256 << 10) + 1));
+        row(&long, "row 1: text must have 1 to 262144 bytes, found 262145");
         row(r#"{"features":[1],"label":3}"#, "row 1: label must be text, found a number");
         row(r#"{"features":[1],"metadata":[]}"#, "row 1: metadata must be an object");
         row(r#"{"features":[1],"lable":"a"}"#, "row 1: lable is not a known field");

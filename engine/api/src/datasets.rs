@@ -29,8 +29,10 @@ pub(crate) struct DatasetResponse {
     name: String,
     /// How many rows it has.
     rows: u64,
-    /// How many features every row has.
+    /// How many features every row has; 0 where rows have texts.
     feature_count: u32,
+    /// Whether its rows have texts instead of features.
+    is_of_texts: bool,
     /// What the rows are before compression, in bytes.
     raw_bytes: u64,
     /// What they are as stored, in bytes.
@@ -70,7 +72,7 @@ pub(crate) struct AppendedResponse {
 pub(crate) struct RowsFilter {
     /// The id of the first row; 0 if absent.
     from: u64,
-    /// At most this many, 1 to 1000; 100 if absent. Rows with many features make shorter pages.
+    /// At most this many, 1 to 1000; 100 if absent. Large rows make shorter pages.
     limit: Option<usize>,
 }
 
@@ -81,8 +83,12 @@ pub(crate) struct RowResponse {
     id: u64,
     /// When it was appended, RFC 3339 in UTC.
     created: String,
-    /// The input.
-    features: Vec<f32>,
+    /// The input; absent in a data set of texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    features: Option<Vec<f32>>,
+    /// The input in a data set of texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
     /// The right answer, where it is known.
     label: Option<String>,
     /// What else is known of it.
@@ -164,7 +170,7 @@ pub(crate) async fn show(State(ports): State<Ports>, Path(name): Path<String>) -
 }
 
 /// Append rows to a data set, which is made if need be. All of them or none; they survive a power
-/// loss once this is answered.
+/// loss once this is answered. All rows of a data set have as many features, or all have a text.
 #[utoipa::path(post, path = "/api/v1/datasets/{name}/rows",
     operation_id = "append_rows", tag = "datasets",
     params(("name" = String, Path, description = "The data set's name")),
@@ -238,7 +244,8 @@ async fn rows_of(ports: &Ports, name: String, uri: &Uri) -> Result<Response<Body
     let row = |DatasetRow { id, created_us, row }| RowResponse {
         id,
         created: timestamp::format(created_us),
-        features: row.features,
+        features: row.text.is_none().then_some(row.features),
+        text: row.text,
         label: row.label,
         // The store keeps nothing else than JSON.
         metadata: RawValue::from_string(row.metadata_json).ok(),
@@ -270,6 +277,7 @@ fn render(dataset: Dataset) -> DatasetResponse {
         name: dataset.name,
         rows: dataset.rows,
         feature_count: dataset.feature_count,
+        is_of_texts: dataset.is_of_texts,
         raw_bytes: dataset.raw_bytes,
         stored_bytes: dataset.stored_bytes,
         oldest: dataset.oldest_us.map(timestamp::format),

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use truststram_base::limits::TEXT_BYTES_MAX;
 use truststram_base::{ModelId, UserId};
 use utoipa::ToSchema;
 
@@ -22,7 +23,6 @@ use crate::filters::json;
 use crate::lists::AtMost;
 use crate::options::{self, Haste};
 use crate::ports::{EmbedAnswer, EmbedAsk, EmbedInputs};
-use crate::predict::input::TEXT_BYTES_MAX;
 use crate::predict::{json_body, request_id};
 use crate::router::Ports;
 use crate::tensor::words;

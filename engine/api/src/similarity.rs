@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
-use truststram_base::limits::FEATURE_COUNT_MAX;
+use truststram_base::limits::{FEATURE_COUNT_MAX, TEXT_BYTES_MAX};
 use truststram_base::{Kind, ModelId, RequestId};
 use utoipa::ToSchema;
 
@@ -19,7 +19,6 @@ use crate::filters::{self, invalid, json};
 use crate::lists::AtMost;
 use crate::options::{self, Haste};
 use crate::ports::{EmbedAsk, EmbedInputs, SimilarityAsk};
-use crate::predict::input::TEXT_BYTES_MAX;
 use crate::predict::{json_body, request_id};
 use crate::problem::Problem;
 use crate::router::Ports;

@@ -56,7 +56,7 @@ enum Refused {
     /// The body is not JSON.
     #[response(status = 400)]
     Malformed(Problem),
-    /// There is no such job, data set or version.
+    /// There is no such job, data set, model or version.
     #[response(status = 404)]
     NotFound(Problem),
     /// The job's state does not allow it.
@@ -97,8 +97,9 @@ fn number(name: &str) -> Result<u64, Problem> {
 /// Train a model on a data set of the store, as soon as a trainer is free.
 ///
 /// The body is what `truststram train` reads as TOML: `dataset` and `model` name what it is trained
-/// on and what it becomes a version of; `train` says how. With `activate` the version answers at
-/// once, which takes the scope `models:write` as well.
+/// on and what it becomes a version of; `train` says how. A data set of texts trains the registered
+/// encoder that `base` names further, or an encoder from nothing. With `activate` the version
+/// answers at once, which takes the scope `models:write` as well.
 #[utoipa::path(post, path = "/api/v1/training/jobs",
     operation_id = "create_training_job", tag = "training",
     request_body(content = serde_json::Value, description = "The description"),
@@ -160,7 +161,7 @@ pub(crate) async fn show(State(ports): State<Ports>, Path(job): Path<String>) ->
     operation_id = "watch_training_job", tag = "training",
     params(("job" = u64, Path, description = "The job's number")),
     responses(
-        (status = 200, description = "`job` first, then `step`, `epoch`, `checkpoint`, \
+        (status = 200, description = "`job` first, then `texts`, `step`, `epoch`, `checkpoint`, \
          `batch_size`, `state`", content((String = "text/event-stream"))),
         (status = 404, description = "No such job", body = Problem),
         (status = 503, description = "Training is off, or too many watch; see Retry-After",

@@ -8,6 +8,8 @@ pub const MODEL_ID_BYTES_MAX: usize = 64;
 pub const USER_ID_BYTES_MAX: usize = 128;
 /// Most features of one prediction.
 pub const FEATURE_COUNT_MAX: usize = 65_536;
+/// Longest text of one prediction and of one row to train on, in bytes.
+pub const TEXT_BYTES_MAX: usize = 256 << 10;
 /// Most items of one batch request.
 pub const BATCH_ITEM_COUNT_MAX: usize = 1_024;
 /// Most rows of one page of stored predictions.

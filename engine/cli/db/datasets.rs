@@ -1,14 +1,15 @@
-//! Owns `db datasets` and `db dataset`: rows to train on, listed and moved to and from files.
+//! Owns `db datasets` and `db dataset`: rows to train on, of features or of texts, listed and moved
+//! to and from files.
 //!
 //! Refuses to know what trains on them. Bound: [`APPEND_ROW_COUNT_MAX`] rows and
 //! [`APPEND_BYTES_MAX`] are appended at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
-use truststram_exchange::{DatasetRow, ReadOptions};
-use truststram_store::{DatasetInfo, DatasetName, TrainingRow};
+use truststram_exchange::{DatasetRow, Format, ReadOptions, Row, TextRow};
+use truststram_store::{DatasetInfo, DatasetName, DatasetScan, TrainingRow};
 
 use super::files::{FileFormat, NewFile, OldFile, format_of};
 use super::place::{Directory, IfMissing, Local, failed};
@@ -69,6 +70,7 @@ pub(super) fn list(directory: &Directory, as_json: bool) -> Result<(), Failure> 
         ("name", "name"),
         ("rows", "rows"),
         ("features", "feature_count"),
+        ("of texts", "is_of_texts"),
         ("labels", "label_count"),
         ("unlabelled", "unlabelled"),
         ("stored", "stored_bytes"),
@@ -83,6 +85,7 @@ fn row(dataset: &DatasetInfo) -> Value {
         "name": dataset.name.as_str(),
         "rows": dataset.rows,
         "feature_count": dataset.feature_count,
+        "is_of_texts": dataset.is_of_texts,
         "raw_bytes": dataset.raw_bytes,
         "stored_bytes": dataset.stored_bytes,
         "oldest": dataset.oldest_us.map(time::format),
@@ -114,17 +117,24 @@ fn export(moved: &Moved) -> Result<u64, Failure> {
     let format = format_of(&moved.file, moved.format)?;
     moved.directory.take(IfMissing::Refuse)?.with(|local| {
         let scan = local.store.scan_training(&name, 0, None).map_err(failed)?;
-        let bar = progress::rows("exporting", scan.row_count());
-        let filled = NewFile::create(&moved.file)?.fill::<DatasetRow>(format, |writer| {
-            for row in scan {
-                writer.write(&outward(row.map_err(failed)?))?;
-                bar.inc(1);
-            }
-            Ok(())
-        });
-        bar.finish_and_clear();
-        filled.map(|(rows, _)| rows)
+        match scan.is_of_texts() {
+            true => write_rows::<TextRow>(scan, &moved.file, format),
+            false => write_rows::<DatasetRow>(scan, &moved.file, format),
+        }
     })
+}
+
+fn write_rows<R: Example>(scan: DatasetScan, path: &Path, format: Format) -> Result<u64, Failure> {
+    let bar = progress::rows("exporting", scan.row_count());
+    let filled = NewFile::create(path)?.fill::<R>(format, |writer| {
+        for row in scan {
+            writer.write(&R::outward(row.map_err(failed)?))?;
+            bar.inc(1);
+        }
+        Ok(())
+    });
+    bar.finish_and_clear();
+    filled.map(|(rows, _)| rows)
 }
 
 fn import(moved: &Moved, ignore_unknown_columns: bool) -> Result<u64, Failure> {
@@ -134,32 +144,40 @@ fn import(moved: &Moved, ignore_unknown_columns: bool) -> Result<u64, Failure> {
         format: format_of(&moved.file, moved.format)?,
         options: ReadOptions { ignore_unknown_columns },
     };
+    match file.has_texts()? {
+        true => read_rows::<TextRow>(&file, &name, &moved.directory),
+        false => read_rows::<DatasetRow>(&file, &name, &moved.directory),
+    }
+}
+
+fn read_rows<R: Example>(
+    file: &OldFile<'_>,
+    name: &DatasetName,
+    directory: &Directory,
+) -> Result<u64, Failure> {
     let mut feature_count = None;
-    let rows_total = file.check::<DatasetRow>(|row| one_width(&mut feature_count, row))?;
-    moved.directory.take(IfMissing::Create)?.with(|local| {
+    let rows_total = file.check::<R>(|row| one_width(&mut feature_count, row.feature_count()))?;
+    directory.take(IfMissing::Create)?.with(|local| {
         let bar = progress::rows("importing", rows_total);
         let (mut rows, mut bytes, mut appended) = (Vec::new(), 0, 0);
-        for row in file.rows::<DatasetRow>()? {
-            let row = inward(row?, local.clock.utc_us());
-            bytes += size_of::<TrainingRow>()
-                + size_of_val(row.features.as_slice())
-                + row.metadata_json.len();
+        for row in file.rows::<R>()? {
+            let row = row?.inward(local.clock.utc_us());
+            bytes += size_of::<TrainingRow>() + row.input_bytes() + row.metadata_json.len();
             rows.push(row);
             if rows.len() == APPEND_ROW_COUNT_MAX || bytes >= APPEND_BYTES_MAX {
-                appended += append(local, &name, &mut rows, appended)?;
+                appended += append(local, name, &mut rows, appended)?;
                 bytes = 0;
                 bar.set_position(appended);
             }
         }
-        appended += append(local, &name, &mut rows, appended)?;
+        appended += append(local, name, &mut rows, appended)?;
         bar.finish_and_clear();
         Ok(appended)
     })
 }
 
 /// Every row of a data set has as many features as the first.
-fn one_width(feature_count: &mut Option<usize>, row: &DatasetRow) -> Result<(), Failure> {
-    let found = row.features.len();
+fn one_width(feature_count: &mut Option<usize>, found: usize) -> Result<(), Failure> {
     let expected = *feature_count.get_or_insert(found);
     if found == expected {
         return Ok(());
@@ -186,22 +204,53 @@ fn append(
     Ok(count)
 }
 
-fn outward(row: TrainingRow) -> DatasetRow {
-    DatasetRow {
-        id: Some(row.id),
-        features: row.features,
-        label: row.label,
-        metadata: (row.metadata_json != "{}").then_some(row.metadata_json),
+/// A row of a file that is a row of a data set.
+trait Example: Row {
+    fn feature_count(&self) -> usize;
+    fn outward(row: TrainingRow) -> Self;
+    /// Without an id: appending counts on from the rows that are there.
+    fn inward(self, created_us: i64) -> TrainingRow;
+}
+
+impl Example for DatasetRow {
+    fn feature_count(&self) -> usize {
+        self.features.len()
+    }
+
+    fn outward(row: TrainingRow) -> Self {
+        let metadata = outward_metadata(row.metadata_json);
+        Self { id: Some(row.id), features: row.features, label: row.label, metadata }
+    }
+
+    fn inward(self, created_us: i64) -> TrainingRow {
+        let Self { features, label, metadata, .. } = self;
+        let metadata_json = inward_metadata(metadata);
+        TrainingRow { created_us, features, label, metadata_json, ..TrainingRow::default() }
     }
 }
 
-fn inward(row: DatasetRow, created_us: i64) -> TrainingRow {
-    TrainingRow {
-        // Appending counts on from the rows that are there.
-        id: 0,
-        created_us,
-        features: row.features,
-        label: row.label,
-        metadata_json: row.metadata.unwrap_or_else(|| "{}".to_owned()),
+impl Example for TextRow {
+    fn feature_count(&self) -> usize {
+        0
     }
+
+    fn outward(row: TrainingRow) -> Self {
+        let metadata = outward_metadata(row.metadata_json);
+        let text = row.text.unwrap_or_default();
+        Self { id: Some(row.id), text, label: row.label, metadata }
+    }
+
+    fn inward(self, created_us: i64) -> TrainingRow {
+        let Self { text, label, metadata, .. } = self;
+        let (text, metadata_json) = (Some(text), inward_metadata(metadata));
+        TrainingRow { created_us, text, label, metadata_json, ..TrainingRow::default() }
+    }
+}
+
+fn outward_metadata(json: String) -> Option<String> {
+    (json != "{}").then_some(json)
+}
+
+fn inward_metadata(metadata: Option<String>) -> String {
+    metadata.unwrap_or_else(|| "{}".to_owned())
 }

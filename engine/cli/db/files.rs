@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use truststram_exchange::{ExchangeError, Format, ReadOptions, Reader, Row, Writer};
+use truststram_exchange::{ExchangeError, Format, ReadOptions, Reader, Row, Writer, has_texts};
 
 use super::progress;
 use crate::cli::Failure;
@@ -148,11 +148,20 @@ impl OldFile<'_> {
         Ok(reader.map(|row| row.map_err(|error| in_file(self.path, error))))
     }
 
+    /// Whether its rows are those of a data set of texts.
+    pub(super) fn has_texts(&self) -> Result<bool, Failure> {
+        has_texts(self.format, self.file()?).map_err(|error| in_file(self.path, error))
+    }
+
     fn open<R: Row>(&self) -> Result<Reader<R>, Failure> {
-        let file = File::open(self.path)
+        let reader = Reader::open(self.format, self.file()?, self.options);
+        reader.map_err(|error| in_file(self.path, error))
+    }
+
+    fn file(&self) -> Result<File, Failure> {
+        File::open(self.path)
             .with_context(|| format!("cannot open {}", self.path.display()))
-            .map_err(Failure::Usage)?;
-        Reader::open(self.format, file, self.options).map_err(|error| in_file(self.path, error))
+            .map_err(Failure::Usage)
     }
 }
 

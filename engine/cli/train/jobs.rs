@@ -89,6 +89,11 @@ fn watch(job: u64, server: &ServerArgument, as_json: bool) -> Result<(), Failure
             bar.set_position(step);
             bar.set_message(words(progress));
         }
+        if let (Some(texts), Some(all)) = (data["texts"].as_u64(), data["of"].as_u64()) {
+            bar.set_length(all);
+            bar.set_position(texts);
+            bar.set_message("texts");
+        }
         if name == "batch_size" {
             bar.println(format!(
                 "memory runs short: {} rows at a time instead of {}",

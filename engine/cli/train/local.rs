@@ -12,11 +12,10 @@ use anyhow::{Context, anyhow};
 use serde_json::json;
 use truststram_base::{Clock, Kind, SystemClock};
 use truststram_machine::{Signals, Topology, limit_library_threads, replace_file};
-use truststram_model::artifact::Artifact;
 use truststram_store::DatasetName;
 use truststram_train::{
-    BaseModel, BaseSpec, Checkpoints, Curve, Dataset, Go, JobSpec, Outcome, Report, Split, Step,
-    TextRows, TrainError, read_rows, read_texts, train, train_texts,
+    BaseModel, BaseSpec, Checkpoints, Curve, Dataset, Go, JobSpec, Outcome, Prepare, Report, Split,
+    Step, TextTraining, TrainError, Words, read_rows, read_texts, train,
 };
 
 use super::TrainArguments;
@@ -25,12 +24,12 @@ use crate::cli::db::time;
 use crate::cli::model::read_model;
 use crate::cli::signals::Watch;
 use crate::cli::{Failure, output, progress};
-use crate::training::read_dataset;
+use crate::training::{Wanted, read_dataset, read_texts as read_stored_texts, read_words};
 
 /// What is trained on.
 enum Data {
     Rows(Box<Split>),
-    Texts(TextRows, Box<Option<Artifact>>),
+    Texts(Box<TextTraining>, Box<Split>),
 }
 
 impl Data {
@@ -39,16 +38,13 @@ impl Data {
         job: &JobSpec,
         cores: &[u32],
         checkpoints: Option<&Checkpoints>,
+        prepare: &mut Prepare<'_>,
         note: &mut dyn FnMut(&Step) -> Go,
     ) -> Result<Option<Outcome>, TrainError> {
         match self {
             Self::Rows(split) => train(split, &job.train, cores, checkpoints, note),
-            Self::Texts(rows, artifact) => {
-                let base = (**artifact).as_ref().zip(job.base.as_ref()).map(|(artifact, base)| {
-                    let BaseSpec { tuned, length_max, attention_dropout, .. } = *base;
-                    BaseModel { artifact, tuned, length_max, attention_dropout }
-                });
-                train_texts(rows, &job.train, base, cores, checkpoints, note)
+            Self::Texts(training, split) => {
+                training.train(split, cores, checkpoints, prepare, note)
             }
         }
     }
@@ -75,6 +71,10 @@ pub(super) fn run(spec: &Path, arguments: &TrainArguments, as_json: bool) -> Res
         training.and_then(|training| training.make(&arguments.directory, as_json, &is_stopped));
     watch.end()?;
     made
+}
+
+fn no_rows() -> Failure {
+    Failure::Usage(anyhow!("the description needs `data`, a file, or `dataset`, a data set"))
 }
 
 fn failed(error: TrainError) -> Failure {
@@ -111,41 +111,89 @@ impl<'a> Training<'a> {
         Ok(Self { job, folder, output, checkpoints, cores, report })
     }
 
-    fn data(&self, directory: &Directory) -> Result<Data, Failure> {
+    /// What is trained on; none where it is over meanwhile.
+    fn data(
+        &self,
+        directory: &Directory,
+        prepare: &mut Prepare<'_>,
+    ) -> Result<Option<Data>, Failure> {
+        let spec = &self.job.train;
         if !self.job.is_of_texts() {
-            let spec = &self.job.train;
             let split = self.rows(directory)?.split(spec.held_out, spec.seed);
-            return Ok(Data::Rows(Box::new(split)));
+            return Ok(Some(Data::Rows(Box::new(split))));
         }
-        let (Some(file), None) = (&self.job.data, &self.job.dataset) else {
-            return Err(Failure::Usage(anyhow!("texts come from a file: name it as `data`")));
+        let (training, data) = match (&self.job.data, &self.job.dataset) {
+            (Some(file), None) => {
+                let texts = read_texts(&self.folder.join(file)).map_err(failed)?;
+                let training = self.text_training(|| {
+                    let mut words = Words::default();
+                    texts.texts.iter().for_each(|text| words.add(text));
+                    Ok(words)
+                })?;
+                let data = training.dataset(&texts).map_err(failed)?;
+                (training, Some(data))
+            }
+            (None, Some(name)) => self.stored(directory, name, |wanted, how| {
+                let usage = |why: String| Failure::Usage(anyhow!(why));
+                let training = self.text_training(|| read_words(wanted).map_err(usage))?;
+                let data = read_stored_texts(wanted, how, &training, prepare).map_err(usage)?;
+                Ok((training, data))
+            })?,
+            _ => return Err(no_rows()),
         };
-        let base = match &self.job.base {
-            Some(base) => Some(read_model(&self.folder.join(&base.model))?),
-            None => None,
+        Ok(data.map(|data| {
+            let split = data.split(spec.held_out, spec.seed);
+            Data::Texts(Box::new(training), Box::new(split))
+        }))
+    }
+
+    /// A training on texts, of the base or of the words of the texts.
+    fn text_training(
+        &self,
+        words: impl FnOnce() -> Result<Words, Failure>,
+    ) -> Result<TextTraining, Failure> {
+        let spec = &self.job.train;
+        let training = match &self.job.base {
+            Some(base) if base.version.is_some() => {
+                let detail = "`base.version` is for a server; here `base.model` names a file";
+                return Err(Failure::Usage(anyhow!(detail)));
+            }
+            Some(base) => {
+                let artifact = read_model(&self.folder.join(&base.model))?;
+                let BaseSpec { tuned, length_max, attention_dropout, .. } = *base;
+                let artifact = &artifact;
+                let base = BaseModel { artifact, tuned, length_max, attention_dropout };
+                TextTraining::of_base(spec, base)
+            }
+            None => TextTraining::of_words(spec, &words()?),
         };
-        let texts = read_texts(&self.folder.join(file)).map_err(failed)?;
-        Ok(Data::Texts(texts, Box::new(base)))
+        training.map_err(failed)
+    }
+
+    /// Has `read` read a data set of the store, with the file that its rows go into.
+    fn stored<T>(
+        &self,
+        directory: &Directory,
+        name: &str,
+        read: impl FnOnce(Wanted<'_>, (&Path, bool)) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let name =
+            DatasetName::new(name).map_err(|error| Failure::Usage(anyhow!("dataset: {error}")))?;
+        directory.take(IfMissing::Refuse)?.with(|local| {
+            let packed = self.output.with_extension("rows");
+            let wanted = Wanted { store: &local.store, name: &name, count: None };
+            read(wanted, (packed.as_path(), self.job.train.loss.is_of_classes()))
+        })
     }
 
     fn rows(&self, directory: &Directory) -> Result<Dataset, Failure> {
         let is_of_classes = self.job.train.loss.is_of_classes();
         match (&self.job.data, &self.job.dataset) {
             (Some(file), None) => read_rows(&self.folder.join(file), is_of_classes).map_err(failed),
-            (None, Some(name)) => {
-                let named = DatasetName::new(name)
-                    .map_err(|error| Failure::Usage(anyhow!("dataset: {error}")))?;
-                directory.take(IfMissing::Refuse)?.with(|local| {
-                    let packed = self.output.with_extension("rows");
-                    let how = (packed.as_path(), is_of_classes);
-                    let data = read_dataset(&local.store, &named, None, how);
-                    data.map_err(|why| Failure::Usage(anyhow!(why)))
-                })
-            }
-            _ => {
-                let detail = "the description needs `data`, a file, or `dataset`, a data set";
-                Err(Failure::Usage(anyhow!(detail)))
-            }
+            (None, Some(name)) => self.stored(directory, name, |wanted, how| {
+                read_dataset(wanted, how).map_err(|why| Failure::Usage(anyhow!(why)))
+            }),
+            _ => Err(no_rows()),
         }
     }
 
@@ -156,11 +204,18 @@ impl<'a> Training<'a> {
         is_stopped: &AtomicBool,
     ) -> Result<(), Failure> {
         let clock = SystemClock::new();
-        let data = self.data(directory)?;
+        let is_over = || is_stopped.load(Ordering::Acquire);
         let bar = match as_json {
             true => indicatif::ProgressBar::hidden(),
             false => progress::steps("training", 0),
         };
+        let mut prepare = |done: usize, all: usize| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+            bar.set_message("texts");
+            !is_over()
+        };
+        let data = self.data(directory, &mut prepare).inspect_err(|_| bar.finish_and_clear())?;
         let mut curve = self.curve_before();
         let begun_us = clock.monotonic_us();
         let mut note = |step: &Step| {
@@ -172,11 +227,15 @@ impl<'a> Training<'a> {
                 bar.set_message(format!("epoch {} loss {:.4}{held_out}", step.epoch, step.loss));
             }
             curve.add(step);
-            let go = if is_stopped.load(Ordering::Acquire) { Go::Stop } else { Go::On };
+            let go = if is_over() { Go::Stop } else { Go::On };
             self.keep(&curve, step, go);
             go
         };
-        let outcome = data.train(&self.job, &self.cores, self.checkpoints.as_ref(), &mut note);
+        let files = self.checkpoints.as_ref();
+        let outcome = match &data {
+            Some(data) => data.train(&self.job, &self.cores, files, &mut prepare, &mut note),
+            None => Ok(None),
+        };
         bar.finish_and_clear();
         let Some(outcome) = outcome.map_err(failed)? else {
             return Err(Failure::Failed(match &self.checkpoints {

@@ -1,9 +1,10 @@
 //! Floor 1: predictions and training rows as files, both ways.
 //!
-//! Owns three formats (Parquet, CSV, JSON Lines) for two kinds of row, [`PredictionRecord`] and
-//! [`DatasetRow`]; what a row has to say of itself is the trait [`Row`]. Values survive the way
-//! out and back exactly: floats are written in full, NaN and the infinities by name where the
-//! format has no numbers for them, and times that RFC 3339 cannot say as plain microseconds.
+//! Owns three formats (Parquet, CSV, JSON Lines) for three kinds of row, [`PredictionRecord`],
+//! [`DatasetRow`] and [`TextRow`]; what a row has to say of itself is the trait [`Row`]. Values
+//! survive the way out and back exactly: floats are written in full, NaN and the infinities by name
+//! where the format has no numbers for them, and times that RFC 3339 cannot say as plain
+//! microseconds.
 //! Refuses to know where rows come from and go to, and the names and places of files.
 //! Bound: a row of text has [`ROW_BYTES_MAX`], a page of Parquet [`PAGE_BYTES_MAX`]; a reader
 //! holds one batch of rows, a Parquet writer one row group.
@@ -26,7 +27,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use dataset::DatasetRow;
+pub use dataset::{DatasetRow, TextRow, has_texts};
 pub use error::{CellProblem, ExchangeError, Place};
 pub use format::Format;
 pub use parquet_file::PAGE_BYTES_MAX;

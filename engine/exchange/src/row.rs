@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use truststram_base::limits;
+
 use crate::error::{CellProblem, ExchangeError, Place};
 
 /// Most columns of a row.
@@ -17,6 +19,8 @@ pub const TEXT_BYTES_MAX: usize = 256;
 pub enum ColumnKind {
     /// Text, never empty, of [`TEXT_BYTES_MAX`] at most.
     Text,
+    /// Text, never empty, of [`truststram_base::limits::TEXT_BYTES_MAX`] at most.
+    LongText,
     /// A whole number of 32 bits without sign.
     Unsigned32,
     /// A whole number of 64 bits without sign.
@@ -35,13 +39,21 @@ impl ColumnKind {
     /// What a cell must be, as messages say it.
     pub(crate) fn expected(self) -> &'static str {
         match self {
-            Self::Text => "text",
+            Self::Text | Self::LongText => "text",
             Self::Unsigned32 => "a whole number from 0 to 4294967295",
             Self::Unsigned64 => "a whole number from 0 to 18446744073709551615",
             Self::Float => "a number that fits 32 bits, or \"NaN\", \"Infinity\" or \"-Infinity\"",
             Self::Time => "a time such as 2026-11-23T14:00:00Z, or microseconds since 1970",
             Self::Floats => "a list of numbers such as [1.0,2.5]",
             Self::Object => "one JSON object",
+        }
+    }
+
+    /// Most bytes of a text.
+    pub(crate) fn text_bytes_max(self) -> usize {
+        match self {
+            Self::LongText => limits::TEXT_BYTES_MAX,
+            _ => TEXT_BYTES_MAX,
         }
     }
 
@@ -78,7 +90,7 @@ pub enum Value<'a> {
     /// There is none.
     #[default]
     Absent,
-    /// Of [`ColumnKind::Text`] and [`ColumnKind::Object`].
+    /// Of [`ColumnKind::Text`], [`ColumnKind::LongText`] and [`ColumnKind::Object`].
     Text(Cow<'a, str>),
     /// Of the two unsigned kinds, in range.
     Unsigned(u64),

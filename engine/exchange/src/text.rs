@@ -63,7 +63,7 @@ pub(crate) fn parse(kind: ColumnKind, text: &str) -> Result<Value<'_>, CellProbl
     }
     let wrong = || CellProblem::value(text, kind.expected());
     Ok(match kind {
-        ColumnKind::Text => Value::Text(text.into()),
+        ColumnKind::Text | ColumnKind::LongText => Value::Text(text.into()),
         ColumnKind::Unsigned32 | ColumnKind::Unsigned64 => {
             let number = unsigned(text).filter(|&number| number <= kind.unsigned_max());
             Value::Unsigned(number.ok_or_else(wrong)?)
@@ -95,7 +95,7 @@ pub(crate) fn parse_json(kind: ColumnKind, raw: &RawValue) -> Result<Value<'_>, 
                 return Err(wrong());
             }
             match (kind, inner) {
-                (ColumnKind::Text, inner) => Ok(Value::Text(inner)),
+                (ColumnKind::Text | ColumnKind::LongText, inner) => Ok(Value::Text(inner)),
                 (ColumnKind::Float, inner) => named(&inner).map(Value::Float).ok_or_else(wrong),
                 (kind, Cow::Borrowed(inner)) => parse(kind, inner),
                 (kind, Cow::Owned(inner)) => parse(kind, &inner).map(owned),
@@ -105,7 +105,8 @@ pub(crate) fn parse_json(kind: ColumnKind, raw: &RawValue) -> Result<Value<'_>, 
         (Some(b'-' | b'0'..=b'9'), ColumnKind::Text) if text.parse::<i64>().is_ok() => {
             Ok(Value::Text(text.into()))
         }
-        (Some(b'-' | b'0'..=b'9'), kind) if kind != ColumnKind::Text => parse(kind, text),
+        (_, ColumnKind::Text | ColumnKind::LongText) => Err(wrong()),
+        (Some(b'-' | b'0'..=b'9'), kind) => parse(kind, text),
         _ => Err(wrong()),
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{CellProblem, ExchangeError, Place};
 use crate::format::Format;
 use crate::json_lines::LineWriter;
 use crate::parquet_file::ParquetWriter;
-use crate::row::{CellError, ColumnKind, Row, TEXT_BYTES_MAX, Value};
+use crate::row::{CellError, ColumnKind, Row, Value};
 use crate::text;
 
 enum Inner<W: Write + Send> {
@@ -75,8 +75,8 @@ fn check(kind: ColumnKind, is_required: bool, value: &Value<'_>) -> Result<(), C
         Value::Absent if is_required => Err(CellProblem::Absent),
         Value::Text(text) if text.is_empty() => Err(CellProblem::value("", kind.expected())),
         Value::Text(text) if kind == ColumnKind::Object => text::check_object(text),
-        Value::Text(text) if text.len() > TEXT_BYTES_MAX => {
-            Err(CellProblem::TooLong { bytes: text.len(), bytes_max: TEXT_BYTES_MAX })
+        Value::Text(text) if text.len() > kind.text_bytes_max() => {
+            Err(CellProblem::TooLong { bytes: text.len(), bytes_max: kind.text_bytes_max() })
         }
         Value::Floats(values) if values.len() > FEATURE_COUNT_MAX => {
             Err(CellProblem::TooManyFeatures { count_max: FEATURE_COUNT_MAX })

@@ -10,6 +10,7 @@
 //! entry of its own. A block that is not full takes the next rows in. An extent says when its
 //! block's rows were made, so that a block that is too old is not read (the guide's
 //! `idx_training_data_created_at`). Totals change in the same transaction as the rows.
+//! All rows of a data set have features, or all have texts.
 //! Refuses to know what rows mean. Bound: `RowProblem` per row, `BLOCK_BYTES` of
 //! rows per block or one row, [`LABEL_COUNT_MAX`] counted labels.
 

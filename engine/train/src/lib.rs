@@ -52,5 +52,5 @@ pub use rows::read_rows;
 pub use schedule::{Pace, Schedule};
 pub use spec::{BaseSpec, CheckpointSpec, EarlyStop, JobSpec, TrainSpec};
 pub use step::{Batch, StepOptions, Stepper};
-pub use texts::{BaseModel, TextRows, Tuned, read_texts, train_texts};
+pub use texts::{BaseModel, Prepare, TextRows, TextTraining, Tuned, Words, read_texts};
 pub use trainable::{Trainable, WeightTensor};

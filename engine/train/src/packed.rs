@@ -29,11 +29,42 @@ pub struct PackedFeatures {
     places: Vec<u32>,
 }
 
+/// The features of rows on their way into a file that has no name any more.
+#[derive(Debug)]
+struct RowFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl RowFile {
+    /// Begins with an empty file, in the place of one that may be there.
+    fn create(path: &Path) -> Result<Self, TrainError> {
+        let options = File::options().read(true).write(true).create(true).truncate(true).open(path);
+        let file = options.map_err(failed("create", path))?;
+        // What is packed is of this process alone, and is made anew by the next.
+        fs::remove_file(path).map_err(failed("unlink", path))?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::with_capacity(1 << 18, file) })
+    }
+
+    fn add(&mut self, features: &[f32]) -> Result<(), TrainError> {
+        let written =
+            features.iter().try_for_each(|value| self.file.write_all(&value.to_le_bytes()));
+        written.map_err(failed("write", &self.path))
+    }
+
+    fn finish(self, feature_count: usize, rows: usize) -> Result<PackedFeatures, TrainError> {
+        let Self { path, file } = self;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error);
+        let file = Arc::new(file.map_err(failed("write", &path))?);
+        let places = (0..rows as u32).collect();
+        Ok(PackedFeatures { file, path: path.into(), feature_count, places })
+    }
+}
+
 /// Rows while they are packed.
 #[derive(Debug)]
 pub struct Packer {
-    path: PathBuf,
-    file: BufWriter<File>,
+    file: RowFile,
     is_of_classes: bool,
     feature_count: usize,
     /// The names of classes, in the order in which they came.
@@ -59,13 +90,8 @@ impl Packer {
     /// # Errors
     /// [`TrainError::File`].
     pub fn create(path: &Path, is_of_classes: bool) -> Result<Self, TrainError> {
-        let options = File::options().read(true).write(true).create(true).truncate(true).open(path);
-        let file = options.map_err(failed("create", path))?;
-        // What is packed is of this process alone, and is made anew by the next.
-        fs::remove_file(path).map_err(failed("unlink", path))?;
         Ok(Self {
-            path: path.to_owned(),
-            file: BufWriter::with_capacity(1 << 18, file),
+            file: RowFile::create(path)?,
             is_of_classes,
             feature_count: 0,
             names: HashMap::new(),
@@ -108,9 +134,7 @@ impl Packer {
                 self.values.push(value.map_err(wrong)?);
             }
         }
-        let written =
-            features.iter().try_for_each(|value| self.file.write_all(&value.to_le_bytes()));
-        written.map_err(failed("write", &self.path))
+        self.file.add(features)
     }
 
     /// The rows, with their classes in order.
@@ -118,20 +142,52 @@ impl Packer {
     /// # Errors
     /// [`TrainError::File`].
     pub fn finish(self) -> Result<Dataset, TrainError> {
-        let Self { path, file, feature_count, names, mut labels, values, .. } = self;
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error);
-        let file = Arc::new(file.map_err(failed("write", &path))?);
+        let Self { file, feature_count, names, mut labels, values, .. } = self;
         let classes = in_order(names.keys().map(String::as_str));
         let mut places = vec![0; classes.len()];
         for (place, class) in classes.iter().enumerate() {
             places[names[class] as usize] = place as u32;
         }
         labels.iter_mut().for_each(|label| *label = places[*label as usize]);
-        let rows = labels.len().max(values.len()) as u32;
-        let places = (0..rows).collect();
-        let packed = PackedFeatures { file, path: path.into(), feature_count, places };
+        let packed = file.finish(feature_count, labels.len().max(values.len()))?;
         let (features, packed) = (Vec::new(), Some(packed));
         Ok(Dataset { features, labels, values, feature_count, classes, packed })
+    }
+}
+
+/// What is made of the features of so many rows.
+pub(crate) type Map<'a> = dyn FnMut(&[f32], usize) -> Option<Vec<f32>> + 'a;
+
+impl Dataset {
+    /// The same rows with what `map` makes of their features, so many rows at a time; in memory or
+    /// in a file as they are here. None where `map` gives none, which ends it.
+    pub(crate) fn mapped(
+        &self,
+        rows_at_once: usize,
+        feature_count: usize,
+        map: &mut Map<'_>,
+    ) -> Result<Option<Self>, TrainError> {
+        let mut file = match &self.packed {
+            Some(packed) => Some(RowFile::create(&packed.path)?),
+            None => None,
+        };
+        let (mut bytes, mut rows, mut features) = (Vec::new(), Vec::new(), Vec::new());
+        for first in (0..self.rows()).step_by(rows_at_once) {
+            let count = rows_at_once.min(self.rows() - first);
+            rows.clear();
+            for row in first..first + count {
+                self.read_row(row, &mut bytes, &mut rows)?;
+            }
+            let Some(made) = map(&rows, count) else { return Ok(None) };
+            match &mut file {
+                Some(file) => file.add(&made)?,
+                None => features.extend_from_slice(&made),
+            }
+        }
+        let packed = file.map(|file| file.finish(feature_count, self.rows())).transpose()?;
+        let (labels, values) = (self.labels.clone(), self.values.clone());
+        let classes = self.classes.clone();
+        Ok(Some(Self { features, labels, values, feature_count, classes, packed }))
     }
 }
 

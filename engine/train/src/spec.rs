@@ -153,8 +153,13 @@ impl JobSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaseSpec {
-    /// A Hugging Face folder, a tar file of one or a model of this engine, beside the description.
+    /// A Hugging Face folder, a tar file of one or a model of this engine, beside the description;
+    /// where a server trains it, the id of a registered model.
     pub model: String,
+    /// The version of that model on a server; if absent the one that is active when the job is
+    /// made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
     /// What of it is trained on.
     #[serde(default)]
     pub tuned: Tuned,

@@ -92,6 +92,41 @@ fn a_file_with_a_wrong_row_changes_nothing() {
 }
 
 #[test]
+fn data_sets_of_texts_are_moved_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let work = folder.path();
+    let place = ["--data-dir", "data"];
+    let run = |arguments: &[&str]| said(work, &[arguments, &place].concat());
+    fs::write(work.join("rows.csv"), "label,text\ngood,\"so, \"\"so\"\"\n\"\n,b\n").unwrap();
+    run(&["dataset", "import", "mine", "rows.csv"]);
+    let listed = json(work, &[&["datasets"][..], &place].concat());
+    let mine = &listed["datasets"][0];
+    assert_eq!((&mine["is_of_texts"], &mine["feature_count"]), (&json!(true), &json!(0)));
+    for format in FORMATS {
+        let (file, last) = (format!("mine.{format}"), format!("{format}.jsonl"));
+        run(&["dataset", "export", "mine", &file]);
+        run(&["dataset", "import", format, &file]);
+        run(&["dataset", "export", format, &last]);
+        let rows = fs::read_to_string(work.join(&last)).unwrap();
+        let rows: Vec<Value> = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+        let expected = |id: u64, text: &str, label: Value| {
+            let metadata = Value::Null;
+            json!({ "id": id, "text": text, "label": label, "metadata": metadata })
+        };
+        let expected = [expected(0, "so, \"so\"\n", json!("good")), expected(1, "b", Value::Null)];
+        assert_eq!(rows, expected, "{format}");
+    }
+    let wrong = |file: &str, rows: &str, expected: &str| {
+        fs::write(work.join(file), rows).unwrap();
+        ends(work, &[&["dataset", "import", "mine", file][..], &place].concat(), 1, expected);
+    };
+    wrong("narrow.csv", "features\n\"[1]\"\n", "has features where the data set has texts");
+    wrong("both.csv", "text,features\na,\"[1]\"\n", "unknown column `text`");
+    wrong("gap.jsonl", "{\"text\":\"a\"}\n{\"label\":\"b\"}\n", "row 2 (line 2), column `text`");
+    assert!(run(&["datasets"]).contains("of texts"));
+}
+
+#[test]
 fn data_sets_are_listed_and_moved() {
     let folder = tempfile::tempdir().unwrap();
     let work = folder.path();

@@ -17,8 +17,10 @@ pub struct Dataset {
     pub name: String,
     /// How many rows it has.
     pub rows: u64,
-    /// How many features every row has.
+    /// How many features every row has; 0 where rows have texts.
     pub feature_count: u32,
+    /// Whether its rows have texts instead of features.
+    pub is_of_texts: bool,
     /// What the rows are before compression, in bytes.
     pub raw_bytes: u64,
     /// What they are as stored, in bytes.
@@ -38,8 +40,10 @@ pub struct Dataset {
 /// A row to append.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NewRow {
-    /// The input; every value is finite.
+    /// The input; every value is finite. None where there is a text.
     pub features: Vec<f32>,
+    /// The input of a data set of texts.
+    pub text: Option<String>,
     /// The right answer, where it is known.
     pub label: Option<String>,
     /// The text of a JSON object, `{}` for nothing.

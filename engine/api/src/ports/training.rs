@@ -32,6 +32,9 @@ pub enum TrainingState {
 /// How far a job is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TrainingProgress {
+    /// Before the first step of a training on texts: how many are ready for what comes next, as
+    /// tokens, or as what the encoder gives for them where the head alone is trained.
+    pub texts: Option<u64>,
     /// Steps done.
     pub step: u64,
     /// Steps in all, if it does not stop early.

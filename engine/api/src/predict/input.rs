@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use truststram_base::limits::FEATURE_COUNT_MAX;
+use truststram_base::limits::{FEATURE_COUNT_MAX, TEXT_BYTES_MAX};
 use truststram_base::{ModelId, ModelVersion, UserId};
 
 use crate::explain::explain;
@@ -18,8 +18,6 @@ use crate::ports::{FieldValue, Input};
 use crate::problem::Problem;
 use crate::tensor::{self, TENSORS_MAX, Tail};
 
-/// Longest text, in bytes.
-pub(crate) const TEXT_BYTES_MAX: usize = 256 << 10;
 /// Longest name of a feature, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 

@@ -1,7 +1,7 @@
 //! Owns the body of many predictions of texts that ask one model.
 //!
 //! Refuses to know tokens. A text that cannot be is an error in its place, not of the whole. Bound:
-//! [`BATCH_ITEM_COUNT_MAX`] texts of [`super::input::TEXT_BYTES_MAX`].
+//! [`BATCH_ITEM_COUNT_MAX`] texts of [`truststram_base::limits::TEXT_BYTES_MAX`].
 
 use std::borrow::Cow;
 

@@ -125,7 +125,7 @@ impl Lane {
     fn scalar(&self, at: usize) -> std::result::Result<Value<'_>, CellProblem> {
         let wrong = |found: String| CellProblem::value(found, self.kind.expected());
         match self.kind {
-            ColumnKind::Text | ColumnKind::Object => self.text(at),
+            ColumnKind::Text | ColumnKind::LongText | ColumnKind::Object => self.text(at),
             ColumnKind::Unsigned32 | ColumnKind::Unsigned64 => {
                 let number = self.whole(at).and_then(|number| u64::try_from(number).ok());
                 let number = number.filter(|&number| number <= self.kind.unsigned_max());

@@ -29,7 +29,9 @@ fn written_column(column: &Column) -> Result<SchemaType> {
             .build()
     };
     match column.kind {
-        ColumnKind::Text | ColumnKind::Object => plain(Type::BYTE_ARRAY, Some(LogicalType::String)),
+        ColumnKind::Text | ColumnKind::LongText | ColumnKind::Object => {
+            plain(Type::BYTE_ARRAY, Some(LogicalType::String))
+        }
         ColumnKind::Unsigned32 => plain(Type::INT32, Some(LogicalType::integer(32, false))),
         ColumnKind::Unsigned64 => plain(Type::INT64, Some(LogicalType::integer(64, false))),
         ColumnKind::Float => plain(Type::FLOAT, None),
@@ -137,7 +139,7 @@ fn accepts(kind: ColumnKind, descriptor: &ColumnDescriptor) -> bool {
     let is_float = matches!(physical, Type::FLOAT | Type::DOUBLE);
     match kind {
         ColumnKind::Text => is_text || is_integer,
-        ColumnKind::Object => is_text,
+        ColumnKind::LongText | ColumnKind::Object => is_text,
         ColumnKind::Unsigned32 | ColumnKind::Unsigned64 | ColumnKind::Float => {
             is_integer || is_float
         }
@@ -204,6 +206,7 @@ fn unit(descriptor: &ColumnDescriptor) -> Option<Unit> {
 fn expected(kind: ColumnKind) -> &'static str {
     match kind {
         ColumnKind::Text => "text, or whole numbers",
+        ColumnKind::LongText => "text",
         ColumnKind::Object => "text, one JSON object each",
         ColumnKind::Unsigned32 | ColumnKind::Unsigned64 => "whole numbers",
         ColumnKind::Float => "numbers",

@@ -116,7 +116,9 @@ struct Gathered {
 impl Gathered {
     fn new(column: &Column) -> Self {
         let cells = match column.kind {
-            ColumnKind::Text | ColumnKind::Object => Cells::Text(Vec::new(), Vec::new()),
+            ColumnKind::Text | ColumnKind::LongText | ColumnKind::Object => {
+                Cells::Text(Vec::new(), Vec::new())
+            }
             ColumnKind::Unsigned32 => Cells::Int32(Vec::new()),
             ColumnKind::Unsigned64 | ColumnKind::Time => Cells::Int64(Vec::new()),
             ColumnKind::Float | ColumnKind::Floats => Cells::Float(Vec::new()),

@@ -4,11 +4,11 @@
 
 use std::fmt::Debug;
 
-use truststram_base::limits::FEATURE_COUNT_MAX;
+use truststram_base::limits::{FEATURE_COUNT_MAX, TEXT_BYTES_MAX};
 use truststram_base::{ModelId, ModelVersion, PredictionRecord, RequestId, UserId};
 
 use super::{Random, file, problem, read, written};
-use crate::{DatasetRow, Format, ReadOptions, Reader, Row};
+use crate::{DatasetRow, Format, ReadOptions, Reader, Row, TextRow, has_texts};
 
 const FLOATS: &[f32] = &[
     0.0,
@@ -127,6 +127,45 @@ fn data_sets_come_back() {
     check(&rows, split);
     check(&rows[..1], split);
     check(&[], split);
+}
+
+#[test]
+fn data_sets_of_texts_come_back_and_are_told_apart() {
+    let mut random = Random(5);
+    let texts = ["a", " ", "\r\n", "a,\"b\"\n\u{1}", "null", "17", "{}", "[1]", "☂ ü", "=1+1"];
+    let mut rows = Vec::new();
+    for _ in 0..3000 {
+        let DatasetRow { id, label, metadata, .. } = example(&mut random);
+        let text = random.pick(&texts).repeat(1 + random.below(30));
+        rows.push(TextRow { id, text, label, metadata });
+    }
+    rows[7].text = "ü".repeat(TEXT_BYTES_MAX / 2);
+    check(&rows, |row| (vec![], row.clone()));
+    check(&rows[..1], |row| (vec![], row.clone()));
+    for format in Format::ALL {
+        let kind = |bytes: &[u8]| has_texts(format, file(bytes)).unwrap();
+        assert!(kind(&written(format, &rows[..5])), "{format}");
+        assert!(!kind(&written(format, &[example(&mut random)])), "{format}");
+        assert!(!kind(b"damaged"), "{format}");
+        let mut writer = crate::Writer::create(format, Vec::new()).unwrap();
+        let mut refused = |text: String, expected: &str| {
+            let error = writer.write(&TextRow { text, ..rows[0].clone() }).unwrap_err().to_string();
+            assert_eq!(error, format!("row 1, column `text` {expected}"));
+        };
+        refused(String::new(), "is ``; it must be text");
+        let long = "has 262145 bytes; it must have 262144 at most";
+        refused("a".repeat(TEXT_BYTES_MAX + 1), long);
+    }
+    let long = format!("{{\"text\":\"{}\"}}", "a".repeat(TEXT_BYTES_MAX + 1));
+    let found = problem::<TextRow>(Format::JsonLines, long.as_bytes());
+    assert!(found.contains("column `text` has 262145 bytes"), "{found}");
+    for wrong in ["5", "[1]", "true", "\"\""] {
+        let found =
+            problem::<TextRow>(Format::JsonLines, format!("{{\"text\":{wrong}}}").as_bytes());
+        assert!(found.contains("column `text`") && found.contains("it must be text"), "{found}");
+    }
+    let found = problem::<TextRow>(Format::Csv, b"text,label\n,a\n");
+    assert!(found.contains("column `text` has no value"), "{found}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(super) fn run(
     let mut datasets = transaction.open_table(DATASETS)?;
     let mut totals = totals(file, &datasets, name.as_str())?.unwrap_or_default();
     let first_id = totals.rows;
-    check_feature_counts(name, &totals, rows)?;
+    check_inputs(name, &totals, rows)?;
     let mut blocks = Blocks {
         name,
         extents: transaction.open_table(EXTENTS)?,
@@ -50,7 +50,8 @@ pub(super) fn run(
     Ok(first_id)
 }
 
-fn check_feature_counts(
+/// Every row has as many features as the first of the data set, or a text as it has.
+fn check_inputs(
     name: &DatasetName,
     totals: &Totals,
     rows: &[TrainingRow],
@@ -60,10 +61,15 @@ fn check_feature_counts(
         0 => first.features.len(),
         _ => usize::try_from(totals.feature_count).unwrap_or(usize::MAX),
     };
+    // A text stands where there are no features.
     match rows.iter().position(|row| row.features.len() != expected) {
         Some(at) => {
-            let found = rows[at].features.len();
-            Err(row::refused(name, at, RowProblem::FeatureCount { found, expected }))
+            let problem = match (rows[at].features.len(), expected) {
+                (0, _) => RowProblem::NotOfTexts,
+                (_, 0) => RowProblem::NotOfFeatures,
+                (found, expected) => RowProblem::FeatureCount { found, expected },
+            };
+            Err(row::refused(name, at, problem))
         }
         None => Ok(()),
     }

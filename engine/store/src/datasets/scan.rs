@@ -73,9 +73,14 @@ impl DatasetScan {
         self.row_count
     }
 
-    /// How many features every row has; 0 if there was no row.
+    /// How many features every row has; 0 if there was no row, and where rows have texts.
     pub fn feature_count(&self) -> u32 {
         self.feature_count
+    }
+
+    /// Whether its rows have texts instead of features.
+    pub fn is_of_texts(&self) -> bool {
+        self.row_count > 0 && self.feature_count == 0
     }
 
     fn next_row(&mut self) -> Result<Option<TrainingRow>, StoreError> {

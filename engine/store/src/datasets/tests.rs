@@ -24,6 +24,7 @@ fn row(id: u64, feature_count: usize) -> TrainingRow {
         id,
         created_us: 1_000 + id as i64 * 10,
         features: (0..feature_count).map(|at| (id + at as u64) as f32 * 0.25 - 3.0).collect(),
+        text: None,
         label: (random(5) > 0).then(|| format!("class {}", random(3))),
         metadata_json: if random(4) == 0 { format!(r#"{{"n":{id}}}"#) } else { "{}".to_owned() },
     }
@@ -73,6 +74,68 @@ fn rows_are_read_back_after_any_appends_and_restarts() {
         assert_eq!(datasets.verify(&digits).unwrap(), []);
         assert_eq!(datasets.verify(&other).unwrap(), []);
     }
+}
+
+/// A row of a data set of texts as it comes back under `id`.
+fn text_row(id: u64) -> TrainingRow {
+    let mut random = random_from(id + 5);
+    let length_max = if random(40) == 0 { 90_000 } else { 300 };
+    let length = 1 + random(length_max);
+    let text: String =
+        (0..length).map(|_| ['a', ' ', '\n', '"', 'ü', '☂'][random(6) as usize]).collect();
+    TrainingRow { text: Some(text), ..row(id, 0) }
+}
+
+#[test]
+fn texts_are_read_back_after_any_appends_and_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = random_from(8);
+    let mut datasets = open(directory.path());
+    let (reviews, digits) = (name("reviews"), name("digits"));
+    let mut count = 0;
+    while count < 2_000 {
+        let more = 1 + random(60);
+        let batch: Vec<TrainingRow> = (count..count + more).map(text_row).collect();
+        assert_eq!(datasets.append(&reviews, &batch).unwrap(), count);
+        datasets.append(&digits, &rows(count..count + 1, 5)).unwrap();
+        count += more;
+        if random(20) == 0 {
+            datasets.file.close().unwrap();
+            datasets = open(directory.path());
+        }
+    }
+    let expected: Vec<TrainingRow> = (0..count).map(text_row).collect();
+    assert_eq!(read(&datasets, &reviews, 0), expected);
+    for _ in 0..20 {
+        let from_id = random(count);
+        assert_eq!(read(&datasets, &reviews, from_id), expected[from_id as usize..]);
+    }
+    let [of_features, of_texts] = datasets.all().unwrap().try_into().unwrap();
+    assert!(!of_features.is_of_texts && of_features.feature_count == 5);
+    assert!(of_texts.is_of_texts && of_texts.feature_count == 0 && of_texts.rows == count);
+    let bytes = |row: &TrainingRow| block::row_bytes(row) as u64;
+    assert_eq!(of_texts.raw_bytes, expected.iter().map(bytes).sum::<u64>());
+    for name in [&reviews, &digits] {
+        assert_eq!(datasets.verify(name).unwrap(), []);
+    }
+}
+
+/// The bytes of a block as they were written before there were texts.
+#[test]
+fn blocks_of_features_keep_their_form() {
+    let frame = block::encode("digits", 0, &rows(0..3, 2)).unwrap();
+    let raw = zstd::bulk::decompress(&frame[HEADER_BYTES + 12..], 1 << 10).unwrap();
+    let mut expected = Vec::new();
+    let features: Vec<f32> = rows(0..3, 2).into_iter().flat_map(|row| row.features).collect();
+    for place in 0..4 {
+        expected.extend(features.iter().map(|feature| feature.to_le_bytes()[place]));
+    }
+    for row in rows(0..3, 2) {
+        let rest = (row.created_us, row.label, row.metadata_json);
+        expected = postcard::to_extend(&rest, expected).unwrap();
+    }
+    assert_eq!(raw, expected);
+    assert_eq!(frame[HEADER_BYTES..HEADER_BYTES + 8], [3, 0, 0, 0, 2, 0, 0, 0]);
 }
 
 #[test]
@@ -191,6 +254,22 @@ fn rows_that_do_not_fit_are_refused_with_their_number() {
     check(1, row(0, 65_537), "has 65537 features");
     check(1, TrainingRow { label: Some("a".repeat(257)), ..row(0, 5) }, "label longer");
     check(1, TrainingRow { metadata_json: "1".to_owned(), ..row(0, 5) }, "is not a JSON object");
+    check(2, text_row(2), "has a text where the data set has features");
+    let text =
+        |text: String, feature_count| TrainingRow { text: Some(text), ..row(0, feature_count) };
+    check(1, text("a".to_owned(), 5), "has features and a text");
+    check(1, text(String::new(), 0), "has a text of 0 bytes, not 1 to 262144");
+    check(1, text("a".repeat((256 << 10) + 1), 0), "has a text of 262145 bytes");
+    let reviews = name("reviews");
+    let error = datasets.append(&reviews, &[text_row(0), row(0, 5)]).unwrap_err().to_string();
+    assert!(
+        error.contains("row 1 ") && error.contains("has features where the data set"),
+        "{error}"
+    );
+    datasets.append(&reviews, &[text_row(0)]).unwrap();
+    let error = datasets.append(&reviews, &[row(0, 5)]).unwrap_err().to_string();
+    assert!(error.contains(" has features where the data set has texts"), "{error}");
+    assert_eq!(read(&datasets, &reviews, 0), [text_row(0)]);
     assert_eq!(read(&datasets, &digits, 0), rows(0..1, 5));
     for text in ["", "A", "a/b", &"a".repeat(65)] {
         assert!(DatasetName::new(text).is_err(), "{text}");
@@ -211,6 +290,14 @@ fn the_largest_row_and_odd_floats_survive() {
     largest.label = Some("y".repeat(256));
     let batch = [row(0, 65_536), largest.clone(), row(2, 65_536)];
     datasets.append(&name("a"), &batch).unwrap();
+    let text = TrainingRow {
+        text: Some("ü".repeat(128 << 10)),
+        features: Vec::new(),
+        ..TrainingRow { id: 1, ..largest.clone() }
+    };
+    datasets.append(&name("b"), &[text_row(0), text.clone(), text_row(2)]).unwrap();
+    assert!(read(&datasets, &name("b"), 1)[0] == text);
+    assert_eq!(datasets.verify(&name("b")).unwrap(), []);
     let found = read(&datasets, &name("a"), 1).remove(0);
     let bits = |row: &TrainingRow| row.features.iter().map(|f| f.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&found), bits(&largest));

@@ -16,6 +16,7 @@ pub const LABEL_COUNT_MAX: usize = 1_024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Totals {
     pub(super) rows: u64,
+    /// 0 where there are rows means that those have texts.
     pub(super) feature_count: u32,
     pub(super) blocks: u64,
     pub(super) raw_bytes: u64,
@@ -34,8 +35,10 @@ pub struct DatasetInfo {
     pub name: DatasetName,
     /// How many rows it has.
     pub rows: u64,
-    /// How many features every row has; 0 while it has no row.
+    /// How many features every row has; 0 while it has no row, and where rows have texts.
     pub feature_count: u32,
+    /// Whether its rows have texts instead of features.
+    pub is_of_texts: bool,
     /// In how many blocks the rows lie.
     pub blocks: u64,
     /// What the rows are before compression, in bytes.
@@ -94,6 +97,7 @@ impl Totals {
             name,
             rows: self.rows,
             feature_count: self.feature_count,
+            is_of_texts: self.rows > 0 && self.feature_count == 0,
             blocks: self.blocks,
             raw_bytes: self.raw_bytes,
             stored_bytes: self.stored_bytes,

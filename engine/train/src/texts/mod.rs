@@ -2,7 +2,7 @@
 //!
 //! Owns the way from texts with classes to a model that reads texts.
 //! Refuses to know where models come from. Bound: the tokens of all texts as numbers, `length_max`
-//! each.
+//! each, in memory or in a file.
 
 mod base;
 mod rows;
@@ -14,4 +14,5 @@ mod words;
 
 pub use rows::{TextRows, read_texts};
 pub(crate) use tokens::{check, give};
-pub use tune::{BaseModel, Tuned, train_texts};
+pub use tune::{BaseModel, Prepare, TextTraining, Tuned};
+pub use words::Words;

@@ -1,8 +1,9 @@
-//! Owns the reading of texts with a class or a number each, from CSV and JSON Lines.
+//! Owns the reading of texts with a class or a number each, from CSV, JSON Lines and Parquet.
 //!
 //! ```text
 //! text,label                         CSV with a header that names both columns
 //! {"text": "...", "label": "..."}    JSON Lines
+//! text, label                        Parquet, as `truststram db` writes data sets of texts
 //! ```
 //!
 //! Refuses rows without a label. Bound: [`ROW_COUNT_MAX`] rows, texts as long as a tokenizer takes.
@@ -12,6 +13,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use serde::Deserialize;
+use truststram_exchange::{Format, ReadOptions, Reader, TextRow};
 use truststram_model::encoder::TEXT_BYTES_MAX;
 
 use crate::error::TrainError;
@@ -42,7 +44,7 @@ enum Label {
     Number(serde_json::Number),
 }
 
-/// Reads texts from a file that ends in `.csv`, `.jsonl` or `.ndjson`.
+/// Reads texts from a file that ends in `.csv`, `.jsonl`, `.ndjson` or `.parquet`.
 ///
 /// # Errors
 /// [`TrainError::Rows`] names the file and what is wrong in it.
@@ -86,7 +88,16 @@ pub fn read_texts(path: &Path) -> Result<TextRows, TrainError> {
                 rows.push(row.text, label).map_err(|what| at(&what))?;
             }
         }
-        _ => return Err(wrong("ends in none of .csv, .jsonl and .ndjson".to_owned())),
+        Some("parquet") => {
+            let options = ReadOptions { ignore_unknown_columns: true };
+            let reader = Reader::<TextRow>::open(Format::Parquet, file, options);
+            for (index, row) in reader.map_err(|error| wrong(error.to_string()))?.enumerate() {
+                let row = row.map_err(|error| wrong(error.to_string()))?;
+                rows.push(row.text, row.label.unwrap_or_default())
+                    .map_err(|what| wrong(format!("row {}: {what}", index + 1)))?;
+            }
+        }
+        _ => return Err(wrong("ends in none of .csv, .jsonl, .ndjson and .parquet".to_owned())),
     }
     Ok(rows)
 }

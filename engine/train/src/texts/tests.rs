@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use truststram_exchange::{Format, TextRow, Writer};
 use truststram_model::artifact::Artifact;
 use truststram_model::encoder::{EncoderFolder, Tokenizer};
 use truststram_model::graph::Port;
@@ -17,8 +18,9 @@ use crate::encoder::{EncoderPooling, EncoderSpec};
 use crate::fit::{Checkpoints, Go};
 use crate::net::{LayerSpec, Net, NetSpec, Pass};
 use crate::random::Random;
+use crate::rows::labelled;
 use crate::spec::TrainSpec;
-use crate::{Exported, OptimiserSpec, Outcome, TrainError};
+use crate::{Exported, OptimiserSpec, Outcome, Packer, TrainError};
 
 const CASES: [&str; 3] = ["bert_mean", "distilbert_classes", "roberta_classes"];
 
@@ -95,8 +97,25 @@ fn scratch(epochs: usize) -> TrainSpec {
     TrainSpec { net: NetSpec { layers, ..NetSpec::default() }, ..spec(epochs, 5e-3) }
 }
 
+fn train_texts(
+    rows: &TextRows,
+    spec: &TrainSpec,
+    base: Option<BaseModel<'_>>,
+    checkpoints: Option<&Checkpoints>,
+    note: &mut dyn FnMut(&crate::Step) -> Go,
+) -> Result<Option<Outcome>, TrainError> {
+    let mut words = Words::default();
+    rows.texts.iter().for_each(|text| words.add(text));
+    let training = match base {
+        Some(base) => TextTraining::of_base(spec, base)?,
+        None => TextTraining::of_words(spec, &words)?,
+    };
+    let split = training.dataset(rows)?.split(spec.held_out, spec.seed);
+    training.train(&split, &[], checkpoints, &mut |_, _| true, note)
+}
+
 fn run(spec: &TrainSpec, base: Option<BaseModel<'_>>) -> Outcome {
-    train_texts(&rows(), spec, base, &[], None, &mut |_| Go::On).unwrap().unwrap()
+    train_texts(&rows(), spec, base, None, &mut |_| Go::On).unwrap().unwrap()
 }
 
 fn artifact(outcome: &Outcome) -> Artifact {
@@ -115,7 +134,11 @@ fn answers(artifact: &Artifact, rows: &Dataset) -> Vec<f32> {
 
 fn data(artifact: &Artifact, length_max: usize) -> Dataset {
     let tokenizer = Tokenizer::parse(artifact.tokenizer.as_deref().unwrap()).unwrap();
-    tokens::dataset(&rows(), &tokenizer, length_max, true).unwrap()
+    let mut features = Vec::new();
+    for text in rows().texts {
+        tokens::add(&text, &tokenizer, length_max, &mut features).unwrap();
+    }
+    labelled(features, &rows().labels, length_max, true).unwrap()
 }
 
 fn near(found: &[f32], expected: &[f32], what: &str) {
@@ -224,22 +247,65 @@ fn a_tuning_that_goes_on_ends_with_the_same_bits() {
         left -= 1;
         if left == 0 { Go::Stop } else { Go::On }
     };
-    assert!(train_texts(&rows, &spec, Some(base), &[], Some(&files), &mut stop).unwrap().is_none());
+    assert!(train_texts(&rows, &spec, Some(base), Some(&files), &mut stop).unwrap().is_none());
     let other = folder("distilbert_classes");
     let wrong = BaseModel { artifact: &other, ..base };
-    let refused = train_texts(&rows, &spec, Some(wrong), &[], Some(&files), &mut |_| Go::On);
+    let refused = train_texts(&rows, &spec, Some(wrong), Some(&files), &mut |_| Go::On);
     assert!(matches!(refused, Err(TrainError::Checkpoint { .. })));
-    let ended = train_texts(&rows, &spec, Some(base), &[], Some(&files), &mut |_| Go::On);
+    let ended = train_texts(&rows, &spec, Some(base), Some(&files), &mut |_| Go::On);
     let ended = ended.unwrap().unwrap().model;
     assert!(matches!(ended, Exported::Graph(_)));
     assert!(ended.to_bytes().unwrap() == whole);
 }
 
 #[test]
+fn texts_in_a_file_give_the_same_bits_as_those_in_memory() {
+    let folder_of_rows = tempfile::tempdir().unwrap();
+    let (model, rows) = (folder("distilbert_classes"), rows());
+    for tuned in [Tuned::All, Tuned::Head] {
+        let base =
+            BaseModel { artifact: &model, tuned, length_max: Some(14), attention_dropout: 0.0 };
+        let spec = spec(2, 1e-3);
+        let training = TextTraining::of_base(&spec, base).unwrap();
+        let mut packer = Packer::create(&folder_of_rows.path().join("rows"), true).unwrap();
+        for (text, label) in rows.texts.iter().zip(&rows.labels) {
+            let mut row = Vec::new();
+            training.add_row(text, &mut row).unwrap();
+            packer.add(&row, label).unwrap();
+        }
+        let split = packer.finish().unwrap().split(spec.held_out, spec.seed);
+        assert!(training.bytes_needed(&split, 1).unwrap() > 4 * 10_000);
+        let mut told = Vec::new();
+        let mut prepare = |done, all| {
+            told.push((done, all));
+            true
+        };
+        let of_file = training.train(&split, &[], None, &mut prepare, &mut |_| Go::On);
+        match tuned {
+            Tuned::All => assert_eq!(told, []),
+            Tuned::Head => assert_eq!((told.len(), told.last()), (15, Some(&(240, 240)))),
+        }
+        let of_file = of_file.unwrap().unwrap();
+        let whole = run(&spec, Some(base));
+        assert!(of_file.model.to_bytes().unwrap() == whole.model.to_bytes().unwrap());
+        assert_eq!(of_file.held_out, whole.held_out);
+        let left = std::fs::read_dir(folder_of_rows.path()).unwrap().count();
+        assert_eq!(left, 0, "the files have no name");
+        if tuned == Tuned::Head {
+            let ended = training.train(&split, &[], None, &mut |_, _| false, &mut |_| Go::On);
+            assert!(
+                ended.unwrap().is_none(),
+                "vectors are computed no longer than they are wanted"
+            );
+        }
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_named() {
     let model = folder("bert_mean");
     let check = |spec: &TrainSpec, base: Option<BaseModel<'_>>, expected: &str| {
-        let error = train_texts(&rows(), spec, base, &[], None, &mut |_| Go::On).unwrap_err();
+        let error = train_texts(&rows(), spec, base, None, &mut |_| Go::On).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
     let base =
@@ -271,6 +337,15 @@ fn texts_are_read_from_each_format_alike() {
     let lines =
         "{\"text\":\"a, \\\"b\\\"\\nc\",\"label\":1}\n\n{\"text\":\"d\",\"label\":\"no\"}\n";
     assert_eq!(read("a.jsonl", lines).unwrap(), csv);
+    let parquet = folder.path().join("a.parquet");
+    let file = std::fs::File::create(&parquet).unwrap();
+    let mut writer = Writer::create(Format::Parquet, &file).unwrap();
+    for (text, label) in csv.texts.iter().zip(&csv.labels) {
+        let (text, label) = (text.clone(), Some(label.clone()));
+        writer.write(&TextRow { text, label, ..TextRow::default() }).unwrap();
+    }
+    writer.finish().unwrap();
+    assert_eq!(read_texts(&parquet).unwrap(), csv);
     let check = |name: &str, text: &str, expected: &str| {
         let error = read(name, text).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

@@ -7,44 +7,41 @@ use truststram_model::encoder::Tokenizer;
 use truststram_model::program::Session;
 use truststram_model::tensor::Shape;
 
-use super::rows::TextRows;
 use crate::data::Dataset;
 use crate::encoder::EncoderSpec;
 use crate::error::TrainError;
-use crate::rows::{VALUE_COUNT_MAX, labelled};
 
 /// Behind the last token.
 const NOTHING: f32 = -1.0;
 
-/// The tokens of texts, cut at `length_max`, with their classes or numbers.
-pub(super) fn dataset(
-    rows: &TextRows,
+/// Adds the row of a text to `row`: its tokens, cut at `length_max`.
+pub(super) fn add(
+    text: &str,
     tokenizer: &Tokenizer,
     length_max: usize,
-    is_of_classes: bool,
-) -> Result<Dataset, TrainError> {
-    let count = rows.texts.len().checked_mul(length_max).filter(|count| *count <= VALUE_COUNT_MAX);
-    let count = count.ok_or(TrainError::Dataset("is more than can be trained on"))?;
-    let mut features = Vec::with_capacity(count);
-    for text in &rows.texts {
-        let tokens = tokenizer.encode(text, length_max)?;
-        features.extend(tokens.ids.iter().map(|token| *token as f32));
-        features.resize(features.len().next_multiple_of(length_max), NOTHING);
+    row: &mut Vec<f32>,
+) -> Result<(), TrainError> {
+    let tokens = tokenizer.encode(text, length_max)?;
+    if tokens.ids.is_empty() {
+        return Err(TrainError::Dataset("has a text without a token; leave it out"));
     }
-    labelled(features, &rows.labels, length_max, is_of_classes)
-        .map_err(|what| TrainError::Label { what })
+    let end = row.len() + length_max;
+    row.extend(tokens.ids.iter().map(|token| *token as f32));
+    row.resize(end, NOTHING);
+    Ok(())
 }
 
 /// Checks that rows are tokens below the vocabulary, at least one each.
 pub(crate) fn check(data: &Dataset, spec: &EncoderSpec) -> Result<(), TrainError> {
-    if data.feature_count != spec.length_max || data.packed.is_some() {
+    if data.feature_count != spec.length_max {
         return Err(TrainError::Dataset("has rows that are no texts of `length_max` tokens"));
     }
     let is_token = |token: &f32| *token < spec.vocabulary as f32 && token.fract() == 0.0;
-    let holds = data.features.chunks_exact(data.feature_count).all(|row| {
+    let mut holds = true;
+    data.each_row(&mut |row| {
         let length = row.iter().position(|token| *token < 0.0).unwrap_or(row.len());
-        length > 0 && row[..length].iter().all(is_token)
-    });
+        holds &= length > 0 && row[..length].iter().all(is_token);
+    })?;
     match holds {
         true => Ok(()),
         false => Err(TrainError::Dataset("has texts without a token or beyond the vocabulary")),

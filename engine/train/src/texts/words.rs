@@ -1,6 +1,7 @@
 //! Owns a tokenizer made of the words of texts: the most frequent ones in lower case, and signs.
 //!
-//! Refuses to split words. Bound: as many words as asked for; every other is one unknown token.
+//! Refuses to split words. Bound: as many words as asked for, every other is one unknown token;
+//! [`WORDS_MAX`] are counted.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,11 +11,16 @@ use serde_json::json;
 /// Tokens without a word: what is unknown, and the first of every text.
 const SPECIAL: [&str; 2] = ["[UNK]", "[CLS]"];
 
-/// The file of a tokenizer with at most `vocabulary` tokens, as the tokenizers library reads it;
-/// the same texts give the same one.
-pub(super) fn tokenizer(texts: &[String], vocabulary: usize) -> Vec<u8> {
-    let mut counts = BTreeMap::<String, u64>::new();
-    for text in texts {
+/// Most words that are counted; words that come later are passed over.
+const WORDS_MAX: usize = 1 << 22;
+
+/// How often words are in texts.
+#[derive(Clone, Debug, Default)]
+pub struct Words(BTreeMap<String, u64>);
+
+impl Words {
+    /// Counts the words of a text.
+    pub fn add(&mut self, text: &str) {
         let text = text.to_lowercase();
         for piece in text.split_whitespace() {
             let mut rest = piece;
@@ -22,19 +28,31 @@ pub(super) fn tokenizer(texts: &[String], vocabulary: usize) -> Vec<u8> {
                 let is_word = |c: char| c.is_alphanumeric() || c == '_';
                 let is_first = is_word(first);
                 let end = rest.find(|c| is_word(c) != is_first).unwrap_or(rest.len());
-                match counts.entry(rest[..end].to_owned()) {
+                let is_full = self.0.len() >= WORDS_MAX;
+                match self.0.entry(rest[..end].to_owned()) {
                     Entry::Occupied(mut found) => *found.get_mut() += 1,
-                    Entry::Vacant(place) => drop(place.insert(1)),
+                    Entry::Vacant(place) if !is_full => drop(place.insert(1)),
+                    Entry::Vacant(_) => {}
                 }
                 rest = &rest[end..];
             }
         }
     }
-    let mut words: Vec<(String, u64)> = counts.into_iter().collect();
-    words.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let words = words.into_iter().map(|(word, _)| word);
-    let all = SPECIAL.map(str::to_owned).into_iter().chain(words).take(vocabulary.max(2));
-    let ids: BTreeMap<String, usize> = all.zip(0..).collect();
+
+    /// The file of a tokenizer with at most `vocabulary` tokens, as the tokenizers library reads
+    /// it; the same texts give the same one.
+    pub(super) fn tokenizer(&self, vocabulary: usize) -> Vec<u8> {
+        let mut words: Vec<(&str, u64)> =
+            self.0.iter().map(|(word, count)| (word.as_str(), *count)).collect();
+        words.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        let words = words.into_iter().map(|(word, _)| word);
+        file(SPECIAL.into_iter().chain(words).take(vocabulary.max(2)))
+    }
+}
+
+/// The file of a tokenizer of these words.
+fn file<'a>(words: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    let ids: BTreeMap<&str, usize> = words.zip(0..).collect();
     let special: Vec<_> = SPECIAL
         .iter()
         .enumerate()

@@ -168,7 +168,7 @@ impl Datasets for Fake {
             return done(Err(DatasetFailure::Name("is no name".to_owned())));
         }
         let metadata_json = "{\"a\": 1.0}".to_owned();
-        let row = NewRow { features: vec![1.0, 2.0], label: None, metadata_json };
+        let row = NewRow { features: vec![1.0, 2.0], metadata_json, ..NewRow::default() };
         let rows = vec![DatasetRow { id: from_id, created_us: 0, row }];
         done(Ok(DatasetRows { rows, row_count: 3, next: Some(from_id + 1) }))
     }
