@@ -30,6 +30,7 @@ use crate::wire::datasets::StoreDatasets;
 use crate::wire::decisions::Decisions;
 use crate::wire::federated::Federation;
 use crate::wire::infer::EngineInfer;
+use crate::wire::inline::InlineWorkers;
 use crate::wire::keys::StoredKeys;
 use crate::wire::operate::{Operator, Parts};
 use crate::wire::policies::OpenPolicies;
@@ -163,12 +164,13 @@ impl App {
             OpenPolicies::start(plugins.clone(), plan, &store).map_err(StartError::Plugin)?;
         let replies = Replies::new(plan.network_cores.len());
         let dropped = Arc::new(Counter::new());
-        let engine = engine(plan, &store, &clock, &replies, (&policies, &dropped))?;
+        let (engine, inline) = engine(plan, &store, &clock, &replies, (&policies, &dropped))?;
         let versions = versions(plan, &store, &engine, &clock, ring)?;
         let access_log = open_access_log(plan, mode, &clock)?;
         let threads = Threads::start(plan, &store)?;
         let infer = EngineInfer {
             engine: engine.clone(),
+            inline: inline.clone(),
             replies: replies.clone(),
             clock: clock.clone(),
             deadline_ms: plan.api.deadline_ms,
@@ -210,7 +212,7 @@ impl App {
         };
         let quotas = Quotas::start(&live, &parts)?;
         let listeners = listeners(plan, &bound, ports, &live, cache, &authority);
-        let gateway = open(listeners, plan, &parts, replies)?;
+        let gateway = open(listeners, plan, &parts, (replies, inline))?;
         Ok(Self {
             parts,
             threads,
@@ -299,9 +301,9 @@ fn open(
     listeners: Vec<Listener>,
     plan: &Plan,
     parts: &Arc<Parts>,
-    replies: Arc<Replies<Outcome>>,
+    threads: (Arc<Replies<Outcome>>, Arc<InlineWorkers>),
 ) -> Result<Gateway, ProxyError> {
-    let gateway = Gateway::start(listeners, gateway_options(plan, parts, replies))?;
+    let gateway = Gateway::start(listeners, gateway_options(plan, parts, threads))?;
     let named = ["public", "admin", "tls"].into_iter().zip(gateway.stats().iter().cloned());
     // Once, when they listen.
     let _ = parts.listeners.set(named.collect());

@@ -13,6 +13,7 @@ use truststram_proxy::{Authority, Cache, Door, GatewayOptions, Guard, Listener, 
 
 use crate::app::{Addresses, AppError};
 use crate::config::Plan;
+use crate::wire::inline::InlineWorkers;
 use crate::wire::operate::Parts;
 use crate::wire::replies::Replies;
 use crate::wire::strain;
@@ -110,7 +111,7 @@ pub(crate) fn listeners(
 pub(crate) fn gateway_options(
     plan: &Plan,
     parts: &Arc<Parts>,
-    replies: Arc<Replies<crate::wire::sink::Outcome>>,
+    (replies, inline): (Arc<Replies<crate::wire::sink::Outcome>>, Arc<InlineWorkers>),
 ) -> GatewayOptions {
     GatewayOptions {
         cores: plan.network_cores.clone(),
@@ -128,7 +129,10 @@ pub(crate) fn gateway_options(
         },
         access_log: parts.access_log.clone(),
         strain: strain::source(parts.engine.clone()),
-        on_thread_start: Arc::new(move |index| replies.adopt_thread(index)),
+        on_thread_start: Arc::new(move |index| {
+            replies.adopt_thread(index);
+            inline.adopt_thread(index);
+        }),
         clock: parts.clock.clone(),
     }
 }

@@ -5,7 +5,8 @@
 //! process, whatever the answers do, and a latency counts from the moment when the request was due,
 //! so that a stall of the server is seen by all who would have asked meanwhile.
 //! Refuses to know what is asked: the bodies are a file, one a line; without one it is a GET.
-//! Bound: one core, which it never leaves idle; every request has one answer or ends the run.
+//! Bound: one core, which it leaves idle only for `--nap-us`; every request has one answer or ends
+//! the run.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -61,6 +62,10 @@ struct Arguments {
     warm_up: f64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Microseconds of sleep between two looks at the sockets, for a client of the open loop that
+    /// goes before others on its core and leaves them the rest of it.
+    #[arg(long, default_value_t = 0)]
+    nap_us: u64,
     /// `cargo bench` passes it to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -225,8 +230,13 @@ async fn drive(arguments: &Arguments, shared: Rc<RefCell<Shared>>) -> Result<(),
                     shared.borrow_mut().ask(due);
                     due += arrivals.gap();
                 }
-                // Looks at the sockets and comes back: this core is the client's alone.
+                // Looks at the sockets and comes back.
                 tokio::task::yield_now().await;
+                let left = due.saturating_duration_since(Instant::now());
+                let nap = left.min(Duration::from_micros(arguments.nap_us));
+                if !nap.is_zero() {
+                    std::thread::park_timeout(nap);
+                }
             }
             wait_for_idle(&shared, limit).await
         }

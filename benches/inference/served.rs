@@ -57,6 +57,8 @@ pub fn open(question: &Value, cores: &[u32]) -> Outcome<Call> {
         loaded_max: 1,
         memory_bytes_max: None,
         priority: Priority::Normal,
+        inline_cores: Vec::new(),
+        inline_us: 0,
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (sender, answers): (SyncSender<Answered>, Receiver<Answered>) = sync_channel(1);

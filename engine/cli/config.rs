@@ -56,8 +56,15 @@ pub(super) fn resolved(
 }
 
 pub(super) fn check(arguments: &ConfigArguments, json: bool) -> Result<(), Failure> {
-    planned(arguments)?;
-    if json { output::json(&json!({ "problems": [] })) } else { output::text("no problems\n") }
+    let (plan, _) = planned(arguments)?;
+    let warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
+    if json {
+        return output::json(&json!({ "problems": [], "warnings": warnings }));
+    }
+    for warning in &warnings {
+        output::remark(&format!("warning: {warning}"));
+    }
+    output::text("no problems\n")
 }
 
 pub(super) fn print(arguments: &ConfigArguments, default: bool, json: bool) -> Result<(), Failure> {

@@ -26,6 +26,7 @@ pub(super) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure>
     let (plan, located) = config::planned(&arguments.config)?;
     let signals = Signals::block()?;
     start_log(&plan);
+    plan.log_warnings();
     let started = Started::open(&plan).map_err(|error| match &error {
         AppError::Machine(locked @ MachineError::Locked { .. }) => {
             Failure::Refused(anyhow!("server.data_dir: {locked}"))

@@ -4,6 +4,7 @@
 //! limits of `parse` for files, one route for each location.
 
 mod cache;
+mod cache_key;
 mod compression;
 mod http;
 mod limits;

@@ -23,7 +23,7 @@ use truststram_policy::PublicKey;
 use truststram_proxy::{CacheOptions, DiskSpec, TableSpec};
 use truststram_store::{IoMode, MaintenanceOptions, StoreOptions, Tier};
 
-use super::problem::Problems;
+use super::problem::{Problem, Problems};
 use super::raw::{self, IoUring, LogFormat, WhenFull};
 use super::read::Located;
 pub use auth::AuthPlan;
@@ -86,11 +86,13 @@ pub struct Plan {
     pub log_level: String,
     /// Whether that log is JSON.
     pub log_json: bool,
+    /// What has no effect, though it is said; nothing of it is wrong.
+    pub warnings: Vec<Problem>,
 }
 
 /// Turns what was typed into a plan. `insecure` allows addresses that are not loopback.
 pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<Plan, Problems> {
-    let mut check = Check { located, problems: Problems::default() };
+    let mut check = Check { located, problems: Problems::default(), warnings: Vec::new() };
     let raw = &located.raw;
     let listen = check.address("server.listen", &raw.server.listen, insecure);
     let admin_listen = check.address("server.admin_listen", &raw.server.admin_listen, insecure);
@@ -115,6 +117,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
     let trusted_keys = check.trusted_keys(&raw.policy);
     let data_dir = PathBuf::from(&raw.server.data_dir);
     check.data_dir(&data_dir);
+    let warnings = std::mem::take(&mut check.warnings);
     let plan = Plan {
         listen,
         admin_listen,
@@ -143,11 +146,19 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         require_signed: raw.policy.require_signed,
         log_level: raw.log.level.clone(),
         log_json: raw.log.format == LogFormat::Json,
+        warnings,
     };
     check.problems.or(plan)
 }
 
 impl Plan {
+    /// Writes its warnings to the log.
+    pub fn log_warnings(&self) {
+        for warning in &self.warnings {
+            tracing::warn!(%warning, "the configuration says what has no effect");
+        }
+    }
+
     /// How the store is opened.
     pub fn store_options(&self) -> StoreOptions {
         store_options(&self.store)
@@ -213,11 +224,17 @@ fn tier_of(tier: &raw::StoreTier) -> Tier {
 struct Check<'a> {
     located: &'a Located,
     problems: Problems,
+    warnings: Vec<Problem>,
 }
 
 impl Check<'_> {
     fn fail(&mut self, key: &str, message: impl Into<String>) {
         self.problems.add(key, self.located.place(key), message);
+    }
+
+    fn warn(&mut self, key: &str, message: String) {
+        let place = self.located.place(key);
+        self.warnings.push(Problem { key: key.to_owned(), place, message });
     }
 
     fn address(&mut self, key: &str, text: &str, insecure: bool) -> SocketAddr {

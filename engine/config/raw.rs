@@ -137,6 +137,10 @@ pub struct Inference {
     pub batch_max: u32,
     /// Microseconds within which the batcher policy should have a request answered.
     pub batch_target_us: u32,
+    /// Microseconds of computation up to which a network thread that shares its core with a worker
+    /// computes a request itself, together with what else has arrived, instead of waking the
+    /// worker; 0: never.
+    pub inline_us: u32,
     /// Model versions that may be loaded at once.
     pub loaded_max: usize,
     /// Memory of all loaded versions together, MiB; 0 for no limit. Versions that nobody needs make
@@ -151,6 +155,7 @@ impl Default for Inference {
             queue_requests_max: 4_096,
             batch_max: 64,
             batch_target_us: 2_000,
+            inline_us: 50,
             loaded_max: 64,
             memory_mib: 0,
         }

@@ -1,9 +1,12 @@
 //! Owns the joint of policy and model: each worker asks its own instance of the batcher plugin, and
 //! where the plugin does not answer, the native default does, or the latest good decision, or the
-//! requests are refused, as configured.
+//! requests are refused, as configured. A worker and the inline worker of its core share one, so
+//! that it is asked, and exchanged, whichever of them has work.
 //!
 //! Refuses to know why a plugin failed; `policy` counts that. Bound: one call of the plugin's
 //! deadline per decision.
+
+use std::sync::{Arc, Mutex, TryLockError};
 
 use truststram_decide::batching::Moment;
 use truststram_model::{BatchDecision, Batcher, NativeBatcher, QueueView};
@@ -43,6 +46,28 @@ impl PluginBatcher {
                 Some(BatchDecision { take, wait_us: 0 })
             }
             _ => Some(NativeBatcher::decision(view)),
+        }
+    }
+}
+
+/// The batcher of one core.
+#[derive(Clone)]
+pub struct SharedBatcher(Arc<Mutex<PluginBatcher>>);
+
+impl SharedBatcher {
+    /// A batcher for whoever forms batches on one core.
+    pub fn new(batcher: PluginBatcher) -> Self {
+        Self(Arc::new(Mutex::new(batcher)))
+    }
+}
+
+impl Batcher for SharedBatcher {
+    /// While the other one asks, whose thread waits for this core, nobody waits for it.
+    fn decide(&mut self, view: &QueueView) -> Option<BatchDecision> {
+        match self.0.try_lock() {
+            Ok(mut batcher) => batcher.decide(view),
+            Err(TryLockError::Poisoned(batcher)) => batcher.into_inner().decide(view),
+            Err(TryLockError::WouldBlock) => Some(NativeBatcher::decision(view)),
         }
     }
 }

@@ -15,6 +15,7 @@ use truststram_model::{Engine, InferRequest, LoadedModel, Payload};
 
 use super::background::Background;
 use super::convert::wrong;
+use super::inline::InlineWorkers;
 use super::reload::Reloads;
 use super::replies::Replies;
 use super::sink::{Outcome, Ticket, Wanted, failure_of_model};
@@ -23,6 +24,8 @@ use super::sink::{Outcome, Ticket, Wanted, failure_of_model};
 pub struct EngineInfer {
     /// The inference engine.
     pub engine: Arc<Engine<Ticket>>,
+    /// The workers of network threads.
+    pub inline: Arc<InlineWorkers>,
     /// The way back.
     pub replies: Arc<Replies<Outcome>>,
     /// Time for deadlines.
@@ -75,15 +78,17 @@ impl EngineInfer {
             enqueued_us,
             reply: ticket,
         };
-        self.engine.submit(model, request).map_err(|refused| match refused.error {
-            ModelError::FeatureCount { found, expected } => {
-                Failure::FeatureCount { model: model.id().clone(), expected, found }
+        self.inline.submit(&self.engine, model, request).map_err(|refused| {
+            match refused.error {
+                ModelError::FeatureCount { found, expected } => {
+                    Failure::FeatureCount { model: model.id().clone(), expected, found }
+                }
+                ModelError::Input { input, found, expected } => {
+                    wrong(input, format!("has {found}, expected {expected}"))
+                }
+                error @ ModelError::BatchSize { .. } => wrong("inputs", error.to_string()),
+                other => failure_of_model(&other, deadline_ms),
             }
-            ModelError::Input { input, found, expected } => {
-                wrong(input, format!("has {found}, expected {expected}"))
-            }
-            error @ ModelError::BatchSize { .. } => wrong("inputs", error.to_string()),
-            other => failure_of_model(&other, deadline_ms),
         })?;
         let answered = waiting.map(|outcome| outcome.unwrap_or(Err(Failure::Draining)));
         if !durable {

@@ -201,6 +201,9 @@ impl Engine {
         page.gauges("truststram_inference_queue", "Requests not answered yet", unanswered)?;
         let batches = each(&|worker| worker.batches);
         page.counters("truststram_inference_batches", "Batches computed", batches)?;
+        let inline = each(&|worker| worker.inline);
+        let help = "Batches of these that a network thread computed itself";
+        page.counters("truststram_inference_inline_batches", help, inline)?;
         let answered = each(&|worker| worker.answered);
         page.counters("truststram_inference_answered", "Requests answered", answered)?;
         let expired = each(&|worker| worker.expired);

@@ -13,6 +13,7 @@ pub mod datasets;
 pub mod decisions;
 pub mod federated;
 pub mod infer;
+pub mod inline;
 pub mod keys;
 pub mod learner;
 pub mod metrics;

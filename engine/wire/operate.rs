@@ -238,6 +238,7 @@ fn inference(parts: &Parts) -> Value {
                 "degraded": degraded,
                 "queued": worker.unanswered,
                 "batches": worker.batches,
+                "inline_batches": worker.inline,
                 "answered": worker.answered,
             })
         })

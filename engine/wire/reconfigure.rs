@@ -99,12 +99,13 @@ impl Reconfigure {
             }
             problems
         })?;
-        if let (Some(cache), Some(options)) = (&self.cache, plan.cache) {
+        if let (Some(cache), Some(options)) = (&self.cache, plan.cache.clone()) {
             cache.set(options);
         }
         for (door, bound) in moves {
             door.exchange(bound);
         }
+        plan.log_warnings();
         Ok(())
     }
 

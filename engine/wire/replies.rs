@@ -16,6 +16,11 @@ thread_local! {
     static NETWORK_THREAD: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
+/// Which network thread the calling one is, if it is one.
+pub fn network_thread() -> Option<usize> {
+    NETWORK_THREAD.get()
+}
+
 /// One answer and the future that waits for it.
 type Parcel<T> = (oneshot::Sender<T>, T);
 
@@ -65,7 +70,7 @@ impl<T: Send + 'static> Replies<T> {
     /// An address for an answer to the calling thread, and the future to wait on.
     pub fn address(&self) -> (Address<T>, oneshot::Receiver<T>) {
         let (future, waiting) = oneshot::channel();
-        (Address { future, network_thread: NETWORK_THREAD.get() }, waiting)
+        (Address { future, network_thread: network_thread() }, waiting)
     }
 }
 
@@ -85,8 +90,11 @@ impl<T: Send + 'static> Outbox<T> {
     /// Adds one answer.
     pub fn put(&mut self, address: Address<T>, answer: T) {
         match address.network_thread {
-            Some(index) => self.by_thread[index].push((address.future, answer)),
-            None => {
+            Some(index) if network_thread() != Some(index) => {
+                self.by_thread[index].push((address.future, answer));
+            }
+            // Nobody is there to be woken, or it is this thread that waits.
+            _ => {
                 let _ = address.future.send(answer);
             }
         }
@@ -121,9 +129,18 @@ mod tests {
         runtime.block_on(async {
             replies.adopt_thread(0);
             let (inside, inside_waiting) = replies.address();
+            let (here, mut here_waiting) = replies.address();
             let mut outbox = Outbox::new(replies.clone());
-            outbox.put(inside, 1);
-            outbox.put(outside, 2);
+            outbox.put(here, 3);
+            assert_eq!(here_waiting.try_recv(), Ok(3), "its own answer waits for no mail");
+            let mut outbox = std::thread::scope(|scope| {
+                let worker = scope.spawn(|| {
+                    outbox.put(inside, 1);
+                    outbox.put(outside, 2);
+                    outbox
+                });
+                worker.join().unwrap()
+            });
             outbox.send();
             assert_eq!(inside_waiting.await, Ok(1));
             assert_eq!(outside_waiting.await, Ok(2));

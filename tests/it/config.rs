@@ -168,3 +168,26 @@ fn the_generated_file_is_true_and_complete() {
     read["plugins"] = built_in["plugins"].clone();
     assert_eq!(read, built_in);
 }
+
+#[test]
+fn what_has_no_effect_is_a_warning_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hedged.toml");
+    let text = format!(
+        "[server]\ndata_dir = {:?}\n[[upstreams]]\nname = \"g\"\nhedge = {{ after_ms = 9 }}\n\
+         servers = [{{ address = \"127.0.0.1:1\" }}, {{ address = \"127.0.0.1:2\" }}]\n\
+         [[routes]]\nname = \"all\"\nupstream = \"g\"\nmethods = [\"POST\"]\n",
+        dir.path().join("data")
+    );
+    fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    let output = run(&["check-config", "--config", path]);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"no problems\n"[..]));
+    let warning = "routes[0].upstream: the `hedge` of group `g` never applies here, since only GET";
+    let told = said(&output);
+    assert!(told.starts_with("warning: ") && told.contains("hedged.toml:"), "{told}");
+    assert!(told.contains(warning), "{told}");
+    let output = run(&["check-config", "--json", "--config", path]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(told["warnings"][0].as_str().unwrap().contains(warning), "{told}");
+}

@@ -208,7 +208,7 @@ fn a_component_is_tried_beside_the_one_in_use_and_promoted() {
 fn a_hostile_component_on_trial_does_no_harm() {
     let dir = trained_dir();
     let config = "[[plugins]]\nname = \"batcher\"\nkind = \"batcher\"\nbuiltin = \"greedy\"\n\
-                  limits = { memory_mib = 4, deadline_us = 1000 }\n";
+                  limits = { memory_mib = 4, deadline_us = 50000 }\n";
     let server = Server::start_configured(dir.path(), config);
     under_load(&server, |_| {
         for name in ["trap.wat", "loop.wat", "memory.wat", "nonsense.wat"] {

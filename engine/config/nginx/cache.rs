@@ -2,11 +2,12 @@
 //!
 //! Refuses a second cache: ours is one, in memory. Bound: one section.
 
+use super::cache_key::cache_key;
 use super::http::Conversion;
 use super::parse::Directive;
 use super::proxy::Scope;
 use super::units;
-use crate::config::plan::kept::SECONDS_MAX;
+use crate::config::plan::kept::{SECONDS_MAX, USES_MAX};
 use crate::config::raw::{CacheLifetime, Route};
 
 /// Memory of the cache where nginx gives no size, and most that is taken over from a disk's.
@@ -22,25 +23,15 @@ const SETTINGS: &[&str] = &[
     "proxy_cache_lock_timeout",
 ];
 /// What single routes say of it.
-const OF_ROUTES: &[&str] =
-    &["proxy_cache_valid", "proxy_cache_bypass", "proxy_no_cache", "proxy_cache_key"];
+const OF_ROUTES: &[&str] = &[
+    "proxy_cache_valid",
+    "proxy_cache_min_uses",
+    "proxy_cache_bypass",
+    "proxy_no_cache",
+    "proxy_cache_key",
+];
 /// What keeps answers apart or out of the cache.
 const CONDITIONS: &[&str] = &["proxy_cache_bypass", "proxy_no_cache", "proxy_cache_key"];
-/// Variables of a key that ours tells apart as well.
-const KEY_PARTS: &[&str] = &[
-    "scheme",
-    "proxy_host",
-    "host",
-    "http_host",
-    "server_name",
-    "uri",
-    "is_args",
-    "args",
-    "request_uri",
-    "request_method",
-    "query_string",
-    "document_uri",
-];
 
 impl Conversion {
     pub(super) fn cache_path(&mut self, directive: &Directive) {
@@ -103,7 +94,8 @@ impl Conversion {
         if !scope.is_cached {
             return;
         }
-        let (mut bypass, mut no_store, mut is_safe) = (Vec::new(), Vec::new(), true);
+        let (mut bypass, mut no_store, mut key) = (Vec::new(), Vec::new(), Vec::new());
+        let mut is_safe = true;
         for one in scope.cache.iter().filter(|one| CONDITIONS.contains(&one.name.as_str())) {
             let mut names = variables(&one.arguments.concat());
             if one.name != "proxy_cache_key" && names.iter().any(|name| name == "http_upgrade") {
@@ -112,9 +104,13 @@ impl Conversion {
             }
             let words: Option<Vec<String>> = names.iter().map(|name| condition(name)).collect();
             match (one.name.as_str(), words) {
-                ("proxy_cache_key", _) if names.iter().all(|name| is_of_key(name)) => {
-                    self.note(one, "is left out: the cache keeps RFC 9111 and its own keys");
-                }
+                ("proxy_cache_key", _) => match cache_key(&names) {
+                    Ok(parts) => key = parts,
+                    Err(why) => {
+                        is_safe = false;
+                        self.note(one, format!("{why}: these answers are not cached"));
+                    }
+                },
                 ("proxy_cache_bypass", Some(words)) if is_plain(one) => bypass.extend(words),
                 ("proxy_no_cache", Some(words)) if is_plain(one) => no_store.extend(words),
                 _ => {
@@ -133,10 +129,17 @@ impl Conversion {
         for one in settings.iter().filter(|one| one.name == "proxy_cache_valid") {
             self.cache_valid(one, &mut lifetimes);
         }
+        for one in settings.iter().filter(|one| one.name == "proxy_cache_min_uses") {
+            match one.argument(0).parse::<u32>() {
+                Ok(uses) if (1..=USES_MAX).contains(&uses) => route.cache_min_uses = uses,
+                _ => self.note(one, format!("is not 1 to {USES_MAX}")),
+            }
+        }
         self.cache_uses.push(settings);
         route.cache = true;
         route.cache_lifetimes = lifetimes;
         (route.cache_bypass, route.cache_no_store) = (bypass, no_store);
+        route.cache_key = key;
     }
 
     /// Lifetimes that all cached routes have alike are those of the cache.
@@ -237,7 +240,6 @@ impl Conversion {
 /// Whether it says what the cache does without it.
 fn holds_anyway(directive: &Directive) -> bool {
     match directive.name.as_str() {
-        "proxy_cache_min_uses" => directive.argument(0) == "1",
         "proxy_cache_methods" => {
             directive.arguments.iter().all(|method| method == "GET" || method == "HEAD")
         }
@@ -259,17 +261,12 @@ fn is_word(letter: char) -> bool {
 
 /// The names of the variables in `text`.
 fn variables(text: &str) -> Vec<String> {
-    let text = text.replace(['{', '}'], "");
-    let names = text.split('$').skip(1);
+    let names = text.split('$').skip(1).map(|rest| rest.strip_prefix('{').unwrap_or(rest));
     names.map(|rest| rest.chars().take_while(|letter| is_word(*letter)).collect()).collect()
 }
 
-fn is_of_key(name: &str) -> bool {
-    KEY_PARTS.contains(&name)
-}
-
 /// What a route calls the variable `name`.
-fn condition(name: &str) -> Option<String> {
+pub(super) fn condition(name: &str) -> Option<String> {
     let named = |start: &str| name.strip_prefix(start).filter(|rest| !rest.is_empty());
     match (named("http_"), named("cookie_"), named("arg_")) {
         (Some(name), _, _) => Some(format!("header:{}", name.replace('_', "-"))),

@@ -154,11 +154,16 @@ impl Conversion {
 
 /// Whether the gateway takes `pattern`, or why not.
 pub(super) fn check_expression(pattern: &str) -> Result<(), String> {
+    check_route(|route| route.path = PathSpec::Regex(pattern.to_owned()))
+}
+
+/// Whether the gateway takes a route that is plain but for this change, or why not.
+pub(super) fn check_route(change: impl FnOnce(&mut RouteSpec)) -> Result<(), String> {
     let zero = std::time::Duration::ZERO;
-    let route = RouteSpec {
-        name: "expression".to_owned(),
+    let mut route = RouteSpec {
+        name: "plain".to_owned(),
         hosts: Vec::new(),
-        path: PathSpec::Regex(pattern.to_owned()),
+        path: PathSpec::Prefix("/".to_owned()),
         methods: Vec::new(),
         headers: Vec::new(),
         scheme: None,
@@ -175,6 +180,7 @@ pub(super) fn check_expression(pattern: &str) -> Result<(), String> {
         priority: RoutePriority::Normal,
         limits: UseSpec::default(),
     };
+    change(&mut route);
     let table = TableSpec { routes: vec![route], ..TableSpec::default() };
     match truststram_proxy::check(&table).into_iter().next() {
         Some(fault) => Err(fault.message.lines().last().unwrap_or_default().to_owned()),

@@ -44,6 +44,7 @@ impl Check<'_> {
         within("inference.queue_requests_max", requests_max, 1, 1 << 20);
         within("inference.batch_max", u64::from(inference.batch_max), 1, 4_096);
         within("inference.batch_target_us", inference.batch_target_us.into(), 1, 10_000_000);
+        within("inference.inline_us", inference.inline_us.into(), 0, 1_000);
         within("inference.loaded_max", inference.loaded_max as u64, 1, 4_096);
         let federated = &raw.federated;
         within("federated.clients_max", federated.clients_max.into(), 1, 100_000);

@@ -54,6 +54,9 @@ impl Check<'_> {
         for fault in truststram_proxy::check(&table) {
             self.fail(&fault.key, fault.message);
         }
+        for fault in truststram_proxy::unhedged(&table, raw.cache.memory_mib > 0) {
+            self.warn(&fault.key, fault.message);
+        }
         table
     }
 

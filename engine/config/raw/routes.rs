@@ -136,6 +136,14 @@ pub struct Route {
     pub cache_bypass: Vec<String>,
     /// Requests whose answers are not kept, in the same words.
     pub cache_no_store: Vec<String>,
+    /// What answers are kept apart by, as in nginx's `proxy_cache_key`: "path", and whatever else
+    /// makes them differ: "scheme", "host", "query" or single arguments of it ("arg:NAME"), "query"
+    /// but some ("without:NAME", "without:utm_*"), "header:NAME", "cookie:NAME". Routes never share
+    /// answers then. Without it ["scheme", "host", "path", "query"].
+    pub cache_key: Vec<String>,
+    /// From which request for it on an answer is kept, as nginx's `proxy_cache_min_uses`. Requests
+    /// for 65536 answers are counted; what is asked for rarely makes room and counts anew.
+    pub cache_min_uses: u32,
     /// "low": refused while the machine is under strain; "normal"; "high": never refused for that,
     /// nor made to wait. See `[overload]`.
     #[schema(value_type = String)]
@@ -197,6 +205,8 @@ impl Default for Route {
             cache_lifetimes: Vec::new(),
             cache_bypass: Vec::new(),
             cache_no_store: Vec::new(),
+            cache_key: Vec::new(),
+            cache_min_uses: 1,
             priority: Priority::Normal,
             auth: None,
             client_certificate: None,

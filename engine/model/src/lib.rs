@@ -29,9 +29,9 @@ pub use error::ModelError;
 pub use file::{LayerWeights, METADATA_KEY, ModelFile};
 pub use ops::class_labels;
 pub use serving::{
-    Answer, BatchDecision, Batcher, Class, Done, Engine, EngineOptions, Figures, InferRequest,
-    Inference, Limits, LoadOptions, LoadedModel, ModelInfo, ModelState, NativeBatcher, OutputView,
-    PRIORITY_COUNT, PRIORITY_NORMAL, Payload, QueueView, Refused, ShadowSnapshot, Sink, Stages,
-    Took, WorkerPlace, WorkerSnapshot,
+    Answer, BatchDecision, Batcher, Class, Computes, Done, Engine, EngineOptions, Figures,
+    InferRequest, Inference, InlineWorker, Limits, LoadOptions, LoadedModel, ModelInfo, ModelState,
+    NativeBatcher, OutputView, PRIORITY_COUNT, PRIORITY_NORMAL, Payload, QueueView, Refused,
+    ShadowSnapshot, Sink, Stages, Took, WorkerPlace, WorkerSnapshot,
 };
 pub use spec::{Activation, Architecture, ElementType, ModelSpec, Preprocessing, TensorSpec};

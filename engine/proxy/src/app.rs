@@ -119,8 +119,8 @@ impl ProxyHttp for App {
         ctx: &mut RequestContext,
     ) -> Result<()> {
         if session.was_upgraded() {
-            // A tunnel is no body, and lasts as long as it lasts.
-            return Ok(());
+            // A tunnel is no body, and lasts as long as its client is let in.
+            return self.still_lets_in(session, ctx);
         }
         let Some(proxying) = &mut ctx.proxying else { return Ok(()) };
         proxying.body(body.as_ref().map_or(0, Bytes::len))
@@ -196,9 +196,9 @@ impl ProxyHttp for App {
         _end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<Option<Duration>> {
-        if let Some(proxying) = &ctx.proxying
-            && !session.was_upgraded()
-        {
+        if session.was_upgraded() {
+            self.still_lets_in(session, ctx)?;
+        } else if let Some(proxying) = &ctx.proxying {
             proxying.in_time()?;
         }
         Ok(None)

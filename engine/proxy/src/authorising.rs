@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
-use pingora_core::Result;
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use truststram_base::{Access, Identity};
@@ -23,6 +23,8 @@ use crate::route::compile::{Action, Route};
 
 /// Tells an upstream server who a request is from.
 const X_AUTHENTICATED_USER: HeaderName = HeaderName::from_static(AUTHENTICATED_USER);
+/// How often a credential of a tunnel is judged anew while something passes.
+const JUDGED_EVERY_US: u64 = 1_000_000;
 /// Its name.
 pub(crate) const AUTHENTICATED_USER: &str = "x-authenticated-user";
 
@@ -124,6 +126,7 @@ impl App {
             Ok(Some(identity)) if access.is_granted(identity) => {
                 guard.authority.granted(identity);
                 ctx.is_let_in = true;
+                ctx.judged_us = self.clock.monotonic_us();
                 return Ok(());
             }
             Ok(Some(_)) => Denied::Forbidden(access),
@@ -136,6 +139,24 @@ impl App {
             ctx.limited = LimitHeaders::retry_after(wait_ms);
         }
         Err(denied.refusal())
+    }
+
+    /// Fails where something passes by a tunnel whose credential is good no longer: the key was
+    /// revoked, the token is over. Judged anew once in [`JUDGED_EVERY_US`] at most.
+    pub(crate) fn still_lets_in(&self, session: &Session, ctx: &mut RequestContext) -> Result<()> {
+        let Some(guard) = self.guard.as_ref().filter(|_| ctx.is_let_in) else { return Ok(()) };
+        let now_us = self.clock.monotonic_us();
+        if now_us.saturating_sub(ctx.judged_us) < JUDGED_EVERY_US {
+            return Ok(());
+        }
+        ctx.judged_us = now_us;
+        match self.prove(guard, session, ctx) {
+            Ok(Some(identity)) if Access::Known.is_granted(&identity) => Ok(()),
+            _ => {
+                let why = "the credential of a tunnel is good no longer";
+                Err(Error::explain(ErrorType::HTTPStatus(401), why).into_down())
+            }
+        }
     }
 
     /// Says to an upstream server who the request is from, and nothing that only we should know.

@@ -36,6 +36,8 @@ pub(crate) struct RequestContext {
     pub(crate) identity: Result<Option<Arc<Identity>>, Denied>,
     /// Whether that was needed and is enough.
     pub(crate) is_let_in: bool,
+    /// When that was judged last.
+    pub(crate) judged_us: u64,
     /// What its answer says of limits.
     pub(crate) limited: LimitHeaders,
     /// Places that it holds until it is over.
@@ -57,6 +59,7 @@ impl RequestContext {
             proxying: None,
             identity: Ok(None),
             is_let_in: false,
+            judged_us: 0,
             limited: LimitHeaders::default(),
             in_flight: InFlight::default(),
             place: None,

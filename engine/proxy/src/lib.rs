@@ -65,7 +65,7 @@ pub use limit::{
     Counts, DayCount, DayUseSpec, DayZone, InFlightUseSpec, InFlightZone, Key, LimitSpec, Rate,
     RateUseSpec, RateZone, UseSpec, ZoneSpec, ZoneStats, Zones, day_of,
 };
-pub use live::{Live, ServerFigures, TableSpec, check};
+pub use live::{Live, ServerFigures, TableSpec, check, unhedged};
 pub use overload::{OverloadSpec, OverloadStats, RoutePriority, Strain, StrainSource};
 pub use refusal::Refusal;
 pub use route::spec::{

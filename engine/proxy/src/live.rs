@@ -220,6 +220,14 @@ pub fn check(spec: &TableSpec) -> Vec<Fault> {
     Table::compile(spec, 1, None, None).err().unwrap_or_default()
 }
 
+/// Routes of `spec`, which has no faults, that never ask a second server although their group has
+/// `hedge`, and why; `has_cache` says whether there is a cache.
+pub fn unhedged(spec: &TableSpec, has_cache: bool) -> Vec<Fault> {
+    let hedges = spec.upstreams.iter().any(|group| group.hedge.is_some());
+    let table = hedges.then(|| Table::compile(spec, 1, None, None).ok()).flatten();
+    table.map(|table| table.unhedged(has_cache)).unwrap_or_default()
+}
+
 impl Live {
     /// Compiles the first table, for so many network threads. Names of servers are looked up.
     ///

@@ -25,6 +25,8 @@ mod hedging;
 
 use hedging::Beside;
 
+/// Kept connections that may turn out to be closed: one for each of two servers asked at once.
+const STALE_MAX: u32 = 2;
 /// Requests at once on one connection of HTTP/2.
 const STREAMS_MAX: usize = 128;
 
@@ -70,8 +72,10 @@ pub(crate) struct Proxying {
     made: Vec<Attempt>,
     /// The number of the attempt that is meant.
     at: usize,
-    /// Whether a kept connection turned out to be closed.
-    met_stale: bool,
+    /// Kept connections that turned out to be closed.
+    stale_count: u32,
+    /// Whether one of them was to have been the attempt that is made next.
+    is_owed: bool,
     lease: Option<Lease>,
     /// The other one of two attempts.
     beside: Option<Beside>,
@@ -103,7 +107,8 @@ impl Proxying {
             attempts: 0,
             made: Vec::new(),
             at: 0,
-            met_stale: false,
+            stale_count: 0,
+            is_owed: false,
             lease: None,
             beside: None,
             hedge_at: None,
@@ -184,6 +189,7 @@ impl Proxying {
         // An attempt sends the body from its beginning.
         self.body_bytes = 0;
         self.lease = Some(self.begin(place, &ask));
+        self.is_owed = false;
         self.at = self.last();
         Ok(address)
     }
@@ -310,10 +316,12 @@ impl Proxying {
 
     fn broken(&mut self, error: &Error, was_reused: bool, now_us: u64) {
         self.ended(None, now_us);
-        // A server may end an idle connection just when it is used again: once, that is neither a
-        // failure nor an attempt.
+        // A server may end an idle connection just when it is used again: that is neither a failure
+        // nor an attempt.
         let is_stale = was_reused && matches!(error.retry, RetryType::ReusedOnly);
-        if is_stale && !std::mem::replace(&mut self.met_stale, true) {
+        if is_stale && self.stale_count < STALE_MAX {
+            self.stale_count += 1;
+            self.is_owed = true;
             self.attempts -= 1;
             if let Some(lease) = self.lease.take() {
                 self.tried &= !(1 << lease.place);
@@ -333,7 +341,12 @@ impl Proxying {
         self.attempts <= self.group.spec.retries
             && self.in_time().is_ok()
             && self.group.candidates(now_us, self.tried) != 0
-            && self.group.may_retry()
+            && (self.is_owed || self.group.may_retry())
+    }
+
+    /// Whether the next attempt is made by a new connection, since kept ones are closed by now.
+    pub(crate) fn wants_new(&self) -> bool {
+        self.stale_count > 0
     }
 
     /// The request is over, well or with `error`.

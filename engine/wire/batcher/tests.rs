@@ -43,6 +43,14 @@ fn what_takes_the_place_of_a_decision_is_what_was_configured() {
         assert_eq!(((default, last_good), reject), (counted, 0), "{on_failure:?}");
     }
     let plugin = host.load::<policy::Batcher>(&spec).unwrap();
+    let mut shared = SharedBatcher::new(PluginBatcher::new(plugin.instance(), OnFailure::Default));
+    let mut other = shared.clone();
+    assert_eq!(other.decide(&view(5)).unwrap().take, 2);
+    let asking = shared.0.lock().unwrap();
+    assert_eq!(other.decide(&view(5)).unwrap().take, 5, "nobody waits for who is asking");
+    drop(asking);
+    assert_eq!(shared.decide(&view(5)).unwrap().take, 2);
+    let plugin = host.load::<policy::Batcher>(&spec).unwrap();
     let mut batcher = PluginBatcher::new(plugin.instance(), OnFailure::Reject);
     assert_eq!(batcher.decide(&view(5)).unwrap().take, 2);
     assert_eq!(batcher.decide(&view(20)), None);

@@ -38,14 +38,12 @@ fn one_cache_holds_for_all_cached_locations() {
     let cached = |name| route(&all, name).cache;
     assert_eq!(
         ["s /", "s /a/", "s /b/", "s /c/", "s /d/"].map(cached),
-        [false, true, true, true, false]
+        [false, true, true, true, true]
     );
     assert!(all.raw.cache.lock);
     assert_eq!(route(&all, "s /c/").cache_no_store, ["cookie:session"]);
-    assert_eq!(
-        lines(&all),
-        ["2 proxy_cache_path", "4 proxy_cache_valid", "6 proxy_cache_lock", "9 proxy_cache_key"]
-    );
+    assert_eq!(route(&all, "s /d/").cache_key, ["path", "cookie:user"]);
+    assert_eq!(lines(&all), ["2 proxy_cache_path", "4 proxy_cache_valid", "6 proxy_cache_lock"]);
     let why: Vec<&str> = all.notes.iter().map(|note| note.why.as_str()).collect();
     assert_eq!(why[1], "nothing is cached there");
     assert_eq!(why[2], "there is one cache: it holds for all cached routes");
@@ -87,7 +85,6 @@ fn lifetimes_and_conditions_of_the_cache_are_those_of_their_location() {
         all.notes.iter().map(|note| format!("{}: {}", note.directive, note.why)).collect();
     for part in [
         "proxy_cache_valid 500 9s: 500 has another time already",
-        "proxy_cache_min_uses 3: the cache has no such setting",
         "proxy_no_cache $skip: the cache has no such condition: these answers are not cached",
         "proxy_cache_bypass a$cookie_b: the cache has no such condition: these answers are not",
         "proxy_cache_valid soon: nothing is cached there",
@@ -96,5 +93,45 @@ fn lifetimes_and_conditions_of_the_cache_are_those_of_their_location() {
     ] {
         assert!(noted.iter().any(|note| note.starts_with(part)), "{part}: {noted:#?}");
     }
-    assert_eq!(noted.len(), 8, "{noted:#?}");
+    assert_eq!(noted.len(), 7, "{noted:#?}");
+    assert_eq!((one.cache_min_uses, route(&all, "s /").cache_min_uses), (3, 1));
+}
+
+#[test]
+fn keys_of_the_cache_become_parts() {
+    let key = |text: &str| {
+        let all = in_http(&format!(
+            "proxy_cache_path /c keys_zone=k:1m; proxy_cache k; proxy_cache_key {text};
+             server {{ listen 127.0.0.1:80; server_name s; location / {{ proxy_pass http://h; }} }}"
+        ));
+        let one = route(&all, "s /");
+        let why = all.notes.iter().find(|note| note.directive.starts_with("proxy_cache_key"));
+        match why {
+            Some(note) => format!("{} {}", one.cache, note.why),
+            None => format!("{} {}", one.cache, one.cache_key.join(" ")),
+        }
+    };
+    for (text, expected) in [
+        ("$scheme$proxy_host$request_uri", ""),
+        ("$scheme$request_method$host$request_uri", ""),
+        ("'$scheme://$http_host$uri$is_args$args'", ""),
+        ("$host$uri$is_args$args", "host path query"),
+        ("\"$host$request_uri|$cookie_user\"", "host path query cookie:user"),
+        ("$uri", "path"),
+        ("$host$uri", "host path"),
+        ("$uri$arg_page${arg_sort}x$host", "host path arg:page arg:sort"),
+        ("$request_uri$arg_page$http_x_lang$http_x_lang", "path query header:x-lang"),
+    ] {
+        assert_eq!(key(text), format!("true {expected}"), "{text}");
+    }
+    for (text, expected) in [
+        ("$uri$mobile", "`$mobile` is no part of keys"),
+        ("$host$args", "needs `path`, without which all pages would have one answer"),
+        ("$uri$http_cookie", "`header:cookie` cannot be part of a key: name one cookie: "),
+        ("$uri$http_authorization", "`header:authorization` cannot be part of a key: "),
+    ] {
+        let found = key(text);
+        assert!(found.starts_with(&format!("false {expected}")), "{text}: {found}");
+        assert!(found.ends_with(": these answers are not cached"), "{text}: {found}");
+    }
 }

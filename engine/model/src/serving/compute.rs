@@ -131,7 +131,7 @@ impl<T: Send> Worker<T> {
         times: Times,
     ) {
         let Self { parts, session, converted, rows, .. } = self;
-        let stats = &parts.crew.stats[parts.post.worker];
+        let stats = &parts.crew.stats[parts.post.stats];
         let Times { batch_size, started_us, compute_us } = times;
         let ran = computed.as_ref().ok().copied();
         *rows = ran.map_or(0, |ran| ran.rows);

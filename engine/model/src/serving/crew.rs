@@ -14,6 +14,9 @@ use crate::kernels::Seats;
 /// Most workers that share one lock.
 const GROUP_WORKERS_MAX: usize = 8;
 
+/// Seats in a group from here on are those of workers without a thread, who never sleep in them.
+const INLINE_SEATS: usize = usize::MAX / 2;
+
 /// One NUMA node as far as workers are on it.
 #[derive(Debug)]
 pub struct NodeCrew {
@@ -30,8 +33,10 @@ pub struct NodeCrew {
 /// Where one worker belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Post {
-    /// Among all workers.
+    /// Among all workers, those without a thread behind the others.
     pub worker: usize,
+    /// Whose figures count what it does: its own, or those of the worker on its core.
+    pub stats: usize,
     /// Which node, as an index.
     pub node: usize,
     /// Its seat among the workers of its node.
@@ -40,6 +45,13 @@ pub struct Post {
     pub group: usize,
     /// Its seat in the group.
     pub seat: usize,
+}
+
+impl Post {
+    /// Whether the worker has no thread.
+    pub fn is_inline(self) -> bool {
+        self.seat >= INLINE_SEATS
+    }
 }
 
 /// See the module.
@@ -54,8 +66,9 @@ pub struct Crew<T> {
 }
 
 impl<T> Crew<T> {
-    /// Divides the workers into nodes and groups.
-    pub fn new(places: &[WorkerPlace], requests_max: usize) -> Self {
+    /// Divides the workers into nodes and groups; those without a thread join the worker of their
+    /// core.
+    pub fn new(places: &[WorkerPlace], inline_cores: &[u32], requests_max: usize) -> Self {
         let mut nodes: Vec<NodeCrew> = Vec::new();
         // By group: its node and its workers.
         let mut groups: Vec<(usize, usize)> = Vec::new();
@@ -82,7 +95,13 @@ impl<T> Crew<T> {
             if !nodes[node].cores.contains(&place.core) {
                 nodes[node].cores.push(place.core);
             }
-            posts.push(Post { worker, node, node_seat, group, seat });
+            posts.push(Post { worker, stats: worker, node, node_seat, group, seat });
+        }
+        for (index, core) in inline_cores.iter().enumerate() {
+            // The options are checked: each of these cores is a worker's.
+            let host = places.iter().position(|place| place.core == *core).unwrap_or(0);
+            let worker = places.len() + index;
+            posts.push(Post { worker, seat: INLINE_SEATS + index, ..posts[host] });
         }
         for node in &mut nodes {
             node.seats = Seats::new(node.members.len());
@@ -146,7 +165,7 @@ mod tests {
     #[test]
     fn a_group_whose_workers_are_gone_gets_no_requests() {
         let places = [0, 1, 2].map(|node| WorkerPlace { core: 0, memory_node: Some(node) });
-        let crew = Crew::<()>::new(&places, 1_000);
+        let crew = Crew::<()>::new(&places, &[], 1_000);
         let chosen = || -> Vec<usize> {
             let group_of =
                 |group: &Group<()>| crew.groups.iter().position(|other| std::ptr::eq(other, group));
@@ -165,7 +184,7 @@ mod tests {
                 .flat_map(|(node, count)| (0..*count as u32).map(move |core| (node, core)))
                 .map(|(node, core)| WorkerPlace { core, memory_node: Some(*node) })
                 .collect();
-            let crew = Crew::<()>::new(&places, 1_000);
+            let crew = Crew::<()>::new(&places, &[], 1_000);
             let sizes = crew.groups.iter().enumerate().map(|(index, group)| {
                 let workers = crew.posts.iter().filter(|post| post.group == index).count();
                 (group.node(), workers)

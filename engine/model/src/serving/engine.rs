@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use truststram_base::Clock;
 use truststram_machine::{Placement, Thread, ThreadSpec, spawn};
 
-use super::crew::Crew;
+use super::crew::{Crew, Post};
 use super::group::{Group, Refusal};
+use super::inline::{Brief, Computes, InlineWorker};
 use super::loaded::LoadedModel;
 use super::options::EngineOptions;
 use super::port::{Batcher, Sink};
@@ -27,6 +28,8 @@ pub struct Engine<T: Send + 'static> {
     pub(super) registry: Registry,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) batch_max: u32,
+    target_us: u32,
+    brief: Brief,
     placements: Vec<Placement>,
     threads: Mutex<Vec<Thread<()>>>,
 }
@@ -45,10 +48,16 @@ impl<T: Send + 'static> Engine<T> {
     ) -> Result<Self, ModelError> {
         options.validate()?;
         let mut engine = Self {
-            crew: Arc::new(Crew::new(&options.workers, options.requests_max)),
+            crew: Arc::new(Crew::new(
+                &options.workers,
+                &options.inline_cores,
+                options.requests_max,
+            )),
             registry: Registry::new(options.loaded_max, options.memory_bytes_max),
             clock: Arc::clone(&clock),
             batch_max: options.batch_max,
+            target_us: options.target_us,
+            brief: Brief::new(options.inline_us),
             placements: Vec::with_capacity(options.workers.len()),
             threads: Mutex::new(Vec::new()),
         };
@@ -79,6 +88,37 @@ impl<T: Send + 'static> Engine<T> {
         Ok(engine)
     }
 
+    /// The inline worker of a core of `inline_cores`, by its place there; for one thread, which
+    /// runs it each time that [`Engine::submit_inline`] says so.
+    ///
+    /// # Errors
+    /// [`ModelError::Options`] where there is no such core.
+    pub fn inline_worker(
+        &self,
+        index: usize,
+        batcher: Box<dyn Batcher>,
+        sink: Box<dyn Sink<T>>,
+    ) -> Result<InlineWorker<T>, ModelError> {
+        let post = self.inline_post(index).ok_or(ModelError::Options {
+            option: "inline_cores",
+            found: index as u64,
+            expected: "the place of a core in it",
+        })?;
+        let parts = WorkerParts {
+            crew: Arc::clone(&self.crew),
+            post,
+            clock: Arc::clone(&self.clock),
+            batcher,
+            sink,
+            target_us: self.target_us,
+        };
+        Ok(InlineWorker::new(parts, self.brief))
+    }
+
+    fn inline_post(&self, index: usize) -> Option<Post> {
+        self.crew.posts.get(self.placements.len() + index).copied()
+    }
+
     /// Queues a request at the group of workers with the most room.
     ///
     /// # Errors
@@ -90,6 +130,39 @@ impl<T: Send + 'static> Engine<T> {
         model: &Arc<LoadedModel>,
         request: InferRequest<T>,
     ) -> Result<(), Refused<T>> {
+        let queued = self.admit(model, request)?;
+        self.push(self.crew.emptiest(), queued, Computes::Worker)
+    }
+
+    /// Queues a request where the inline worker of this place in `inline_cores` finds it, if it is
+    /// brief, or else as [`Engine::submit`] does; says whether that worker is to be run, which may
+    /// wait until more requests are queued.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`].
+    #[allow(clippy::result_large_err)]
+    pub fn submit_inline(
+        &self,
+        index: usize,
+        model: &Arc<LoadedModel>,
+        request: InferRequest<T>,
+    ) -> Result<Computes, Refused<T>> {
+        let queued = self.admit(model, request)?;
+        let post = self.inline_post(index).filter(|_| self.brief.allows(&queued));
+        let (group, by) = match post {
+            Some(post) => (&self.crew.groups[post.group], Computes::Inline),
+            None => (self.crew.emptiest(), Computes::Worker),
+        };
+        self.push(group, queued, by).map(|()| by)
+    }
+
+    /// Checks a request, which counts as accepted by its model from now on.
+    #[allow(clippy::result_large_err)]
+    fn admit(
+        &self,
+        model: &Arc<LoadedModel>,
+        request: InferRequest<T>,
+    ) -> Result<Queued<T>, Refused<T>> {
         let size = match Size::of(model, &request.payload) {
             Ok(size) => size,
             Err(error) => return Err(Refused { error, request }),
@@ -99,9 +172,12 @@ impl<T: Send + 'static> Engine<T> {
             return Err(Refused { error, request });
         };
         model.used(request.enqueued_us);
-        let group = self.crew.emptiest();
-        let queued = Queued { model: accepted, request, size, arrived: 0 };
-        group.push(queued).map_err(|(refusal, queued)| {
+        Ok(Queued { model: accepted, request, size, arrived: 0 })
+    }
+
+    #[allow(clippy::result_large_err)]
+    fn push(&self, group: &Group<T>, queued: Queued<T>, by: Computes) -> Result<(), Refused<T>> {
+        group.push(queued, by).map_err(|(refusal, queued)| {
             let requests_max = group.requests_max();
             let error = match refusal {
                 Refusal::Full => ModelError::QueueFull { requests_max },

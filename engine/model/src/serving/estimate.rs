@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const CLASS_COUNT: usize = 24;
 /// A new measurement counts for 1 in 2^3.
 const WEIGHT_SHIFT: u32 = 3;
+/// From this time of one request on it matters who waits for whom in a batch, microseconds.
+const LONG_US_MIN: u64 = 500;
+/// What larger batches must gain, in percent of the time for each request.
+const GAIN_PERCENT_MIN: u128 = 5;
 
 /// Averages of one class of sizes; both exponentially weighted, in 1/256.
 #[derive(Debug, Default)]
@@ -63,6 +67,61 @@ impl Estimate {
         0
     }
 
+    /// How long a batch of this size takes at most, microseconds, from the measurement that is
+    /// nearest; none where nothing was measured.
+    pub fn at_most_us(&self, size: u32) -> Option<u64> {
+        let size = size.max(1);
+        let class = self.nearest(size)?;
+        let time = u128::from(class.time.load(Ordering::Relaxed));
+        let average = u128::from(class.size.load(Ordering::Relaxed)).max(1);
+        // Above the average size the time is taken as proportional, which counts what a batch
+        // costs by itself more than once.
+        let wanted = (u128::from(size) << 8).max(average);
+        let scaled = (time * wanted).div_ceil(average << 8);
+        Some(u64::try_from(scaled).unwrap_or(u64::MAX))
+    }
+
+    /// How many requests of this size are worth computing together: with more of them each would
+    /// take hardly less time, and the first would wait for the last. None where nothing is known,
+    /// or one takes so little that it does not matter.
+    pub fn worthwhile(&self, size: u32) -> Option<u32> {
+        let size = size.max(1);
+        // Microseconds of one unit, in 1/65,536, and the units of a batch, in 1/256.
+        let known = |class: &Class| {
+            let time = u128::from(class.time.load(Ordering::Relaxed));
+            let average = u128::from(class.size.load(Ordering::Relaxed));
+            (time > 0 && average > 0).then(|| ((time << 16) / average, average))
+        };
+        let classes = &self.classes[class_of(size)..];
+        let (one, _) = known(&classes[0])?;
+        if (one * u128::from(size)) >> 16 < u128::from(LONG_US_MIN) {
+            return None;
+        }
+        let best = classes.iter().filter_map(known).map(|(unit, _)| unit).min()?;
+        let mut good = classes.iter().filter_map(known);
+        let (_, units) = good.find(|(unit, _)| unit * 100 <= best * (100 + GAIN_PERCENT_MIN))?;
+        let requests = (units + (u128::from(size) << 7)) / (u128::from(size) << 8);
+        Some(u32::try_from(requests).unwrap_or(u32::MAX).max(1))
+    }
+
+    /// A batch was kept below this size because of that: it is believed a little less, so that one
+    /// slow batch cannot keep all later ones small.
+    pub fn doubt_most(&self, size: u32) {
+        if let Some(class) = self.nearest(size.max(1)) {
+            let time = class.time.load(Ordering::Relaxed);
+            class.time.store((time - (time >> WEIGHT_SHIFT)).max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// The class with a measurement that is nearest, smaller ones first.
+    fn nearest(&self, size: u32) -> Option<&Class> {
+        let (smaller, larger) = self.classes.split_at(class_of(size) + 1);
+        let mut known = smaller.iter().rev().chain(larger);
+        known.find(|class| {
+            class.time.load(Ordering::Relaxed) > 0 && class.size.load(Ordering::Relaxed) > 0
+        })
+    }
+
     /// Requests were turned away because of this estimate: it is believed a little less, so that
     /// one slow batch cannot turn away requests for ever.
     pub fn doubt(&self, size: u32) {
@@ -87,6 +146,59 @@ mod tests {
         assert_eq!([5, 63, 64, 127].map(|size| estimate.time_us(size)), [100, 100, 900, 900]);
         estimate.observe(1, 50);
         assert_eq!(estimate.time_us(3), 50);
+    }
+
+    #[test]
+    fn what_is_known_of_the_nearest_batches_is_the_most() {
+        let estimate = Estimate::default();
+        assert_eq!(estimate.at_most_us(1), None);
+        estimate.observe(4, 100);
+        let at_most = |sizes: &[u32]| {
+            sizes.iter().map(|size| estimate.at_most_us(*size)).collect::<Option<Vec<u64>>>()
+        };
+        assert_eq!(at_most(&[1, 4, 5, 8, 64]), Some(vec![100, 100, 125, 200, 1_600]));
+        estimate.observe(64, 900);
+        assert_eq!(at_most(&[1, 4, 8, 64, 128]), Some(vec![100, 100, 200, 900, 1_800]));
+        // Less than the clock can tell is known to be brief, not unknown.
+        estimate.observe(1, 0);
+        assert_eq!(at_most(&[1, 2, 3]), Some(vec![1, 1, 1]));
+        estimate.observe(u32::MAX, u32::MAX);
+        assert_eq!(estimate.at_most_us(u32::MAX), Some(u64::from(u32::MAX)));
+    }
+
+    #[test]
+    fn batches_are_as_large_as_pays() {
+        let estimate = Estimate::default();
+        assert_eq!(estimate.worthwhile(16), None);
+        // 0.3 ms for each batch and 3.2 for each text of 16 tokens.
+        let encoder = |texts: u32| 300 + 3_200 * texts;
+        estimate.observe(16, encoder(1));
+        assert_eq!(estimate.worthwhile(16), Some(1), "nothing larger is known");
+        [2, 4, 8, 16].into_iter().for_each(|texts| estimate.observe(16 * texts, encoder(texts)));
+        assert_eq!([16, 32, 64].map(|size| estimate.worthwhile(size)), [2, 1, 1].map(Some));
+        // Twice as many rows in hardly more time.
+        let dense = Estimate::default();
+        [1, 2, 4, 8].into_iter().for_each(|rows| dense.observe(rows, 1_000 + rows));
+        assert_eq!(dense.worthwhile(1), Some(8));
+        // What takes less than half a millisecond may wait for all.
+        let small = Estimate::default();
+        [1, 2, 4, 8].into_iter().for_each(|rows| small.observe(rows, 400 * rows));
+        assert_eq!(small.worthwhile(1), None);
+        small.observe(u32::MAX, u32::MAX);
+        assert_eq!(small.worthwhile(u32::MAX), Some(1));
+    }
+
+    #[test]
+    fn one_slow_batch_is_not_believed_for_ever() {
+        let estimate = Estimate::default();
+        estimate.observe(1, 2);
+        estimate.observe(16, 4_000);
+        let refusals = (1..).find(|_| {
+            estimate.doubt_most(16);
+            estimate.at_most_us(16).is_some_and(|time_us| time_us <= 200)
+        });
+        assert!(refusals.is_some_and(|refusals| refusals < 30), "{refusals:?}");
+        assert_eq!(estimate.at_most_us(1), Some(2), "what was right stays");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::inline::{Brief, Computes};
 use super::port::QueueView;
 use super::queues::{Charge, Claim, Queues, Wanted};
 use super::request::Queued;
@@ -112,9 +113,10 @@ impl<T> Group<T> {
         self.unanswered.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// Accepts a request or gives it back. The large error is the request itself, moved once.
+    /// Accepts a request or gives it back. Of one that is computed inline no sleeping worker is
+    /// told. The large error is the request itself, moved once.
     #[allow(clippy::result_large_err)]
-    pub fn push(&self, queued: Queued<T>) -> Result<(), (Refusal, Queued<T>)> {
+    pub fn push(&self, queued: Queued<T>, by: Computes) -> Result<(), (Refusal, Queued<T>)> {
         if self.unanswered.fetch_add(1, Ordering::Relaxed) >= self.requests_max {
             self.answered(1);
             return Err((Refusal::Full, queued));
@@ -129,6 +131,7 @@ impl<T> Group<T> {
             Some(claimer) if state.holding.contains(&claimer) => Some(claimer),
             // Who decides on the lane just now looks at it again afterwards.
             Some(_) => None,
+            None if by == Computes::Inline => None,
             None => self.next_to_wake(&mut state),
         };
         self.publish(&state);
@@ -166,6 +169,38 @@ impl<T> Group<T> {
         claim
     }
 
+    /// Claims the next lane of brief requests for a worker without a thread.
+    pub fn claim_brief(&self, now_us: u64, seat: usize, brief: Brief) -> Option<Claim> {
+        let mut state = self.lock();
+        let claim = state.queues.claim_where(now_us, seat, |queued| brief.allows(queued));
+        self.publish(&state);
+        claim
+    }
+
+    /// Tells a worker of what waits, if something does.
+    pub fn hand_over(&self) {
+        if !self.has_waiting() {
+            return;
+        }
+        let mut state = self.lock();
+        let waits = state.queues.unclaimed() > 0;
+        let wakes = if waits { self.next_to_wake(&mut state) } else { None };
+        self.publish(&state);
+        drop(state);
+        if let Some(seat) = wakes {
+            self.woken[seat].notify_one();
+        }
+    }
+
+    /// Gives up whatever a worker without a thread has claimed.
+    pub fn leave_inline(&self, seat: usize) {
+        let mut state = self.lock();
+        state.queues.release_all(seat);
+        self.publish(&state);
+        drop(state);
+        self.hand_over();
+    }
+
     /// The moment as a batcher is told.
     pub fn view(&self, claim: Claim, now_us: u64, target_us: u32) -> Option<QueueView> {
         self.lock().queues.view(claim, now_us, target_us)
@@ -178,17 +213,19 @@ impl<T> Group<T> {
         self.publish(&state);
     }
 
-    /// Takes a batch of a claimed lane; wakes another worker for what is left.
+    /// Takes a batch of a claimed lane; wakes another worker for what is left, unless the taker
+    /// has no thread and looks itself.
     pub fn take(
         &self,
         claim: Claim,
+        by: Computes,
         wanted: Wanted,
         batch: &mut Vec<Queued<T>>,
         expired: &mut Vec<(u64, Queued<T>)>,
     ) -> Charge {
         let mut state = self.lock();
         let charge = state.queues.take(claim, wanted, batch, expired);
-        let left = state.queues.unclaimed() > 0;
+        let left = state.queues.unclaimed() > 0 && by == Computes::Worker;
         let wakes = if left { state.resting.pop() } else { None };
         self.publish(&state);
         drop(state);

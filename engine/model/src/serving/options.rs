@@ -36,6 +36,11 @@ pub struct EngineOptions {
     pub memory_bytes_max: Option<u64>,
     /// Priority of the workers' threads.
     pub priority: Priority,
+    /// Cores of threads of the caller that compute brief batches themselves, each by an inline
+    /// worker; each must be a worker's core as well.
+    pub inline_cores: Vec<u32>,
+    /// Microseconds of computation up to which a request is brief.
+    pub inline_us: u32,
 }
 
 impl EngineOptions {
@@ -45,6 +50,12 @@ impl EngineOptions {
         let share = self.requests_max >= workers;
         ensure("requests_max", self.requests_max, share, "at least 1 per worker")?;
         batch_max_is_right(self.batch_max)?;
+        let stray = self
+            .inline_cores
+            .iter()
+            .find(|core| !self.workers.iter().any(|place| place.core == **core));
+        let core = stray.copied().unwrap_or(0) as usize;
+        ensure("inline_cores", core, stray.is_none(), "the core of a worker")?;
         ensure("loaded_max", self.loaded_max, self.loaded_max >= 1, "at least 1")
     }
 }

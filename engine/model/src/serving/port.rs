@@ -27,7 +27,8 @@ pub struct QueueView {
     pub queued: u32,
     /// Age of the oldest of them, microseconds.
     pub oldest_us: u32,
-    /// Most requests of one batch.
+    /// Most requests of one batch: as many as are allowed, or, where each takes long, as were
+    /// measured to be worth it.
     pub batch_max: u32,
     /// Age that no request should be held to, microseconds.
     pub target_us: u32,

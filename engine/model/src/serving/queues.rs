@@ -17,6 +17,8 @@ use super::request::{PRIORITY_COUNT, Queued};
 
 /// A request that has waited this long counts as one priority higher.
 const PROMOTION_US: u64 = 100_000;
+/// A batch that gains little has at most this part of the requests that wait: one in so many.
+const QUEUE_SHARE: u32 = 3;
 
 #[derive(Debug)]
 struct Lane<T> {
@@ -66,6 +68,8 @@ pub struct Claim {
 pub struct Wanted {
     /// Requests, at most.
     pub requests: usize,
+    /// Microseconds of all but the first, at most, by what was measured; none for no limit.
+    pub time_us_max: Option<u64>,
     /// Now, by the engine's clock.
     pub now_us: u64,
 }
@@ -143,6 +147,16 @@ impl<T> Queues<T> {
 
     /// Claims the lane that is served next, for a seat.
     pub fn claim(&mut self, now_us: u64, seat: usize) -> Option<Claim> {
+        self.claim_where(now_us, seat, |_| true)
+    }
+
+    /// The same of the lanes whose next request `suits`.
+    pub fn claim_where(
+        &mut self,
+        now_us: u64,
+        seat: usize,
+        suits: impl Fn(&Queued<T>) -> bool,
+    ) -> Option<Claim> {
         if self.unclaimed == 0 {
             return None;
         }
@@ -153,7 +167,10 @@ impl<T> Queues<T> {
                 if waiting.claimed_by.is_some() {
                     continue;
                 }
-                let Some((priority, arrived, _)) = waiting.next(now_us) else { continue };
+                let Some((priority, arrived, queue)) = waiting.next(now_us) else { continue };
+                if !waiting.requests[queue].front().is_some_and(&suits) {
+                    continue;
+                }
                 let rank = (priority, model.virtual_us, arrived);
                 if best.is_none_or(|(least, _)| rank < least) {
                     best = Some((rank, Claim { slot, lane }));
@@ -187,11 +204,15 @@ impl<T> Queues<T> {
         let heads = lane.requests.iter().filter_map(VecDeque::front);
         let oldest = heads.min_by_key(|head| head.arrived)?;
         let age_us = now_us.saturating_sub(oldest.request.enqueued_us);
+        let queued = u32::try_from(lane.queued).unwrap_or(u32::MAX);
+        // Behind a long queue the little that larger batches gain is worth more than the wait.
+        let worthwhile = oldest.model.estimate.worthwhile(oldest.size.units);
+        let worthwhile = worthwhile.map_or(u32::MAX, |most| most.max(queued / QUEUE_SHARE));
         Some(QueueView {
             bucket: lane.bucket.into(),
-            queued: u32::try_from(lane.queued).unwrap_or(u32::MAX),
+            queued,
             oldest_us: u32::try_from(age_us).unwrap_or(u32::MAX),
-            batch_max: oldest.model.limits().batch_max,
+            batch_max: oldest.model.limits().batch_max.min(worthwhile),
             target_us,
         })
     }
@@ -233,7 +254,7 @@ impl<T> Queues<T> {
             while batch.len() < wanted.requests {
                 let Some((_, _, queue)) = lane.next(wanted.now_us) else { break };
                 let Some(head) = lane.requests[queue].front() else { break };
-                let step = forming.step(head, batch.first(), wanted.now_us);
+                let step = forming.step(head, batch.first(), wanted);
                 if step == Step::Stop {
                     break;
                 }
@@ -295,8 +316,8 @@ enum Step {
 
 impl Forming {
     /// What becomes of the next request.
-    fn step<T>(&mut self, next: &Queued<T>, first: Option<&Queued<T>>, now_us: u64) -> Step {
-        let (model, size) = (&next.model, next.size);
+    fn step<T>(&mut self, next: &Queued<T>, first: Option<&Queued<T>>, wanted: Wanted) -> Step {
+        let (model, size, now_us) = (&next.model, next.size, wanted.now_us);
         let deadline_us = next.request.deadline_us;
         let lateness = |time_us: u64| {
             let done_us = now_us.saturating_add(time_us);
@@ -322,7 +343,15 @@ impl Forming {
             // Nobody is made late by whoever is computed together with him.
             let first_us = self.first_deadline_us.min(deadline_us);
             let in_time = now_us.saturating_add(time_us) <= first_us;
-            if !model.signature().batchable || first.size.shape != size.shape || !fits || !in_time {
+            let is_alike = model.signature().batchable && first.size.shape == size.shape;
+            if !is_alike || !fits || !in_time {
+                return Step::Stop;
+            }
+            let is_short = wanted.time_us_max.is_none_or(|time_us_max| {
+                model.estimate.at_most_us(units).is_some_and(|time_us| time_us <= time_us_max)
+            });
+            if !is_short {
+                model.estimate.doubt_most(units);
                 return Step::Stop;
             }
         }

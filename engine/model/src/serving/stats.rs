@@ -1,4 +1,4 @@
-//! Owns the figures of one worker, added to on its thread and read from anywhere.
+//! Owns the figures of one worker, added to where its batches are computed, and read from anywhere.
 //!
 //! Refuses to know exposition formats. Bound: fixed counters and three fixed histograms.
 
@@ -21,6 +21,7 @@ pub struct WorkerStats {
     pub batcher_panics: Counter,
     pub stolen: Counter,
     pub helped: Counter,
+    pub inline: Counter,
     pub batch_sizes: Histogram,
     pub queue_us: Histogram,
     pub compute_us: Histogram,
@@ -49,6 +50,8 @@ pub struct WorkerSnapshot {
     pub stolen: u64,
     /// Times that it joined the work of another worker of its node.
     pub helped: u64,
+    /// Batches of the above that a thread of the caller on its core computed by itself.
+    pub inline: u64,
     /// Requests per batch.
     pub batch_sizes: HistogramSnapshot,
     /// Time in the queue per request, microseconds.
@@ -67,6 +70,7 @@ impl Default for WorkerStats {
             batcher_panics: Counter::new(),
             stolen: Counter::new(),
             helped: Counter::new(),
+            inline: Counter::new(),
             batch_sizes: Histogram::new(BATCH_SIZES),
             queue_us: Histogram::new(TIMES_US),
             compute_us: Histogram::new(TIMES_US),
@@ -92,6 +96,7 @@ impl WorkerStats {
             batcher_panics: self.batcher_panics.get(),
             stolen: self.stolen.get(),
             helped: self.helped.get(),
+            inline: self.inline.get(),
             batch_sizes: self.batch_sizes.snapshot(),
             queue_us: self.queue_us.snapshot(),
             compute_us: self.compute_us.snapshot(),

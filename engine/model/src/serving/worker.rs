@@ -12,6 +12,7 @@ use truststram_base::Clock;
 use super::compute::Answered;
 use super::crew::{Crew, Post};
 use super::group::{Group, Held};
+use super::inline::{Brief, Computes};
 use super::port::{Batcher, NativeBatcher, Sink};
 use super::queues::{Charge, Claim, Wanted};
 use super::request::Queued;
@@ -60,6 +61,8 @@ enum Role {
     Between,
     /// It is another group's; the worker does not wait for it.
     Thief,
+    /// The worker has no thread and does not wait either; its batch is short.
+    Inline(Brief),
 }
 
 /// What is to be done with a lane.
@@ -105,7 +108,24 @@ impl<T: Send> Worker<T> {
     }
 
     pub(super) fn stats(&self) -> &WorkerStats {
-        &self.parts.crew.stats[self.parts.post.worker]
+        &self.parts.crew.stats[self.parts.post.stats]
+    }
+
+    /// Takes a batch of brief requests of its group; returns whether there was one.
+    pub(super) fn serve_brief(&mut self, brief: Brief) -> bool {
+        let Post { group, seat, .. } = self.parts.post;
+        let crew = Arc::clone(&self.parts.crew);
+        let Some(claim) = crew.groups[group].claim_brief(self.now_us(), seat, brief) else {
+            return false;
+        };
+        let served = self.serve(group, claim, Role::Inline(brief));
+        self.stats().inline.add(u64::from(served));
+        served
+    }
+
+    /// Tells the workers of its group of what it leaves to them.
+    pub(super) fn hand_over(&self) {
+        self.parts.crew.groups[self.parts.post.group].hand_over();
     }
 
     /// Takes a batch of another group; returns whether there was one.
@@ -163,9 +183,13 @@ impl<T: Send> Worker<T> {
                 return false;
             }
         };
-        let wanted = Wanted { requests, now_us: self.now_us() };
+        let (by, time_us_max) = match role {
+            Role::Inline(brief) => (Computes::Inline, Some(brief.batch_us())),
+            Role::Own | Role::Between | Role::Thief => (Computes::Worker, None),
+        };
+        let wanted = Wanted { requests, time_us_max, now_us: self.now_us() };
         let (batch, expired) = (&mut self.batch, &mut self.expired);
-        let charge = crew.groups[group].take(claim, wanted, batch, expired);
+        let charge = crew.groups[group].take(claim, by, wanted, batch, expired);
         self.deliver_expired(&crew.groups[group]);
         if !self.batch.is_empty() {
             let compute_us = match refuses {
@@ -180,7 +204,9 @@ impl<T: Send> Worker<T> {
     }
 
     fn settle(&mut self, crew: &Crew<T>, group: usize, charge: Charge, compute_us: u32) {
-        let own = group == self.parts.post.group && self.settled.is_none();
+        let post = self.parts.post;
+        // A worker without a thread may be run again much later.
+        let own = group == post.group && !post.is_inline() && self.settled.is_none();
         match own {
             true => self.settled = Some((charge, compute_us.into())),
             false => crew.groups[group].settle(charge, compute_us.into()),
@@ -211,7 +237,7 @@ impl<T: Send> Worker<T> {
             let wait_us = decided.wait_us.min(target_us.saturating_sub(view.oldest_us));
             let waits = wait_us > 0 && view.queued < view.batch_max;
             match role {
-                Role::Thief if waits => return Decided::Leave,
+                Role::Thief | Role::Inline(_) if waits => return Decided::Leave,
                 Role::Own if waits => {
                     let until = Instant::now() + Duration::from_micros(wait_us.into());
                     let seat = self.parts.post.seat;
@@ -259,7 +285,11 @@ impl<T> Drop for Worker<T> {
     /// Whatever ends the thread, what it has claimed goes to the other workers of its group, and
     /// behind the last of them nobody goes on queueing.
     fn drop(&mut self) {
-        let Post { group, seat, .. } = self.parts.post;
-        self.parts.crew.groups[group].leave(seat);
+        let post = self.parts.post;
+        let group = &self.parts.crew.groups[post.group];
+        match post.is_inline() {
+            true => group.leave_inline(post.seat),
+            false => group.leave(post.seat),
+        }
     }
 }

@@ -48,6 +48,8 @@ fn texts_are_answered_by_the_engine() {
         loaded_max: 4,
         memory_bytes_max: None,
         priority: Priority::Normal,
+        inline_cores: Vec::new(),
+        inline_us: 0,
     };
     let clock = Arc::new(SystemClock::new());
     let engine =

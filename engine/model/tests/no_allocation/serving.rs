@@ -120,6 +120,8 @@ fn steady_predictions_take_no_memory() {
         loaded_max: 2,
         memory_bytes_max: None,
         priority: Priority::Normal,
+        inline_cores: Vec::new(),
+        inline_us: 0,
     };
     let batcher = |_| -> Box<dyn Batcher> { Box::new(Patient(Arc::clone(&desk))) };
     let sink = |index| -> Box<dyn Sink<usize>> { Box::new(Teller(Arc::clone(&desk), index)) };

@@ -8,9 +8,9 @@ use http::{HeaderName, Method, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 
+use super::policy;
 use super::rules::CacheRules;
 use super::stored::Stored;
-use super::{invalidate, policy};
 use crate::head;
 
 /// What may make the answer to one request another one than that to others.
@@ -31,6 +31,8 @@ pub(crate) struct Asked {
     pub(super) is_bypassing: bool,
     /// Whether its answer is not stored.
     pub(super) is_unkept: bool,
+    /// Which request for its key it is, where that was counted.
+    pub(super) use_number: Option<u32>,
 }
 
 impl Asked {
@@ -41,24 +43,30 @@ impl Asked {
         rules: Arc<CacheRules>,
     ) -> Result<Self> {
         let host = head::authority(request);
-        let key = invalidate::stored_key(scheme, host, path_of(request));
         let mut asked =
             RequestHeader::build(request.method.clone(), path_of(request).as_bytes(), None)?;
         for (name, value) in &policy::end_to_end(&request.headers) {
             asked.append_header(name.clone(), value.clone())?;
         }
+        // Not by what the origin does not hear.
+        let key = rules.key(scheme, (host, path_of(request)), || &asked.headers);
         asked.insert_header(header::HOST, host)?;
         let (headers, query) = (&request.headers, request.uri.query());
         let is_bypassing = rules.bypasses(|| headers, query);
         let is_unkept = rules.forbids(headers, query);
-        Ok(Self { head: asked, key, rules, is_bypassing, is_unkept })
+        Ok(Self { head: asked, key, rules, is_bypassing, is_unkept, use_number: None })
+    }
+
+    /// Whether its answer is not stored, since too few have asked for it.
+    pub(super) fn is_rare(&self) -> bool {
+        self.use_number.is_some_and(|number| number < self.rules.uses_min)
     }
 
     /// Whether its answer may be another one than that of others: in part, under a condition, or
     /// one that is not stored.
     pub(super) fn is_particular(&self) -> bool {
         let mut names = CONDITIONS.iter().chain(&[header::RANGE]);
-        let is_other = self.is_unkept || self.head.method == Method::HEAD;
+        let is_other = self.is_unkept || self.is_rare() || self.head.method == Method::HEAD;
         is_other || names.any(|name| self.head.headers.contains_key(name))
     }
 

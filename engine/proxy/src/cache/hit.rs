@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::directives::Directives;
 use super::freshness::Now;
-use super::invalidate::stored_key;
+use super::rules::CacheRules;
 use super::serve::Cache;
 use super::status::Handling;
 use super::stored::{Stored, Use};
@@ -31,15 +31,16 @@ pub(crate) struct Hit {
 }
 
 impl Cache {
-    /// The fresh response for a plain request by `scheme`, to this authority and target; `headers`
-    /// are those of the request.
+    /// The fresh response for a plain request by `scheme`, to this authority and target, by the
+    /// rules of its route; `headers` are those of the request.
     pub(crate) fn hit<'a>(
         &self,
         (scheme, authority, target): (&str, &str, &str),
+        rules: &CacheRules,
         headers: impl Fn() -> &'a HeaderMap,
         now_us: u64,
     ) -> Option<Hit> {
-        let key = stored_key(scheme, authority, target);
+        let key = rules.key(scheme, (authority, target), &headers);
         let matches = |variant: &Variant| variant.is_empty() || variant.matches(headers());
         let stored = self.memory.find_by(&key, matches)?;
         // The age of what is stored runs by this clock alone.

@@ -77,8 +77,25 @@ impl Cache {
         self.memory.remove(key);
     }
 
-    /// What there is for a request: in memory, or on disk, unless that was looked up before.
-    pub(super) async fn find(&self, asked: &Asked, is_looked_up: &mut bool) -> Found {
+    /// Counts a request, once, for what is not stored.
+    pub(super) fn count(&self, asked: &mut Asked) {
+        let counts = asked.rules.uses_min > 1 && asked.use_number.is_none();
+        if counts && !self.memory.has(&asked.key) {
+            asked.use_number = Some(self.uses.count(&asked.key));
+        }
+    }
+
+    /// What there is for a request, which is counted where there is nothing.
+    pub(super) async fn find(&self, asked: &mut Asked, is_looked_up: &mut bool) -> Found {
+        let found = self.look_up(asked, is_looked_up).await;
+        if matches!(found, Found::Nothing) {
+            self.count(asked);
+        }
+        found
+    }
+
+    /// What there is in memory, or on disk, unless that was looked up before.
+    async fn look_up(&self, asked: &Asked, is_looked_up: &mut bool) -> Found {
         let (key, headers) = (&asked.key, &asked.head.headers);
         let found = self.memory.find(key, headers);
         let Some(disk) = self.disk.as_ref().filter(|_| !*is_looked_up) else { return found };

@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderName};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::key::{is_below, is_own};
+use super::places::Places;
 use super::stored::Stored;
 use super::vary::Variant;
 
@@ -31,7 +33,9 @@ struct ByBytes;
 impl Weighter<Box<str>, Variants> for ByBytes {
     fn weight(&self, key: &Box<str>, variants: &Variants) -> u64 {
         let bytes: usize = variants.iter().map(|stored| stored.bytes()).sum();
-        (key.len() + 64 + bytes) as u64
+        // Keys of routes are noted a second time, with what they begin with.
+        let key_bytes = if is_own(key) { 3 * key.len() } else { key.len() };
+        (key_bytes + 64 + bytes) as u64
     }
 }
 
@@ -57,6 +61,7 @@ impl Found {
 /// The memory tier.
 pub(crate) struct Memory {
     cache: Cache<Box<str>, Variants, ByBytes>,
+    places: Places,
 }
 
 /// What is removed at an operator's wish.
@@ -75,12 +80,18 @@ pub enum Purge<'a> {
 impl Memory {
     pub(crate) fn new(bytes_max: usize) -> Self {
         let count = (bytes_max / ENTRY_BYTES).max(64);
-        Self { cache: Cache::with_weighter(count, bytes_max as u64, ByBytes) }
+        let cache = Cache::with_weighter(count, bytes_max as u64, ByBytes);
+        Self { cache, places: Places::default() }
     }
 
     /// The response stored for `key` that `request` would get.
     pub(crate) fn find(&self, key: &str, request: &HeaderMap) -> Found {
         self.cache.get(key).map_or(Found::Nothing, |variants| Found::among(&variants, request))
+    }
+
+    /// Whether there is a response for `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.cache.contains_key(key)
     }
 
     /// The response stored for `key` that `matches` takes.
@@ -103,7 +114,16 @@ impl Memory {
             let others: Vec<_> = others.take(VARIANTS_MAX - 1).collect();
             variants.extend(others);
         }
-        self.cache.insert(key.into(), Arc::new(variants));
+        self.insert(key, Arc::new(variants));
+    }
+
+    fn insert(&self, key: &str, variants: Variants) {
+        let store = || self.cache.insert(key.into(), variants);
+        if !is_own(key) {
+            return store();
+        }
+        let stored = || self.cache.iter().map(|(key, _)| key).filter(|key| is_own(key));
+        self.places.put(key, store, (self.cache.len(), stored));
     }
 
     /// Takes in what was kept elsewhere, the newest first, unless there is something newer; returns
@@ -112,7 +132,7 @@ impl Memory {
         stored.truncate(VARIANTS_MAX);
         self.cache.get(key).unwrap_or_else(|| {
             let variants: Variants = Arc::new(stored.into_iter().map(Arc::new).collect());
-            self.cache.insert(key.into(), variants.clone());
+            self.insert(key, variants.clone());
             variants
         })
     }
@@ -131,10 +151,12 @@ impl Memory {
         match purge {
             Purge::Key(place) => {
                 let keys = SCHEMES.map(|scheme| format!("{scheme}{place}"));
-                return keys.iter().filter(|key| self.remove(key)).count();
+                let own = self.places.take(place);
+                let keys = keys.iter().map(String::as_str).chain(own.iter().map(|key| &**key));
+                return keys.filter(|key| self.remove(key)).count();
             }
             Purge::Prefix(prefix) => {
-                self.cache.retain(|key, _| is_kept(place_of(key).starts_with(prefix)));
+                self.cache.retain(|key, _| is_kept(is_below(key, prefix)));
             }
             Purge::Tag(tag) => self.cache.retain(|_, variants| {
                 is_kept(variants.iter().any(|stored| is_tagged(&tags_of(&stored.headers), tag)))
@@ -151,11 +173,6 @@ impl Memory {
     pub(crate) fn bytes(&self) -> u64 {
         self.cache.weight()
     }
-}
-
-/// The key without its scheme.
-pub(super) fn place_of(key: &str) -> &str {
-    key.split_once("://").map_or(key, |(_, place)| place)
 }
 
 /// The words by which a response may be removed, separated by spaces.

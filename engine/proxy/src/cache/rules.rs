@@ -1,5 +1,6 @@
 //! Owns what one route says of the answers that are kept of it: how long those of a status are
-//! fresh, which requests go past what is kept, and whose answers are not kept.
+//! fresh, what they are found by, which requests go past what is kept, and whose answers are not
+//! kept.
 //!
 //! Refuses to look up and to keep. Bound: the lists of the configuration.
 
@@ -7,6 +8,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
+use super::invalidate::stored_key;
+use super::key::KeyRule;
 use super::options::{Lifetimes, lifetime_of};
 use crate::head;
 
@@ -21,6 +24,12 @@ pub struct CacheRuleSpec {
     pub bypass: Vec<String>,
     /// Requests whose answers are not kept, in the same words.
     pub no_store: Vec<String>,
+    /// What answers are found by: `path`, and of `scheme`, `host`, `query` or `arg:NAME`,
+    /// `without:NAME`, `header:NAME`, `cookie:NAME` what makes them differ; empty for scheme, host,
+    /// path and query.
+    pub key: Vec<String>,
+    /// From which request for its key on an answer is kept; 0 and 1: from the first.
+    pub uses_min: u32,
 }
 
 /// The same, compiled.
@@ -29,6 +38,8 @@ pub(crate) struct CacheRules {
     lifetimes_s: Lifetimes,
     bypass: Vec<Condition>,
     no_store: Vec<Condition>,
+    key: Option<KeyRule>,
+    pub(super) uses_min: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -70,11 +81,14 @@ impl Condition {
 }
 
 impl CacheRules {
-    /// Compiles `spec`.
+    /// Compiles `spec`, which is that of the route of this name.
     ///
     /// # Errors
     /// The keys of the route whose value means nothing, and why.
-    pub(crate) fn compile(spec: &CacheRuleSpec) -> Result<Arc<Self>, Vec<(&'static str, String)>> {
+    pub(crate) fn compile(
+        spec: &CacheRuleSpec,
+        route: &str,
+    ) -> Result<Arc<Self>, Vec<(&'static str, String)>> {
         let mut faults = Vec::new();
         let mut parse = |key, texts: &[String]| {
             let mut found = Vec::new();
@@ -88,10 +102,30 @@ impl CacheRules {
         };
         let bypass = parse(".cache_bypass", &spec.bypass);
         let no_store = parse(".cache_no_store", &spec.no_store);
+        let parts: Vec<&str> = spec.key.iter().map(String::as_str).collect();
+        let key = (!parts.is_empty()).then(|| KeyRule::parse(&parts, route)).transpose();
+        let key = key.unwrap_or_else(|why| {
+            faults.push((".cache_key", why));
+            None
+        });
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(Arc::new(Self { lifetimes_s: spec.lifetimes_s.clone(), bypass, no_store }))
+        let (lifetimes_s, uses_min) = (spec.lifetimes_s.clone(), spec.uses_min);
+        Ok(Arc::new(Self { lifetimes_s, bypass, no_store, key, uses_min }))
+    }
+
+    /// What the answer to a request by `scheme`, to this host and target, is found by.
+    pub(super) fn key<'a>(
+        &self,
+        scheme: &str,
+        (host, target): (&str, &str),
+        headers: impl Fn() -> &'a HeaderMap,
+    ) -> Box<str> {
+        match &self.key {
+            Some(rule) => rule.key(scheme, (host, target), headers()),
+            None => stored_key(scheme, host, target),
+        }
     }
 
     /// Whether a request goes past what is kept; `query` is that of its target.

@@ -25,6 +25,7 @@ use super::policy::Unstorable;
 use super::rules::CacheRules;
 use super::status::{Forward, Handling};
 use super::stored::{Stored, Use};
+use super::uses::Uses;
 use super::validate::Fetched;
 use super::write::{answer_missing, write_body, write_head};
 use super::{conditional, invalidate, policy};
@@ -35,6 +36,7 @@ pub struct Cache {
     pub(super) memory: Memory,
     pub(super) disk: Option<Disk>,
     flights: Arc<Flights>,
+    pub(super) uses: Uses,
     pub(super) stats: CacheStats,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -45,7 +47,8 @@ impl Cache {
         let memory = Memory::new(options.bytes_max);
         let flights = Arc::new(Flights::new(options.lock_age));
         let options = ArcSwap::from_pointee(options);
-        Self { options, memory, disk: None, flights, stats: CacheStats::default(), clock }
+        let (uses, stats) = (Uses::default(), CacheStats::default());
+        Self { options, memory, disk: None, flights, uses, stats, clock }
     }
 
     /// Works by these from now on; how much memory there is stays as it was.
@@ -101,15 +104,15 @@ impl Cache {
         origin: Arc<dyn Origin>,
         finish: &(dyn Fn(&mut HeaderMap) + Send + Sync),
     ) -> Result<()> {
-        let asked = Asked::of(scheme, session.req_header(), rules)?;
+        let mut asked = Asked::of(scheme, session.req_header(), rules)?;
         let directives = Directives::of_request(&asked.head.headers);
-        let mut handling = Handling::default();
-        let (mut leader, mut is_looked_up) = (None, false);
+        let (mut handling, mut leader, mut is_looked_up) = (Handling::default(), None, false);
         let (stored, forward) = loop {
             if asked.is_bypassing {
+                self.count(&mut asked);
                 break (None, Forward::Bypass);
             }
-            let found = self.find(&asked, &mut is_looked_up).await;
+            let found = self.find(&mut asked, &mut is_looked_up).await;
             let (stored, forward) = match found {
                 Found::Nothing => (None, Forward::UriMiss),
                 Found::NoVariant => (None, Forward::VaryMiss),
@@ -194,7 +197,8 @@ impl Cache {
             // What was stored is not what the origin says now.
             self.forget(&asked.key);
         }
-        let mut to_store = kept.ok();
+        handling.is_rare = kept.is_ok() && asked.is_rare();
+        let mut to_store = kept.ok().filter(|_| !asked.is_rare());
         // Without something to store nobody needs to wait.
         leader = leader.filter(|_| to_store.is_some());
         let has_body = asked.head.method != Method::HEAD && !matches!(status.as_u16(), 204 | 304);

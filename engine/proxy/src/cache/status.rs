@@ -42,6 +42,8 @@ pub(crate) struct Handling {
     pub(crate) time_to_live_s: Option<i64>,
     pub(crate) stored: bool,
     pub(crate) collapsed: bool,
+    /// Whether it is not stored because too few have asked for it.
+    pub(crate) is_rare: bool,
 }
 
 impl Handling {
@@ -66,7 +68,12 @@ impl fmt::Display for Handling {
         if let Some(seconds) = self.time_to_live_s {
             write!(text, "; ttl={seconds}")?;
         }
-        for (holds, name) in [(self.stored, "; stored"), (self.collapsed, "; collapsed")] {
+        let marks = [
+            (self.stored, "; stored"),
+            (self.collapsed, "; collapsed"),
+            (self.is_rare, "; detail=min-uses"),
+        ];
+        for (holds, name) in marks {
             text.write_str(if holds { name } else { "" })?;
         }
         Ok(())

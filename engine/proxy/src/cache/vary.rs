@@ -26,9 +26,13 @@ const TOLD: [&str; 6] = [
     "x-request-id",
 ];
 
+/// Whether the origin hears this field from the gateway.
+pub(super) fn is_told(name: &[u8]) -> bool {
+    TOLD.iter().any(|told| name.eq_ignore_ascii_case(told.as_bytes()))
+}
+
 /// Whether no later request can match: a star, or what a client's request does not say.
 pub(crate) fn is_star(response: &HeaderMap) -> bool {
-    let is_told = |name: &[u8]| TOLD.iter().any(|told| name.eq_ignore_ascii_case(told.as_bytes()));
     names(response).iter().any(|name| name == b"*" || is_told(name))
 }
 
@@ -78,7 +82,7 @@ fn swap<A, B>((one, other): (A, B)) -> (B, A) {
 
 /// The value with lines joined and without white space around commas; where case means nothing,
 /// in lower case.
-fn value_of(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+pub(super) fn value_of(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     if !request.contains_key(name) {
         return None;
     }

@@ -227,11 +227,12 @@ impl App {
                 let cache = &self.cached.as_ref()?.cache;
                 let (plain, scheme) = (request.plain, request.caller.scheme().name());
                 let headers = || plain.headers();
-                if route.cache_rules.bypasses(headers, plain.query()) {
+                let rules = &route.cache_rules;
+                if rules.bypasses(headers, plain.query()) {
                     return None;
                 }
                 let asked = (scheme, plain.authority, plain.target);
-                cache.hit(asked, headers, request.began_us).map(Candidate::Hit)
+                cache.hit(asked, rules, headers, request.began_us).map(Candidate::Hit)
             }
             _ => None,
         }

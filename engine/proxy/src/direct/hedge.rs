@@ -30,6 +30,8 @@ struct Leg<'a> {
     /// The number of the attempt.
     at: usize,
     whose: For,
+    /// Whether it is asked by a new connection.
+    wants_new: bool,
     connected: &'a Connected,
 }
 
@@ -52,7 +54,7 @@ impl<'a> Leg<'a> {
     /// The last attempt, to a server at this address.
     fn last(proxying: &Proxying, address: SocketAddr, connected: &'a Connected) -> Self {
         let whose = (proxying.group.hash, address);
-        Self { at: proxying.last(), whose, connected }
+        Self { at: proxying.last(), whose, wants_new: proxying.wants_new(), connected }
     }
 
     /// Notes what is known of its connection, and whether that was kept.
@@ -158,7 +160,7 @@ impl App {
     async fn ask(&self, leg: Leg<'_>, request: &[u8], limits: Limits) -> Result<Begun> {
         let timeouts = limits.timeouts;
         let limit = limits.within(timeouts.connect);
-        let (mut server, is_kept) = self.connection(leg.whose, limit).await?;
+        let (mut server, is_kept) = self.connection(leg.whose, limit, leg.wants_new).await?;
         let _ = leg.connected.set((is_kept, self.clock.monotonic_us()));
         server.send(request, limits.within(timeouts.send)).await?;
         let read = server.read(limits.within(timeouts.read), <[u8]>::to_vec).await?;

@@ -20,6 +20,7 @@ mod relay;
 mod reply;
 mod server;
 mod turns;
+mod unhedged;
 mod write;
 
 pub(crate) use admitted::{Admitted, Answered, Record};

@@ -98,7 +98,8 @@ impl App {
         let address = passing.proxying.choose(self.thread, now_us())?;
         let whose: For = (passing.proxying.group.hash, address);
         let limit = passing.proxying.within(passing.proxying.limits().timeouts.connect);
-        let (server, is_kept) = match self.connection(whose, limit).await {
+        let wants_new = passing.proxying.wants_new();
+        let (server, is_kept) = match self.connection(whose, limit, wants_new).await {
             Ok(connection) => connection,
             Err(error) => return Err(passing.proxying.not_connected(error, now_us())),
         };
@@ -108,8 +109,14 @@ impl App {
     }
 
     /// A connection, and whether it was kept.
-    pub(super) async fn connection(&self, whose: For, limit: Duration) -> Result<(Server, bool)> {
-        match self.kept.take(whose) {
+    pub(super) async fn connection(
+        &self,
+        whose: For,
+        limit: Duration,
+        wants_new: bool,
+    ) -> Result<(Server, bool)> {
+        let kept = if wants_new { None } else { self.kept.take(whose) };
+        match kept {
             Some(server) => Ok((server, true)),
             None => Server::connect(whose.1, limit).await.map(|server| (server, false)),
         }

@@ -99,7 +99,7 @@ pub(crate) fn compile(
     if spec.is_cached && edits.into_iter().any(|(_, value)| is_personal(value)) {
         faults.add(".response_headers", "say what is of one request, and answers are cached");
     }
-    let cache_rules = CacheRules::compile(&spec.cache_rules).map_err(|all| {
+    let cache_rules = CacheRules::compile(&spec.cache_rules, &spec.name).map_err(|all| {
         all.into_iter().for_each(|(part, why)| faults.add(part, why));
     });
     let cache_rules = cache_rules.ok();

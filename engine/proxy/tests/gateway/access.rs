@@ -24,12 +24,12 @@ fn access(_method: &Method, path: &str) -> Access {
     }
 }
 
-fn guard(failure_burst: u32) -> Guard {
+pub fn guard(failure_burst: u32) -> Guard {
     let authority = Arc::new(Authority::new("1r/m".parse().ok(), failure_burst));
     Guard { authority, access, is_required: false, rules: None }
 }
 
-fn key(guard: &Guard, user: &str, scopes: &[Scope]) -> FreshKey {
+pub fn key(guard: &Guard, user: &str, scopes: &[Scope]) -> FreshKey {
     let key = fresh(None).unwrap();
     guard.authority.keys().put(KeyRecord {
         id: key.id.clone(),

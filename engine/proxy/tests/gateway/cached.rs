@@ -16,13 +16,13 @@ use crate::rig::*;
 /// Before [`NOW_US`], which is a Monday in September 2026.
 const THEN: &str = "Mon, 21 Sep 2026 12:26:40 GMT";
 /// A field that keeps a request from being answered directly.
-const WHOLE_WAY: &str = "keep-alive: 5\r\n";
+pub const WHOLE_WAY: &str = "keep-alive: 5\r\n";
 
 /// What an answer ends with that ends the connection.
 const CLOSE: &str = "(closes)";
 
 /// A server that answers by the head of each request.
-async fn says(answer: fn(&str) -> String) -> SocketAddr {
+pub async fn says(answer: fn(&str) -> String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -54,7 +54,7 @@ fn gateway(upstream: SocketAddr, table: TableSpec) -> (Rig, Arc<ManualClock>) {
     (Rig::start_behind(&spec, options, &with), clock)
 }
 
-fn asking(path: &str, fields: &str) -> String {
+pub fn asking(path: &str, fields: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: a.test\r\n{fields}\r\n")
 }
 
@@ -236,6 +236,7 @@ async fn a_route_says_how_long_and_for_whom_answers_are_kept() {
         lifetimes_s: vec![(Some(200), 10), (None, 5)],
         bypass: texts(&["cookie:session", "arg:fresh", "header:x-fresh"]),
         no_store: texts(&["cookie:session"]),
+        ..CacheRuleSpec::default()
     };
     let of = |name: &str, path: &str, cache_rules: CacheRuleSpec| RouteSpec {
         is_cached: true,

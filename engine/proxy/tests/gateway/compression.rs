@@ -220,7 +220,7 @@ fn unchunked(mut rest: &[u8]) -> String {
     String::from_utf8(text).unwrap()
 }
 
-fn gzip(plain: &[u8]) -> Vec<u8> {
+pub fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::read::GzEncoder::new(plain, flate2::Compression::best());
     let mut body = Vec::new();
     encoder.read_to_end(&mut body).unwrap();

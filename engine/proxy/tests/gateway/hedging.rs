@@ -17,19 +17,19 @@ use crate::direct::fixed;
 use crate::rig::*;
 
 /// A server that the test speaks for.
-struct Held(TcpListener);
+pub struct Held(TcpListener);
 
 impl Held {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap()
     }
 
     /// The next connection, behind the request that came by it.
-    async fn asked(&self) -> TcpStream {
+    pub async fn asked(&self) -> TcpStream {
         let (mut stream, _) = self.0.accept().await.unwrap();
         read_message(&mut stream).await.unwrap();
         stream
@@ -66,19 +66,19 @@ async fn client(rig: &Rig, request: &str) -> TcpStream {
     stream
 }
 
-async fn say(server: &mut TcpStream, status: u16, body: &str) {
+pub async fn say(server: &mut TcpStream, status: u16, body: &str) {
     let answer = format!("HTTP/1.1 {status} S\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     server.write_all(answer.as_bytes()).await.unwrap();
 }
 
 /// The status and the body that the client gets.
-async fn heard(client: &mut TcpStream) -> (u16, String) {
+pub async fn heard(client: &mut TcpStream) -> (u16, String) {
     let (head, body) = read_message(client).await.unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
 }
 
 /// What servers said before this the gateway has read behind it, for it has one network thread.
-async fn read_by_now(rig: &Rig) {
+pub async fn read_by_now(rig: &Rig) {
     assert_eq!(ask(rig.plain, &get("/fixed")).await.body, "here");
 }
 
@@ -99,7 +99,7 @@ fn hedges(live: &Live, name: &str) -> [u64; 4] {
 }
 
 /// Of each server of the only group: requests, failures, and those that are open.
-fn servers(live: &Live) -> Vec<[u64; 3]> {
+pub fn servers(live: &Live) -> Vec<[u64; 3]> {
     let mut counts = Vec::new();
     live.each_upstream(0, |_, _, _, servers| {
         let stats = servers.iter().map(|server| server.stats);

@@ -13,7 +13,7 @@ use truststram_proxy::{
 
 use crate::rig::*;
 
-fn spec(in_flight_max: usize, queue_max: usize, wait: Duration) -> OverloadSpec {
+pub fn spec(in_flight_max: usize, queue_max: usize, wait: Duration) -> OverloadSpec {
     OverloadSpec {
         strain_max: Strain { cpu_percent: Some(40), ..Strain::default() },
         in_flight_max,

@@ -25,7 +25,7 @@ fn push(queues: &mut Queues<()>, model: &Arc<LoadedModel>) {
 fn serve(queues: &mut Queues<()>, cost_us: impl Fn(u32) -> u64) -> u32 {
     let claim = queues.claim(NOW_US, 0).unwrap();
     let (mut batch, mut expired) = (Vec::new(), Vec::new());
-    let wanted = Wanted { requests: 1, now_us: NOW_US };
+    let wanted = Wanted { requests: 1, time_us_max: None, now_us: NOW_US };
     let charge = queues.take(claim, wanted, &mut batch, &mut expired);
     assert_eq!((batch.len(), expired.len()), (1, 0));
     let version = batch[0].model.version().0;

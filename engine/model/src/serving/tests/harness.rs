@@ -12,8 +12,8 @@ use truststram_machine::Priority;
 use crate::artifact::Artifact;
 use crate::program::{BuildOptions, evaluate};
 use crate::serving::{
-    Engine, EngineOptions, InferRequest, Inference, LoadOptions, LoadedModel, NativeBatcher,
-    PRIORITY_NORMAL, Payload, Refused, Sink, WorkerPlace,
+    Batcher, Computes, Engine, EngineOptions, InferRequest, Inference, InlineWorker, LoadOptions,
+    LoadedModel, NativeBatcher, PRIORITY_NORMAL, Payload, Refused, Sink, WorkerPlace,
 };
 use crate::tensor::Tensor;
 use crate::{ModelError, testing};
@@ -84,8 +84,9 @@ impl Gate {
     }
 }
 
-struct Channel {
-    worker: usize,
+/// Sends answers to the test.
+pub struct Channel {
+    pub worker: usize,
 }
 
 impl Sink<Reply> for Channel {
@@ -130,6 +131,8 @@ pub fn options() -> EngineOptions {
         loaded_max: 8,
         memory_bytes_max: None,
         priority: Priority::Normal,
+        inline_cores: Vec::new(),
+        inline_us: 0,
     }
 }
 
@@ -208,6 +211,23 @@ impl House {
         request: InferRequest<Reply>,
     ) -> Result<(), Refused<Reply>> {
         self.engine.submit(model, request)
+    }
+
+    /// The inline worker of the options' first core; its answers name it as worker `number`.
+    pub fn inline(&self, number: usize, batcher: impl Batcher + 'static) -> InlineWorker<Reply> {
+        let sink = Box::new(Channel { worker: number });
+        self.engine.inline_worker(0, Box::new(batcher), sink).unwrap()
+    }
+
+    /// Submits a request for the inline worker that must be accepted.
+    pub fn ask_inline(
+        &self,
+        model: &Arc<LoadedModel>,
+        number: usize,
+        features: [f32; 2],
+    ) -> Computes {
+        let request = self.request(number, features);
+        self.engine.submit_inline(0, model, request).map_err(|refused| refused.error).unwrap()
     }
 
     /// Submits a request that must be accepted.

@@ -4,6 +4,7 @@ mod closing;
 mod failures;
 mod fairness;
 mod harness;
+mod inline;
 mod memory;
 mod order;
 mod shadows;

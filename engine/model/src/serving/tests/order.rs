@@ -64,6 +64,26 @@ fn what_cannot_be_answered_in_time_is_not_computed() {
 }
 
 #[test]
+fn long_requests_are_computed_together_only_as_far_as_it_pays() {
+    let first_batch = |queued: usize, each_us: u32| {
+        let house = House::new(&options());
+        let model = house.load("m", 1, true);
+        let gate = house.block(&model);
+        // The request at the gate took no time, by a clock that stands.
+        for rows in [1, 2, 4, 8, 16].repeat(100) {
+            model.estimate.observe(rows, each_us / 10 + each_us * rows);
+        }
+        (0..queued).for_each(|number| house.ask(&model, number, [0.0; 2]));
+        gate.open();
+        house.take(queued)[0].told().batch_size
+    };
+    assert_eq!([1, 2, 3, 5].map(|queued| first_batch(queued, 3_000)), [1, 2, 2, 2]);
+    // Behind many the last one gains, and nobody waits long for what is short.
+    assert_eq!(first_batch(12, 3_000), 4);
+    assert_eq!(first_batch(12, 100), 12);
+}
+
+#[test]
 fn urgent_requests_are_first_and_old_ones_become_urgent() {
     let house = House::new(&one_by_one());
     let model = house.load("m", 1, true);

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use http::HeaderMap;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::super::memory::{Purge, is_tagged, place_of, tags_of};
+use super::super::key::{is_below, is_for};
+use super::super::memory::{Purge, is_tagged, tags_of};
 use super::super::vary::Variant;
 
 /// The name of a file: by the key, then by the variant.
@@ -156,8 +157,8 @@ impl Index {
     /// Forgets the files that `purge` names.
     pub(super) fn purge(&mut self, purge: Purge<'_>) -> Vec<Name> {
         let is_meant = |entry: &Entry| match purge {
-            Purge::Key(place) => place_of(&entry.key) == place,
-            Purge::Prefix(prefix) => place_of(&entry.key).starts_with(prefix),
+            Purge::Key(place) => is_for(&entry.key, place),
+            Purge::Prefix(prefix) => is_below(&entry.key, prefix),
             Purge::Tag(tag) => is_tagged(&entry.tags, tag),
             Purge::All => true,
         };
