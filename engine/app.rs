@@ -301,7 +301,7 @@ fn open(
     listeners: Vec<Listener>,
     plan: &Plan,
     parts: &Arc<Parts>,
-    threads: (Arc<Replies<Outcome>>, Arc<InlineWorkers>),
+    threads: (Arc<Replies<Outcome>>, Arc<InlineWorkers<Ticket>>),
 ) -> Result<Gateway, ProxyError> {
     let gateway = Gateway::start(listeners, gateway_options(plan, parts, threads))?;
     let named = ["public", "admin", "tls"].into_iter().zip(gateway.stats().iter().cloned());

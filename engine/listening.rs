@@ -111,7 +111,10 @@ pub(crate) fn listeners(
 pub(crate) fn gateway_options(
     plan: &Plan,
     parts: &Arc<Parts>,
-    (replies, inline): (Arc<Replies<crate::wire::sink::Outcome>>, Arc<InlineWorkers>),
+    (replies, inline): (
+        Arc<Replies<crate::wire::sink::Outcome>>,
+        Arc<InlineWorkers<crate::wire::sink::Ticket>>,
+    ),
 ) -> GatewayOptions {
     GatewayOptions {
         cores: plan.network_cores.clone(),

@@ -17,6 +17,9 @@ use crate::wire::policies::OpenPolicies;
 use crate::wire::replies::Replies;
 use crate::wire::sink::{Outcome, RecordingSink, Ticket};
 
+/// The engine with its workers, and those of the network threads.
+pub(crate) type Workers = (Arc<Engine<Ticket>>, Arc<InlineWorkers<Ticket>>);
+
 /// The workers, with what forms their batches and what keeps their answers, and those of network
 /// threads that share a core with one.
 pub(crate) fn engine(
@@ -25,7 +28,7 @@ pub(crate) fn engine(
     clock: &Arc<dyn Clock>,
     replies: &Arc<Replies<Outcome>>,
     (policies, dropped): (&OpenPolicies, &Arc<Counter>),
-) -> Result<(Arc<Engine<Ticket>>, Arc<InlineWorkers>), ModelError> {
+) -> Result<Workers, ModelError> {
     let (batcher, on_failure) = (policies.batcher().clone(), plan.batcher.on_failure);
     let batcher = |_: &u32| SharedBatcher::new(PluginBatcher::new(batcher.instance(), on_failure));
     let batchers: Vec<SharedBatcher> = plan.inference_cores.iter().map(batcher).collect();

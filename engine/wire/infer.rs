@@ -25,7 +25,7 @@ pub struct EngineInfer {
     /// The inference engine.
     pub engine: Arc<Engine<Ticket>>,
     /// The workers of network threads.
-    pub inline: Arc<InlineWorkers>,
+    pub inline: Arc<InlineWorkers<Ticket>>,
     /// The way back.
     pub replies: Arc<Replies<Outcome>>,
     /// Time for deadlines.

@@ -13,17 +13,16 @@ use tokio::sync::Notify;
 use truststram_model::{Computes, Engine, InferRequest, InlineWorker, LoadedModel, Refused};
 
 use super::replies::network_thread;
-use super::sink::Ticket;
 
 /// Batches that are computed one after the other before other tasks run.
 const BATCHES_MAX: usize = 4;
 
 /// The inline worker of one network thread.
-struct Inline {
+struct Inline<T> {
     /// Its place among the engine's inline workers.
     place: usize,
     /// Taken by the thread when it starts.
-    worker: Mutex<Option<InlineWorker<Ticket>>>,
+    worker: Mutex<Option<InlineWorker<T>>>,
     /// Brief requests wait.
     asked: Notify,
     /// Whether the task runs that answers.
@@ -31,16 +30,15 @@ struct Inline {
 }
 
 /// The inline workers by network thread.
-#[derive(Default)]
-pub struct InlineWorkers {
-    by_thread: Vec<Option<Inline>>,
+pub struct InlineWorkers<T> {
+    by_thread: Vec<Option<Inline<T>>>,
 }
 
-impl InlineWorkers {
+impl<T: Send + 'static> InlineWorkers<T> {
     /// One for each network thread that has some, in the order of the engine's inline workers.
-    pub fn new(by_thread: Vec<Option<InlineWorker<Ticket>>>) -> Self {
+    pub fn new(by_thread: Vec<Option<InlineWorker<T>>>) -> Self {
         let mut place = 0;
-        let mut inline = |worker: InlineWorker<Ticket>| {
+        let mut inline = |worker: InlineWorker<T>| {
             place += 1;
             Inline {
                 place: place - 1,
@@ -63,6 +61,7 @@ impl InlineWorkers {
             while let Some(inline) = running.0.of(running.1) {
                 inline.asked.notified().await;
                 while (0..BATCHES_MAX).all(|_| worker.run()) {
+                    worker.hand_over();
                     tokio::task::yield_now().await;
                 }
             }
@@ -73,10 +72,10 @@ impl InlineWorkers {
     #[allow(clippy::result_large_err)]
     pub fn submit(
         &self,
-        engine: &Engine<Ticket>,
+        engine: &Engine<T>,
         model: &Arc<LoadedModel>,
-        request: InferRequest<Ticket>,
-    ) -> Result<(), Refused<Ticket>> {
+        request: InferRequest<T>,
+    ) -> Result<(), Refused<T>> {
         let here = network_thread().and_then(|index| self.of(index));
         match here.filter(|inline| inline.runs.load(Ordering::Relaxed)) {
             None => engine.submit(model, request),
@@ -88,19 +87,24 @@ impl InlineWorkers {
             }
         }
     }
+}
 
-    fn of(&self, index: usize) -> Option<&Inline> {
+impl<T> InlineWorkers<T> {
+    fn of(&self, index: usize) -> Option<&Inline<T>> {
         self.by_thread.get(index)?.as_ref()
     }
 }
 
 /// While the task of a thread runs; whatever ends it, later requests go to the workers.
-struct Running(Arc<InlineWorkers>, usize);
+struct Running<T>(Arc<InlineWorkers<T>>, usize);
 
-impl Drop for Running {
+impl<T> Drop for Running<T> {
     fn drop(&mut self) {
         if let Some(inline) = self.0.of(self.1) {
             inline.runs.store(false, Ordering::Relaxed);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

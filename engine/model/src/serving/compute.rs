@@ -58,6 +58,7 @@ impl<T: Send> Worker<T> {
         let units = batch.iter().fold(0u32, |sum, queued| sum.saturating_add(queued.size.units));
         let stats = self.stats();
         stats.batches.add(1);
+        stats.inline.add(self.parts.post.is_inline().into());
         stats.batch_sizes.observe(size as u64);
         stats.compute_us.observe(compute_us.into());
         group.answered(size);
@@ -103,7 +104,8 @@ impl<T: Send> Worker<T> {
         let node = &crew.nodes[post.node];
         let wake = |seat| crew.nudge(post.node, seat);
         let team = TeamOfThreads::new(&node.seats, post.node_seat, node.members.len(), &wake);
-        let is_large = model.estimate.time_us(units) >= TEAM_TIME_US_MIN;
+        // The seat is that of the worker on this core, where this is the one without a thread.
+        let is_large = !post.is_inline() && model.estimate.time_us(units) >= TEAM_TIME_US_MIN;
         let team: &dyn Team = if is_large { &team } else { &Alone };
         let clock = &self.parts.clock;
         let computed = guarded(|| {

@@ -131,7 +131,7 @@ impl<T: Send + 'static> Engine<T> {
         request: InferRequest<T>,
     ) -> Result<(), Refused<T>> {
         let queued = self.admit(model, request)?;
-        self.push(self.crew.emptiest(), queued, Computes::Worker)
+        self.push(self.crew.emptiest(), queued)
     }
 
     /// Queues a request where the inline worker of this place in `inline_cores` finds it, if it is
@@ -149,11 +149,15 @@ impl<T: Send + 'static> Engine<T> {
     ) -> Result<Computes, Refused<T>> {
         let queued = self.admit(model, request)?;
         let post = self.inline_post(index).filter(|_| self.brief.allows(&queued));
-        let (group, by) = match post {
-            Some(post) => (&self.crew.groups[post.group], Computes::Inline),
-            None => (self.crew.emptiest(), Computes::Worker),
+        let queued = match post.map(|post| &self.crew.groups[post.group]) {
+            None => queued,
+            Some(group) => match group.push(queued, Computes::Inline) {
+                Ok(()) => return Ok(Computes::Inline),
+                // Another group may have room.
+                Err((_, queued)) => queued,
+            },
         };
-        self.push(group, queued, by).map(|()| by)
+        self.push(self.crew.emptiest(), queued).map(|()| Computes::Worker)
     }
 
     /// Checks a request, which counts as accepted by its model from now on.
@@ -176,8 +180,8 @@ impl<T: Send + 'static> Engine<T> {
     }
 
     #[allow(clippy::result_large_err)]
-    fn push(&self, group: &Group<T>, queued: Queued<T>, by: Computes) -> Result<(), Refused<T>> {
-        group.push(queued, by).map_err(|(refusal, queued)| {
+    fn push(&self, group: &Group<T>, queued: Queued<T>) -> Result<(), Refused<T>> {
+        group.push(queued, Computes::Worker).map_err(|(refusal, queued)| {
             let requests_max = group.requests_max();
             let error = match refusal {
                 Refusal::Full => ModelError::QueueFull { requests_max },

@@ -206,11 +206,13 @@ impl<T> Group<T> {
         self.lock().queues.view(claim, now_us, target_us)
     }
 
-    /// Gives up a claim.
+    /// Gives up a claim, and tells a worker of the group of what waits then.
     pub fn release(&self, claim: Claim) {
         let mut state = self.lock();
         state.queues.release(claim);
         self.publish(&state);
+        drop(state);
+        self.hand_over();
     }
 
     /// Takes a batch of a claimed lane; wakes another worker for what is left, unless the taker

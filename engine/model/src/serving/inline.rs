@@ -60,8 +60,14 @@ impl<T: Send> InlineWorker<T> {
     pub fn run(&mut self) -> bool {
         let served = self.worker.serve_brief(self.brief);
         if !served {
-            self.worker.hand_over();
+            self.hand_over();
         }
         served
+    }
+
+    /// Tells a worker of what waits: to be called where batches were computed for a while and more
+    /// may wait, some of it for a worker.
+    pub fn hand_over(&self) {
+        self.worker.hand_over();
     }
 }

@@ -68,7 +68,7 @@ pub struct Claim {
 pub struct Wanted {
     /// Requests, at most.
     pub requests: usize,
-    /// Microseconds of all but the first, at most, by what was measured; none for no limit.
+    /// Microseconds, at most, by what was measured; none for no limit.
     pub time_us_max: Option<u64>,
     /// Now, by the engine's clock.
     pub now_us: u64,
@@ -332,6 +332,10 @@ impl Forming {
         }
         let (rows, units) =
             (self.rows.saturating_add(size.rows), self.units.saturating_add(size.units));
+        // Of the first one too: what made the lane suit may have expired, or not be next any more.
+        let is_short = wanted.time_us_max.is_none_or(|time_us_max| {
+            model.estimate.at_most_us(units).is_some_and(|time_us| time_us <= time_us_max)
+        });
         let time_us = model.estimate.time_us(units);
         if let Some(first) = first {
             let limits = model.limits();
@@ -347,13 +351,12 @@ impl Forming {
             if !is_alike || !fits || !in_time {
                 return Step::Stop;
             }
-            let is_short = wanted.time_us_max.is_none_or(|time_us_max| {
-                model.estimate.at_most_us(units).is_some_and(|time_us| time_us <= time_us_max)
-            });
             if !is_short {
                 model.estimate.doubt_most(units);
-                return Step::Stop;
             }
+        }
+        if !is_short {
+            return Step::Stop;
         }
         self.first_deadline_us = self.first_deadline_us.min(deadline_us);
         (self.rows, self.units, self.time_us) = (rows, units, time_us);

@@ -118,9 +118,7 @@ impl<T: Send> Worker<T> {
         let Some(claim) = crew.groups[group].claim_brief(self.now_us(), seat, brief) else {
             return false;
         };
-        let served = self.serve(group, claim, Role::Inline(brief));
-        self.stats().inline.add(u64::from(served));
-        served
+        self.serve(group, claim, Role::Inline(brief))
     }
 
     /// Tells the workers of its group of what it leaves to them.
@@ -190,6 +188,7 @@ impl<T: Send> Worker<T> {
         let wanted = Wanted { requests, time_us_max, now_us: self.now_us() };
         let (batch, expired) = (&mut self.batch, &mut self.expired);
         let charge = crew.groups[group].take(claim, by, wanted, batch, expired);
+        let served = !self.batch.is_empty() || !self.expired.is_empty();
         self.deliver_expired(&crew.groups[group]);
         if !self.batch.is_empty() {
             let compute_us = match refuses {
@@ -200,7 +199,7 @@ impl<T: Send> Worker<T> {
         }
         self.parts.sink.flush();
         self.ask_shadow(&crew.groups[group]);
-        true
+        served
     }
 
     fn settle(&mut self, crew: &Crew<T>, group: usize, charge: Charge, compute_us: u32) {

@@ -219,6 +219,14 @@ impl House {
         self.engine.inline_worker(0, Box::new(batcher), sink).unwrap()
     }
 
+    /// Waits until a worker of each group sleeps.
+    pub fn await_rest(&self) {
+        let is_busy = || self.engine.crew.groups.iter().any(|group| group.load().0);
+        while is_busy() {
+            std::thread::yield_now();
+        }
+    }
+
     /// Submits a request for the inline worker that must be accepted.
     pub fn ask_inline(
         &self,

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::harness::{House, Outcome, expected, options};
 use crate::ModelError;
 use crate::serving::{
-    BatchDecision, Batcher, Computes, EngineOptions, LoadedModel, NativeBatcher, QueueView,
+    BatchDecision, Batcher, Computes, EngineOptions, LoadedModel, NativeBatcher, Payload,
+    QueueView, WorkerPlace,
 };
+use crate::tensor::Tensor;
 
 /// What answers of the inline worker are named by; the only worker with a thread is 0.
 const INLINE: usize = 99;
@@ -37,6 +39,7 @@ fn what_arrived_together_is_one_batch_of_the_thread_that_asked() {
     assert_eq!(house.ask_inline(&model, 0, [1.0, 2.0]), Computes::Worker, "not measured yet");
     let first = house.next();
     assert_eq!((first.worker, &first.told().values), (0, &expected(1.0, [1.0, 2.0])));
+    house.await_rest();
     assert!(!inline.run());
     for number in 1..4 {
         let asked = house.ask_inline(&model, number, [number as f32, 2.0]);
@@ -99,6 +102,44 @@ fn what_is_no_longer_brief_is_handed_over() {
     (0..100).for_each(|_| model.estimate.observe(1, 400));
     assert!(!inline.run());
     assert_eq!(from(&house.take(3)), [(0, 0, 3), (0, 1, 3), (0, 2, 3)]);
+}
+
+#[test]
+fn a_long_request_behind_a_late_one_is_not_taken() {
+    let house = House::new(&with_inline());
+    let mut inline = house.inline(INLINE, NativeBatcher);
+    let model = measured(&house, 30);
+    let gate = house.block(&model);
+    let mut late = house.request(0, [0.0; 2]);
+    late.deadline_us = house.now_us() + 50;
+    assert!(matches!(house.engine.submit_inline(0, &model, late), Ok(Computes::Inline)));
+    let mut long = house.request(1, [0.0; 2]);
+    long.payload = Payload::Tensors(vec![Tensor::of(&[16, 2], vec![0.0_f32; 32]).unwrap()]);
+    assert!(matches!(house.engine.submit_inline(0, &model, long), Ok(Computes::Worker)));
+    house.clock.advance(50);
+    assert!(inline.run(), "the late one is told so");
+    assert!(matches!(house.next().result, Err(ModelError::Expired { .. })));
+    assert!(!inline.run());
+    gate.open();
+    assert_eq!(from(&house.take(1)), [(0, 1, 1)]);
+    drop(inline);
+    let stats = &house.close().0.stats()[0];
+    assert_eq!((stats.batches, stats.inline), (2, 0));
+}
+
+#[test]
+fn a_full_group_leaves_brief_requests_to_another() {
+    let place = |worker| WorkerPlace { core: worker, memory_node: Some(worker) };
+    let workers = (0..2).map(place).collect();
+    let house = House::new(&EngineOptions { workers, requests_max: 4, ..with_inline() });
+    let model = measured(&house, 1);
+    house.await_rest();
+    let asked: Vec<Computes> =
+        (0..2).map(|number| house.ask_inline(&model, number, [0.0; 2])).collect();
+    assert_eq!(asked, [Computes::Inline; 2]);
+    assert_eq!(house.ask_inline(&model, 2, [0.0; 2]), Computes::Worker);
+    let outcomes = house.take(1);
+    assert_eq!((outcomes[0].worker, outcomes[0].number), (1, 2));
 }
 
 #[test]
