@@ -116,6 +116,8 @@ async fn answers_differ_by_the_parts_of_the_key_alone() {
         (("/users", "cookie: user=1\r\n"), ("/users", "cookie: user=2\r\n"), false),
         (("/users", "cookie: user=1\r\n"), ("/users", "cookie: user=1; user=2\r\n"), false),
         (("/users", "cookie: user=1\r\n"), ("/users", ""), false),
+        (("/users", "cookie: a=0, user=1\r\n"), ("/users", "cookie: a=0, user=2\r\n"), false),
+        (("/pages/a?page[a]=1", ""), ("/pages/a?page[a]=2", ""), false),
         (("/users", "x-lang: de\r\n"), ("/users", "x-lang: en\r\n"), false),
         (("/users", "x-lang: de\r\n"), ("/users", "x-lang: de\r\nx-y: z\r\n"), true),
         // What `Vary` names counts beside the key.
