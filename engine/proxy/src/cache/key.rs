@@ -186,11 +186,17 @@ pub(super) fn is_own(key: &str) -> bool {
     key.contains(END)
 }
 
+/// What all keys of its route for its place begin with, if a route has made `key`, and what of that
+/// is behind the place.
+pub(super) fn beginning_of(key: &str) -> Option<(&str, &str)> {
+    let begin = &key[..=key.rfind(END)?];
+    Some((begin, &begin[begin.find(END)?..]))
+}
+
 /// The rule by which a route has made `key`, and what all of its keys for the place begin with.
 pub(super) fn rule_of(key: &str) -> Option<(KeyRule, &str)> {
-    let (_, tail) = key.split_once(END)?;
-    let begin = key.len() - tail.rsplit(END).next()?.len();
-    Some((KeyRule::of_tail(tail)?, &key[..begin]))
+    let (begin, tail) = beginning_of(key)?;
+    Some((KeyRule::of_tail(tail.strip_prefix(END)?)?, begin))
 }
 
 /// The key without its scheme, and what a route has put behind that.
