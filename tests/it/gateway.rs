@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{BINARY, Server, ask_with, trained_dir};
+use crate::harness::{BINARY, Server, ask_with, trained_dir, until};
 
 fn write_config(dir: &Path, rest: &str) -> String {
     let config = format!("[gateway]\nkeepalive_s = 30\n{rest}");
@@ -183,9 +183,7 @@ fn a_reload_moves_the_listeners_or_says_why_not() {
     server.public = format!("http://127.0.0.1:{port}");
     assert_eq!(server.get("/fixed").text, "body");
     assert!(std::net::TcpStream::connect(("127.0.0.1", tls_port)).is_ok());
-    while std::net::TcpStream::connect(&old).is_ok() {
-        std::thread::yield_now();
-    }
+    until("the old address is given up", || std::net::TcpStream::connect(&old).is_err());
     config(&format!("127.0.0.1:{tls_port}"), &format!("127.0.0.1:{port}"));
     assert_eq!(reload(&server).status, 200, "the two change places");
     config(&format!("127.0.0.1:{port}"), "");
@@ -227,9 +225,7 @@ fn a_reload_moves_the_operators_listener() {
     assert_eq!((answer.status, &answer.body), (200, &json!({ "reloaded": true })));
     server.admin = format!("http://127.0.0.1:{port}");
     assert_eq!(server.metric("truststram_config_reloads_total"), 1.0);
-    while std::net::TcpStream::connect(&old).is_ok() {
-        std::thread::yield_now();
-    }
+    until("the old address is given up", || std::net::TcpStream::connect(&old).is_err());
     config(&format!("127.0.0.1:{public}"), &format!("127.0.0.1:{port}"));
     assert_eq!(reload(&server).status, 200);
     config(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{public}"));
@@ -237,7 +233,7 @@ fn a_reload_moves_the_operators_listener() {
     server.public = format!("http://127.0.0.1:{port}");
     server.admin = format!("http://127.0.0.1:{public}");
     // Whoever comes before a network thread has changed its sockets is answered as before.
-    while server.admin_get("/metrics").status == 404 {}
+    until("the two have changed places", || server.admin_get("/metrics").status != 404);
     assert_eq!(server.get("/health").status, 200);
     assert_eq!(server.admin_get("/metrics").status, 200);
 
@@ -257,8 +253,9 @@ fn an_access_log_that_cannot_be_opened_anew_is_counted() {
     assert!(server.admin_get("/metrics").text.contains("truststram_access_log_stuck_total 0"));
     fs::remove_dir_all(&logs).unwrap();
     server.signal("USR1");
-    while server.metric("truststram_access_log_stuck_total") < 1.0 {
+    until("a log that is stuck is counted", || {
         assert_eq!(server.get("/api/v1/models").status, 200);
-    }
+        server.metric("truststram_access_log_stuck_total") >= 1.0
+    });
     assert!(server.terminate().success());
 }

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use truststram_train::{DIGITS_HELD_OUT_SHARE, DIGITS_SEED, Dataset, digits};
@@ -49,6 +50,17 @@ pub fn copy_tree(from: &Path, to: &Path) {
         } else {
             fs::copy(entry.path(), target).unwrap();
         }
+    }
+}
+
+/// Longest wait for what a server does soon.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Asks until `holds`; each question is an answer waited for.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < SOON, "{what}");
     }
 }
 

@@ -9,15 +9,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Server, held_out, trained_dir};
+use crate::harness::{Server, held_out, trained_dir, until};
 use crate::hostile_plugins::golden;
 
 #[path = "../golden/plugins/hostile.rs"]
 mod hostile;
 
 const LOAD_THREADS: usize = 4;
-/// Longest wait for what a server does soon.
-const SOON: Duration = Duration::from_secs(60);
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -88,14 +86,6 @@ fn under_load<T>(server: &Server, work: impl FnOnce(&Seen) -> T) -> T {
         stop.store(true, Ordering::Relaxed);
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
-}
-
-/// Asks until `holds`; each question is an answer waited for.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < SOON, "{what}");
-    }
 }
 
 #[test]

@@ -37,7 +37,11 @@ pub(super) fn cache_key(variables: &[String]) -> Result<Vec<String>, String> {
         };
         parts.extend(of_name.iter().map(|&part| part.to_owned()));
     }
-    if parts.iter().any(|part| part == "query") {
+    let has_query = parts.iter().any(|part| part == "query");
+    if !has_query && variables.iter().any(|name| name == "is_args") {
+        return Err("`$is_args` without `$args` is no part of keys".to_owned());
+    }
+    if has_query {
         parts.retain(|part| !part.starts_with("arg:"));
     }
     let place = |part: &String| USUAL.iter().position(|usual| usual == part);

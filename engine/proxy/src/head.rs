@@ -70,20 +70,15 @@ pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
-/// The values of all cookies of this name, in any case.
-pub(crate) fn cookies<'a>(headers: &'a HeaderMap, wanted: &str) -> impl Iterator<Item = &'a [u8]> {
+/// The first cookie of this name, in any case.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a [u8]> {
     let lines = headers.get_all(COOKIE).iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
-    pairs.filter_map(move |pair| {
+    let mut pairs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
+    pairs.find_map(|pair| {
         let (name, value) = pair.split_at(pair.iter().position(|&byte| byte == b'=')?);
         let is_name = name.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes());
         is_name.then(|| value[1..].trim_ascii_end())
     })
-}
-
-/// The first cookie of this name.
-pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a [u8]> {
-    cookies(headers, wanted).next()
 }
 
 /// The first argument of this name in a query.

@@ -25,7 +25,8 @@ mod hedging;
 
 use hedging::Beside;
 
-/// Kept connections that may turn out to be closed: one for each of two servers asked at once.
+/// Kept connections that may turn out to be closed before it counts as a failure: one for each of
+/// two servers asked at once. Pingora may take a kept one again after one that was closed.
 const STALE_MAX: u32 = 2;
 /// Requests at once on one connection of HTTP/2.
 const STREAMS_MAX: usize = 128;
@@ -344,7 +345,7 @@ impl Proxying {
             && (self.is_owed || self.group.may_retry())
     }
 
-    /// Whether the next attempt is made by a new connection, since kept ones are closed by now.
+    /// Whether the next attempt is to be made by a new connection: kept ones are closed by now.
     pub(crate) fn wants_new(&self) -> bool {
         self.stale_count > 0
     }

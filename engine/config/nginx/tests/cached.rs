@@ -125,6 +125,8 @@ fn keys_of_the_cache_become_parts() {
         assert_eq!(key(text), format!("true {expected}"), "{text}");
     }
     for (text, expected) in [
+        ("$host$uri$is_args", "`$is_args` without `$args` is no part of keys"),
+        ("$uri$is_args$arg_a", "`$is_args` without `$args` is no part of keys"),
         ("$uri$mobile", "`$mobile` is no part of keys"),
         ("$host$args", "needs `path`, without which all pages would have one answer"),
         ("$uri$http_cookie", "`header:cookie` cannot be part of a key: name one cookie: "),

@@ -80,7 +80,8 @@ impl Cache {
     /// Counts a request, once, for what is not stored.
     pub(super) fn count(&self, asked: &mut Asked) {
         let counts = asked.rules.uses_min > 1 && asked.use_number.is_none();
-        if counts && !self.memory.has(&asked.key) {
+        let is_on_disk = || self.disk.as_ref().is_some_and(|disk| disk.has(&asked.key));
+        if counts && !self.memory.has(&asked.key) && !is_on_disk() {
             asked.use_number = Some(self.uses.count(&asked.key));
         }
     }

@@ -18,9 +18,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, header};
 use sha2::{Digest, Sha256};
 
+use super::naming::{self, checked};
 use super::query::Query;
 use super::vary::{is_told, value_of};
-use crate::head;
 
 const END: char = '\n';
 const PARTS: &str =
@@ -58,10 +58,10 @@ impl KeyRule {
                 None if part == "host" => has_host = true,
                 None if part == "path" => has_path = true,
                 None if part == "query" => is_whole = true,
-                Some(("arg", name)) if is_word(name) => only.push(name.to_owned()),
+                Some(("arg", name)) if is_word(name) => only.push(checked("arg", name)?),
                 Some(("without", name)) if is_word(name) => without.push(name.to_owned()),
                 Some(("cookie", name)) if is_word(name) => {
-                    fields.push(Field::Cookie(name.to_owned()));
+                    fields.push(Field::Cookie(checked("cookie", name)?));
                 }
                 Some(("header", name)) => fields.push(Field::Header(header(part, name)?)),
                 _ => return Err(format!("`{part}` is none of {PARTS}")),
@@ -129,8 +129,8 @@ impl KeyRule {
                     None => add(b"\n"),
                 },
                 Field::Cookie(name) => {
-                    head::cookies(headers, name).for_each(&mut add);
-                    // No value has such a byte.
+                    naming::cookies(headers, name).into_iter().for_each(&mut add);
+                    // No cookie has such a byte.
                     add(b"\n");
                 }
             }
@@ -154,7 +154,8 @@ impl KeyRule {
 /// In the place of a scheme that is no part.
 const ANY: &str = "any";
 
-fn is_word(name: &str) -> bool {
+/// Whether it may be the name of an argument or a cookie.
+pub(super) fn is_word(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'=')
 }
 
@@ -185,11 +186,17 @@ pub(super) fn is_own(key: &str) -> bool {
     key.contains(END)
 }
 
+/// What all keys of its route for its place begin with, if a route has made `key`, and what of that
+/// is behind the place.
+pub(super) fn beginning_of(key: &str) -> Option<(&str, &str)> {
+    let begin = &key[..=key.rfind(END)?];
+    Some((begin, &begin[begin.find(END)?..]))
+}
+
 /// The rule by which a route has made `key`, and what all of its keys for the place begin with.
 pub(super) fn rule_of(key: &str) -> Option<(KeyRule, &str)> {
-    let (_, tail) = key.split_once(END)?;
-    let begin = key.len() - tail.rsplit(END).next()?.len();
-    Some((KeyRule::of_tail(tail)?, &key[..begin]))
+    let (begin, tail) = beginning_of(key)?;
+    Some((KeyRule::of_tail(tail.strip_prefix(END)?)?, begin))
 }
 
 /// The key without its scheme, and what a route has put behind that.
@@ -275,6 +282,11 @@ mod tests {
             assert!(!one.contains("secret") && one.len() == keys[0].len(), "{one}");
         }
         assert_eq!(keys[7], key(&[("x-a", "1"), ("cookie", "a=0;b=1"), ("x-a", "2")]));
+        // What one server reads as `b` and another does not is another answer.
+        for cookie in ["B=1", "a=0, b=1, c=2", "b[x]=1", "b=\"1; c\""] {
+            let other = key(&[("cookie", cookie)]);
+            assert!(!keys.contains(&other), "{cookie}");
+        }
         assert_eq!(keys[6], key(&[("cookie", "c=9"), ("cookie", "b=1"), ("y", "z")]));
     }
 
@@ -283,6 +295,8 @@ mod tests {
         for (parts, expected) in [
             (&["path", "ip"][..], "`ip` is none of scheme, host, path, "),
             (&["path", "arg:"], "`arg:` is none of "),
+            (&["path", "arg:f[a]"], "`arg:f[a]` is never found: write `arg:f`, "),
+            (&["path", "cookie:a_*"], "`cookie:a_*` is never found: "),
             (&["path", "header:a b"], "`header:a b` is none of "),
             (&["host", "query"], "needs `path`, "),
             (&["path", "query", "arg:a"], "`arg:a` is in `query` already; "),

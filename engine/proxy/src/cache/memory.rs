@@ -33,8 +33,8 @@ struct ByBytes;
 impl Weighter<Box<str>, Variants> for ByBytes {
     fn weight(&self, key: &Box<str>, variants: &Variants) -> u64 {
         let bytes: usize = variants.iter().map(|stored| stored.bytes()).sum();
-        // Keys of routes are noted a second time, with what they begin with.
-        let key_bytes = if is_own(key) { 3 * key.len() } else { key.len() };
+        // Keys of routes are noted a second time, with what they begin with and their turn.
+        let key_bytes = if is_own(key) { 3 * key.len() + 128 } else { key.len() };
         (key_bytes + 64 + bytes) as u64
     }
 }
@@ -122,8 +122,7 @@ impl Memory {
         if !is_own(key) {
             return store();
         }
-        let stored = || self.cache.iter().map(|(key, _)| key).filter(|key| is_own(key));
-        self.places.put(key, store, (self.cache.len(), stored));
+        self.places.put(key, store, |key| self.cache.contains_key(key));
     }
 
     /// Takes in what was kept elsewhere, the newest first, unless there is something newer; returns

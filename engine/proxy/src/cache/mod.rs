@@ -19,6 +19,7 @@ mod invalidate;
 mod keep;
 mod key;
 mod memory;
+mod naming;
 mod options;
 mod places;
 mod policy;

@@ -4,7 +4,7 @@
 //! generous servers read them where they are kept, and exactly where they are left out.
 //! Bound: one pass over a query for each name.
 
-use std::borrow::Cow;
+use super::naming::is_like;
 
 /// What of a query is part of a key; arguments stay as they are written and in their order.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,57 +37,15 @@ impl Query {
         let mut pieces = pair.split(';').map(|piece| piece.split('=').next().unwrap_or(piece));
         match self {
             Self::Absent => false,
-            Self::Only(names) => pieces.any(|piece| {
-                let piece = read(piece);
-                names.iter().any(|name| is_like(&piece, name))
-            }),
+            Self::Only(names) => {
+                pieces.any(|piece| names.iter().any(|name| is_like(piece.as_bytes(), name)))
+            }
             Self::Without(names) => {
                 !pair.is_empty()
                     && !pieces.all(|piece| names.iter().any(|name| is_named(piece, name)))
             }
         }
     }
-}
-
-/// A name as it is meant: decoded, without spaces before it, without an index.
-fn read(name: &str) -> Cow<'_, str> {
-    let decoded = match name.contains(['%', '+']) {
-        true => Cow::Owned(decoded(name)),
-        false => Cow::Borrowed(name),
-    };
-    let begins = decoded.trim_start().len();
-    let from = decoded.len() - begins;
-    let to = decoded[from..].find(['[', '\0']).map_or(decoded.len(), |at| from + at);
-    match decoded {
-        Cow::Borrowed(name) => Cow::Borrowed(&name[from..to]),
-        Cow::Owned(name) => Cow::Owned(name[from..to].to_owned()),
-    }
-}
-
-fn decoded(name: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::with_capacity(name.len()), name.as_bytes());
-    while let Some((&first, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let coded =
-            digits.filter(|_| first == b'%').and_then(|two| u8::from_str_radix(two, 16).ok());
-        bytes.push(match (coded, first) {
-            (Some(byte), _) => byte,
-            (None, b'+') => b' ',
-            (None, byte) => byte,
-        });
-        rest = if coded.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Whether some server reads `name` as `wanted`: by any case, with `_` for what cannot be in a
-/// name.
-fn is_like(name: &str, wanted: &str) -> bool {
-    let plain = |byte: u8| match byte {
-        b'.' | b' ' => b'_',
-        byte => byte.to_ascii_lowercase(),
-    };
-    name.bytes().map(plain).eq(wanted.bytes().map(plain))
 }
 
 fn is_named(name: &str, wanted: &str) -> bool {
@@ -123,6 +81,7 @@ mod tests {
             "a=1;page=2",
             "user.id=5",
             "user+id=5",
+            "user[id=5",
         ] {
             check(&only, &format!("a=b&{kept}&c"), &format!("?{kept}"));
         }

@@ -116,6 +116,8 @@ async fn answers_differ_by_the_parts_of_the_key_alone() {
         (("/users", "cookie: user=1\r\n"), ("/users", "cookie: user=2\r\n"), false),
         (("/users", "cookie: user=1\r\n"), ("/users", "cookie: user=1; user=2\r\n"), false),
         (("/users", "cookie: user=1\r\n"), ("/users", ""), false),
+        (("/users", "cookie: a=0, user=1\r\n"), ("/users", "cookie: a=0, user=2\r\n"), false),
+        (("/pages/a?page[a]=1", ""), ("/pages/a?page[a]=2", ""), false),
         (("/users", "x-lang: de\r\n"), ("/users", "x-lang: en\r\n"), false),
         (("/users", "x-lang: de\r\n"), ("/users", "x-lang: de\r\nx-y: z\r\n"), true),
         // What `Vary` names counts beside the key.
@@ -263,15 +265,42 @@ async fn bad_parts_are_refused_with_their_route() {
     kept.rig.stop();
 }
 
-#[tokio::test]
-async fn what_is_asked_for_rarely_is_not_kept() {
+/// A route whose answers are kept from the third request on; `x-fresh` goes past them.
+fn rare() -> RouteSpec {
     let cache_rules = CacheRuleSpec {
         uses_min: 3,
         bypass: vec!["header:x-fresh".to_owned()],
         ..CacheRuleSpec::default()
     };
-    let rare = RouteSpec { is_cached: true, cache_rules, ..route("rare", "/", to("g")) };
-    let kept = Keyed::start(vec![rare], None).await;
+    RouteSpec { is_cached: true, cache_rules, ..route("rare", "/", to("g")) }
+}
+
+#[tokio::test]
+async fn what_goes_past_an_answer_on_disk_replaces_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Keyed::start(vec![rare()], Some(dir.path())).await;
+    for _ in 0..3 {
+        first.body("/a", "").await;
+    }
+    first.holds(1).await;
+    first.rig.stop();
+    drop(first.cache);
+    for way in ["", WHOLE_WAY] {
+        let next = Keyed::start(vec![rare()], Some(dir.path())).await;
+        while next.cache.disk().unwrap().files == 0 {
+            tokio::task::yield_now().await;
+        }
+        let fresh = next.body("/a", &format!("x-fresh: 1\r\n{way}")).await;
+        next.holds(1).await;
+        assert_eq!(next.body("/a", way).await, fresh, "{way}");
+        next.rig.stop();
+        drop(next.cache);
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_rarely_is_not_kept() {
+    let kept = Keyed::start(vec![rare()], None).await;
     let check = async |target: &str, fields: &str, expected: &str| {
         let answer = kept.ask(target, fields).await;
         let found = answer.header("cache-status").unwrap();

@@ -110,6 +110,11 @@ impl Index {
         }
     }
 
+    /// Whether a file of `key` is known.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.files_of(key).next().is_some()
+    }
+
     /// The files of `key`.
     fn files_of(&self, key: &str) -> impl Iterator<Item = (Name, &Entry)> {
         let hash = xxh3_128(key.as_bytes());

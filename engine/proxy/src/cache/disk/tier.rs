@@ -176,6 +176,11 @@ impl Disk {
         count
     }
 
+    /// Whether anything is kept for `key`.
+    pub(in crate::cache) fn has(&self, key: &str) -> bool {
+        self.shared.index().has(key)
+    }
+
     /// Forgets what is kept for `key`.
     pub(in crate::cache) fn remove(&self, key: &str) {
         let names = self.shared.index().remove_key(key, None);
