@@ -35,19 +35,15 @@ pub struct InlineWorkers<T> {
 }
 
 impl<T: Send + 'static> InlineWorkers<T> {
-    /// One for each network thread that has some, in the order of the engine's inline workers.
+    /// One for each network thread that has some.
     pub fn new(by_thread: Vec<Option<InlineWorker<T>>>) -> Self {
-        let mut place = 0;
-        let mut inline = |worker: InlineWorker<T>| {
-            place += 1;
-            Inline {
-                place: place - 1,
-                worker: Mutex::new(Some(worker)),
-                asked: Notify::new(),
-                runs: AtomicBool::new(false),
-            }
+        let inline = |worker: InlineWorker<T>| Inline {
+            place: worker.place(),
+            worker: Mutex::new(Some(worker)),
+            asked: Notify::new(),
+            runs: AtomicBool::new(false),
         };
-        Self { by_thread: by_thread.into_iter().map(|worker| worker.map(&mut inline)).collect() }
+        Self { by_thread: by_thread.into_iter().map(|worker| worker.map(inline)).collect() }
     }
 
     /// Starts the task of network thread `index` on the calling thread, inside its event loop.

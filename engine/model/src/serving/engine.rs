@@ -112,7 +112,7 @@ impl<T: Send + 'static> Engine<T> {
             sink,
             target_us: self.target_us,
         };
-        Ok(InlineWorker::new(parts, self.brief))
+        Ok(InlineWorker::new(parts, self.brief, index))
     }
 
     fn inline_post(&self, index: usize) -> Option<Post> {

@@ -134,11 +134,7 @@ impl<T> Group<T> {
             None if by == Computes::Inline => None,
             None => self.next_to_wake(&mut state),
         };
-        self.publish(&state);
-        drop(state);
-        if let Some(seat) = wakes {
-            self.woken[seat].notify_one();
-        }
+        self.end(state, wakes);
         Ok(())
     }
 
@@ -146,6 +142,11 @@ impl<T> Group<T> {
     /// lane back.
     fn next_to_wake(&self, state: &mut State<T>) -> Option<usize> {
         state.resting.pop().or_else(|| state.holding.last().copied())
+    }
+
+    /// The same, if there are such requests.
+    fn next_if_waiting(&self, state: &mut State<T>) -> Option<usize> {
+        if state.queues.unclaimed() > 0 { self.next_to_wake(state) } else { None }
     }
 
     /// Refuses everything from now on; what is in stays for the workers.
@@ -183,22 +184,16 @@ impl<T> Group<T> {
             return;
         }
         let mut state = self.lock();
-        let waits = state.queues.unclaimed() > 0;
-        let wakes = if waits { self.next_to_wake(&mut state) } else { None };
-        self.publish(&state);
-        drop(state);
-        if let Some(seat) = wakes {
-            self.woken[seat].notify_one();
-        }
+        let wakes = self.next_if_waiting(&mut state);
+        self.end(state, wakes);
     }
 
     /// Gives up whatever a worker without a thread has claimed.
     pub fn leave_inline(&self, seat: usize) {
         let mut state = self.lock();
         state.queues.release_all(seat);
-        self.publish(&state);
-        drop(state);
-        self.hand_over();
+        let wakes = self.next_if_waiting(&mut state);
+        self.end(state, wakes);
     }
 
     /// The moment as a batcher is told.
@@ -210,9 +205,8 @@ impl<T> Group<T> {
     pub fn release(&self, claim: Claim) {
         let mut state = self.lock();
         state.queues.release(claim);
-        self.publish(&state);
-        drop(state);
-        self.hand_over();
+        let wakes = self.next_if_waiting(&mut state);
+        self.end(state, wakes);
     }
 
     /// Takes a batch of a claimed lane; wakes another worker for what is left, unless the taker
@@ -229,11 +223,7 @@ impl<T> Group<T> {
         let charge = state.queues.take(claim, wanted, batch, expired);
         let left = state.queues.unclaimed() > 0 && by == Computes::Worker;
         let wakes = if left { state.resting.pop() } else { None };
-        self.publish(&state);
-        drop(state);
-        if let Some(seat) = wakes {
-            self.woken[seat].notify_one();
-        }
+        self.end(state, wakes);
         charge
     }
 
@@ -308,9 +298,15 @@ impl<T> Group<T> {
             dropped = Some(state.queues.drain());
         }
         let wakes = if state.queues.unclaimed() > 0 { state.resting.pop() } else { None };
+        self.end(state, wakes);
+        // Not under the lock: their owners are told.
+        drop(dropped);
+    }
+
+    /// Ends a change of the state, and wakes the worker of a seat for it.
+    fn end(&self, state: MutexGuard<'_, State<T>>, wakes: Option<usize>) {
         self.publish(&state);
         drop(state);
-        drop(dropped);
         if let Some(seat) = wakes {
             self.woken[seat].notify_one();
         }

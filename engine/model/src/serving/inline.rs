@@ -48,11 +48,17 @@ impl Brief {
 pub struct InlineWorker<T> {
     worker: Worker<T>,
     brief: Brief,
+    place: usize,
 }
 
 impl<T: Send> InlineWorker<T> {
-    pub(super) fn new(parts: WorkerParts<T>, brief: Brief) -> Self {
-        Self { worker: Worker::new(parts), brief }
+    pub(super) fn new(parts: WorkerParts<T>, brief: Brief, place: usize) -> Self {
+        Self { worker: Worker::new(parts), brief, place }
+    }
+
+    /// Its place among the inline workers, by which requests are queued for it.
+    pub fn place(&self) -> usize {
+        self.place
     }
 
     /// Computes a batch of brief requests, if some wait; returns whether there was one, so that
