@@ -15,7 +15,7 @@ use truststram_base::{Kind, ModelEntry, ModelId, ModelVersion};
 use truststram_machine::MemoryRoom;
 use truststram_model::artifact::Artifact;
 use truststram_store::{Store, StoreError};
-use truststram_train::{BaseModel, BaseSpec, JobSpec, TextTraining};
+use truststram_train::{BaseSpec, JobSpec, TextTraining};
 
 use super::job::invalid;
 use crate::registry::{format_of, sha256};
@@ -67,9 +67,7 @@ pub(super) fn training(
 ) -> Result<TextTraining, ModelFailure> {
     let Some(base) = &spec.base else { return Err(invalid("`base` is missing")) };
     let artifact = read(data_dir, entry)?;
-    let BaseSpec { tuned, length_max, attention_dropout, .. } = *base;
-    let base = BaseModel { artifact: &artifact, tuned, length_max, attention_dropout };
-    TextTraining::of_base(&spec.train, base)
+    TextTraining::of_base(&spec.train, base.of(&artifact))
         .map_err(|error| ModelFailure { kind: error.kind(), detail: error.to_string() })
 }
 

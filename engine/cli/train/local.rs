@@ -14,8 +14,8 @@ use truststram_base::{Clock, Kind, SystemClock};
 use truststram_machine::{Signals, Topology, limit_library_threads, replace_file};
 use truststram_store::DatasetName;
 use truststram_train::{
-    BaseModel, BaseSpec, Checkpoints, Curve, Dataset, Go, JobSpec, Outcome, Prepare, Report, Split,
-    Step, TextTraining, TrainError, Words, read_rows, read_texts, train,
+    Checkpoints, Curve, Dataset, Go, JobSpec, Outcome, Prepare, Report, Split, Step, TextTraining,
+    TrainError, Words, read_rows, read_texts, train,
 };
 
 use super::TrainArguments;
@@ -160,10 +160,7 @@ impl<'a> Training<'a> {
             }
             Some(base) => {
                 let artifact = read_model(&self.folder.join(&base.model))?;
-                let BaseSpec { tuned, length_max, attention_dropout, .. } = *base;
-                let artifact = &artifact;
-                let base = BaseModel { artifact, tuned, length_max, attention_dropout };
-                TextTraining::of_base(spec, base)
+                TextTraining::of_base(spec, base.of(&artifact))
             }
             None => TextTraining::of_words(spec, &words()?),
         };

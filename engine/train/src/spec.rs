@@ -3,13 +3,14 @@
 //! Refuses to know files' contents. Bound: every option is checked before anything is computed.
 
 use serde::{Deserialize, Serialize};
+use truststram_model::artifact::Artifact;
 
 use crate::error::TrainError;
 use crate::loss::Loss;
 use crate::net::NetSpec;
 use crate::optimiser::OptimiserSpec;
 use crate::schedule::Schedule;
-use crate::texts::Tuned;
+use crate::texts::{BaseModel, Tuned};
 
 /// How a network is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -169,6 +170,14 @@ pub struct BaseSpec {
     /// The share of what attention gives each token that is left out while all of it is trained.
     #[serde(default)]
     pub attention_dropout: f32,
+}
+
+impl BaseSpec {
+    /// What training begins with where its model is this one.
+    pub fn of<'a>(&self, artifact: &'a Artifact) -> BaseModel<'a> {
+        let Self { tuned, length_max, attention_dropout, .. } = *self;
+        BaseModel { artifact, tuned, length_max, attention_dropout }
+    }
 }
 
 /// A file that is written again and again.

@@ -93,15 +93,7 @@ fn is_heuristic(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            let name = header::HeaderName::try_from(*name).unwrap();
-            headers.append(name, value.parse().unwrap());
-        }
-        headers
-    }
+    use crate::cache::testing::headers;
 
     const NOW: Now = Now { utc_s: 784_111_777, monotonic_ms: 10_000 };
     const DATE: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");

@@ -236,17 +236,10 @@ pub(super) fn is_below(key: &str, prefix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::testing::headers;
 
     fn rule(parts: &[&str]) -> KeyRule {
         KeyRule::parse(parts, "shop all").unwrap()
-    }
-
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
-        }
-        headers
     }
 
     #[test]

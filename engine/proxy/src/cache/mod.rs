@@ -34,6 +34,8 @@ mod vary;
 mod write;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use date::{of as date_of, parse as parse_date, write as http_date};

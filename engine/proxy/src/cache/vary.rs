@@ -99,14 +99,7 @@ pub(super) fn value_of(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
-        }
-        headers
-    }
+    use crate::cache::testing::headers;
 
     #[test]
     fn what_chose_the_response_must_be_the_same() {
