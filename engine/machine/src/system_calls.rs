@@ -101,19 +101,67 @@ pub fn node_of_address(address: *const u8) -> io::Result<u32> {
 
 /// Makes the calling thread a batch thread: it does not pre-empt others when it wakes up.
 pub fn set_batch_scheduling() -> io::Result<()> {
-    set_scheduling(libc::SCHED_BATCH)
+    set_scheduling(0, libc::SCHED_BATCH, 0)
 }
 
 /// Makes the calling thread an idle one: any other that wakes up on its core goes first, at once.
 pub fn set_idle_scheduling() -> io::Result<()> {
-    set_scheduling(libc::SCHED_IDLE)
+    set_scheduling(0, libc::SCHED_IDLE, 0)
 }
 
-fn set_scheduling(policy: libc::c_int) -> io::Result<()> {
-    let priority: libc::c_int = 0;
+/// Makes a thread of this process, 0 for the calling one, a real-time one, but none that it starts.
+pub fn set_real_time(thread: i32, priority: i32) -> io::Result<()> {
+    set_scheduling(thread, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, priority)
+}
+
+/// Makes a thread of this process one as all others.
+pub fn set_normal_scheduling(thread: i32) -> io::Result<()> {
+    set_scheduling(thread, libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, 0)
+}
+
+fn set_scheduling(thread: i32, policy: libc::c_int, priority: libc::c_int) -> io::Result<()> {
     // The raw call, because musl's wrapper always answers ENOSYS. `struct sched_param` is one int.
     // SAFETY: the kernel reads one int from `priority` and keeps no pointer.
-    check(unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) })
+    check(unsafe {
+        libc::syscall(libc::SYS_sched_setscheduler, thread, policy, &raw const priority)
+    })
+}
+
+/// The scheduling policy of a thread of this process.
+#[cfg(test)]
+pub fn scheduling(thread: i32) -> io::Result<i32> {
+    // SAFETY: the call takes and gives numbers only.
+    let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, thread) };
+    check(policy)?;
+    Ok(i32::try_from(policy).unwrap_or(-1) & !libc::SCHED_RESET_ON_FORK)
+}
+
+/// The kernel's number of the calling thread.
+pub fn thread_id() -> i32 {
+    // SAFETY: the call takes nothing and cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// What counts the time that a thread has had a core; any thread of the process may read it.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuClock(libc::clockid_t);
+
+impl CpuClock {
+    /// The clock of the calling thread.
+    pub fn of_this_thread() -> Self {
+        // As pthread_getcpuclockid(3) makes it, which musl has for the process alone:
+        // include/linux/posix-timers.h, CPUCLOCK_SCHED of one thread.
+        Self((!thread_id() << 3) | 6)
+    }
+
+    /// The time so far; an error once the thread has ended.
+    pub fn read(self) -> io::Result<std::time::Duration> {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the kernel writes one `timespec` into `time`, which lives on this stack frame.
+        check(unsafe { libc::clock_gettime(self.0, &raw mut time) }.into())?;
+        let (seconds, nanoseconds) = (time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs());
+        Ok(std::time::Duration::new(seconds, u32::try_from(nanoseconds).unwrap_or(0)))
+    }
 }
 
 /// Makes the calling thread nice: niceness belongs to a thread under Linux, whatever POSIX says.
