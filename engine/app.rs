@@ -187,6 +187,7 @@ impl App {
             topology: plan.topology.clone(),
             ring: ring_status,
             network_cores: plan.network_cores.clone(),
+            precedence: threads.precedence.clone(),
             store: store.clone(),
             engine,
             host_of_plugins: plugins,

@@ -116,6 +116,7 @@ pub(crate) fn gateway_options(
         Arc<InlineWorkers<crate::wire::sink::Ticket>>,
     ),
 ) -> GatewayOptions {
+    let precedence = parts.precedence.clone();
     GatewayOptions {
         cores: plan.network_cores.clone(),
         read_timeout: Duration::from_secs(plan.gateway.read_timeout_s),
@@ -133,6 +134,10 @@ pub(crate) fn gateway_options(
         access_log: parts.access_log.clone(),
         strain: strain::source(parts.engine.clone()),
         on_thread_start: Arc::new(move |index| {
+            if let Some(refused) = precedence.as_ref().and_then(|precedence| precedence.join()) {
+                tracing::info!(thread = index, %refused, "requests share their core evenly; \
+                    CAP_SYS_NICE or an rtprio limit of 1 would let them go first");
+            }
             replies.adopt_thread(index);
             inline.adopt_thread(index);
         }),

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use truststram_machine::MachineError;
+use truststram_machine::{MachineError, Precedence};
 use truststram_store::Store;
 
 use crate::config::Plan;
@@ -60,6 +60,8 @@ pub struct Threads {
     pub training: Arc<Background>,
     /// Reads the configuration again.
     pub reconfigurer: Arc<Background>,
+    /// Lets network threads go before all others of their cores, where that is wanted.
+    pub precedence: Option<Arc<Precedence>>,
     /// Keeps the store in order.
     pub upkeep: UpkeepThread,
 }
@@ -67,6 +69,8 @@ pub struct Threads {
 impl Threads {
     /// Starts all of them.
     pub fn start(plan: &Plan, store: &Arc<Store>) -> Result<Self, MachineError> {
+        let waits = store.clone();
+        let precedence = plan.network_first.then(|| Precedence::start(move || waits.is_behind()));
         let start = |name, queue, max| Background::start(name, queue, max).map(Arc::new);
         Ok(Self {
             reader: start("store-reader", "read", plan.store.read_queue_max)?,
@@ -81,6 +85,7 @@ impl Threads {
             federation_files: start("federation-io", "update", FEDERATION_FILES_MAX)?,
             training: start("training-jobs", "training", TRAININGS_MAX)?,
             reconfigurer: start("config-reload", "reload", RELOADS_MAX)?,
+            precedence: precedence.transpose()?.map(Arc::new),
             upkeep: UpkeepThread::start(store.clone(), plan.maintenance())?,
         })
     }
@@ -107,6 +112,7 @@ impl Threads {
     /// Ends those that only look after the store.
     pub fn close_keepers(&self) -> Result<(), MachineError> {
         let (reader, upkeep) = (self.reader.close(), self.upkeep.close());
-        reader.and(upkeep)
+        let precedence = self.precedence.as_ref().map_or(Ok(()), |watcher| watcher.close());
+        reader.and(upkeep).and(precedence)
     }
 }

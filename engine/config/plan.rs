@@ -46,6 +46,8 @@ pub struct Plan {
     pub drain: Duration,
     /// One network thread for each.
     pub network_cores: Vec<u32>,
+    /// Whether these threads go before all others of their cores.
+    pub network_first: bool,
     /// One inference worker for each.
     pub inference_cores: Vec<u32>,
     /// The nodes and cores of this machine that the process may use.
@@ -126,6 +128,7 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         data_dir,
         drain: Duration::from_secs(raw.server.drain_s),
         network_cores,
+        network_first: raw.server.network_first,
         inference_cores,
         topology,
         gateway: raw.gateway.clone(),

@@ -94,6 +94,10 @@ pub struct Server {
     /// Cores that serve the network, such as "0-1". "auto": a quarter of the allowed cores, or
     /// all of them where there are at most two.
     pub network_cores: String,
+    /// Whether network threads go before all other threads of their cores (real-time scheduling)
+    /// as long as they leave a tenth of them and the store keeps up. Needs CAP_SYS_NICE or an
+    /// rtprio limit of 1; without, they share the cores evenly.
+    pub network_first: bool,
 }
 
 impl Default for Server {
@@ -104,6 +108,7 @@ impl Default for Server {
             data_dir: "truststram-data".to_owned(),
             drain_s: 30,
             network_cores: "auto".to_owned(),
+            network_first: true,
         }
     }
 }

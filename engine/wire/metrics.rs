@@ -42,6 +42,7 @@ impl Collector for Engine {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let mut page = Page(encoder);
         self.gateway(&mut page)?;
+        gateway::network(&self.0.standings(), &mut page)?;
         gateway::auth(&self.0.authority, &mut page)?;
         self.limits(&mut page)?;
         gateway::issuers(self.0.reconfigure.live(), &mut page)?;

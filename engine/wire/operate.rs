@@ -11,7 +11,9 @@ use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 use truststram_api::ports::{CachePurge, Operate, ReloadFailure};
 use truststram_base::{Clock, Counter};
-use truststram_machine::{HostFacts, LogFile, RingStatus, SimdLevel, Topology};
+use truststram_machine::{
+    HostFacts, LogFile, Precedence, RingStatus, SimdLevel, Standing, Topology,
+};
 use truststram_model::{Engine, ModelInfo, ModelState};
 use truststram_policy::Host;
 use truststram_proxy::{Authority, Cache, GatewayStats, Purge};
@@ -38,6 +40,8 @@ pub struct Parts {
     pub ring: RingStatus,
     /// Cores that serve the network.
     pub network_cores: Vec<u32>,
+    /// Which of its threads go before others, where that is wanted.
+    pub precedence: Option<Arc<Precedence>>,
     /// The store.
     pub store: Arc<Store>,
     /// The inference engine.
@@ -81,6 +85,11 @@ impl Parts {
     pub fn gateway(&self) -> &[(&'static str, Arc<GatewayStats>)] {
         self.listeners.get().map_or(&[], Vec::as_slice)
     }
+
+    /// How the network threads stand on their cores; none where they are as all others.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.precedence.as_ref().map_or_else(Vec::new, |precedence| precedence.members())
+    }
 }
 
 /// The process as the API sees it.
@@ -112,6 +121,7 @@ impl Operate for Operator {
             "machine": machine(parts),
             "network": {
                 "cores": parts.network_cores,
+                "threads": parts.standings().iter().map(standing).collect::<Vec<_>>(),
                 "reloads": parts.reconfigure.live().reloads(),
             },
             "inference": inference(parts),
@@ -220,6 +230,15 @@ fn machine(parts: &Parts) -> Value {
             "transparent": host.transparent_huge_pages,
             "reserved": host.huge_pages_total,
         },
+    })
+}
+
+fn standing(thread: &Standing) -> Value {
+    json!({
+        "name": thread.name,
+        "first": thread.is_first,
+        "lost": thread.lost,
+        "refused": thread.refused.map(|refused| refused.to_string()),
     })
 }
 

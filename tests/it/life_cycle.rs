@@ -37,6 +37,15 @@ fn sigterm_writes_what_is_queued_and_pages_come_newest_first() {
     for part in ["machine", "network", "inference", "models", "plugins", "store"] {
         assert!(!status[part].is_null(), "{status}");
     }
+    // Network threads go before all others of their cores, or the kernel's reason is named.
+    let network = &status["network"];
+    let threads = network["threads"].as_array().unwrap();
+    assert_eq!(threads.len(), network["cores"].as_array().unwrap().len(), "{network}");
+    for thread in threads {
+        let may_go_first = thread["refused"].is_null();
+        assert!(may_go_first || thread["first"] == false, "{thread}");
+        assert!(thread["name"].as_str().unwrap().starts_with("net-"), "{thread}");
+    }
     assert_eq!(server.get("/readyz").status, 200);
     assert_eq!(server.get("/livez").status, 200);
     assert_eq!(server.get("/health").status, 200);

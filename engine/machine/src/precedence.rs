@@ -1,12 +1,13 @@
 //! Owns which threads go before all others of their cores, and when they lose that.
 //!
 //! A thread that joins is a real-time one (sched(7): `SCHED_RR`, priority 1; threads that it starts
-//! are not) as long as it leaves [`LEFT_MIN`] of its core to others and nobody says that they are
+//! are not) as long as it leaves [`LEFT`] of its core to others and nobody says that they are
 //! behind. A watcher looks every [`LOOK`] and puts it among the others, or back. So a thread that
-//! wakes for a request does not wait for a store or a kernel worker that is on its core, and a
-//! flood of requests shares the core as before. Refuses to know what threads do. Bound: one thread
-//! of brief looks and one small file for each member; a member keeps others off its core for at
-//! most two looks, also where the kernel does not throttle real-time threads.
+//! wakes for a request does not wait for a store or a kernel worker that is on its core, a burst
+//! is answered at once, and a flood shares the core as before. Refuses to know what threads do.
+//! Bound: one thread of brief looks and one small file for each member; a member keeps others off
+//! its core for at most [`CREDIT_MAX`] / [`LEFT`] and a look, half a second, also where the kernel
+//! does not throttle real-time threads.
 
 use std::fs::File;
 use std::io;
@@ -20,11 +21,13 @@ use crate::thread::{Degraded, Thread, ThreadSpec, kernel_name, spawn};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(100);
-/// Share of its core that a member must leave to go first; below it others would starve that work
-/// for it, such as the store.
-const LEFT_MIN: f64 = 0.10;
-/// Share that it must leave to go first again.
-const LEFT_AGAIN: f64 = 0.12;
+/// Share of its core that a member must leave to others to go first: they may work for it, as the
+/// store does, and would starve.
+const LEFT: f64 = 0.1;
+/// Seconds of their share that a member may owe the others, as in a burst.
+const CREDIT_MAX: f64 = 0.04;
+/// What it must have earned to go first again.
+const CREDIT_AGAIN: f64 = CREDIT_MAX / 2.0;
 
 /// Real-time priorities: the watcher's look must come in time, whatever members do.
 const MEMBER: i32 = 1;
@@ -66,6 +69,7 @@ struct Member {
     /// How long it waited for its core, if this kernel keeps that.
     waits: Option<File>,
     before: Spent,
+    credit: f64,
     is_first: bool,
     lost: u64,
     refused: Option<Degraded>,
@@ -117,6 +121,7 @@ impl Precedence {
             clock,
             waits,
             before,
+            credit: CREDIT_MAX,
             is_first: refused.is_none(),
             lost: 0,
             refused,
@@ -175,9 +180,10 @@ impl Shared {
 impl Member {
     fn look(&mut self, is_behind: bool) -> io::Result<()> {
         let now = spent(self.clock, self.waits.as_ref())?;
-        let left = left_to_others(self.before, now);
+        self.credit = credit(self.credit, self.before, now);
         self.before = now;
-        let goes_first = self.refused.is_none() && goes_first(self.is_first, left, is_behind);
+        let wanted = !is_behind && goes_first(self.is_first, self.credit);
+        let goes_first = self.refused.is_none() && wanted;
         if goes_first == self.is_first {
             return Ok(());
         }
@@ -192,18 +198,19 @@ impl Member {
     }
 }
 
-/// Whether a member goes first that `is_first` now and left this share of its core to others.
-fn goes_first(is_first: bool, left: f64, is_behind: bool) -> bool {
-    !is_behind && left >= if is_first { LEFT_MIN } else { LEFT_AGAIN }
+/// Whether a member with this credit goes first.
+fn goes_first(is_first: bool, credit: f64) -> bool {
+    if is_first { credit > 0.0 } else { credit >= CREDIT_AGAIN }
 }
 
-/// The share of the time between two looks in which the thread did not want its core.
-fn left_to_others(before: Spent, now: Spent) -> f64 {
+/// The credit after a look: what the member left to others, less what is theirs. It left the time
+/// in which it did not want its core.
+fn credit(credit: f64, before: Spent, now: Spent) -> f64 {
     let passed = now.at.saturating_duration_since(before.at).as_secs_f64();
     let on_core = now.on_core.saturating_sub(before.on_core);
     let waiting = now.waiting.saturating_sub(before.waiting);
-    let wanted = (on_core + waiting).as_secs_f64();
-    if passed > 0.0 { 1.0 - wanted / passed } else { 1.0 }
+    let left = passed - (on_core + waiting).as_secs_f64();
+    (credit + left - LEFT * passed).clamp(0.0, CREDIT_MAX)
 }
 
 fn spent(clock: CpuClock, waits: Option<&File>) -> io::Result<Spent> {

@@ -195,6 +195,12 @@ impl Queue {
         std::mem::take(&mut state.group)
     }
 
+    /// Whether a quarter of the room or more is taken: the writer does not keep up.
+    pub(crate) fn is_behind(&self) -> bool {
+        let state = self.lock();
+        state.rows_held >= self.rows_max.div_ceil(4) || state.bytes_held >= self.bytes_max / 4
+    }
+
     /// Rows that are not committed yet.
     pub(crate) fn rows_held(&self) -> usize {
         self.lock().rows_held

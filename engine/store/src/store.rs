@@ -100,6 +100,11 @@ impl Store {
         &self.io
     }
 
+    /// Whether rows come faster than they are committed: a quarter of the queue is taken.
+    pub fn is_behind(&self) -> bool {
+        self.queue.is_behind()
+    }
+
     /// Counts, latencies and sizes now.
     pub fn stats(&self) -> StoreStats {
         let (core, counters) = (&self.core, &self.core.counters);

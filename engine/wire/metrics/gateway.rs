@@ -5,6 +5,7 @@
 use std::fmt::Error;
 
 use truststram_base::Counter;
+use truststram_machine::Standing;
 use truststram_proxy::{Authority, Live, STATUS_CLASSES};
 
 use super::{Page, Rows, labels};
@@ -24,6 +25,17 @@ pub(super) fn routes(live: &Live, page: &mut Page<'_>) -> Result<(), Error> {
     page.counters("truststram_route_requests", "Requests answered, by route", requests)?;
     let help = "Time from a request's head to the end of its answer, by route";
     page.histograms("truststram_route_seconds", help, 1e-6, times)
+}
+
+/// Which network threads go before all others of their cores.
+pub(super) fn network(threads: &[Standing], page: &mut Page<'_>) -> Result<(), Error> {
+    let each = |value: &dyn Fn(&Standing) -> u64| -> Rows<u64> {
+        threads.iter().map(|thread| (labels("thread", &thread.name), value(thread))).collect()
+    };
+    let help = "Whether the thread goes before all others of its core (server.network_first)";
+    page.gauges("truststram_network_first", help, each(&|thread| thread.is_first.into()))?;
+    let help = "Times that it lost that: it left too little of the core, or the store was behind";
+    page.counters("truststram_network_first_lost", help, each(&|thread| thread.lost))
 }
 
 /// What became of requests that were asked who they are from.

@@ -51,35 +51,42 @@ fn await_standing(precedence: &Precedence, is_first: bool) -> Standing {
     }
 }
 
-#[test]
-fn a_member_goes_first_unless_it_takes_all_or_others_are_behind() {
-    let cases = [
-        // First now, left to others, behind; first then.
-        (true, 0.5, false, true),
-        (true, 0.11, false, true),
-        (true, 0.09, false, false),
-        (true, 0.5, true, false),
-        (false, 0.11, false, false),
-        (false, 0.13, false, true),
-        (false, 0.9, true, false),
-    ];
-    for (is_first, left, is_behind, expected) in cases {
-        assert_eq!(goes_first(is_first, left, is_behind), expected, "{is_first} {left}");
-    }
+/// After a look of 100 ms in which a member ran and waited for so many of them.
+fn credit_after(before: f64, on_core: u64, waiting: u64) -> f64 {
+    let (at, ms) = (Instant::now(), Duration::from_millis);
+    let spent = Spent { at, on_core: ms(1_000), waiting: ms(50) };
+    let now = Spent { at: at + ms(100), on_core: ms(1_000 + on_core), waiting: ms(50 + waiting) };
+    (credit(before, spent, now) * 1e6).round() / 1e6
 }
 
 #[test]
-fn what_is_left_counts_waits_as_wanted() {
-    let at = Instant::now();
-    let ms = Duration::from_millis;
-    let before = Spent { at, on_core: ms(1_000), waiting: ms(50) };
-    let after = |on_core, waiting| Spent { at: at + ms(100), on_core, waiting };
-    let left = |now| (left_to_others(before, now) * 100.0).round();
-    assert_eq!(left(after(ms(1_000), ms(50))), 100.0);
-    assert_eq!(left(after(ms(1_060), ms(50))), 40.0);
-    assert_eq!(left(after(ms(1_060), ms(80))), 10.0);
-    // Two looks at one moment say nothing against it.
-    assert_eq!(left_to_others(before, before), 1.0);
+fn credit_is_what_is_left_to_others_beyond_their_tenth() {
+    assert_eq!(credit_after(0.02, 90, 0), 0.02);
+    assert_eq!(credit_after(0.02, 84, 0), 0.026);
+    // Who waits for its core wants it.
+    assert_eq!(credit_after(0.02, 84, 16), 0.01);
+    assert_eq!(credit_after(0.02, 60, 24), 0.026);
+    assert_eq!(credit_after(0.02, 0, 0), CREDIT_MAX);
+    assert_eq!(credit_after(0.005, 100, 0), 0.0);
+}
+
+#[test]
+fn a_burst_is_not_a_flood() {
+    // Three looks without a pause after calm; the fourth is one too many.
+    let mut left = CREDIT_MAX;
+    for _ in 0..3 {
+        left = credit_after(left, 100, 0);
+        assert!(goes_first(true, left), "{left}");
+    }
+    left = credit_after(left, 100, 0);
+    assert!(!goes_first(true, left), "{left}");
+    // Back among the others it must earn half of what it may owe.
+    left = credit_after(left, 80, 5);
+    assert!(!goes_first(false, left), "{left}");
+    for _ in 0..3 {
+        left = credit_after(left, 80, 5);
+    }
+    assert!(goes_first(false, left), "{left}");
 }
 
 #[test]
