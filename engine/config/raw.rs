@@ -95,7 +95,7 @@ pub struct Server {
     /// all of them where there are at most two.
     pub network_cores: String,
     /// Whether network threads go before all other threads of their cores (real-time scheduling)
-    /// as long as they leave a tenth of them and the store keeps up. Needs CAP_SYS_NICE or an
+    /// as long as they leave a twentieth of them and the store keeps up. Needs CAP_SYS_NICE or an
     /// rtprio limit of 1; without, they share the cores evenly.
     pub network_first: bool,
 }

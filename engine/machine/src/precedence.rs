@@ -23,9 +23,9 @@ use crate::thread::{Degraded, Thread, ThreadSpec, kernel_name, spawn};
 const LOOK: Duration = Duration::from_millis(100);
 /// Share of its core that a member must leave to others to go first: they may work for it, as the
 /// store does, and would starve.
-const LEFT: f64 = 0.1;
+const LEFT: f64 = 0.05;
 /// Seconds of their share that a member may owe the others, as in a burst.
-const CREDIT_MAX: f64 = 0.04;
+const CREDIT_MAX: f64 = 0.02;
 /// What it must have earned to go first again.
 const CREDIT_AGAIN: f64 = CREDIT_MAX / 2.0;
 

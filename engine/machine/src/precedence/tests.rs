@@ -1,6 +1,6 @@
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 
 use super::*;
 
@@ -19,7 +19,7 @@ struct Told {
 
 fn member(precedence: &Arc<Precedence>) -> Told {
     let (busy, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (joined, has_joined) = channel();
+    let (joined, has_joined) = sync_channel(1);
     let spec = ThreadSpec { name: "member".to_owned(), ..ThreadSpec::default() };
     let (own, is_busy, is_over) = (precedence.clone(), busy.clone(), over.clone());
     let thread = spawn(spec, move |_| {
@@ -60,14 +60,14 @@ fn credit_after(before: f64, on_core: u64, waiting: u64) -> f64 {
 }
 
 #[test]
-fn credit_is_what_is_left_to_others_beyond_their_tenth() {
-    assert_eq!(credit_after(0.02, 90, 0), 0.02);
-    assert_eq!(credit_after(0.02, 84, 0), 0.026);
+fn credit_is_what_is_left_to_others_beyond_their_share() {
+    assert_eq!(credit_after(0.01, 95, 0), 0.01);
+    assert_eq!(credit_after(0.01, 89, 0), 0.016);
     // Who waits for its core wants it.
-    assert_eq!(credit_after(0.02, 84, 16), 0.01);
-    assert_eq!(credit_after(0.02, 60, 24), 0.026);
-    assert_eq!(credit_after(0.02, 0, 0), CREDIT_MAX);
-    assert_eq!(credit_after(0.005, 100, 0), 0.0);
+    assert_eq!(credit_after(0.01, 84, 16), 0.005);
+    assert_eq!(credit_after(0.01, 65, 24), 0.016);
+    assert_eq!(credit_after(0.01, 0, 0), CREDIT_MAX);
+    assert_eq!(credit_after(0.003, 100, 0), 0.0);
 }
 
 #[test]
@@ -81,11 +81,11 @@ fn a_burst_is_not_a_flood() {
     left = credit_after(left, 100, 0);
     assert!(!goes_first(true, left), "{left}");
     // Back among the others it must earn half of what it may owe.
-    left = credit_after(left, 80, 5);
-    assert!(!goes_first(false, left), "{left}");
     for _ in 0..3 {
-        left = credit_after(left, 80, 5);
+        left = credit_after(left, 87, 5);
+        assert!(!goes_first(false, left), "{left}");
     }
+    left = credit_after(left, 87, 5);
     assert!(goes_first(false, left), "{left}");
 }
 
