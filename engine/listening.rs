@@ -70,10 +70,13 @@ pub(crate) fn listeners(
     cache: Option<Arc<Cache>>,
     authority: &Arc<Authority>,
 ) -> Vec<Listener> {
+    let ports = Arc::new(ports);
     let router = truststram_api::public_router(ports.clone());
+    let busy = truststram_api::busy_paths(&ports);
     let public = |door: &Door, is_tls| Listener {
         door: door.clone(),
         router: router.clone(),
+        busy: busy.clone(),
         body_bytes_max: plan.gateway.body_bytes_max,
         streams: truststram_api::streams,
         is_logged: true,
@@ -91,6 +94,7 @@ pub(crate) fn listeners(
     let admin = Listener {
         door: bound.admin.clone(),
         router: truststram_api::admin_router(ports),
+        busy: Vec::new(),
         body_bytes_max: ADMIN_BODY_BYTES_MAX,
         streams: |_, _| false,
         is_logged: false,

@@ -1,7 +1,7 @@
 //! Owns the joint of api and model: a question becomes a queued request.
 //!
 //! Refuses to know batches and threads. Bound: the inference queue; the deadline of each request;
-//! the queue of the thread that makes tokens of texts.
+//! the queue of the thread that makes tokens of texts, or [`BRIEF_TEXT_BYTES`] of them at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,10 @@ use super::reload::Reloads;
 use super::replies::Replies;
 use super::sink::{Outcome, Ticket, Wanted, failure_of_model};
 
+/// Texts of at most so many bytes together become tokens on the thread that read them: to wake
+/// another one would take as long.
+const BRIEF_TEXT_BYTES: usize = 128;
+
 /// The engine as the API sees it.
 pub struct EngineInfer {
     /// The inference engine.
@@ -32,7 +36,7 @@ pub struct EngineInfer {
     pub clock: Arc<dyn Clock>,
     /// Milliseconds that each request has.
     pub deadline_ms: u64,
-    /// The thread that makes tokens of texts.
+    /// The thread that makes tokens of texts which are not brief.
     pub texts: Arc<Background>,
     /// What loads versions again that had to make room.
     pub reloads: Reloads,
@@ -151,19 +155,33 @@ impl EngineInfer {
         }
     }
 
-    /// Makes tokens of texts on their thread.
+    /// Does what takes as long as texts of so many bytes: at once where they are brief, on their
+    /// thread otherwise.
+    pub async fn with_texts<T: Send + 'static>(
+        texts: &Background,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        match bytes {
+            0..=BRIEF_TEXT_BYTES => Ok(work()),
+            _ => texts.run(work).await,
+        }
+    }
+
+    /// The tokens of texts.
     pub async fn tokens(
-        texts: Arc<Background>,
+        texts: &Background,
         model: Arc<LoadedModel>,
         inputs: Vec<String>,
     ) -> Result<Vec<TokenizedText>, Failure> {
-        let tokenized = texts.run(move || {
+        let bytes = inputs.iter().map(String::len).sum();
+        let tokenize = move || {
             let one = |(index, text): (usize, &String)| {
                 tokens_of(&model, &format!("input[{index}]"), text)
             };
             inputs.iter().enumerate().map(one).collect()
-        });
-        tokenized.await?
+        };
+        Self::with_texts(texts, bytes, tokenize).await?
     }
 }
 
@@ -179,4 +197,28 @@ pub fn tokens_of(model: &LoadedModel, place: &str, text: &str) -> Result<Tokeniz
 /// That the model cannot do what is asked.
 pub fn unsupported(model: &LoadedModel, reason: &str) -> Failure {
     Failure::Unsupported { model: model.id().clone(), reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brief_texts_wait_for_nobody() {
+        let texts = Background::start("text-tokens", "texts", 1).unwrap();
+        let here = std::thread::current().id();
+        let place = |bytes| {
+            let work = || std::thread::current().id();
+            let done = EngineInfer::with_texts(&texts, bytes, work);
+            done.now_or_never()
+        };
+        assert_eq!(place(BRIEF_TEXT_BYTES).unwrap().unwrap(), here);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let work = || std::thread::current().id();
+        let long = EngineInfer::with_texts(&texts, BRIEF_TEXT_BYTES + 1, work);
+        assert_ne!(runtime.block_on(long).unwrap(), here);
+        texts.close().unwrap();
+        assert_eq!(place(0).unwrap().unwrap(), here);
+        assert!(matches!(place(BRIEF_TEXT_BYTES + 1), Some(Err(Failure::Draining))));
+    }
 }

@@ -52,8 +52,9 @@ async fn one(infer: Arc<EngineInfer>, ask: Ask) -> Result<Answer, Failure> {
         Source::Ready(payload) => payload,
         Source::Text(text) => {
             let reader = model.clone();
-            let tokens = infer.texts.run(move || tokens_of(&reader, TEXT_INPUT, &text));
-            payload_of(tokens.await??)
+            let bytes = text.len();
+            let tokenize = move || tokens_of(&reader, TEXT_INPUT, &text);
+            payload_of(EngineInfer::with_texts(&infer.texts, bytes, tokenize).await??)
         }
     };
     class(infer.send(&model, question(ask, payload))?.await)
@@ -73,11 +74,13 @@ async fn all(infer: Arc<EngineInfer>, asks: Vec<Ask>) -> Vec<Result<Answer, Fail
         .collect();
     let mut tokens = Ok(Vec::new().into_iter());
     if !texts.is_empty() {
-        let made = infer.texts.run(move || {
+        let bytes = texts.iter().map(|(_, text)| text.len()).sum();
+        let tokenize = move || {
             let made = texts.iter().map(|(model, text)| tokens_of(model, TEXT_INPUT, text));
             made.collect::<Vec<Result<TokenizedText, Failure>>>()
-        });
-        tokens = made.await.map(Vec::into_iter);
+        };
+        let made = EngineInfer::with_texts(&infer.texts, bytes, tokenize).await;
+        tokens = made.map(Vec::into_iter);
     }
     let send = |prepared: Result<Prepared, Failure>| {
         let Prepared { model, source, ask } = prepared?;

@@ -146,7 +146,7 @@ impl EngineTensors {
     ) -> Result<(Vec<Payload>, bool), Failure> {
         if model.signature().tokens.is_some() {
             let texts = texts_of(inputs)?;
-            let tokens = EngineInfer::tokens(infer.texts.clone(), model.clone(), texts).await?;
+            let tokens = EngineInfer::tokens(&infer.texts, model.clone(), texts).await?;
             let payload = |TokenizedText { ids, types }| Payload::Tokens { ids, types };
             return Ok((tokens.into_iter().map(payload).collect(), false));
         }
@@ -220,7 +220,7 @@ impl EngineTensors {
         };
         let tokens = match ask.inputs {
             EmbedInputs::Texts(texts) => {
-                EngineInfer::tokens(infer.texts.clone(), model.clone(), texts).await?
+                EngineInfer::tokens(&infer.texts, model.clone(), texts).await?
             }
             EmbedInputs::Tokens(tokens) => {
                 let one = |ids| TokenizedText { ids, types: Vec::new() };

@@ -14,19 +14,19 @@ use crate::policies::{answer, json_of};
 use crate::ports::ReloadFailure;
 use crate::predict::json_response;
 use crate::problem::{FieldError, Problem};
-use crate::router::Ports;
+use crate::router::Shared;
 
 /// The media type of the text that `prometheus-client` writes.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(crate) async fn metrics(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn metrics(State(ports): State<Shared>) -> Response<Body> {
     let mut response = Response::new(Body::from(ports.operate.metrics()));
     let media = HeaderValue::from_static(OPENMETRICS);
     response.headers_mut().insert(header::CONTENT_TYPE, media);
     response
 }
 
-pub(crate) async fn status(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn status(State(ports): State<Shared>) -> Response<Body> {
     let status = serde_json::to_vec_pretty(&ports.operate.status()).unwrap_or_default();
     json_response(status)
 }
@@ -34,7 +34,7 @@ pub(crate) async fn status(State(ports): State<Ports>) -> Response<Body> {
 /// As with plugins, the body must be called JSON, so that no page in an operator's browser can send
 /// it unasked.
 pub(crate) async fn reload(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {

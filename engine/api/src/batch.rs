@@ -22,7 +22,7 @@ use crate::predict::{
     PredictOptions, PredictRequest, json_body, json_response, parse, render, request_id,
 };
 use crate::problem::Problem;
-use crate::router::{Ports, query_of};
+use crate::router::{Ports, Shared, query_of};
 
 /// Many predictions to make.
 #[derive(Deserialize, ToSchema)]
@@ -64,7 +64,7 @@ struct ItemError<'a> {
          body = Problem),
     )
 )]
-pub(crate) async fn batch(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn batch(State(ports): State<Shared>, request: Request<Body>) -> Response<Body> {
     match answer(&ports, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),

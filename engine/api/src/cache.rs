@@ -12,16 +12,16 @@ use truststram_base::Kind;
 use crate::policies::{answer, json_of};
 use crate::ports::CachePurge;
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::Shared;
 
-pub(crate) async fn show(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn show(State(ports): State<Shared>) -> Response<Body> {
     answer(&ports.operate.cache())
 }
 
 /// As with plugins, the body must be called JSON, so that no page in an operator's browser can send
 /// it unasked.
 pub(crate) async fn purge(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {

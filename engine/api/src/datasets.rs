@@ -18,7 +18,7 @@ use crate::filters::{self, invalid, json};
 use crate::ports::{Dataset, DatasetFailure, DatasetRow};
 use crate::predict::{body_of, is_media};
 use crate::problem::{FieldError, Problem};
-use crate::router::{Ports, query_of};
+use crate::router::{Ports, Shared, query_of};
 use crate::timestamp;
 
 /// A data set and what it adds up to.
@@ -145,7 +145,7 @@ fn answer(result: Result<Response<Body>, Problem>) -> Response<Body> {
         (status = 200, description = "All data sets by name", body = DatasetsResponse),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn list(State(ports): State<Shared>) -> Response<Body> {
     answer(ports.datasets.list().await.map_err(Problem::from).map(|found| {
         let datasets = found.into_iter().map(render).collect();
         json(&DatasetsResponse { datasets })
@@ -161,7 +161,7 @@ pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
         (status = 404, description = "No such data set", body = Problem),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn show(State(ports): State<Ports>, Path(name): Path<String>) -> Response<Body> {
+pub(crate) async fn show(State(ports): State<Shared>, Path(name): Path<String>) -> Response<Body> {
     let found = ports.datasets.list().await.and_then(|all| {
         let found = all.into_iter().find(|dataset| dataset.name == name);
         found.ok_or(DatasetFailure::Unknown(name))
@@ -188,7 +188,7 @@ pub(crate) async fn show(State(ports): State<Ports>, Path(name): Path<String>) -
         (status = 507, description = "The disk is full", body = Problem),
     ))]
 pub(crate) async fn append(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(name): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -229,7 +229,7 @@ async fn appended(
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
 pub(crate) async fn rows(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(name): Path<String>,
     uri: Uri,
 ) -> Response<Body> {
@@ -267,7 +267,10 @@ async fn rows_of(ports: &Ports, name: String, uri: &Uri) -> Result<Response<Body
         (status = 404, description = "No such data set", body = Problem),
         (status = 503, description = "Too many bodies wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn remove(State(ports): State<Ports>, Path(name): Path<String>) -> Response<Body> {
+pub(crate) async fn remove(
+    State(ports): State<Shared>,
+    Path(name): Path<String>,
+) -> Response<Body> {
     let removed = ports.datasets.remove(name.clone()).await;
     answer(removed.map(|dataset| json(&render(dataset))).map_err(unknown(&name)))
 }

@@ -24,7 +24,7 @@ use crate::lists::AtMost;
 use crate::options::{self, Haste};
 use crate::ports::{EmbedAnswer, EmbedAsk, EmbedInputs};
 use crate::predict::{json_body, request_id};
-use crate::router::Ports;
+use crate::router::{Ports, Shared};
 use crate::tensor::words;
 
 pub(crate) use refusal::{OpenAiError, Refusal};
@@ -131,7 +131,7 @@ pub(crate) struct Usage {
         (status = 503, description = "A queue is full; see Retry-After", body = OpenAiError),
         (status = 504, description = "No answer within the deadline", body = OpenAiError),
     ))]
-pub(crate) async fn embed(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn embed(State(ports): State<Shared>, request: Request<Body>) -> Response<Body> {
     answer(&ports, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 

@@ -21,13 +21,13 @@ use utoipa::IntoResponses;
 
 use crate::ports::FederatedFailure;
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::Shared;
 
 /// Largest body of JSON.
 const BODY_BYTES_MAX: usize = 4_096;
 
 /// The routes for clients and watchers.
-pub(crate) fn routes() -> Router<Ports> {
+pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .route("/api/v1/fl/clients", post(clients::enrol))
         .route("/api/v1/fl/clients/{client}/heartbeat", post(clients::heartbeat))
@@ -45,7 +45,7 @@ pub(crate) fn routes() -> Router<Ports> {
 }
 
 /// The routes for operators.
-pub(crate) fn admin_routes() -> Router<Ports> {
+pub(crate) fn admin_routes() -> Router<Shared> {
     Router::new()
         .route("/admin/v1/federation", get(operate::show).post(operate::start))
         .route("/admin/v1/federation/stop", post(operate::stop))

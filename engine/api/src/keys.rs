@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::policies::{answer, json_of};
 use crate::ports::{KeyChange, NewKey, OVERLAP_S, StoreFailure};
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::Shared;
 
 /// How a key gets another secret.
 #[derive(Default, Deserialize)]
@@ -24,12 +24,12 @@ struct Rotation {
     overlap_s: Option<u64>,
 }
 
-pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn list(State(ports): State<Shared>) -> Response<Body> {
     of(ports.keys.list().await, StatusCode::OK)
 }
 
 pub(crate) async fn create(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
@@ -40,7 +40,7 @@ pub(crate) async fn create(
 }
 
 pub(crate) async fn rotate(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -56,7 +56,7 @@ pub(crate) async fn rotate(
 
 /// As with plugins, the body must be called JSON.
 pub(crate) async fn rotate_signer(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
@@ -66,7 +66,7 @@ pub(crate) async fn rotate_signer(
     }
 }
 
-pub(crate) async fn revoke(State(ports): State<Ports>, Path(id): Path<String>) -> Response<Body> {
+pub(crate) async fn revoke(State(ports): State<Shared>, Path(id): Path<String>) -> Response<Body> {
     of(ports.keys.change(KeyChange::Revoke(id)).await, StatusCode::OK)
 }
 

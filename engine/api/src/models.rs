@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::filters::{self, json};
 use crate::ports::{Failure, ListedModel, ModelsPage, ModelsPlan, ModelsQuery};
 use crate::problem::Problem;
-use crate::router::{Ports, query_of};
+use crate::router::{Ports, Shared, query_of};
 use crate::target::NamedModel;
 use crate::timestamp;
 
@@ -143,7 +143,7 @@ pub(crate) struct ModelsResponse {
         (status = 422, description = "A parameter is not acceptable", body = Problem),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn list(State(ports): State<Ports>, uri: Uri) -> Response<Body> {
+pub(crate) async fn list(State(ports): State<Shared>, uri: Uri) -> Response<Body> {
     match listed(&ports, &uri).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
@@ -183,7 +183,7 @@ async fn listed(ports: &Ports, uri: &Uri) -> Result<Response<Body>, Problem> {
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
 pub(crate) async fn show(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     NamedModel(model): NamedModel,
 ) -> Response<Body> {
     match find(&ports, model).await {

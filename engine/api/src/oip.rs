@@ -17,10 +17,10 @@ pub(crate) mod statistics;
 use axum::Router;
 use axum::routing::{get, post};
 
-use crate::router::Ports;
+use crate::router::Shared;
 
 /// The routes below `/v2`.
-pub(crate) fn routes() -> Router<Ports> {
+pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .route("/v2", get(server::show))
         .route("/v2/health/live", get(server::live))

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::openapi;
 use crate::predict::json_response;
 use crate::problem;
-use crate::router::Ports;
+use crate::router::Shared;
 
 const DOCS: &str = include_str!("docs.html");
 const DOCS_POLICY: &str =
@@ -35,7 +35,7 @@ pub(crate) async fn livez() -> Response<Body> {
         (status = 200, description = "Every check passes"),
         (status = 503, description = "A check fails; `checks` names it"),
     ))]
-pub(crate) async fn readyz(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn readyz(State(ports): State<Shared>) -> Response<Body> {
     let checks = ports.operate.readiness();
     let ready = checks.values().all(Result::is_ok);
     let shown: serde_json::Map<_, _> = checks

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::filters::{self, invalid, json};
 use crate::ports::{Explained, Performance, Statistic, StatisticsQuery};
 use crate::problem::Problem;
-use crate::router::{Ports, query_of};
+use crate::router::{Ports, Shared, query_of};
 use crate::target::NamedModel;
 use crate::timestamp;
 
@@ -111,7 +111,7 @@ pub(crate) struct StatisticsResponse {
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
 pub(crate) async fn show(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     NamedModel(model): NamedModel,
 ) -> Response<Body> {
     match ports.records.performance(model).await {
@@ -127,7 +127,7 @@ pub(crate) async fn show(
         (status = 200, description = "Their figures by id", body = PerformancesResponse),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn list(State(ports): State<Shared>) -> Response<Body> {
     match ports.records.performances().await {
         Ok(found) => {
             let models = found.into_iter().map(render).collect();
@@ -146,7 +146,7 @@ pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
         (status = 422, description = "A parameter is not acceptable", body = Problem),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn statistics(State(ports): State<Ports>, uri: Uri) -> Response<Body> {
+pub(crate) async fn statistics(State(ports): State<Shared>, uri: Uri) -> Response<Body> {
     match statistics_of(&ports, &uri).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),

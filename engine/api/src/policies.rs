@@ -17,7 +17,7 @@ use truststram_base::Kind;
 use crate::ports::{Install, InstallStage, PolicyAction, PolicyFailure};
 use crate::predict::json_response;
 use crate::problem::Problem;
-use crate::router::{Ports, query_of};
+use crate::router::{Shared, query_of};
 
 /// How to install a component.
 #[derive(Debug, Default, Deserialize)]
@@ -87,11 +87,11 @@ struct ActionBody {
     action: PolicyAction,
 }
 
-pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn list(State(ports): State<Shared>) -> Response<Body> {
     answer(&serde_json::json!({ "plugins": ports.policies.list() }))
 }
 
-pub(crate) async fn show(State(ports): State<Ports>, Path(name): Path<String>) -> Response<Body> {
+pub(crate) async fn show(State(ports): State<Shared>, Path(name): Path<String>) -> Response<Body> {
     let plugins = ports.policies.list();
     match plugins.iter().find(|plugin| plugin["name"] == *name) {
         Some(plugin) => answer(plugin),
@@ -100,7 +100,7 @@ pub(crate) async fn show(State(ports): State<Ports>, Path(name): Path<String>) -
 }
 
 pub(crate) async fn install(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(name): Path<String>,
     uri: Uri,
     component: Bytes,
@@ -123,12 +123,15 @@ pub(crate) async fn install(
     of(ports.policies.install(name, install).await)
 }
 
-pub(crate) async fn remove(State(ports): State<Ports>, Path(name): Path<String>) -> Response<Body> {
+pub(crate) async fn remove(
+    State(ports): State<Shared>,
+    Path(name): Path<String>,
+) -> Response<Body> {
     of(ports.policies.act(name, PolicyAction::Remove).await)
 }
 
 pub(crate) async fn act(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -140,7 +143,7 @@ pub(crate) async fn act(
 }
 
 pub(crate) async fn ask(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -152,7 +155,7 @@ pub(crate) async fn ask(
 }
 
 pub(crate) async fn decisions(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(name): Path<String>,
     uri: Uri,
 ) -> Response<Body> {

@@ -26,7 +26,7 @@ use crate::explain::explain;
 use crate::options::{self, Haste};
 use crate::ports::{Answer, Ask, Input};
 use crate::problem::Problem;
-use crate::router::{Ports, query_of};
+use crate::router::{Ports, Shared, query_of};
 use crate::tensor::TensorBody;
 use crate::timestamp;
 
@@ -203,7 +203,7 @@ pub(crate) fn json_response(body: Vec<u8>) -> Response<Body> {
         (status = 507, description = "The disk is full", body = Problem),
     )
 )]
-pub(crate) async fn predict(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn predict(State(ports): State<Shared>, request: Request<Body>) -> Response<Body> {
     match answer(&ports, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),

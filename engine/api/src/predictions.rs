@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::filters::{self, invalid};
 use crate::ports::{Explained, Page, PredictionsQuery, StoredAnswer};
 use crate::problem::Problem;
-use crate::router::{Ports, query_of};
+use crate::router::{Ports, Shared, query_of};
 use crate::timestamp;
 
 /// Which predictions to list; all conditions given must hold.
@@ -89,7 +89,7 @@ pub(crate) struct PredictionsResponse {
         (status = 422, description = "A filter is not acceptable", body = Problem),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn list(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn list(State(ports): State<Shared>, request: Request<Body>) -> Response<Body> {
     match page(&ports, request.uri()).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),

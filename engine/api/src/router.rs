@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Query};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post, put};
-use http::{Method, Response, StatusCode, Uri};
+use futures_util::future::BoxFuture;
+use http::{Method, Request, Response, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use truststram_base::Kind;
 
@@ -24,8 +25,10 @@ use crate::{
     policies, predict, predictions, similarity, store, token, training,
 };
 
+/// Answers requests.
+pub type Handler = Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+
 /// The engine behind the API.
-#[derive(Clone)]
 pub struct Ports {
     /// Makes predictions.
     pub infer: Arc<dyn Infer>,
@@ -55,8 +58,11 @@ pub struct Ports {
     pub server_timing: bool,
 }
 
+/// The engine as each request gets it: one count instead of one for each port.
+pub(crate) type Shared = Arc<Ports>;
+
 /// The routes for everybody.
-pub fn public_router(ports: Ports) -> Router {
+pub fn public_router(ports: Shared) -> Router {
     Router::new()
         .route("/api/v1/predict", post(predict::predict))
         .route("/api/v1/predict/batch", post(batch::batch))
@@ -87,8 +93,24 @@ pub fn public_router(ports: Ports) -> Router {
         .with_state(ports)
 }
 
+/// What answers the paths of [`public_router`] that most requests ask, which may be called in its
+/// place: to find them there takes as long as to read the request.
+pub fn busy_paths(ports: &Shared) -> Vec<(Method, &'static str, Handler)> {
+    fn handler<F>(ports: &Shared, of: fn(State<Shared>, Request<Body>) -> F) -> Handler
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let ports = ports.clone();
+        Arc::new(move |request| Box::pin(of(State(ports.clone()), request)))
+    }
+    vec![
+        (Method::POST, "/api/v1/predict", handler(ports, predict::predict)),
+        (Method::POST, "/v1/embeddings", handler(ports, embeddings::embed)),
+    ]
+}
+
 /// The routes of versions of models.
-fn version_routes() -> Router<Ports> {
+fn version_routes() -> Router<Shared> {
     let version = "/api/v1/models/{id}/versions/{version}";
     let below = |action: &str| format!("{version}/{action}");
     Router::new()
@@ -106,7 +128,7 @@ fn version_routes() -> Router<Ports> {
 }
 
 /// The routes for operators.
-pub fn admin_router(ports: Ports) -> Router {
+pub fn admin_router(ports: Shared) -> Router {
     Router::new()
         .route("/metrics", get(admin::metrics))
         .route("/admin/v1/status", get(admin::status))

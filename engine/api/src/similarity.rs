@@ -21,7 +21,7 @@ use crate::options::{self, Haste};
 use crate::ports::{EmbedAsk, EmbedInputs, SimilarityAsk};
 use crate::predict::{json_body, request_id};
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::{Ports, Shared};
 
 /// Most rows on either side.
 const ROWS_MAX: usize = 2_048;
@@ -95,7 +95,7 @@ pub(crate) struct Neighbour {
         (status = 503, description = "A queue is full; see Retry-After", body = Problem),
         (status = 504, description = "No answer within the deadline", body = Problem),
     ))]
-pub(crate) async fn compare(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn compare(State(ports): State<Shared>, request: Request<Body>) -> Response<Body> {
     answer(&ports, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 

@@ -13,9 +13,9 @@ use truststram_base::Kind;
 use crate::policies::{answer, json_of};
 use crate::ports::StoreAction;
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::Shared;
 
-pub(crate) async fn show(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn show(State(ports): State<Shared>) -> Response<Body> {
     match ports.store.stats().await {
         Ok(value) => answer(&value),
         Err(failure) => Problem::new(failure.kind, failure.detail).into_response(),
@@ -23,7 +23,7 @@ pub(crate) async fn show(State(ports): State<Ports>) -> Response<Body> {
 }
 
 pub(crate) async fn run(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(action): Path<String>,
     headers: HeaderMap,
     body: Bytes,

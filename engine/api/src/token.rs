@@ -18,7 +18,7 @@ use crate::policies::json_of;
 use crate::ports::TokenAsk;
 use crate::predict::json_response;
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::Shared;
 
 /// A token (RFC 6749, section 5.1).
 #[derive(Serialize, ToSchema)]
@@ -46,7 +46,7 @@ pub(crate) struct TokenAnswer {
         (status = 422, description = "More than the key may do", body = Problem),
     ))]
 pub(crate) async fn give(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     identity: Option<Extension<Arc<Identity>>>,
     headers: HeaderMap,
     body: Bytes,
@@ -86,6 +86,6 @@ pub(crate) async fn give(
 /// The public keys that tokens are verified with (RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "access", operation_id = "jwks",
     responses((status = 200, description = "A JWK set", body = serde_json::Value)))]
-pub(crate) async fn jwks(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn jwks(State(ports): State<Shared>) -> Response<Body> {
     json_response(serde_json::to_vec(&ports.keys.jwks()).unwrap_or_default())
 }

@@ -20,7 +20,7 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::filters::json;
 use crate::ports::{ModelFailure, TrainingJob};
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::Shared;
 use crate::sse;
 use crate::versions::{NoBody, read_within};
 
@@ -30,7 +30,7 @@ const SPEC_BYTES_MAX: usize = 32 << 10;
 const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// The routes.
-pub(crate) fn routes() -> Router<Ports> {
+pub(crate) fn routes() -> Router<Shared> {
     let job = "/api/v1/training/jobs/{job}";
     let below = |action: &str| format!("{job}/{action}");
     Router::new()
@@ -104,7 +104,7 @@ fn number(name: &str) -> Result<u64, Problem> {
     operation_id = "create_training_job", tag = "training",
     request_body(content = serde_json::Value, description = "The description"),
     responses((status = 201, description = "It is queued", body = TrainingJob), Refused))]
-pub(crate) async fn create(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn create(State(ports): State<Shared>, request: Request<Body>) -> Response<Body> {
     let identity = request.extensions().get::<Arc<Identity>>().cloned();
     let spec = match read_within::<Map<String, Value>>(request, SPEC_BYTES_MAX).await {
         Ok(spec) => spec,
@@ -136,7 +136,7 @@ pub(crate) async fn create(State(ports): State<Ports>, request: Request<Body>) -
 #[utoipa::path(get, path = "/api/v1/training/jobs",
     operation_id = "list_training_jobs", tag = "training",
     responses((status = 200, description = "All that are kept", body = JobsResponse)))]
-pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn list(State(ports): State<Shared>) -> Response<Body> {
     json(&JobsResponse { jobs: ports.training.list() })
 }
 
@@ -149,7 +149,7 @@ pub(crate) async fn list(State(ports): State<Ports>) -> Response<Body> {
         (status = 404, description = "No such job", body = Problem),
         (status = 503, description = "Training is off", body = Problem),
     ))]
-pub(crate) async fn show(State(ports): State<Ports>, Path(job): Path<String>) -> Response<Body> {
+pub(crate) async fn show(State(ports): State<Shared>, Path(job): Path<String>) -> Response<Body> {
     match number(&job) {
         Ok(job) => of(ports.training.job(job)),
         Err(problem) => problem.into_response(),
@@ -167,7 +167,7 @@ pub(crate) async fn show(State(ports): State<Ports>, Path(job): Path<String>) ->
         (status = 503, description = "Training is off, or too many watch; see Retry-After",
          body = Problem),
     ))]
-pub(crate) async fn events(State(ports): State<Ports>, Path(job): Path<String>) -> Response<Body> {
+pub(crate) async fn events(State(ports): State<Shared>, Path(job): Path<String>) -> Response<Body> {
     let events = number(&job)
         .and_then(|job| ports.training.events(job).map_err(Problem::from))
         .map(sse::answer);
@@ -183,7 +183,7 @@ pub(crate) async fn events(State(ports): State<Ports>, Path(job): Path<String>) 
          content((String = "text/html; charset=utf-8"))),
         Refused,
     ))]
-pub(crate) async fn report(State(ports): State<Ports>, Path(job): Path<String>) -> Response<Body> {
+pub(crate) async fn report(State(ports): State<Shared>, Path(job): Path<String>) -> Response<Body> {
     let page = match number(&job) {
         Ok(job) => ports.training.report(job).await.map_err(Problem::from),
         Err(problem) => Err(problem),
@@ -211,7 +211,7 @@ pub(crate) async fn report(State(ports): State<Ports>, Path(job): Path<String>) 
         Refused,
     ))]
 pub(crate) async fn cancel(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(job): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -228,7 +228,7 @@ pub(crate) async fn cancel(
     params(("job" = u64, Path, description = "The job's number")),
     responses((status = 200, description = "It is queued", body = TrainingJob), Refused))]
 pub(crate) async fn resume(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(job): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {

@@ -22,7 +22,7 @@ use crate::filters::{invalid, json};
 use crate::ports::{ModelFailure, VersionChange, VersionDetail};
 use crate::predict::is_media;
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::{Ports, Shared};
 use crate::target::{NamedModel, NamedVersion};
 use crate::tensor::words;
 
@@ -140,7 +140,7 @@ enum Unchanged {
         (status = 422, description = "The version is no number", body = Problem),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn show(State(ports): State<Ports>, named: NamedVersion) -> Response<Body> {
+pub(crate) async fn show(State(ports): State<Shared>, named: NamedVersion) -> Response<Body> {
     of(ports.registry.version(named.model, named.version).await)
 }
 
@@ -158,7 +158,7 @@ pub(crate) async fn show(State(ports): State<Ports>, named: NamedVersion) -> Res
         (status = 422, description = "The version is no number", body = Problem),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn remove(State(ports): State<Ports>, named: NamedVersion) -> Response<Body> {
+pub(crate) async fn remove(State(ports): State<Shared>, named: NamedVersion) -> Response<Body> {
     of(ports.registry.remove(named.model, named.version).await)
 }
 
@@ -172,7 +172,7 @@ pub(crate) async fn remove(State(ports): State<Ports>, named: NamedVersion) -> R
         Unchanged,
     ))]
 pub(crate) async fn activate_in_body(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     NamedModel(model): NamedModel,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -202,7 +202,7 @@ pub(crate) async fn activate_in_body(
         Unchanged,
     ))]
 pub(crate) async fn activate(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     named: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -228,7 +228,7 @@ pub(crate) async fn activate(
         Unchanged,
     ))]
 pub(crate) async fn canary(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     named: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -260,7 +260,7 @@ pub(crate) async fn canary(
         Unchanged,
     ))]
 pub(crate) async fn shadow(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     named: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -283,7 +283,7 @@ pub(crate) async fn shadow(
         Unchanged,
     ))]
 pub(crate) async fn retire(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     named: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -303,7 +303,7 @@ pub(crate) async fn retire(
         Unchanged,
     ))]
 pub(crate) async fn roll_back(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     NamedModel(model): NamedModel,
     request: Request<Body>,
 ) -> Response<Body> {

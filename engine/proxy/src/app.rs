@@ -26,7 +26,7 @@ use crate::compress;
 use crate::connection::shared_of;
 use crate::context::RequestContext;
 use crate::direct::{Kept, Refusals};
-use crate::gateway::Rejection;
+use crate::gateway::{Handler, Rejection};
 use crate::head_timer::Turn;
 use crate::live::Live;
 use crate::proxying::status_of;
@@ -43,6 +43,7 @@ pub(crate) struct Cached {
 
 pub(crate) struct App {
     pub(crate) router: Router,
+    pub(crate) busy: Vec<(Method, &'static str, Handler)>,
     pub(crate) stats: Arc<GatewayStats>,
     pub(crate) body_bytes_max: usize,
     pub(crate) streams: fn(&Method, &str) -> bool,

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Method, Response, Uri};
+use futures_util::future::BoxFuture;
+use http::{Method, Request, Response, Uri};
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
@@ -42,12 +43,17 @@ pub(crate) type Rejection = fn(&Uri, &Refusal) -> Response<Body>;
 /// thread's index.
 pub type ThreadStart = Arc<dyn Fn(usize) + Send + Sync>;
 
+/// Answers requests of one method and path.
+pub type Handler = Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+
 /// One address and what is served there.
 pub struct Listener {
     /// Where it is.
     pub door: Door,
     /// What answers requests.
     pub router: Router,
+    /// What answers some paths in its place, as it would.
+    pub busy: Vec<(Method, &'static str, Handler)>,
     /// Largest request body in bytes; a larger one is answered by `reject`.
     pub body_bytes_max: usize,
     /// Whether the body of a request with this method and path is passed on as it arrives; what
@@ -242,6 +248,7 @@ fn make_app(
 ) -> App {
     App {
         router: listener.router.clone(),
+        busy: listener.busy.clone(),
         stats,
         body_bytes_max: listener.body_bytes_max,
         streams: listener.streams,

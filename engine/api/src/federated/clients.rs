@@ -16,7 +16,7 @@ use crate::filters::{invalid, json};
 use crate::ports::{FederatedTask, NewClient, Signed};
 use crate::predict::is_media;
 use crate::problem::Problem;
-use crate::router::{Ports, query_of};
+use crate::router::{Shared, query_of};
 use crate::tensor::words;
 use crate::versions::digest::of_hex;
 
@@ -101,7 +101,7 @@ pub(super) async fn read_within<T: DeserializeOwned>(
 #[utoipa::path(post, path = "/api/v1/fl/clients", operation_id = "enrol_client",
     tag = "federated learning", request_body = EnrolBody,
     responses((status = 201, description = "It has a number", body = EnrolledResponse), Refused))]
-pub(crate) async fn enrol(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn enrol(State(ports): State<Shared>, request: Request<Body>) -> Response<Body> {
     let enrolled = async {
         let (signed, body) = read::<EnrolBody>(request).await?;
         let key = of_hex(&body.public_key);
@@ -127,7 +127,7 @@ pub(crate) async fn enrol(State(ports): State<Ports>, request: Request<Body>) ->
     params(("client" = u32, Path, description = "The client's number")),
     responses((status = 204, description = "It is noted"), Refused))]
 pub(crate) async fn heartbeat(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(client): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -151,7 +151,7 @@ pub(crate) async fn heartbeat(
         Refused,
     ))]
 pub(crate) async fn task(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(client): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {

@@ -12,7 +12,7 @@ use truststram_base::{Kind, ModelId};
 
 use super::{Refused, answer, signed};
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::{Ports, Shared};
 
 /// What part of a file is wanted.
 #[derive(Debug, PartialEq)]
@@ -63,7 +63,7 @@ fn part(headers: &HeaderMap, etag: &str, bytes: u64) -> Part {
         Refused,
     ))]
 pub(crate) async fn show(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     axum::extract::Path((model, version)): axum::extract::Path<(String, String)>,
     request: Request<Body>,
 ) -> Response<Body> {

@@ -13,7 +13,7 @@ use crate::filters::invalid;
 use crate::policies::{answer, json_of};
 use crate::ports::FederatedFailure;
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::Shared;
 
 const TOKENS_MAX: usize = 10_000;
 const VALID_S_MAX: u64 = 365 * 86_400;
@@ -39,12 +39,12 @@ fn of(result: Result<Value, FederatedFailure>) -> Response<Body> {
     }
 }
 
-pub(super) async fn show(State(ports): State<Ports>) -> Response<Body> {
+pub(super) async fn show(State(ports): State<Shared>) -> Response<Body> {
     of(ports.federated.records().await)
 }
 
 pub(super) async fn start(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
@@ -55,7 +55,7 @@ pub(super) async fn start(
 }
 
 pub(super) async fn stop(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
@@ -67,7 +67,7 @@ pub(super) async fn stop(
 }
 
 pub(super) async fn tokens(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {

@@ -15,7 +15,7 @@ use super::updates::{ReceiptResponse, receipt, task_of};
 use super::{Refused, answer, signed};
 use crate::filters::json;
 use crate::ports::{SecureMessage, SecureRound, SecureStep};
-use crate::router::{Ports, query_of};
+use crate::router::{Shared, query_of};
 
 /// Shares for 254 others are the largest message.
 const MESSAGE_BYTES_MAX: usize = 128 << 10;
@@ -41,7 +41,7 @@ pub(crate) struct StepQuery {
         Refused,
     ))]
 pub(crate) async fn show(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(task): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -65,7 +65,7 @@ pub(crate) async fn show(
     request_body = SecureMessage,
     responses((status = 202, description = "It is kept", body = ReceiptResponse), Refused))]
 pub(crate) async fn send(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(task): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {

@@ -10,7 +10,7 @@ use truststram_base::Kind;
 
 use crate::filters::json;
 use crate::problem::Problem;
-use crate::router::Ports;
+use crate::router::Shared;
 use crate::sse;
 
 /// Show where the federation stands.
@@ -19,7 +19,7 @@ use crate::sse;
     responses(
         (status = 200, description = "State, round, clients, updates", body = serde_json::Value),
     ))]
-pub(crate) async fn status(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn status(State(ports): State<Shared>) -> Response<Body> {
     json(&ports.federated.status())
 }
 
@@ -31,7 +31,7 @@ pub(crate) async fn status(State(ports): State<Ports>) -> Response<Body> {
          content((String = "text/event-stream"))),
         (status = 503, description = "Too many watch; see Retry-After", body = Problem),
     ))]
-pub(crate) async fn events(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn events(State(ports): State<Shared>) -> Response<Body> {
     let Some(events) = ports.federated.events() else {
         let detail = "federated learning is off, or too many watch it already";
         return Problem::new(Kind::Overloaded, detail).into_response();

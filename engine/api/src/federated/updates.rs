@@ -19,7 +19,7 @@ use crate::filters::{invalid, json};
 use crate::ports::{ArtifactChunks, FederatedFailure, ModelFailure, UpdateClaim, UpdateReceipt};
 use crate::predict::is_media;
 use crate::problem::Problem;
-use crate::router::{Ports, query_of};
+use crate::router::{Shared, query_of};
 use crate::versions::digest::of_hex;
 
 const OFFSET: &str = "upload-offset";
@@ -135,7 +135,7 @@ impl From<FederatedFailure> for UploadFailure {
     request_body(description = "The update", content((Vec<u8> = "application/octet-stream"))),
     responses((status = 202, description = "It counts", body = ReceiptResponse), Refused))]
 pub(crate) async fn update(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(task): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -159,7 +159,7 @@ pub(crate) async fn update(
         Refused,
     ))]
 pub(crate) async fn open_upload(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(task): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -181,7 +181,7 @@ pub(crate) async fn open_upload(
     tag = "federated learning", params(("task" = u64, Path, description = "The task")),
     responses((status = 200, description = "So much", body = OffsetResponse), Refused))]
 pub(crate) async fn offset(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(task): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -206,7 +206,7 @@ pub(crate) async fn offset(
     )),
     responses((status = 204, description = "It is there; see `upload-offset`"), Refused))]
 pub(crate) async fn append(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(task): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -229,7 +229,7 @@ pub(crate) async fn append(
     params(("task" = u64, Path, description = "The task"), UpdateQuery),
     responses((status = 202, description = "It counts", body = ReceiptResponse), Refused))]
 pub(crate) async fn commit(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     Path(task): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {

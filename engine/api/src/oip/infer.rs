@@ -14,7 +14,7 @@ use super::request::{self, InferBody};
 use super::response::{self, InferResponse};
 use crate::options::{self, Haste};
 use crate::predict::{body_of, request_id, server_timing};
-use crate::router::Ports;
+use crate::router::{Ports, Shared};
 
 /// Run the active version of a model on tensors.
 #[utoipa::path(post, path = "/v2/models/{model}/infer",
@@ -41,7 +41,7 @@ use crate::router::Ports;
         (status = 504, description = "No answer within the deadline", body = Refusal),
     ))]
 pub(crate) async fn infer(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     target: Target,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -73,7 +73,7 @@ pub(crate) async fn infer(
         (status = 504, description = "No answer within the deadline", body = Refusal),
     ))]
 pub(crate) async fn infer_version(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     target: Target,
     request: Request<Body>,
 ) -> Response<Body> {

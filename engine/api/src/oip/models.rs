@@ -14,7 +14,7 @@ use super::refusal::{Refusal, Target};
 use crate::filters::json;
 use crate::ports::{Datatype, ModelMetadata, TensorMetadata};
 use crate::predict::json_response;
-use crate::router::Ports;
+use crate::router::{Ports, Shared};
 
 /// What a model takes and gives.
 #[derive(Serialize, ToSchema)]
@@ -145,7 +145,7 @@ async fn readiness(ports: &Ports, target: Target) -> Response<Body> {
         (status = 404, description = "No such model", body = Refusal),
         (status = 503, description = "It is not ready; see Retry-After", body = Refusal),
     ))]
-pub(crate) async fn show(State(ports): State<Ports>, target: Target) -> Response<Body> {
+pub(crate) async fn show(State(ports): State<Shared>, target: Target) -> Response<Body> {
     described(&ports, target, metadata).await
 }
 
@@ -162,7 +162,7 @@ pub(crate) async fn show(State(ports): State<Ports>, target: Target) -> Response
         (status = 404, description = "No such model or version", body = Refusal),
         (status = 503, description = "It is not ready; see Retry-After", body = Refusal),
     ))]
-pub(crate) async fn show_version(State(ports): State<Ports>, target: Target) -> Response<Body> {
+pub(crate) async fn show_version(State(ports): State<Shared>, target: Target) -> Response<Body> {
     described(&ports, target, metadata).await
 }
 
@@ -175,7 +175,7 @@ pub(crate) async fn show_version(State(ports): State<Ports>, target: Target) -> 
         (status = 404, description = "No such model", body = Refusal),
         (status = 503, description = "It is not ready; see Retry-After", body = Refusal),
     ))]
-pub(crate) async fn config(State(ports): State<Ports>, target: Target) -> Response<Body> {
+pub(crate) async fn config(State(ports): State<Shared>, target: Target) -> Response<Body> {
     described(&ports, target, configuration).await
 }
 
@@ -192,7 +192,7 @@ pub(crate) async fn config(State(ports): State<Ports>, target: Target) -> Respon
         (status = 404, description = "No such model or version", body = Refusal),
         (status = 503, description = "It is not ready; see Retry-After", body = Refusal),
     ))]
-pub(crate) async fn config_version(State(ports): State<Ports>, target: Target) -> Response<Body> {
+pub(crate) async fn config_version(State(ports): State<Shared>, target: Target) -> Response<Body> {
     described(&ports, target, configuration).await
 }
 
@@ -205,7 +205,7 @@ pub(crate) async fn config_version(State(ports): State<Ports>, target: Target) -
         (status = 404, description = "No such model", body = Refusal),
         (status = 503, description = "It does not", body = Refusal),
     ))]
-pub(crate) async fn ready(State(ports): State<Ports>, target: Target) -> Response<Body> {
+pub(crate) async fn ready(State(ports): State<Shared>, target: Target) -> Response<Body> {
     readiness(&ports, target).await
 }
 
@@ -222,6 +222,6 @@ pub(crate) async fn ready(State(ports): State<Ports>, target: Target) -> Respons
         (status = 404, description = "No such model or version", body = Refusal),
         (status = 503, description = "It does not", body = Refusal),
     ))]
-pub(crate) async fn ready_version(State(ports): State<Ports>, target: Target) -> Response<Body> {
+pub(crate) async fn ready_version(State(ports): State<Shared>, target: Target) -> Response<Body> {
     readiness(&ports, target).await
 }

@@ -15,7 +15,7 @@ use super::refusal::{Refusal, Target, from_this_site};
 use crate::filters::json;
 use crate::ports::ServingState;
 use crate::predict::{body_of, json_response};
-use crate::router::Ports;
+use crate::router::Shared;
 use crate::tensor::{Parameters, words};
 
 /// Which models to list.
@@ -75,7 +75,7 @@ fn read<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> 
         (status = 413, description = "The body is larger than the limit", body = Refusal),
         (status = 503, description = "Too many queries wait; see Retry-After", body = Refusal),
     ))]
-pub(crate) async fn index(State(ports): State<Ports>, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn index(State(ports): State<Shared>, request: Request<Body>) -> Response<Body> {
     let body = body_of_this_site(request).await;
     let wanted = match body.and_then(|body| read::<IndexBody>(&body)) {
         Ok(wanted) => wanted,
@@ -135,7 +135,7 @@ async fn plain_change(request: Request<Body>) -> Result<(), Refusal> {
         (status = 503, description = "There is no room for it; see Retry-After", body = Refusal),
     ))]
 pub(crate) async fn load(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     target: Target,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -160,7 +160,7 @@ pub(crate) async fn load(
         (status = 503, description = "There is no room for it; see Retry-After", body = Refusal),
     ))]
 pub(crate) async fn unload(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     target: Target,
     request: Request<Body>,
 ) -> Response<Body> {

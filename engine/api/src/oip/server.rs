@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::refusal::Refusal;
 use crate::filters::json;
 use crate::predict::json_response;
-use crate::router::Ports;
+use crate::router::Shared;
 
 /// What the server is.
 #[derive(Serialize, ToSchema)]
@@ -61,7 +61,7 @@ pub(crate) async fn live() -> Response<Body> {
         (status = 200, description = "Every check passes"),
         (status = 503, description = "A check fails; `error` names it", body = Refusal),
     ))]
-pub(crate) async fn ready(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn ready(State(ports): State<Shared>) -> Response<Body> {
     let checks = ports.operate.readiness();
     let failed =
         checks.iter().find_map(|(name, check)| check.as_ref().err().map(|why| (name, why)));

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::refusal::{Refusal, Target};
 use crate::filters::json;
 use crate::ports::{BatchFigures, ModelFigures, Took};
-use crate::router::Ports;
+use crate::router::{Ports, Shared};
 
 /// What models did.
 #[derive(Serialize, ToSchema)]
@@ -155,7 +155,7 @@ async fn answer(
         (status = 200, description = "All versions of all models", body = StatisticsOfModels),
         (status = 400, description = "There are no figures by model", body = Refusal),
     ))]
-pub(crate) async fn all(State(ports): State<Ports>) -> Response<Body> {
+pub(crate) async fn all(State(ports): State<Shared>) -> Response<Body> {
     answer(&ports, None, None).await
 }
 
@@ -168,7 +168,7 @@ pub(crate) async fn all(State(ports): State<Ports>) -> Response<Body> {
         (status = 400, description = "There are no figures of it", body = Refusal),
         (status = 404, description = "No such model", body = Refusal),
     ))]
-pub(crate) async fn show(State(ports): State<Ports>, target: Target) -> Response<Body> {
+pub(crate) async fn show(State(ports): State<Shared>, target: Target) -> Response<Body> {
     answer(&ports, Some(target.model), None).await
 }
 
@@ -185,6 +185,6 @@ pub(crate) async fn show(State(ports): State<Ports>, target: Target) -> Response
          body = Refusal),
         (status = 404, description = "No such model or version", body = Refusal),
     ))]
-pub(crate) async fn show_version(State(ports): State<Ports>, target: Target) -> Response<Body> {
+pub(crate) async fn show_version(State(ports): State<Shared>, target: Target) -> Response<Body> {
     answer(&ports, Some(target.model), target.version).await
 }

@@ -25,13 +25,14 @@ use fakes::Fake;
 struct Routes {
     fake: Arc<Fake>,
     router: Router,
+    busy: Vec<(Method, &'static str, Handler)>,
 }
 
 /// Status, `Link` and body.
 type Got = (u16, String, Value);
 
 impl Routes {
-    fn new(build: fn(Ports) -> Router) -> Self {
+    fn new(build: fn(Shared) -> Router) -> Self {
         let fake = Arc::new(Fake::default());
         let ports = Ports {
             infer: fake.clone(),
@@ -48,7 +49,8 @@ impl Routes {
             policies: fake.clone(),
             server_timing: false,
         };
-        Self { fake, router: build(ports) }
+        let ports = Arc::new(ports);
+        Self { fake, router: build(ports.clone()), busy: busy_paths(&ports) }
     }
 
     fn send(&self, method: &str, uri: &str, media: &str, body: &str) -> Got {
@@ -104,6 +106,42 @@ impl Routes {
         let named = body["errors"][0]["field"].as_str().unwrap_or_default();
         assert_eq!(named, field, "{uri}: {body}");
     }
+}
+
+#[test]
+fn busy_paths_are_answered_as_the_router_does() {
+    let routes = Routes::new(public_router);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let json = "application/json";
+    for (path, media, body) in [
+        ("/api/v1/predict", json, r#"{"model_id": "digits", "data": [1, 2]}"#),
+        ("/api/v1/predict?durable=true", json, r#"{"model_id": "digits", "data": [1, 2]}"#),
+        ("/api/v1/predict?durable=7", json, "{}"),
+        ("/api/v1/predict", json, "{"),
+        ("/api/v1/predict", "text/plain", "{}"),
+        ("/v1/embeddings", json, r#"{"model": "minilm", "input": "a text"}"#),
+        ("/v1/embeddings", json, r#"{"model": "minilm", "input": []}"#),
+    ] {
+        let request = || {
+            let request = Request::builder().method("POST").uri(path);
+            let request = request.header(header::CONTENT_TYPE, media);
+            request.body(Body::from(body)).unwrap()
+        };
+        let named = path.split('?').next().unwrap();
+        let (.., handler) = routes.busy.iter().find(|(_, busy, _)| *busy == named).unwrap();
+        let direct = runtime.block_on(async {
+            let (head, body) = handler(request()).await.into_parts();
+            (head.status, head.headers, body.collect().await.unwrap().to_bytes())
+        });
+        let asked = routes.asked();
+        let (mut head, bytes) = routes.call(request()).into_parts();
+        // The gateway says it of every answer whose length is known.
+        head.headers.remove(header::CONTENT_LENGTH);
+        assert_eq!(direct, (head.status, head.headers, bytes), "{path} {body}");
+        assert_eq!(asked, routes.asked(), "{path} {body}");
+    }
+    let methods = routes.busy.iter().map(|(method, ..)| method);
+    assert!(methods.eq([&Method::POST, &Method::POST]));
 }
 
 #[test]

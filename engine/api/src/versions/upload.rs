@@ -19,7 +19,7 @@ use crate::filters::{self, invalid, json};
 use crate::ports::{ArtifactFormat, NewVersion};
 use crate::predict::is_media;
 use crate::problem::Problem;
-use crate::router::{Ports, query_of};
+use crate::router::{Ports, Shared, query_of};
 use crate::target::{NamedModel, NamedVersion};
 
 /// Most tags, the longest tag, the longest name and the longest metadata, in bytes.
@@ -100,7 +100,7 @@ enum NotUploaded {
         NotUploaded,
     ))]
 pub(crate) async fn next(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     NamedModel(model): NamedModel,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -127,7 +127,7 @@ pub(crate) async fn next(
         NotUploaded,
     ))]
 pub(crate) async fn put(
-    State(ports): State<Ports>,
+    State(ports): State<Shared>,
     NamedVersion { model, version }: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -152,7 +152,7 @@ pub(crate) async fn put(
         NotUploaded,
     ))]
 pub(crate) async fn post(
-    ports: State<Ports>,
+    ports: State<Shared>,
     named: NamedVersion,
     request: Request<Body>,
 ) -> Response<Body> {

@@ -1,3 +1,7 @@
+//! Members that burn their core or rest, watched by a real watcher; credit by figures.
+//!
+//! Where the kernel refuses real-time threads, that is what is tested.
+
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;

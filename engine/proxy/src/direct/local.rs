@@ -45,7 +45,7 @@ impl App {
         let Local { request, admitted, limited, logged } = local;
         self.stats.direct.add(1);
         let method = request.method().clone();
-        let Ok(mut response) = self.router.clone().call(request).await;
+        let mut response = self.respond(request).await;
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, header_of(admitted.id));
         let status = response.status();
@@ -75,6 +75,17 @@ impl App {
             Ok(()) if admitted.keeps => Passed::Next(client.ahead),
             sent => Passed::Over { in_order: sent.is_ok() },
         }
+    }
+
+    /// The answer of whoever has the path.
+    async fn respond(&self, request: Request<Body>) -> Response<Body> {
+        let (asked, path) = (request.method(), request.uri().path());
+        let busy = self.busy.iter().find(|(method, of, _)| method == asked && *of == path);
+        if let Some((_, _, handler)) = busy {
+            return handler(request).await;
+        }
+        let Ok(response) = self.router.clone().call(request).await;
+        response
     }
 
     /// The head of an answer as bytes, its body, and how that is framed.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use http::Response;
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use http::{Method, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
@@ -100,6 +101,7 @@ impl Rig {
         let listener = |is_tls| Listener {
             door: Door::new(Some(bind("127.0.0.1:0".parse().unwrap()).unwrap())),
             router: router.clone(),
+            busy: vec![(Method::POST, "/busy", Arc::new(answer_busy))],
             body_bytes_max: 1_000,
             streams: |_, path| path == "/streamed",
             is_logged: with.is_logged,
@@ -120,6 +122,11 @@ impl Rig {
         self.doors.iter().for_each(Door::forget);
         self.gateway.drain(Duration::from_secs(5)).unwrap()
     }
+}
+
+/// What has `/busy` says so, where the router would answer otherwise.
+fn answer_busy(request: Request) -> BoxFuture<'static, Response<Body>> {
+    ready(Response::new(Body::from(format!("busy {}", request.uri().path())))).boxed()
 }
 
 /// A drain on a thread of its own.
