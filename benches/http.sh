@@ -2,7 +2,7 @@
 # Owns the installs of the measurement of latency under load, and starts it: this binary on one core,
 # an open loop of requests over 1,000 connections from another, and 10,000 open connections.
 # Refuses to measure: benches/http/run.py does. Bound: what it installs stays below BENCH_WORK, by
-# default target/http, about 100 MB; three minutes. BENCH_SECONDS shortens the windows.
+# default target/http, about 100 MB; eight minutes. BENCH_SECONDS shortens the windows.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
