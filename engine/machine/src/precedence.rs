@@ -1,13 +1,13 @@
 //! Owns which threads go before all others of their cores, and when they lose that.
 //!
 //! A thread that joins is a real-time one (sched(7): `SCHED_RR`, priority 1; threads that it starts
-//! are not) as long as it leaves [`LEFT`] of its core to others and nobody says that they are
-//! behind. A watcher looks every [`LOOK`] and puts it among the others, or back. So a thread that
-//! wakes for a request does not wait for a store or a kernel worker that is on its core, a burst
-//! is answered at once, and a flood shares the core as before. Refuses to know what threads do.
-//! Bound: one thread of brief looks and one small file for each member; a member keeps others off
-//! its core for at most [`CREDIT_MAX`] / [`LEFT`] and a look, half a second, also where the kernel
-//! does not throttle real-time threads.
+//! are not) as long as it leaves a twentieth of its core to others and nobody says that they are
+//! behind. A watcher looks ten times a second and puts it among the others, or back. So a thread
+//! that wakes for a request does not wait for a store or a kernel worker that is on its core, a
+//! burst is answered at once, and a flood shares the core as before. Refuses to know what threads
+//! do. Bound: one thread of brief looks and one small file for each member; a member keeps others
+//! off its core for half a second, what it may owe and a look, also where the kernel does not
+//! throttle real-time threads.
 
 use std::fs::File;
 use std::io;
