@@ -242,9 +242,7 @@ fn run(shared: &Shared, works: &Receiver<Work>) {
                 }
                 is_failing = written.is_err();
                 let counts = written.is_ok() && shared.index().is_written(name, turn);
-                if counts {
-                    shared.stats.written.add(1);
-                } else {
+                if !counts {
                     let _ = fs::remove_file(shared.path(name));
                     let mut index = shared.index();
                     if index.is_current(name, turn) {
@@ -252,6 +250,8 @@ fn run(shared: &Shared, works: &Receiver<Work>) {
                     }
                 }
                 shrink(shared);
+                // Whoever sees the count sees no more bytes than may be kept.
+                shared.stats.written.add(u64::from(counts));
             }
             Work::Read(key, names, reply) => {
                 // Who asked may be gone; nobody else waits for it.
