@@ -9,7 +9,9 @@ use truststram_api::Ports;
 use truststram_base::Clock;
 use truststram_base::limits::PLUGIN_FILE_BYTES_MAX;
 use truststram_machine::{LogFile, RingMode, Rotation, probe};
-use truststram_proxy::{Authority, Cache, Door, GatewayOptions, Guard, Listener, Live, ProxyError};
+use truststram_proxy::{
+    Authority, Cache, Door, GatewayOptions, Guard, Handler, Listener, Live, ProxyError,
+};
 
 use crate::app::{Addresses, AppError};
 use crate::config::Plan;
@@ -71,12 +73,10 @@ pub(crate) fn listeners(
     authority: &Arc<Authority>,
 ) -> Vec<Listener> {
     let ports = Arc::new(ports);
-    let router = truststram_api::public_router(ports.clone());
-    let busy = truststram_api::busy_paths(&ports);
+    let handler: Handler = Arc::new(truststram_api::public_handler(ports.clone()));
     let public = |door: &Door, is_tls| Listener {
         door: door.clone(),
-        router: router.clone(),
-        busy: busy.clone(),
+        handler: handler.clone(),
         body_bytes_max: plan.gateway.body_bytes_max,
         streams: truststram_api::streams,
         is_logged: true,
@@ -93,8 +93,7 @@ pub(crate) fn listeners(
     };
     let admin = Listener {
         door: bound.admin.clone(),
-        router: truststram_api::admin_router(ports),
-        busy: Vec::new(),
+        handler: Arc::new(truststram_api::admin_handler(ports)),
         body_bytes_max: ADMIN_BODY_BYTES_MAX,
         streams: |_, _| false,
         is_logged: false,

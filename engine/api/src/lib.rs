@@ -55,4 +55,4 @@ mod versions;
 
 pub use access::{admin_access, public_access};
 pub use problem::{FieldError, Problem};
-pub use router::{Handler, Ports, admin_router, busy_paths, public_router, reject, streams};
+pub use router::{Ports, admin_handler, public_handler, reject, streams};

@@ -9,9 +9,10 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post, put};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use http::{Method, Request, Response, StatusCode, Uri};
 use serde::de::DeserializeOwned;
+use tower_service::Service;
 use truststram_base::Kind;
 
 use crate::ports::{
@@ -24,9 +25,6 @@ use crate::{
     admin, batch, cache, datasets, embeddings, federated, keys, models, oip, pages, performance,
     policies, predict, predictions, similarity, store, token, training,
 };
-
-/// Answers requests.
-pub type Handler = Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
 /// The engine behind the API.
 pub struct Ports {
@@ -62,7 +60,7 @@ pub struct Ports {
 pub(crate) type Shared = Arc<Ports>;
 
 /// The routes for everybody.
-pub fn public_router(ports: Shared) -> Router {
+fn public_router(ports: Shared) -> Router {
     Router::new()
         .route("/api/v1/predict", post(predict::predict))
         .route("/api/v1/predict/batch", post(batch::batch))
@@ -93,20 +91,37 @@ pub fn public_router(ports: Shared) -> Router {
         .with_state(ports)
 }
 
-/// What answers the paths of [`public_router`] that most requests ask, which may be called in its
-/// place: to find them there takes as long as to read the request.
-pub fn busy_paths(ports: &Shared) -> Vec<(Method, &'static str, Handler)> {
-    fn handler<F>(ports: &Shared, of: fn(State<Shared>, Request<Body>) -> F) -> Handler
-    where
-        F: Future<Output = Response<Body>> + Send + 'static,
-    {
-        let ports = ports.clone();
-        Arc::new(move |request| Box::pin(of(State(ports.clone()), request)))
+/// Answers everybody: as [`public_router`], but for the paths that most requests ask without it, as
+/// to find them there takes as long as to read the request.
+pub fn public_handler(
+    ports: Shared,
+) -> impl Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync {
+    let others = answers_of(public_router(ports.clone()));
+    move |request| match (request.method(), request.uri().path()) {
+        (&Method::POST, "/api/v1/predict") => {
+            predict::predict(State(ports.clone()), request).boxed()
+        }
+        (&Method::POST, "/v1/embeddings") => {
+            embeddings::embed(State(ports.clone()), request).boxed()
+        }
+        _ => others(request),
     }
-    vec![
-        (Method::POST, "/api/v1/predict", handler(ports, predict::predict)),
-        (Method::POST, "/v1/embeddings", handler(ports, embeddings::embed)),
-    ]
+}
+
+/// Answers operators, as [`admin_router`].
+pub fn admin_handler(
+    ports: Shared,
+) -> impl Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync {
+    answers_of(admin_router(ports))
+}
+
+fn answers_of(
+    router: Router,
+) -> impl Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync {
+    move |request| {
+        let answered = router.clone().call(request);
+        answered.map(|answered| answered.unwrap_or_else(|never| match never {})).boxed()
+    }
 }
 
 /// The routes of versions of models.
@@ -128,7 +143,7 @@ fn version_routes() -> Router<Shared> {
 }
 
 /// The routes for operators.
-pub fn admin_router(ports: Shared) -> Router {
+fn admin_router(ports: Shared) -> Router {
     Router::new()
         .route("/metrics", get(admin::metrics))
         .route("/admin/v1/status", get(admin::status))

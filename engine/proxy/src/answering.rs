@@ -253,7 +253,7 @@ impl App {
         Ok(proxying)
     }
 
-    /// Has the router answer.
+    /// Has this process answer.
     pub(crate) async fn answer_locally(
         &self,
         session: &mut Session,
@@ -276,10 +276,10 @@ impl App {
                     let headers = &session.req_header().headers;
                     match decode(headers, &body, limit) {
                         Decoded::Plain => {
-                            exchange::call(&self.router, session, body, extensions).await
+                            exchange::call(&self.handler, session, body, extensions).await
                         }
                         Decoded::Whole(body) => {
-                            exchange::call_decoded(&self.router, session, body, extensions).await
+                            exchange::call_decoded(&self.handler, session, body, extensions).await
                         }
                         other => self.undecoded(session, &other, Some(limit)),
                     }
@@ -294,7 +294,7 @@ impl App {
         self.send(session, response, ctx).await
     }
 
-    /// Has the router answer a body that it reads as it arrives.
+    /// Has this process answer a body that it reads as it arrives.
     async fn answer_streaming(
         &self,
         session: &mut Session,
@@ -307,7 +307,7 @@ impl App {
         };
         let answered = match arriving {
             Ok(arriving) => {
-                let call = exchange::call_streaming(&self.router, session, extensions, arriving);
+                let call = exchange::call_streaming(&self.handler, session, extensions, arriving);
                 call.await.map_err(of_client)?
             }
             Err(unknown) => {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::Router;
 use bytes::Bytes;
 use http::Method;
 use pingora_core::modules::http::HttpModules;
@@ -42,8 +41,7 @@ pub(crate) struct Cached {
 }
 
 pub(crate) struct App {
-    pub(crate) router: Router,
-    pub(crate) busy: Vec<(Method, &'static str, Handler)>,
+    pub(crate) handler: Handler,
     pub(crate) stats: Arc<GatewayStats>,
     pub(crate) body_bytes_max: usize,
     pub(crate) streams: fn(&Method, &str) -> bool,
@@ -52,7 +50,7 @@ pub(crate) struct App {
     pub(crate) reject: Rejection,
     pub(crate) access_log: Option<Arc<LogFile>>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Routes and what they lead to; without, the router answers all.
+    /// Routes and what they lead to; without, `handler` answers all.
     pub(crate) live: Option<Arc<Live>>,
     /// The index of the network thread.
     pub(crate) thread: usize,

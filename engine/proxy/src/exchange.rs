@@ -1,4 +1,4 @@
-//! Owns the passage of one request from Pingora's session to the router and of its answer back.
+//! Owns the passage of one request from Pingora's session to the handler and of its answer back.
 //!
 //! Refuses to know routes. Bound: a request body of `body_bytes_max` held in memory, or two chunks
 //! of one that is passed on as it arrives; an answer whose size is known is sent with
@@ -8,7 +8,6 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -18,9 +17,9 @@ use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tokio::sync::mpsc;
-use tower_service::Service;
 
 use crate::compress::{Arriving, Compression, Decoded, Piece};
+use crate::gateway::Handler;
 
 /// What is compressed at a time.
 const PIECE_BYTES: usize = 64 << 10;
@@ -70,22 +69,19 @@ pub(crate) fn declared_length(session: &Session) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
 }
 
-/// Calls the router with the session's head and `body`.
+/// Calls the handler with the session's head and `body`.
 pub(crate) async fn call(
-    router: &Router,
+    handler: &Handler,
     session: &Session,
     body: Bytes,
     extensions: http::Extensions,
 ) -> Response<Body> {
-    match router.clone().call(request(session, Body::from(body), extensions)).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
+    handler(request(session, Body::from(body), extensions)).await
 }
 
 /// The same with a body that is no longer encoded as the head says.
 pub(crate) async fn call_decoded(
-    router: &Router,
+    handler: &Handler,
     session: &Session,
     body: Bytes,
     extensions: http::Extensions,
@@ -94,13 +90,10 @@ pub(crate) async fn call_decoded(
     let mut request = request(session, Body::from(body), extensions);
     request.headers_mut().remove(header::CONTENT_ENCODING);
     request.headers_mut().insert(header::CONTENT_LENGTH, length);
-    match router.clone().call(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
+    handler(request).await
 }
 
-/// A body on its way to the router.
+/// A body on its way to the handler.
 struct Streamed {
     chunks: mpsc::Receiver<std::io::Result<Bytes>>,
     arriving: Option<Arriving>,
@@ -132,12 +125,12 @@ impl Streamed {
     }
 }
 
-/// Calls the router with a body that it reads as it arrives, decoded by `arriving` where it is
-/// encoded: the client is told to go on once the router reads, and a chunk is read from it once
+/// Calls the handler with a body that it reads as it arrives, decoded by `arriving` where it is
+/// encoded: the client is told to go on once the handler reads, and a chunk is read from it once
 /// there is room for it. A body that is not read to its end ends the connection. Without an answer:
 /// why the body could not be decoded.
 pub(crate) async fn call_streaming(
-    router: &Router,
+    handler: &Handler,
     session: &mut Session,
     extensions: http::Extensions,
     arriving: Option<Arriving>,
@@ -158,9 +151,8 @@ pub(crate) async fn call_streaming(
         request.headers_mut().remove(header::CONTENT_ENCODING);
         request.headers_mut().remove(header::CONTENT_LENGTH);
     }
-    let mut router = router.clone();
     let (answer, pumped) = {
-        let mut answered = pin!(router.call(request));
+        let mut answered = handler(request);
         let mut pump = pin!(async {
             if is_wanted.recv().await.is_none() {
                 return Ok(false);
@@ -177,8 +169,7 @@ pub(crate) async fn call_streaming(
     if !pumped? {
         session.set_keepalive(None);
     }
-    let Ok(response) = answer;
-    Ok(failed.get().map_or(Ok(response), |why| Err(why.clone())))
+    Ok(failed.get().map_or(Ok(answer), |why| Err(why.clone())))
 }
 
 /// Passes the body on as there is room for it; ends with whether all of it was taken.

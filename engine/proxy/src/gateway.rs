@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use futures_util::future::BoxFuture;
 use http::{Method, Request, Response, Uri};
@@ -43,7 +42,7 @@ pub(crate) type Rejection = fn(&Uri, &Refusal) -> Response<Body>;
 /// thread's index.
 pub type ThreadStart = Arc<dyn Fn(usize) + Send + Sync>;
 
-/// Answers requests of one method and path.
+/// Answers requests in process.
 pub type Handler = Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
 /// One address and what is served there.
@@ -51,9 +50,7 @@ pub struct Listener {
     /// Where it is.
     pub door: Door,
     /// What answers requests.
-    pub router: Router,
-    /// What answers some paths in its place, as it would.
-    pub busy: Vec<(Method, &'static str, Handler)>,
+    pub handler: Handler,
     /// Largest request body in bytes; a larger one is answered by `reject`.
     pub body_bytes_max: usize,
     /// Whether the body of a request with this method and path is passed on as it arrives; what
@@ -61,7 +58,7 @@ pub struct Listener {
     pub streams: fn(&Method, &str) -> bool,
     /// Whether requests are written to the access log.
     pub is_logged: bool,
-    /// Routes and what they lead to; without, `router` answers all.
+    /// Routes and what they lead to; without, `handler` answers all.
     pub live: Option<Arc<Live>>,
     /// Whether it is spoken to by TLS, with the certificates of `live`.
     pub is_tls: bool,
@@ -247,8 +244,7 @@ fn make_app(
     thread: usize,
 ) -> App {
     App {
-        router: listener.router.clone(),
-        busy: listener.busy.clone(),
+        handler: listener.handler.clone(),
         stats,
         body_bytes_max: listener.body_bytes_max,
         streams: listener.streams,

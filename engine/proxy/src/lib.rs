@@ -2,7 +2,7 @@
 //!
 //! Owns listeners, connections, network threads, TLS, who a request is from, routes, upstream
 //! groups, limits, the cache, the access log and the drain.
-//! Refuses to know what a model or a prediction is: it calls an axum `Router` in process.
+//! Refuses to know what a model or a prediction is: it calls a `Handler` in process.
 //! Bound: one thread per network core; bodies by `body_bytes_max`; the drain by its time limit.
 
 mod accepted;
@@ -60,7 +60,7 @@ pub use cors::CorsSpec;
 pub use door::Door;
 pub use error::ProxyError;
 pub use forwarded::RealIp;
-pub use gateway::{Drained, Gateway, GatewayOptions, Listener, ThreadStart};
+pub use gateway::{Drained, Gateway, GatewayOptions, Handler, Listener, ThreadStart};
 pub use limit::{
     Counts, DayCount, DayUseSpec, DayZone, InFlightUseSpec, InFlightZone, Key, LimitSpec, Rate,
     RateUseSpec, RateZone, UseSpec, ZoneSpec, ZoneStats, Zones, day_of,

@@ -1,4 +1,4 @@
-//! Owns plain requests to this process: the router is called by the connection's own task.
+//! Owns plain requests to this process: the handler is called by the connection's own task.
 //!
 //! Refuses requests whose body is encoded, or large enough to be read as it arrives; Pingora reads
 //! those. Bound: one request of [`REQUEST_BYTES_MAX`](super::REQUEST_BYTES_MAX), and a part of its
@@ -12,7 +12,6 @@ use http_body_util::BodyExt;
 use pingora_core::protocols::IO;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use tower_service::Service;
 
 use super::admitted::{Admitted, Answered, Record};
 use super::caller::Caller;
@@ -24,7 +23,7 @@ use crate::context::header_of;
 use crate::dressing::dress_plain;
 use crate::limit::LimitHeaders;
 
-/// A request that the router answers.
+/// A request that this process answers.
 pub(super) struct Local {
     pub(super) request: Request<Body>,
     pub(super) admitted: Admitted,
@@ -35,7 +34,7 @@ pub(super) struct Local {
 }
 
 impl App {
-    /// Has the router answer.
+    /// Has this process answer.
     pub(super) async fn answer_here<S: IO>(
         &self,
         local: Local,
@@ -45,7 +44,7 @@ impl App {
         let Local { request, admitted, limited, logged } = local;
         self.stats.direct.add(1);
         let method = request.method().clone();
-        let mut response = self.respond(request).await;
+        let mut response = (self.handler)(request).await;
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, header_of(admitted.id));
         let status = response.status();
@@ -75,17 +74,6 @@ impl App {
             Ok(()) if admitted.keeps => Passed::Next(client.ahead),
             sent => Passed::Over { in_order: sent.is_ok() },
         }
-    }
-
-    /// The answer of whoever has the path.
-    async fn respond(&self, request: Request<Body>) -> Response<Body> {
-        let (asked, path) = (request.method(), request.uri().path());
-        let busy = self.busy.iter().find(|(method, of, _)| method == asked && *of == path);
-        if let Some((_, _, handler)) = busy {
-            return handler(request).await;
-        }
-        let Ok(response) = self.router.clone().call(request).await;
-        response
     }
 
     /// The head of an answer as bytes, its body, and how that is framed.

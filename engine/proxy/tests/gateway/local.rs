@@ -65,24 +65,6 @@ async fn answers_are_the_same() {
 }
 
 #[tokio::test]
-async fn busy_paths_are_answered_without_the_router() {
-    let rig = Rig::start(&local());
-    let mut stream = TcpStream::connect(rig.plain).await.unwrap();
-    for (request, expected) in [
-        (post("/busy", "", "a"), "busy /busy"),
-        (post("/busy?a=b", "", "a"), "busy /busy"),
-        (post("/busy/a", "", "a"), "local POST /busy/a "),
-        ("PUT /busy HTTP/1.1\r\nhost: A.test\r\n\r\n".to_owned(), "local PUT /busy "),
-        (post("/busy", WHOLE_WAY, "a"), "local POST /busy "),
-    ] {
-        let answer = ask_on(&mut stream, &request).await.unwrap();
-        assert_eq!((answer.status, answer.body.as_str()), (200, expected), "{request}");
-        assert!(answer.header("x-request-id").is_some(), "{request}");
-    }
-    rig.stop();
-}
-
-#[tokio::test]
 async fn what_takes_more_goes_the_whole_way() {
     let rig = Rig::start(&local());
     let large = "x".repeat(1_001);

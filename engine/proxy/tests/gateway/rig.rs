@@ -7,19 +7,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use futures_util::future::{BoxFuture, FutureExt, ready};
-use http::{Method, Response};
+use futures_util::FutureExt;
+use http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use truststram_base::SystemClock;
 use truststram_machine::{LogFile, RingMode, Rotation, Thread, ThreadSpec, probe, spawn};
 use truststram_proxy::{
     ActionSpec, Cache, CacheRuleSpec, Door, Drained, EditSpec, Gateway, GatewayOptions, GroupSpec,
-    Guard, Listener, Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth, RoutePriority,
-    RouteSpec, ServerSpec, Strain, TableSpec, Timeouts, UseSpec, bind,
+    Guard, Handler, Listener, Live, PathSpec, Policy, Protocol, RewriteSpec, RouteAuth,
+    RoutePriority, RouteSpec, ServerSpec, Strain, TableSpec, Timeouts, UseSpec, bind,
 };
 
 /// A gateway that serves without TLS and, where the table has certificates, with it.
@@ -75,8 +74,8 @@ impl Rig {
 
     pub fn start_behind(table: &TableSpec, options: GatewayOptions, with: &With) -> Self {
         let live = Live::new(table, 1).unwrap();
-        // The router says what it was asked.
-        let router = Router::new().fallback(|request: Request| async move {
+        // It says what it was asked.
+        let answer = |request: Request| async move {
             let (head, body) = request.into_parts();
             let tenant = head.headers.get("x-tenant").map_or("", |value| value.to_str().unwrap());
             let said = format!("local {} {} {tenant}", head.method, head.uri.path());
@@ -97,11 +96,11 @@ impl Rig {
                 "/endless" => parts(usize::MAX),
                 _ => Body::from(said),
             }
-        });
+        };
+        let handler: Handler = Arc::new(move |request| answer(request).map(Response::new).boxed());
         let listener = |is_tls| Listener {
             door: Door::new(Some(bind("127.0.0.1:0".parse().unwrap()).unwrap())),
-            router: router.clone(),
-            busy: vec![(Method::POST, "/busy", Arc::new(answer_busy))],
+            handler: handler.clone(),
             body_bytes_max: 1_000,
             streams: |_, path| path == "/streamed",
             is_logged: with.is_logged,
@@ -122,11 +121,6 @@ impl Rig {
         self.doors.iter().for_each(Door::forget);
         self.gateway.drain(Duration::from_secs(5)).unwrap()
     }
-}
-
-/// What has `/busy` says so, where the router would answer otherwise.
-fn answer_busy(request: Request) -> BoxFuture<'static, Response<Body>> {
-    ready(Response::new(Body::from(format!("busy {}", request.uri().path())))).boxed()
 }
 
 /// A drain on a thread of its own.
