@@ -91,7 +91,7 @@ fn public_router(ports: Shared) -> Router {
         .with_state(ports)
 }
 
-/// Answers everybody: as [`public_router`], but for the paths that most requests ask without it, as
+/// Answers everybody: as their router does, but for the paths that most requests ask without it, as
 /// to find them there takes as long as to read the request.
 pub fn public_handler(
     ports: Shared,
@@ -108,7 +108,7 @@ pub fn public_handler(
     }
 }
 
-/// Answers operators, as [`admin_router`].
+/// Answers operators, as their router does.
 pub fn admin_handler(
     ports: Shared,
 ) -> impl Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync {
