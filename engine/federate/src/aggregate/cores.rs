@@ -1,7 +1,7 @@
 //! Owns the walk over the tiles of many updates, on one core or several.
 //!
-//! Refuses to know what is computed. Bound: [`TILE`] values of each update per part; the parts are
-//! the same for any number of cores, and so are the results.
+//! Refuses to know what is computed. Bound: [`AHEAD_BYTES`] per part, or [`TILE`] values of each
+//! update if that is more; the parts are the same for any number of cores, and so are the results.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -13,6 +13,9 @@ use crate::error::FederateError;
 
 /// Values of one update that are worked on at a time.
 pub const TILE: usize = 4_096;
+/// What is read ahead of all updates in one part: what stays in a core's second cache until it is
+/// worked on.
+const AHEAD_BYTES: usize = 1 << 20;
 /// Into how many parts a model is divided.
 const PARTS: usize = 16;
 
@@ -67,40 +70,57 @@ impl<'a> Tiles<'a> {
         tiles.div_ceil(PARTS).max(1) * TILE
     }
 
+    /// Values of each update that are read at once, as one read costs less than many: whole tiles.
+    fn ahead(&self) -> usize {
+        let values = AHEAD_BYTES / size_of::<f32>() / self.rows.len().max(1);
+        (values / TILE * TILE).max(TILE)
+    }
+
     /// Calls `work` for each tile of a range: its first value, and the values of each update.
     fn walk(
         &self,
         range: Range<usize>,
         mut work: impl FnMut(usize, &[&[f32]]) -> Result<(), FederateError>,
     ) -> Result<(), FederateError> {
+        let ahead = self.ahead();
         let mut buffers: Vec<Vec<f32>> = vec![Vec::new(); self.rows.len()];
+        // Up to where each buffer goes; it begins where the last values were read ahead.
+        let mut read_to = vec![range.start; self.rows.len()];
         let mut first = range.start;
         while first < range.end {
-            let count = TILE.min(range.end - first);
-            for ((row, factor), buffer) in self.rows.iter().zip(self.factors).zip(&mut buffers) {
-                buffer.clear();
-                if *factor == 1.0 && row.borrow(first, count).is_some() {
+            let end = range.end.min(first + TILE);
+            for (index, buffer) in buffers.iter_mut().enumerate() {
+                if read_to[index] >= end || self.lies(index, first, end).is_some() {
                     continue;
                 }
-                buffer.resize(count, 0.0);
-                row.read(first, buffer)?;
-                if *factor != 1.0 {
+                read_to[index] = range.end.min(first + ahead);
+                // What was read before is overwritten: only the first read clears memory.
+                buffer.resize(read_to[index] - first, 0.0);
+                self.rows[index].read(first, buffer)?;
+                let factor = self.factors[index];
+                if factor != 1.0 {
                     buffer.iter_mut().for_each(|value| *value *= factor);
                 }
             }
-            let slices: Vec<&[f32]> = self
-                .rows
-                .iter()
-                .zip(&buffers)
-                .map(|(row, buffer)| match buffer.is_empty() {
-                    true => row.borrow(first, count).unwrap_or(&[]),
-                    false => buffer,
+            let slices: Vec<&[f32]> = (0..self.rows.len())
+                .map(|index| match read_to[index] >= end {
+                    true => {
+                        let from = buffers[index].len() - (read_to[index] - first);
+                        &buffers[index][from..from + end - first]
+                    }
+                    false => self.lies(index, first, end).unwrap_or(&[]),
                 })
                 .collect();
             work(first, &slices)?;
-            first += count;
+            first = end;
         }
         Ok(())
+    }
+
+    /// The values of one update, if they can be used where they lie.
+    fn lies(&self, index: usize, first: usize, end: usize) -> Option<&'a [f32]> {
+        let row = (self.factors[index] == 1.0).then_some(self.rows[index]);
+        row.and_then(|row| row.borrow(first, end - first))
     }
 
     /// Computes one value per parameter, tile by tile. `start` makes what one part works with.

@@ -82,6 +82,55 @@ fn reductions_are_those_of_plain_loops() {
     }
 }
 
+/// Values of a file, some of which lie in memory: all but those around each border of a tensor.
+struct Read {
+    values: Vec<f32>,
+    tensor: Option<usize>,
+}
+
+impl Rows for Read {
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    fn read(&self, first: usize, out: &mut [f32]) -> Result<(), crate::FederateError> {
+        self.values.read(first, out)
+    }
+
+    fn borrow(&self, first: usize, count: usize) -> Option<&[f32]> {
+        let tensor = self.tensor?;
+        let whole = first / tensor == (first + count - 1) / tensor;
+        whole.then(|| &self.values[first..first + count])
+    }
+}
+
+#[test]
+fn updates_that_are_read_ahead_are_those_in_memory() {
+    // A part is several times what is read ahead of ten updates, and no multiple of it.
+    let len = 16 * 100_000 + 77;
+    let updates = updates(8, 10, len);
+    let weights: Vec<f32> = (1..=10).map(|weight| weight as f32 / 55.0).collect();
+    let expected = same(len, |cores, out| {
+        weighted_sum(cores, &rows(&updates), &weights, out).unwrap();
+    });
+    let tensors = [None, Some(30_000), Some(5_000), Some(1_000_000), Some(100)];
+    let read: Vec<Read> = updates
+        .iter()
+        .zip(tensors.into_iter().cycle())
+        .map(|(values, tensor)| Read { values: values.clone(), tensor })
+        .collect();
+    let read: Vec<&dyn Rows> = read.iter().map(|row| row as &dyn Rows).collect();
+    let mut found = vec![0.0; len];
+    weighted_sum(Cores::one(), &read, &weights, &mut found).unwrap();
+    assert_eq!(found, expected);
+
+    // And each is shortened once, wherever it was read.
+    let factors: Vec<f32> = (0..10).map(|index| 0.25 + index as f32 / 16.0).collect();
+    let plain = squared_distances(Cores::one(), &rows(&updates), &factors).unwrap();
+    let ahead = squared_distances(Cores::one(), &read, &factors).unwrap();
+    assert_eq!(plain.to_column(), ahead.to_column());
+}
+
 #[test]
 fn a_mean_as_updates_come_is_the_mean_of_all() {
     let updates = updates(4, 7, 9_000);
