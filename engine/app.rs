@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use truststram_api::Ports;
 use truststram_api::ports::Records;
 use truststram_base::{Clock, Counter, SystemClock};
-use truststram_machine::{DirLock, HostFacts, MachineError, Ring, RingMode, probe};
+use truststram_machine::{DirLock, HostFacts, MachineError, Ring, probe};
 use truststram_model::{Engine, ModelError};
 use truststram_policy::{Host, PolicyError};
 use truststram_proxy::{Authority, Cache, Door, Gateway, Listener, Live, ProxyError};
@@ -157,7 +157,7 @@ impl App {
         bound: Addresses,
     ) -> Result<Self, StartError> {
         let Started { lock, store, clock } = started;
-        let mode = if plan.io_uring { RingMode::Auto } else { RingMode::Off };
+        let mode = plan.ring;
         let (ring, ring_status) = probe(mode);
         let plugins = plugins(plan, &clock)?;
         let policies =

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use truststram_base::limits;
-use truststram_machine::{CpuSet, Topology};
+use truststram_machine::{CpuSet, RingMode, Topology};
 use truststram_policy::PublicKey;
 use truststram_proxy::{CacheOptions, DiskSpec, TableSpec};
 use truststram_store::{IoMode, MaintenanceOptions, StoreOptions, Tier};
@@ -67,7 +67,7 @@ pub struct Plan {
     /// The store.
     pub store: raw::Store,
     /// Whether io_uring is tried.
-    pub io_uring: bool,
+    pub ring: RingMode,
     /// The batcher policy.
     pub batcher: PluginPlan,
     /// Plugins of other kinds.
@@ -138,7 +138,10 @@ pub fn resolve(located: &Located, insecure: bool, topology: Topology) -> Result<
         api: raw.api.clone(),
         inference: raw.inference.clone(),
         store: raw.store.clone(),
-        io_uring: raw.machine.io_uring == IoUring::Auto,
+        ring: match raw.machine.io_uring {
+            IoUring::Auto => RingMode::Auto,
+            IoUring::Off => RingMode::Off,
+        },
         batcher,
         other_plugins,
         policy: raw.policy.clone(),

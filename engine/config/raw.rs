@@ -188,8 +188,8 @@ pub enum IoUring {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Machine {
-    /// "auto" uses io_uring for model files and the access log where the kernel allows it; "off"
-    /// uses plain files.
+    /// "auto" uses io_uring for model files, the access log and the rows of training jobs where the
+    /// kernel allows it; "off" uses plain files.
     #[schema(value_type = String)]
     pub io_uring: IoUring,
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use truststram_api::ports::{Failure, ModelFailure, TrainingProgress, TrainingState};
 use truststram_base::{Clock, Kind};
+use truststram_machine::RingMode;
 use truststram_store::{DatasetInfo, Store, StoreError};
 
 use super::job::{Asked, Job, invalid};
@@ -43,6 +44,8 @@ pub struct Means {
     pub limits: raw::Training,
     /// Cores that train.
     pub cores: Vec<u32>,
+    /// How files of rows are read.
+    pub ring: RingMode,
 }
 
 /// The jobs.

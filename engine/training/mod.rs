@@ -22,5 +22,5 @@ mod run;
 mod trainers;
 
 pub use jobs::{Jobs, Means};
-pub use rows::{Wanted, read as read_dataset, read_texts, read_words};
+pub use rows::{Place, Wanted, read as read_dataset, read_texts, read_words};
 pub use trainers::Trainers;

@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use truststram_machine::RingMode;
 use truststram_store::{DatasetName, DatasetScan, Store, TrainingRow};
 use truststram_train::{Dataset, Packer, Prepare, TextTraining, TrainError, Words};
 
@@ -22,6 +23,24 @@ pub struct Wanted<'a> {
     pub name: &'a DatasetName,
     /// So many of its first rows; all where it is absent.
     pub count: Option<u64>,
+}
+
+/// Where rows are packed.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// A file, which will have no name.
+    pub file: &'a Path,
+    /// Whether targets are classes.
+    pub is_of_classes: bool,
+    /// How the file is read.
+    pub ring: RingMode,
+}
+
+impl Place<'_> {
+    fn packer(self) -> Result<Packer, String> {
+        let packer = Packer::create(self.file, self.is_of_classes, self.ring);
+        packer.map_err(|error| error.to_string())
+    }
 }
 
 impl Wanted<'_> {
@@ -80,8 +99,8 @@ pub(super) fn mismatch(name: &DatasetName, is_of_texts: bool) -> String {
 }
 
 /// The rows of a data set of features, packed into a file at `place` that has no name any more.
-pub fn read(wanted: Wanted<'_>, (place, is_of_classes): (&Path, bool)) -> Result<Dataset, String> {
-    let mut packer = Packer::create(place, is_of_classes).map_err(|error| error.to_string())?;
+pub fn read(wanted: Wanted<'_>, place: Place<'_>) -> Result<Dataset, String> {
+    let mut packer = place.packer()?;
     for row in wanted.rows(false)? {
         let (row, label) = row?;
         packer.add(&row.features, &label).map_err(wanted.wrong(row.id))?;
@@ -92,11 +111,11 @@ pub fn read(wanted: Wanted<'_>, (place, is_of_classes): (&Path, bool)) -> Result
 /// The tokens of a data set of texts, packed as [`read`] does; none where `prepare` ends it.
 pub fn read_texts(
     wanted: Wanted<'_>,
-    (place, is_of_classes): (&Path, bool),
+    place: Place<'_>,
     training: &TextTraining,
     prepare: &mut Prepare<'_>,
 ) -> Result<Option<Dataset>, String> {
-    let mut packer = Packer::create(place, is_of_classes).map_err(|error| error.to_string())?;
+    let mut packer = place.packer()?;
     let mut tokens = Vec::new();
     let all = wanted.count.map_or_else(|| wanted.scan(true).map(|scan| scan.row_count()), Ok)?;
     for row in wanted.rows(true)? {

@@ -19,7 +19,7 @@ use truststram_train::{
 use super::job::{Asked, Job};
 use super::jobs::Jobs;
 use super::meter::Meter;
-use super::rows::Wanted;
+use super::rows::{Place, Wanted};
 use super::{base, register, report, rows};
 
 /// How often watchers are told of epochs, and how often of steps.
@@ -129,7 +129,8 @@ fn rows_of(
     prepare: &mut Prepare<'_>,
 ) -> Result<Option<Dataset>, String> {
     let packed = jobs.folder(job.id).join("rows");
-    let how = (packed.as_path(), asked.spec.train.loss.is_of_classes());
+    let is_of_classes = asked.spec.train.loss.is_of_classes();
+    let how = Place { file: &packed, is_of_classes, ring: jobs.means.ring };
     let wanted = wanted(jobs, job, asked);
     match texts {
         Some(texts) => rows::read_texts(wanted, how, texts, prepare),

@@ -60,6 +60,7 @@ impl TrainingJobs {
             data_dir: plan.data_dir.clone(),
             limits: plan.training.clone(),
             cores: plan.training_cores.clone(),
+            ring: plan.ring,
         };
         let jobs = Jobs::open(means).map_err(|error: StoreError| AppError::Store(error))?;
         let trainers = Trainers::start(jobs)?;

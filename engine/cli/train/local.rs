@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use truststram_base::{Clock, Kind, SystemClock};
-use truststram_machine::{Signals, Topology, limit_library_threads, replace_file};
+use truststram_machine::{RingMode, Signals, Topology, limit_library_threads, replace_file};
 use truststram_store::DatasetName;
 use truststram_train::{
     Checkpoints, Curve, Dataset, Go, JobSpec, Outcome, Prepare, Report, Split, Step, TextTraining,
@@ -24,7 +24,7 @@ use crate::cli::db::time;
 use crate::cli::model::read_model;
 use crate::cli::signals::Watch;
 use crate::cli::{Failure, output, progress};
-use crate::training::{Wanted, read_dataset, read_texts as read_stored_texts, read_words};
+use crate::training::{Place, Wanted, read_dataset, read_texts as read_stored_texts, read_words};
 
 /// What is trained on.
 enum Data {
@@ -172,14 +172,15 @@ impl<'a> Training<'a> {
         &self,
         directory: &Directory,
         name: &str,
-        read: impl FnOnce(Wanted<'_>, (&Path, bool)) -> Result<T, Failure>,
+        read: impl FnOnce(Wanted<'_>, Place<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let name =
             DatasetName::new(name).map_err(|error| Failure::Usage(anyhow!("dataset: {error}")))?;
         directory.take(IfMissing::Refuse)?.with(|local| {
             let packed = self.output.with_extension("rows");
             let wanted = Wanted { store: &local.store, name: &name, count: None };
-            read(wanted, (packed.as_path(), self.job.train.loss.is_of_classes()))
+            let is_of_classes = self.job.train.loss.is_of_classes();
+            read(wanted, Place { file: &packed, is_of_classes, ring: RingMode::Auto })
         })
     }
 

@@ -20,6 +20,8 @@ const DIGITS: &[u8] = include_bytes!("../data/digits.csv.gz");
 const DIGITS_NAME: &str = "digits.csv.gz";
 const PIXELS: usize = 64;
 const DIGIT_COUNT: u32 = 10;
+/// Rows that are read at once to be shown.
+const SHOWN_ROWS: usize = 256;
 
 /// Rows with a class each.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,29 +101,13 @@ impl Dataset {
         }
     }
 
-    /// Adds the features of a row to `features`, wherever they are. `bytes` is used and left.
-    pub(crate) fn read_row(
-        &self,
-        row: usize,
-        bytes: &mut Vec<u8>,
-        features: &mut Vec<f32>,
-    ) -> Result<(), TrainError> {
-        match &self.packed {
-            Some(packed) => packed.read(row, bytes, features),
-            None => {
-                features.extend_from_slice(self.row(row));
-                Ok(())
-            }
-        }
-    }
-
     /// Shows the features of each row in turn, wherever they are.
     pub(crate) fn each_row(&self, show: &mut dyn FnMut(&[f32])) -> Result<(), TrainError> {
-        let (mut bytes, mut features) = (Vec::new(), Vec::new());
-        for row in 0..self.rows() {
+        let (mut reader, mut features) = (self.reader(), Vec::new());
+        for first in (0..self.rows()).step_by(SHOWN_ROWS) {
             features.clear();
-            self.read_row(row, &mut bytes, &mut features)?;
-            show(&features);
+            reader.read(first..self.rows().min(first + SHOWN_ROWS), &mut features)?;
+            features.chunks_exact(self.feature_count).for_each(&mut *show);
         }
         Ok(())
     }

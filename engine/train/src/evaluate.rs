@@ -41,14 +41,12 @@ pub(crate) fn evaluate(
     let is_of_texts = artifact.signature.tokens.is_some();
     let program = Program::build(&artifact.graph, &BuildOptions::default())?;
     let program = Arc::new(program);
-    let session = || Session::new(Arc::clone(&program));
+    let start = || (Session::new(Arc::clone(&program)), data.reader());
     let parts: Result<Vec<Vec<f32>>, TrainError> = pool.install(|| {
         rows.par_chunks(EVALUATION_ROWS)
-            .map_init(session, |session, rows| {
-                let (mut bytes, mut values) = (Vec::new(), Vec::new());
-                for row in rows {
-                    data.read_row(*row, &mut bytes, &mut values)?;
-                }
+            .map_init(start, |(session, reader), rows| {
+                let mut values = Vec::new();
+                reader.read(rows[0]..rows[0] + rows.len(), &mut values)?;
                 if is_of_texts {
                     let rows: Vec<&[f32]> = values.chunks(data.feature_count).collect();
                     texts::give(session, &rows);

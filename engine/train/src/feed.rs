@@ -4,6 +4,7 @@
 //! computed. Refuses to choose rows: the order of an epoch is given. Bound: rows in memory once
 //! more, standardised; of rows in a file the parts that are ahead.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use truststram_machine::{Thread, ThreadSpec, spawn};
@@ -12,7 +13,7 @@ use truststram_model::kernels::{Isa, scale_shift};
 
 use crate::data::Dataset;
 use crate::error::TrainError;
-use crate::packed::PackedFeatures;
+use crate::packed::{FileReader, PackedFeatures};
 
 /// Parts that are read before they are needed: as many as the guide's loader prefetches.
 const AHEAD_MAX: usize = 2;
@@ -20,10 +21,12 @@ const AHEAD_MAX: usize = 2;
 /// The rows of a data set, standardised.
 pub(crate) struct Feed<'a> {
     pub(crate) data: &'a Dataset,
-    preprocessing: Preprocessing,
+    preprocessing: &'a Preprocessing,
     /// Of rows in memory.
     features: Vec<f32>,
     ahead: Option<Ahead>,
+    /// Of rows of a file in their own order.
+    reading: Option<Reading<'a>>,
 }
 
 /// How an epoch is cut into parts: steps of so many rows, each in parts of so many.
@@ -42,11 +45,11 @@ impl Cut {
 }
 
 impl<'a> Feed<'a> {
-    pub(crate) fn new(data: &'a Dataset, preprocessing: &Preprocessing) -> Self {
+    pub(crate) fn new(data: &'a Dataset, preprocessing: &'a Preprocessing) -> Self {
         let mut features = vec![0.0; data.features.len()];
         let Preprocessing { mean, scale } = preprocessing;
         scale_shift(Isa::detect(), &data.features, mean, scale, &mut features);
-        Self { data, preprocessing: preprocessing.clone(), features, ahead: None }
+        Self { data, preprocessing, features, ahead: None, reading: None }
     }
 
     /// Puts the features of the part that begins at `start` of an epoch's order into `features`.
@@ -83,7 +86,7 @@ impl<'a> Feed<'a> {
 
     /// Puts the features of `count` rows from `first` on into `features`.
     pub(crate) fn range(
-        &self,
+        &mut self,
         first: usize,
         count: usize,
         features: &mut Vec<f32>,
@@ -91,9 +94,8 @@ impl<'a> Feed<'a> {
         features.clear();
         match &self.data.packed {
             Some(packed) => {
-                let rows = first..first + count;
-                let mut read = Reading::new(packed, &self.preprocessing);
-                read.rows(rows, features)
+                let start = || Reading::new(packed, self.preprocessing);
+                self.reading.get_or_insert_with(start).rows(first..first + count, features)
             }
             None => {
                 let width = self.data.feature_count;
@@ -106,26 +108,19 @@ impl<'a> Feed<'a> {
 
 /// The reading of rows of a file.
 struct Reading<'a> {
-    packed: &'a PackedFeatures,
+    file: FileReader<'a>,
     preprocessing: &'a Preprocessing,
-    bytes: Vec<u8>,
     raw: Vec<f32>,
 }
 
 impl<'a> Reading<'a> {
     fn new(packed: &'a PackedFeatures, preprocessing: &'a Preprocessing) -> Self {
-        Self { packed, preprocessing, bytes: Vec::new(), raw: Vec::new() }
+        Self { file: packed.reader(), preprocessing, raw: Vec::new() }
     }
 
-    fn rows(
-        &mut self,
-        rows: std::ops::Range<usize>,
-        features: &mut Vec<f32>,
-    ) -> Result<(), TrainError> {
+    fn rows(&mut self, rows: Range<usize>, features: &mut Vec<f32>) -> Result<(), TrainError> {
         self.raw.clear();
-        for row in rows {
-            self.packed.read(row, &mut self.bytes, &mut self.raw)?;
-        }
+        self.file.read(rows, &mut self.raw)?;
         features.clear();
         features.resize(self.raw.len(), 0.0);
         let Preprocessing { mean, scale } = self.preprocessing;

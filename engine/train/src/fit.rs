@@ -386,7 +386,7 @@ impl Fit<'_> {
         state.epoch_loss = loss;
         state.sums = Sums::default();
         let (held_out, accuracy) =
-            held_out_loss(&mut self.stepper, &self.held_out, self.spec, part_rows)?;
+            held_out_loss(&mut self.stepper, &mut self.held_out, self.spec, part_rows)?;
         if let Some(stop) = self.spec.early_stop {
             if state.best.is_none() || held_out < state.best_loss - stop.gain_min {
                 state.best_loss = held_out;
@@ -402,7 +402,7 @@ impl Fit<'_> {
 
 fn held_out_loss(
     stepper: &mut Stepper,
-    rows: &Feed<'_>,
+    rows: &mut Feed<'_>,
     spec: &TrainSpec,
     part_rows: usize,
 ) -> Result<(f64, Option<f64>), TrainError> {

@@ -2,15 +2,18 @@
 //! little-endian f32, their targets in memory.
 //!
 //! The file has no name once the rows are packed, so that nothing is left of it, whatever ends the
-//! process. Refuses rows of different lengths, and values that are not finite. Bound: some bytes a
-//! row in memory.
+//! process. Rows are read many at a time, through io_uring where the host has it, for a shuffled
+//! epoch asks for rows from everywhere. Refuses rows of different lengths, and values that are not
+//! finite. Bound: some bytes a row in memory, and the rows that are read at once.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use truststram_machine::{Ring, RingMode, probe};
 
 use crate::data::Dataset;
 use crate::error::TrainError;
@@ -24,26 +27,42 @@ const CLASSES_MAX: usize = 4_096;
 pub struct PackedFeatures {
     file: Arc<File>,
     path: Arc<Path>,
+    ring: RingMode,
     feature_count: usize,
     /// Where each row is in the file, counted in rows.
     places: Vec<u32>,
+}
+
+/// Reads rows of a data set, wherever they are. One thread uses it.
+pub(crate) struct RowReader<'a> {
+    data: &'a Dataset,
+    file: Option<FileReader<'a>>,
+}
+
+/// Reads rows of a file.
+pub(crate) struct FileReader<'a> {
+    rows: &'a PackedFeatures,
+    ring: Box<dyn Ring>,
+    bytes: Vec<u8>,
+    offsets: Vec<u64>,
 }
 
 /// The features of rows on their way into a file that has no name any more.
 #[derive(Debug)]
 struct RowFile {
     path: PathBuf,
+    ring: RingMode,
     file: BufWriter<File>,
 }
 
 impl RowFile {
     /// Begins with an empty file, in the place of one that may be there.
-    fn create(path: &Path) -> Result<Self, TrainError> {
+    fn create(path: &Path, ring: RingMode) -> Result<Self, TrainError> {
         let options = File::options().read(true).write(true).create(true).truncate(true).open(path);
         let file = options.map_err(failed("create", path))?;
         // What is packed is of this process alone, and is made anew by the next.
         fs::remove_file(path).map_err(failed("unlink", path))?;
-        Ok(Self { path: path.to_owned(), file: BufWriter::with_capacity(1 << 18, file) })
+        Ok(Self { path: path.to_owned(), ring, file: BufWriter::with_capacity(1 << 18, file) })
     }
 
     fn add(&mut self, features: &[f32]) -> Result<(), TrainError> {
@@ -53,11 +72,11 @@ impl RowFile {
     }
 
     fn finish(self, feature_count: usize, rows: usize) -> Result<PackedFeatures, TrainError> {
-        let Self { path, file } = self;
+        let Self { path, ring, file } = self;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error);
         let file = Arc::new(file.map_err(failed("write", &path))?);
         let places = (0..rows as u32).collect();
-        Ok(PackedFeatures { file, path: path.into(), feature_count, places })
+        Ok(PackedFeatures { file, path: path.into(), ring, feature_count, places })
     }
 }
 
@@ -85,13 +104,14 @@ fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> TrainError
 }
 
 impl Packer {
-    /// Begins with an empty file, in the place of one that may be there.
+    /// Begins with an empty file, in the place of one that may be there; `ring` says how it is
+    /// read.
     ///
     /// # Errors
     /// [`TrainError::File`].
-    pub fn create(path: &Path, is_of_classes: bool) -> Result<Self, TrainError> {
+    pub fn create(path: &Path, is_of_classes: bool, ring: RingMode) -> Result<Self, TrainError> {
         Ok(Self {
-            file: RowFile::create(path)?,
+            file: RowFile::create(path, ring)?,
             is_of_classes,
             feature_count: 0,
             names: HashMap::new(),
@@ -168,16 +188,14 @@ impl Dataset {
         map: &mut Map<'_>,
     ) -> Result<Option<Self>, TrainError> {
         let mut file = match &self.packed {
-            Some(packed) => Some(RowFile::create(&packed.path)?),
+            Some(packed) => Some(RowFile::create(&packed.path, packed.ring)?),
             None => None,
         };
-        let (mut bytes, mut rows, mut features) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut reader, mut rows, mut features) = (self.reader(), Vec::new(), Vec::new());
         for first in (0..self.rows()).step_by(rows_at_once) {
             let count = rows_at_once.min(self.rows() - first);
             rows.clear();
-            for row in first..first + count {
-                self.read_row(row, &mut bytes, &mut rows)?;
-            }
+            reader.read(first..first + count, &mut rows)?;
             let Some(made) = map(&rows, count) else { return Ok(None) };
             match &mut file {
                 Some(file) => file.add(&made)?,
@@ -202,17 +220,53 @@ impl PackedFeatures {
         Self { places: rows.iter().map(|&row| self.places[row]).collect(), ..self.clone() }
     }
 
-    /// Adds the features of a row to `features`. `bytes` is used and left.
+    /// A way to read them.
+    pub(crate) fn reader(&self) -> FileReader<'_> {
+        let (ring, _) = probe(self.ring);
+        FileReader { rows: self, ring, bytes: Vec::new(), offsets: Vec::new() }
+    }
+}
+
+impl FileReader<'_> {
+    /// Adds the features of rows to `features`.
     pub(crate) fn read(
-        &self,
-        row: usize,
-        bytes: &mut Vec<u8>,
+        &mut self,
+        rows: Range<usize>,
         features: &mut Vec<f32>,
     ) -> Result<(), TrainError> {
-        bytes.resize(self.feature_count * 4, 0);
-        let offset = u64::from(self.places[row]) * bytes.len() as u64;
-        self.file.read_exact_at(bytes, offset).map_err(failed("read", &self.path))?;
-        features.extend(bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)));
+        let PackedFeatures { file, path, feature_count, places, .. } = self.rows;
+        let row_bytes = feature_count * size_of::<f32>();
+        self.offsets.clear();
+        let places = &places[rows];
+        self.offsets.extend(places.iter().map(|&place| u64::from(place) * row_bytes as u64));
+        self.bytes.resize(places.len() * row_bytes, 0);
+        let read = self.ring.read_each(file, &mut self.bytes, &self.offsets);
+        read.map_err(failed("read", path))?;
+        let values = self.bytes.as_chunks::<4>().0.iter();
+        features.extend(values.map(|four| f32::from_le_bytes(*four)));
+        Ok(())
+    }
+}
+
+impl Dataset {
+    /// A way to read its rows.
+    pub(crate) fn reader(&self) -> RowReader<'_> {
+        RowReader { data: self, file: self.packed.as_ref().map(PackedFeatures::reader) }
+    }
+}
+
+impl RowReader<'_> {
+    /// Adds the features of rows to `features`.
+    pub(crate) fn read(
+        &mut self,
+        rows: Range<usize>,
+        features: &mut Vec<f32>,
+    ) -> Result<(), TrainError> {
+        if let Some(file) = &mut self.file {
+            return file.read(rows, features);
+        }
+        let width = self.data.feature_count;
+        features.extend_from_slice(&self.data.features[rows.start * width..rows.end * width]);
         Ok(())
     }
 }

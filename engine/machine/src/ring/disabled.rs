@@ -20,6 +20,17 @@ impl Ring for PlainFiles {
         file.read_exact_at(buffer, offset)
     }
 
+    fn read_each(&mut self, file: &File, buffer: &mut [u8], offsets: &[u64]) -> io::Result<()> {
+        let bytes = bytes_of_each(buffer, offsets)?;
+        let mut rest = buffer;
+        for run in in_runs(offsets, bytes) {
+            let (these, behind) = rest.split_at_mut(bytes * run.len());
+            file.read_exact_at(these, run[0])?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
     fn append(&mut self, mut file: &File, chunks: &[&[u8]]) -> io::Result<()> {
         let mut slices = filled(chunks);
         let mut rest = slices.as_mut_slice();
@@ -63,6 +74,20 @@ impl Ring for PlainFiles {
     fn name(&self) -> &'static str {
         "file"
     }
+}
+
+/// The size of each piece of a buffer that is filled from so many offsets.
+pub(super) fn bytes_of_each(buffer: &[u8], offsets: &[u64]) -> io::Result<usize> {
+    match buffer.len().checked_div(offsets.len()) {
+        None if buffer.is_empty() => Ok(0),
+        Some(bytes) if bytes * offsets.len() == buffer.len() => Ok(bytes),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// The offsets of pieces that lie one behind the other in the file, together.
+pub(super) fn in_runs(offsets: &[u64], bytes: usize) -> impl Iterator<Item = &[u64]> {
+    offsets.chunk_by(move |one, next| one.checked_add(bytes as u64) == Some(*next))
 }
 
 /// The chunks that have bytes: with an empty one in front, a write of nothing would look like a

@@ -13,12 +13,12 @@ use std::os::fd::AsRawFd;
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{IoUring, opcode, squeue};
 
-use super::disabled::{PlainFiles, filled};
+use super::disabled::{PlainFiles, bytes_of_each, filled, in_runs};
 use super::operations::{Needed, Operations, Setup};
 use super::seam::Ring;
 
 /// Operations under way at a time, and entries of the submission queue.
-pub const IN_FLIGHT_MAX: usize = 8;
+pub const IN_FLIGHT_MAX: usize = 32;
 /// Bytes that one read asks for at most.
 pub const PIECE_BYTES_MAX: usize = 512 << 10;
 /// Most buffers of one writev (`UIO_MAXIOV` of the kernel).
@@ -48,11 +48,22 @@ pub struct Uring {
     plain: PlainFiles,
 }
 
-/// The part of a read that one operation is asked for, in bytes of the caller's buffer.
+/// The part of a read that one operation is asked for: bytes of the caller's buffer, and where the
+/// first of them lies in the file.
 #[derive(Clone, Copy, Default)]
 struct Piece {
     start: usize,
     end: usize,
+    offset: u64,
+}
+
+/// Pieces of at most [`PIECE_BYTES_MAX`] that together fill a part of the buffer.
+fn pieces(start: usize, end: usize, offset: u64) -> impl Iterator<Item = Piece> {
+    (start..end).step_by(PIECE_BYTES_MAX).map(move |at| Piece {
+        start: at,
+        end: end.min(at + PIECE_BYTES_MAX),
+        offset: offset.wrapping_add((at - start) as u64),
+    })
 }
 
 impl Uring {
@@ -105,30 +116,36 @@ impl Uring {
         outcome_of_pair(written, synced)
     }
 
-    /// Reads with as many pieces under way as the ring holds.
-    fn read_pieces(&mut self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let (start, end) = (buffer.as_mut_ptr(), buffer.len());
+    /// Reads pieces that lie in `buffer`, with as many under way as the ring holds.
+    fn read_pieces(
+        &mut self,
+        file: &File,
+        buffer: &mut [u8],
+        mut unread: impl Iterator<Item = Piece>,
+    ) -> io::Result<()> {
+        let (memory, size) = (buffer.as_mut_ptr(), buffer.len());
         let entry = |slot: usize, piece: Piece| {
             let bytes = u32::try_from(piece.end - piece.start).unwrap_or(u32::MAX);
-            opcode::Read::new(Fd(file.as_raw_fd()), start.wrapping_add(piece.start), bytes)
-                .offset(offset.wrapping_add(piece.start as u64))
+            opcode::Read::new(Fd(file.as_raw_fd()), memory.wrapping_add(piece.start), bytes)
+                .offset(piece.offset)
                 .build()
                 .user_data(slot as u64)
         };
         let mut pieces = [Piece::default(); IN_FLIGHT_MAX];
         let mut due: Vec<usize> = (0..IN_FLIGHT_MAX).collect();
-        let mut first_unread = 0;
         let mut in_flight = 0;
         let mut outcome = Ok(());
         loop {
             while let Some(slot) = due.pop().filter(|_| outcome.is_ok()) {
                 let piece = &mut pieces[slot];
                 if piece.start == piece.end {
-                    *piece =
-                        Piece { start: first_unread, end: end.min(first_unread + PIECE_BYTES_MAX) };
-                    first_unread = piece.end;
+                    *piece = unread.next().unwrap_or_default();
                 }
                 if piece.start == piece.end {
+                    continue;
+                }
+                if piece.start > piece.end || piece.end > size {
+                    outcome = Err(io::ErrorKind::InvalidInput.into());
                     continue;
                 }
                 // SAFETY: the piece lies in `buffer`, which is borrowed until this function
@@ -146,7 +163,10 @@ impl Uring {
             let slot = slot as usize;
             match usize::try_from(result) {
                 Ok(0) => outcome = Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => pieces[slot].start += count,
+                Ok(count) => {
+                    pieces[slot].start += count;
+                    pieces[slot].offset += count as u64;
+                }
                 Err(_) if result == -libc::EINTR || result == -libc::EAGAIN => {}
                 Err(_) => outcome = Err(io::Error::from_raw_os_error(-result)),
             }
@@ -158,13 +178,31 @@ impl Uring {
 impl Ring for Uring {
     fn read_at(&mut self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         if self.is_usable() {
-            let outcome = self.read_pieces(file, buffer, offset);
+            let all = pieces(0, buffer.len(), offset);
+            let outcome = self.read_pieces(file, buffer, all);
             // With the ring gone, what was read so far is read again.
             if self.is_usable() || outcome.is_ok() {
                 return outcome;
             }
         }
         self.plain.read_at(file, buffer, offset)
+    }
+
+    fn read_each(&mut self, file: &File, buffer: &mut [u8], offsets: &[u64]) -> io::Result<()> {
+        let bytes = bytes_of_each(buffer, offsets)?;
+        if self.is_usable() {
+            let mut start = 0;
+            let each = in_runs(offsets, bytes).flat_map(|run| {
+                let from = start;
+                start += bytes * run.len();
+                pieces(from, start, run[0])
+            });
+            let outcome = self.read_pieces(file, buffer, each);
+            if self.is_usable() || outcome.is_ok() {
+                return outcome;
+            }
+        }
+        self.plain.read_each(file, buffer, offsets)
     }
 
     fn append(&mut self, file: &File, chunks: &[&[u8]]) -> io::Result<()> {

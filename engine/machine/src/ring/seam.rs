@@ -15,6 +15,13 @@ pub trait Ring: Send {
     /// anything.
     fn read_at(&mut self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
+    /// Fills `buffer`, as many pieces of the same size as there are `offsets`, each with the bytes
+    /// from its offset on; many at a time where possible. `buffer` is a multiple of that number.
+    ///
+    /// # Errors
+    /// As [`Ring::read_at`]; `InvalidInput` for a buffer of another size.
+    fn read_each(&mut self, file: &File, buffer: &mut [u8], offsets: &[u64]) -> io::Result<()>;
+
     /// Writes all `chunks` in order at the file's position, which is its end for a file that was
     /// opened for appending.
     ///

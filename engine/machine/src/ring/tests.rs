@@ -52,6 +52,41 @@ fn a_part_is_read_and_a_missing_part_is_an_error() {
 }
 
 #[test]
+fn pieces_from_everywhere_are_read_each_into_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let whole = pattern(3 * PIECE_BYTES_MAX);
+    fs::write(&path, &whole).unwrap();
+    // Backwards, the same one twice, and many that lie one behind the other: over 512 KiB of them.
+    let mut places: Vec<u64> = (0..200).rev().map(|place| place * 37 % 200).collect();
+    places.extend([5, 5]);
+    places.extend(1_000..1_900);
+    for mut ring in rings() {
+        let file = File::open(&path).unwrap();
+        for bytes in [1, 7, 700] {
+            let offsets: Vec<u64> = places.iter().map(|place| place * bytes as u64).collect();
+            let mut found = vec![0; bytes * offsets.len()];
+            ring.read_each(&file, &mut found, &offsets).unwrap();
+            let expected: Vec<u8> = offsets
+                .iter()
+                .flat_map(|offset| &whole[*offset as usize..][..bytes])
+                .copied()
+                .collect();
+            assert!(found == expected, "{bytes} by {}", ring.name());
+        }
+        ring.read_each(&file, &mut [], &[]).unwrap();
+        let kind = |outcome: io::Result<()>| outcome.unwrap_err().kind();
+        let end = whole.len() as u64;
+        let over = ring.read_each(&file, &mut [0; 20], &[0, end - 5]);
+        assert_eq!(kind(over), io::ErrorKind::UnexpectedEof, "{}", ring.name());
+        let odd = ring.read_each(&file, &mut [0; 20], &[0, 1, 2]);
+        assert_eq!(kind(odd), io::ErrorKind::InvalidInput, "{}", ring.name());
+        let none = ring.read_each(&file, &mut [0; 20], &[]);
+        assert_eq!(kind(none), io::ErrorKind::InvalidInput, "{}", ring.name());
+    }
+}
+
+#[test]
 fn chunks_are_appended_whole_and_in_order() {
     let dir = tempfile::tempdir().unwrap();
     for (index, mut ring) in rings().into_iter().enumerate() {

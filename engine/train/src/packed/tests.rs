@@ -5,8 +5,8 @@ use crate::data::{DIGITS_HELD_OUT_SHARE, DIGITS_SEED, digits};
 use crate::fit::{Checkpoints, Go, Outcome, train};
 use crate::spec::{EarlyStop, TrainSpec};
 
-fn packed(folder: &Path, data: &Dataset, is_of_classes: bool) -> Dataset {
-    let mut packer = Packer::create(&folder.join("rows"), is_of_classes).unwrap();
+fn packed(folder: &Path, data: &Dataset, is_of_classes: bool, ring: RingMode) -> Dataset {
+    let mut packer = Packer::create(&folder.join("rows"), is_of_classes, ring).unwrap();
     for row in 0..data.rows() {
         let target = match is_of_classes {
             true => data.classes[data.labels[row] as usize].clone(),
@@ -21,9 +21,10 @@ fn packed(folder: &Path, data: &Dataset, is_of_classes: bool) -> Dataset {
 fn rows_in_a_file_give_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let memory = digits().unwrap();
-    let file = packed(folder.path(), &memory, true);
+    let file = packed(folder.path(), &memory, true, RingMode::Auto);
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "the file has no name");
     assert_eq!((&file.labels, &file.classes), (&memory.labels, &memory.classes));
+    let plain = packed(folder.path(), &memory, true, RingMode::Off);
     let stop = Some(EarlyStop { patience: 3, gain_min: 0.0 });
     let split = |data: &Dataset| data.split(DIGITS_HELD_OUT_SHARE, DIGITS_SEED);
     for (accumulate, standardise) in [(1, true), (3, false)] {
@@ -39,6 +40,7 @@ fn rows_in_a_file_give_the_same_bits() {
             train(&split(data), &spec, &[], None, &mut |_| Go::On).unwrap().unwrap()
         };
         let (a, b) = (run(&memory), run(&file));
+        assert!(run(&plain).model.to_bytes().unwrap() == b.model.to_bytes().unwrap());
         assert!(a.model.to_bytes().unwrap() == b.model.to_bytes().unwrap());
         assert_eq!(a.held_out, b.held_out);
     }
@@ -62,11 +64,12 @@ fn rows_in_a_file_give_the_same_bits() {
 fn numbers_are_packed_and_what_is_wrong_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let memory = digits().unwrap();
-    let numbers = packed(folder.path(), &memory, false);
+    let numbers = packed(folder.path(), &memory, false, RingMode::Off);
     assert!(numbers.classes.is_empty() && numbers.labels.is_empty());
     assert_eq!(numbers.values[..3], [0.0, 1.0, 2.0]);
     let check = |rows: &[(&[f32], &str)], is_of_classes: bool, expected: &str| {
-        let mut packer = Packer::create(&folder.path().join("rows"), is_of_classes).unwrap();
+        let mut packer =
+            Packer::create(&folder.path().join("rows"), is_of_classes, RingMode::Off).unwrap();
         let added = rows.iter().try_for_each(|(features, target)| packer.add(features, target));
         let error = added.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -75,5 +78,5 @@ fn numbers_are_packed_and_what_is_wrong_is_named() {
     check(&[(&[1.0], "a"), (&[1.0, 2.0], "a")], true, "different lengths");
     check(&[(&[f32::NAN], "a")], true, "not finite");
     check(&[(&[1.0], "a")], false, "not numbers");
-    assert!(Packer::create(&folder.path().join("none/rows"), true).is_err());
+    assert!(Packer::create(&folder.path().join("none/rows"), true, RingMode::Auto).is_err());
 }

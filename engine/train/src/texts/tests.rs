@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use truststram_exchange::{Format, TextRow, Writer};
+use truststram_machine::RingMode;
 use truststram_model::artifact::Artifact;
 use truststram_model::encoder::{EncoderFolder, Tokenizer};
 use truststram_model::graph::Port;
@@ -267,7 +268,8 @@ fn texts_in_a_file_give_the_same_bits_as_those_in_memory() {
             BaseModel { artifact: &model, tuned, length_max: Some(14), attention_dropout: 0.0 };
         let spec = spec(2, 1e-3);
         let training = TextTraining::of_base(&spec, base).unwrap();
-        let mut packer = Packer::create(&folder_of_rows.path().join("rows"), true).unwrap();
+        let mut packer =
+            Packer::create(&folder_of_rows.path().join("rows"), true, RingMode::Auto).unwrap();
         for (text, label) in rows.texts.iter().zip(&rows.labels) {
             let mut row = Vec::new();
             training.add_row(text, &mut row).unwrap();
