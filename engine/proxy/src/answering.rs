@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::header::{self, ALLOW, CONTENT_TYPE, HOST, LOCATION, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::header::{self, ALLOW, HOST, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Method, Response};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
@@ -15,6 +15,7 @@ use pingora_proxy::Session;
 use crate::app::{App, turn};
 use crate::authorising::remove_claims;
 use crate::cache::{Cache, date_of};
+use crate::canned::{fixed, redirect};
 use crate::compress::{Arriving, Compression, Decoded, codings, decode};
 use crate::context::RequestContext;
 use crate::dated::keep_date;
@@ -205,7 +206,7 @@ impl App {
             Action::Redirect(status, to) => {
                 Ok(Step::Answer(redirect(*status, &to.fill(&facts(session, ctx)))))
             }
-            Action::Answer(status, body) => Ok(Step::Answer(fixed(*status, body))),
+            Action::Answer(status, body) => Ok(Step::Answer(fixed(*status, body.clone()))),
             Action::Local => {
                 let edits = &route.request_edits;
                 let known = (!edits.is_empty()).then(|| facts(session, ctx));
@@ -426,23 +427,4 @@ pub(crate) fn tell_server(
         request.insert_header(HOST, host.as_str())?;
     }
     request.insert_header(X_REQUEST_ID, id)
-}
-
-fn redirect(status: u16, to: &str) -> Response<Body> {
-    let mut response = fixed(status, "");
-    if let Ok(to) = HeaderValue::from_str(to) {
-        response.headers_mut().insert(LOCATION, to);
-    }
-    response
-}
-
-/// An answer that is always the same.
-pub(crate) fn fixed(status: u16, body: &str) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.to_owned()));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let headers = response.headers_mut();
-    if !body.is_empty() {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    }
-    response
 }

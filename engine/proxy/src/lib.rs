@@ -15,6 +15,7 @@ mod authorising;
 mod background;
 mod bind;
 mod cache;
+mod canned;
 mod compress;
 mod connection;
 mod context;

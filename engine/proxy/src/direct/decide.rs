@@ -23,9 +23,10 @@ use super::prepared::Prepared;
 use super::ready::Ready;
 use super::write::{begin_head, prepared};
 
-use crate::answering::{fixed, rewritten};
+use crate::answering::rewritten;
 use crate::app::App;
 use crate::cache::Hit;
+use crate::canned::fixed;
 use crate::context::next_id;
 use crate::forwarded;
 use crate::limit::{InFlight, LimitHeaders, Subject};
@@ -218,7 +219,8 @@ impl App {
                 let (table, scheme) = (request.table, request.caller.scheme());
                 let at = usize::from(scheme == Scheme::Https);
                 let made = route.prepared[at].get_or_init(|| {
-                    prepared(fixed(*status, body), table, scheme).filter(|made| made.status >= 200)
+                    prepared(fixed(*status, body.clone()), table, scheme)
+                        .filter(|made| made.status >= 200)
                 });
                 made.as_ref().map(Candidate::Fixed)
             }

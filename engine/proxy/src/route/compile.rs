@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use regex::Regex;
 
@@ -25,7 +26,8 @@ pub(crate) enum Action {
     Local,
     Upstream(Arc<Group>),
     Redirect(u16, Template),
-    Answer(u16, String),
+    /// Its body is shared by all who get it.
+    Answer(u16, Bytes),
 }
 
 /// How a header must be.
@@ -177,7 +179,7 @@ fn action(spec: &RouteSpec, groups: &[Arc<Group>], faults: &mut Faults<'_>) -> O
             if !(200..=599).contains(status) {
                 faults.add(".status", format!("must be 200 to 599, found {status}"));
             }
-            Some(Action::Answer(*status, body.clone()))
+            Some(Action::Answer(*status, Bytes::from(body.clone())))
         }
     }
 }
