@@ -28,9 +28,10 @@ HOSTILE = 2_000
 IDLE = 9_850
 LARGE = 256 << 10
 REACH = 2.0
-# The good client goes before the hostile ones on their core and leaves them what it does not need,
-# so that what is measured is the server's delay and not the client's. A look at the sockets comes
-# late by this at most.
+# The good client goes before the hostile ones on their core and leaves them what it does not need.
+# It still waits for their system calls, which this kernel does not interrupt, so that a latency goes
+# from the sending of a request to the moment when the kernel had its answer: the server's delay and
+# not the client's. A look at the sockets comes late by this at most.
 FIRST = ["chrt", "--fifo", "1"]
 NAP_US = 20
 # Name, title, what slowhttptest is told, and the path that it asks for.
@@ -135,7 +136,8 @@ class Clients:
         done = subprocess.run(
             [*FIRST, *self.pin, self.driver, "--server", f"127.0.0.1:{self.site.port}", "--path",
              "/local", "--connections", "16", "--seconds", str(self.seconds), "--warm-up", "1",
-             "--loop", "open", "--rate", str(RATE), "--seed", "1", "--nap-us", str(NAP_US)],
+             "--loop", "open", "--rate", str(RATE), "--seed", "1", "--nap-us", str(NAP_US),
+             "--kernel-time"],
             capture_output=True, text=True, check=False)
         if done.returncode:
             raise BenchError(f"the client: {done.stdout}{done.stderr}")
@@ -188,7 +190,9 @@ def text(host: dict, results: dict, titles: dict) -> str:
         f"A well-behaved client ({RATE:,} requests/s of 128 B in an open loop, 16 connections) alone"
         f" and beside {HOSTILE:,} hostile",
         "connections, in turn; each server on one core, all clients on the other, the good one first"
-        f" (SCHED_FIFO); median of {ROUNDS} windows.",
+        f" (SCHED_FIFO); from the sending of a request to its answer's arrival in the kernel, for what"
+        f" the clients",
+        f"do to each other is not the server's; median of {ROUNDS} windows.",
         f"{host['cpu']}, {host['cores']} cores, Linux {host['kernel']};"
         f" nginx {report.command_output('nginx', '-v').rpartition('/')[2]}.",
         "",

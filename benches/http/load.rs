@@ -4,6 +4,9 @@
 //! Owns the sending and the clock. In the open loop requests are due at the moments of a Poisson
 //! process, whatever the answers do, and a latency counts from the moment when the request was due,
 //! so that a stall of the server is seen by all who would have asked meanwhile.
+//! With `--kernel-time` it counts from the moment when the request is sent, or was due if it had to
+//! wait for another's answer, to that when its answer reached the kernel: what a client that shares
+//! its core with others does late is not the server's.
 //! Refuses to know what is asked: the bodies are a file, one a line; without one it is a GET.
 //! Bound: one core, which it leaves idle only for `--nap-us`; every request has one answer or ends
 //! the run.
@@ -11,13 +14,18 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::error::Error;
-use std::io::Write;
+use std::io::{IoSliceMut, Write};
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::{Parser, ValueEnum};
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
+use nix::sys::time::TimeSpec;
 use serde_json::json;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Sender, channel};
 
@@ -66,6 +74,9 @@ struct Arguments {
     /// goes before others on its core and leaves them the rest of it.
     #[arg(long, default_value_t = 0)]
     nap_us: u64,
+    /// Counts the kernel's time of an answer's arrival, see above; of the open loop.
+    #[arg(long)]
+    kernel_time: bool,
     /// `cargo bench` passes it to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -78,6 +89,8 @@ struct Shared {
     streams: Vec<Rc<TcpStream>>,
     /// When the request of each connection was due.
     due: Vec<Instant>,
+    /// Since when it is the server's, where the kernel's time counts.
+    since: Option<Vec<SystemTime>>,
     idle: VecDeque<usize>,
     /// When requests were due that found no idle connection.
     waiting: VecDeque<Instant>,
@@ -105,18 +118,34 @@ impl Shared {
 
     fn ask(&mut self, due: Instant) {
         match self.idle.pop_front() {
-            Some(connection) => self.send(connection, due),
+            Some(connection) => {
+                if let Some(since) = &mut self.since {
+                    since[connection] = SystemTime::now();
+                }
+                self.send(connection, due);
+            }
             None => self.waiting.push_back(due),
         }
     }
 
-    fn answered(&mut self, connection: usize, status: u16) {
+    /// How long the server took. The kernel gives no time for what comes just after it was asked to.
+    fn took(&self, connection: usize, now: Instant, arrived: Option<SystemTime>) -> Duration {
+        match &self.since {
+            Some(since) => {
+                let arrived = arrived.unwrap_or_else(SystemTime::now);
+                arrived.duration_since(since[connection]).unwrap_or_default()
+            }
+            None => now.duration_since(self.due[connection]),
+        }
+    }
+
+    fn answered(&mut self, connection: usize, status: u16, arrived: Option<SystemTime>) {
         let now = Instant::now();
         let due = self.due[connection];
         self.total += u64::from(status == self.status);
         if due >= self.counts_from && due < self.ends {
             if status == self.status {
-                let micros = now.duration_since(due).as_micros();
+                let micros = self.took(connection, now, arrived).as_micros();
                 self.latencies_us.push(u32::try_from(micros).unwrap_or(u32::MAX));
             } else {
                 self.refused += 1;
@@ -125,6 +154,9 @@ impl Shared {
         if self.refills && now < self.ends {
             self.send(connection, now);
         } else if let Some(due) = self.waiting.pop_front() {
+            if let Some(since) = &mut self.since {
+                since[connection] = SystemTime::now() - now.duration_since(due);
+            }
             self.send(connection, due);
         } else {
             self.idle.push_back(connection);
@@ -155,25 +187,52 @@ fn whole_answer(bytes: &[u8]) -> Result<Option<(u16, usize)>, String> {
     Ok((bytes.len() >= end).then_some((status, end)))
 }
 
+/// Reads what is there, and when the last of it came.
+fn read_with_time(
+    stream: &TcpStream,
+    buffer: &mut [u8],
+) -> std::io::Result<(usize, Option<SystemTime>)> {
+    stream.try_io(Interest::READABLE, || {
+        let mut room = nix::cmsg_space!(TimeSpec);
+        let mut slices = [IoSliceMut::new(buffer)];
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let read = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut room), flags)?;
+        let arrived = read.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::ScmTimestampns(time) => {
+                Some(SystemTime::UNIX_EPOCH + Duration::from(time))
+            }
+            _ => None,
+        });
+        Ok((read.bytes, arrived))
+    })
+}
+
 /// Reads the answers of one connection.
 async fn read(shared: Rc<RefCell<Shared>>, connection: usize) {
     let stream = Rc::clone(&shared.borrow().streams[connection]);
+    let is_timed = shared.borrow().since.is_some();
     let mut buffer = vec![0; ANSWER_BYTES];
     let mut filled = 0;
     loop {
         let ready = stream.readable().await;
-        let read = ready.and_then(|()| stream.try_read(&mut buffer[filled..]));
-        match read {
-            Ok(0) => return shared.borrow_mut().fail("a connection was closed".into()),
-            Ok(count) => filled += count,
+        let read = ready.and_then(|()| match is_timed {
+            true => read_with_time(&stream, &mut buffer[filled..]),
+            false => stream.try_read(&mut buffer[filled..]).map(|count| (count, None)),
+        });
+        let arrived = match read {
+            Ok((0, _)) => return shared.borrow_mut().fail("a connection was closed".into()),
+            Ok((count, arrived)) => {
+                filled += count;
+                arrived
+            }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(error) => return shared.borrow_mut().fail(error.to_string()),
-        }
+        };
         match whole_answer(&buffer[..filled]) {
             Ok(None) => {}
             Ok(Some((status, end))) if end == filled => {
                 filled = 0;
-                shared.borrow_mut().answered(connection, status);
+                shared.borrow_mut().answered(connection, status, arrived);
             }
             Ok(Some(_)) => return shared.borrow_mut().fail("an answer too many".into()),
             Err(error) => return shared.borrow_mut().fail(error),
@@ -302,6 +361,9 @@ async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> 
     for _ in 0..arguments.connections {
         let stream = TcpStream::connect(&arguments.server).await?;
         stream.set_nodelay(true)?;
+        if arguments.kernel_time {
+            setsockopt(&stream, ReceiveTimestampns, &true)?;
+        }
         streams.push(Rc::new(stream));
     }
     let begins = Instant::now();
@@ -311,6 +373,7 @@ async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> 
         requests,
         next: 0,
         due: vec![begins; streams.len()],
+        since: arguments.kernel_time.then(|| vec![SystemTime::now(); streams.len()]),
         streams,
         idle: VecDeque::new(),
         waiting: VecDeque::new(),

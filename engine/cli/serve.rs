@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use truststram_base::Kind;
-use truststram_machine::{MachineError, Signal, Signals, keep_freed_memory, limit_library_threads};
+use truststram_machine::{MachineError, Signal, Signals, limit_library_threads, set_up_allocator};
 use truststram_proxy::{Bound, Door, bind};
 
 use super::signals::Watch;
@@ -22,7 +22,7 @@ use crate::{Addresses, App, AppError, StartError, Started, example};
 
 pub(super) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure> {
     limit_library_threads()?;
-    keep_freed_memory();
+    set_up_allocator();
     let (plan, located) = config::planned(&arguments.config)?;
     let signals = Signals::block()?;
     start_log(&plan);

@@ -7,6 +7,7 @@
 //! Bound: what the host lacks (NUMA, io_uring, rights in a container) degrades and is reported;
 //! it never fails the start.
 
+pub mod allocator;
 pub mod counting_allocator;
 pub mod cpu_set;
 pub mod dir_lock;
@@ -27,6 +28,7 @@ mod system_calls;
 pub mod thread;
 pub mod topology;
 
+pub use allocator::set_up_allocator;
 pub use counting_allocator::CountingAllocator;
 pub use cpu_set::CpuSet;
 pub use dir_lock::DirLock;
@@ -38,7 +40,7 @@ pub use memory::NodeBuffer;
 pub use pool::compute_pool;
 pub use precedence::{Precedence, Standing};
 pub use pressure::{Pressure, Resource};
-pub use process::{keep_freed_memory, limit_library_threads, raise_open_files};
+pub use process::{limit_library_threads, raise_open_files};
 pub use replace::replace_file;
 pub use ring::{FileBuffer, Ring, RingMode, RingStatus, drop_cached_pages, probe, read_file};
 pub use room::MemoryRoom;

@@ -1,16 +1,12 @@
-//! Owns the settings of the process: those that libraries read from its environment, how many
-//! files it may open, and how long its allocator keeps what was freed.
+//! Owns the settings of the process: those that libraries read from its environment, and how many
+//! files it may open.
 //!
-//! Refuses to know what the libraries do. Bound: two variables, one limit and one option, set once,
-//! first in `main`.
-#![allow(unsafe_code, reason = "the environment and an option of mimalloc are set by unsafe calls")]
+//! Refuses to know what the libraries do. Bound: two variables and one limit, set once, first in
+//! `main`.
+#![allow(unsafe_code, reason = "the environment is set by unsafe calls")]
 
-use std::ffi::{c_int, c_long};
 use std::fs;
 use std::path::Path;
-
-// Its library has the functions below; its `extended` feature names them and needs one more crate.
-use libmimalloc_sys as _;
 
 use crate::error::MachineError;
 use crate::system_calls;
@@ -49,45 +45,9 @@ pub fn raise_open_files() -> u64 {
     system_calls::raise_open_files().unwrap_or(OPEN_FILES_USUAL)
 }
 
-unsafe extern "C" {
-    /// Sets an option of mimalloc.
-    fn mi_option_set(option: c_int, value: c_long);
-}
-
-/// `mi_option_purge_delay` of mimalloc 3, in milliseconds.
-const PURGE_DELAY: c_int = 15;
-
-/// How long mimalloc keeps memory that was freed before the kernel gets it back. The store fills
-/// and frees the same tables every few seconds under load: what the kernel got back in between, it
-/// must clear again, page by page, while a request waits for the core.
-const PURGE_DELAY_MS: c_long = 10_000;
-
-/// Lets mimalloc, where it is the allocator, keep freed memory for ten seconds instead of one. What
-/// the environment says (`MIMALLOC_PURGE_DELAY`) goes first.
-pub fn keep_freed_memory() {
-    if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
-        // SAFETY: it stores a number under an index that mimalloc checks.
-        unsafe { mi_option_set(PURGE_DELAY, PURGE_DELAY_MS) };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    unsafe extern "C" {
-        fn mi_option_get(option: c_int) -> c_long;
-    }
-
-    /// Should a later mimalloc number its options anew, its default is found elsewhere.
-    #[test]
-    fn freed_memory_is_kept_longer() {
-        // SAFETY: it reads a number.
-        let delay_ms = || unsafe { mi_option_get(PURGE_DELAY) };
-        assert_eq!(delay_ms(), 1_000);
-        keep_freed_memory();
-        assert_eq!(delay_ms(), PURGE_DELAY_MS);
-    }
 
     /// The test harness runs each test in a thread of its own; tests/single_thread.rs has the
     /// other case.
