@@ -3,13 +3,14 @@
 //! Refuses to know HTTP. Pingora's own stream type can be buffered only by its own listeners, and
 //! those start their own threads; this one is accepted on a thread that we pinned.
 //! Bound: a write buffer of [`WRITE_BUFFER_BYTES`], which joins a response's head and body in one
-//! `send`; reads go straight into Pingora's buffer. The time for a head by its limits.
+//! `send`; reads go straight into Pingora's buffer. The time for a head by its limits. What the
+//! kernel holds for a client that takes little at a time by [`UNSENT_BYTES_SMALL`].
 
 use std::any::Any;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -21,13 +22,23 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
 };
 use pingora_http::ResponseHeader;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
+use truststram_machine::send_window;
 
 use crate::head_timer::{HeadLimits, HeadTimer, Turn};
 use crate::stats::GatewayStats;
 
 const WRITE_BUFFER_BYTES: usize = 2048;
+
+/// Bytes of one write from which it matters how much the client takes at once.
+const LARGE_BYTES: usize = 16 << 10;
+/// A client that takes less at once reads slowly on purpose or has little memory: the kernel cuts
+/// an answer for it into pieces of half of that, each of which costs as much as a whole one.
+const WINDOW_BYTES_SMALL: u32 = 8 << 10;
+/// What the kernel takes of an answer beyond what it has sent to such a client.
+const UNSENT_BYTES_SMALL: u32 = 4 << 10;
 
 /// How a connection of HTTP/2 begins (RFC 9113 section 3.4).
 pub(crate) const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -41,6 +52,8 @@ pub(crate) struct Connection {
     timer: HeadTimer,
     /// What was read to see which protocol it is; given out first.
     peeked: Vec<u8>,
+    /// Whether it was asked how much the client takes at once.
+    is_window_known: bool,
     stats: Arc<GatewayStats>,
 }
 
@@ -83,7 +96,22 @@ impl Connection {
             accepted: SystemTime::now(),
             timer,
             peeked: Vec::new(),
+            is_window_known: false,
             stats,
+        }
+    }
+
+    /// Has the kernel take little at a time for a client that does so, before the first write that
+    /// is large.
+    fn look_at_window(&mut self, bytes: usize) {
+        if self.is_window_known || bytes < LARGE_BYTES {
+            return;
+        }
+        self.is_window_known = true;
+        let stream = self.stream.get_ref();
+        if send_window(stream.as_fd()).is_ok_and(|window| window < WINDOW_BYTES_SMALL) {
+            // A kernel that refuses it serves all the same.
+            let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_SMALL);
         }
     }
 
@@ -142,6 +170,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.look_at_window(bytes.len());
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -150,6 +179,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.look_at_window(slices.iter().map(|slice| slice.len()).sum());
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -225,5 +255,47 @@ impl GetSocketDigest for Connection {
 
     fn set_socket_digest(&mut self, digest: SocketDigest) {
         self.socket = Arc::new(digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+    use crate::bind::bind;
+
+    /// How much of a large answer the kernel takes at first for a client with such a buffer.
+    async fn taken(buffer_bytes: Option<usize>) -> usize {
+        let bound = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        if let Some(bytes) = buffer_bytes {
+            client.set_recv_buffer_size(bytes).unwrap();
+        }
+        client.connect(&bound.address().into()).unwrap();
+        let listener = bound.duplicate().unwrap();
+        let (stream, peer) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let stream = TcpStream::from_std(stream).unwrap();
+        let stats = Arc::new(GatewayStats::new());
+        let long = Duration::from_secs(60);
+        let limits = HeadLimits { head: long, idle: long };
+        let mut connection = Connection::new(stream, peer, limits, stats);
+        connection.stream.get_ref().writable().await.unwrap();
+        let mut taken = 0;
+        while let Some(count) = connection.write(&vec![0; 1 << 18]).now_or_never() {
+            taken += count.unwrap();
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn the_kernel_holds_little_for_clients_that_take_little() {
+        let (small, usual) = (taken(Some(1_024)).await, taken(None).await);
+        assert!((1..16 << 10).contains(&small), "{small}");
+        assert!(usual >= 64 << 10, "{usual}");
     }
 }
