@@ -128,7 +128,7 @@ impl Shared {
         }
     }
 
-    /// How long the server took. The kernel gives no time for what comes just after it was asked to.
+    /// How long the server took. The kernel gives no time for what comes just after it was asked.
     fn took(&self, connection: usize, now: Instant, arrived: Option<SystemTime>) -> Duration {
         match &self.since {
             Some(since) => {
