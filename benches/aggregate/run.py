@@ -133,7 +133,7 @@ def table(cases, memory):
         "uses as many",
         "cores as numpy does. memory: the bodies lie in memory, as Flower's replies do. files: they "
         "lie in files in",
-        "the page cache, as the server keeps them, and are read a tile at a time. GB/s: of updates "
+        "the page cache, as the server keeps them, and are read some tiles ahead. GB/s: of updates "
         "read, from",
         f"memory; a plain sum of memory reads {memory[0]:.1f} GB/s on one core, {memory[1]:.1f} on "
         "two. peak: MB of the whole process,",

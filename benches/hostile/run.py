@@ -190,9 +190,10 @@ def text(host: dict, results: dict, titles: dict) -> str:
         f"A well-behaved client ({RATE:,} requests/s of 128 B in an open loop, 16 connections) alone"
         f" and beside {HOSTILE:,} hostile",
         "connections, in turn; each server on one core, all clients on the other, the good one first"
-        f" (SCHED_FIFO); from the sending of a request to its answer's arrival in the kernel, for what"
-        f" the clients",
-        f"do to each other is not the server's; median of {ROUNDS} windows.",
+        " (SCHED_FIFO).",
+        "From the sending of a request to its answer's arrival in the kernel, for what clients do to each"
+        " other is not",
+        f"the server's; median of {ROUNDS} windows.",
         f"{host['cpu']}, {host['cores']} cores, Linux {host['kernel']};"
         f" nginx {report.command_output('nginx', '-v').rpartition('/')[2]}.",
         "",

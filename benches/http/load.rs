@@ -344,6 +344,9 @@ async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> 
     if arguments.kind == Loop::Gaps {
         return Ok(gaps(arguments.seconds));
     }
+    if arguments.kernel_time && arguments.kind != Loop::Open {
+        return Err("--kernel-time counts for --loop open alone".into());
+    }
     let common = format!("{} HTTP/1.1\r\nhost: {}\r\n", arguments.path, arguments.server);
     let requests = match &arguments.bodies {
         None => vec![format!("GET {common}\r\n").into_bytes()],

@@ -35,7 +35,6 @@ pub(crate) fn evaluate(
     data: &Dataset,
     cores: &[u32],
 ) -> Result<Evaluation, TrainError> {
-    let rows: Vec<usize> = (0..data.rows()).collect();
     let pool = compute_pool("evaluate", if cores.is_empty() { &[0] } else { cores })?;
     let artifact = model.artifact();
     let is_of_texts = artifact.signature.tokens.is_some();
@@ -43,10 +42,13 @@ pub(crate) fn evaluate(
     let program = Arc::new(program);
     let start = || (Session::new(Arc::clone(&program)), data.reader());
     let parts: Result<Vec<Vec<f32>>, TrainError> = pool.install(|| {
-        rows.par_chunks(EVALUATION_ROWS)
-            .map_init(start, |(session, reader), rows| {
+        (0..data.rows().div_ceil(EVALUATION_ROWS))
+            .into_par_iter()
+            .map_init(start, |(session, reader), part| {
+                let first = part * EVALUATION_ROWS;
+                let rows = first..data.rows().min(first + EVALUATION_ROWS);
                 let mut values = Vec::new();
-                reader.read(rows[0]..rows[0] + rows.len(), &mut values)?;
+                reader.read(rows.clone(), &mut values)?;
                 if is_of_texts {
                     let rows: Vec<&[f32]> = values.chunks(data.feature_count).collect();
                     texts::give(session, &rows);

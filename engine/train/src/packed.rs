@@ -179,6 +179,11 @@ impl Packer {
 pub(crate) type Map<'a> = dyn FnMut(&[f32], usize) -> Option<Vec<f32>> + 'a;
 
 impl Dataset {
+    /// A way to read its rows.
+    pub(crate) fn reader(&self) -> RowReader<'_> {
+        RowReader { data: self, file: self.packed.as_ref().map(PackedFeatures::reader) }
+    }
+
     /// The same rows with what `map` makes of their features, so many rows at a time; in memory or
     /// in a file as they are here. None where `map` gives none, which ends it.
     pub(crate) fn mapped(
@@ -245,13 +250,6 @@ impl FileReader<'_> {
         let values = self.bytes.as_chunks::<4>().0.iter();
         features.extend(values.map(|four| f32::from_le_bytes(*four)));
         Ok(())
-    }
-}
-
-impl Dataset {
-    /// A way to read its rows.
-    pub(crate) fn reader(&self) -> RowReader<'_> {
-        RowReader { data: self, file: self.packed.as_ref().map(PackedFeatures::reader) }
     }
 }
 
