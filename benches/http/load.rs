@@ -340,15 +340,10 @@ fn gaps(seconds: f64) -> serde_json::Value {
     json!({ "gaps": count, "total_us": total.as_micros(), "longest_us": longest.as_micros() })
 }
 
-async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> {
-    if arguments.kind == Loop::Gaps {
-        return Ok(gaps(arguments.seconds));
-    }
-    if arguments.kernel_time && arguments.kind != Loop::Open {
-        return Err("--kernel-time counts for --loop open alone".into());
-    }
+/// What is sent, in turn.
+fn requests(arguments: &Arguments) -> std::io::Result<Vec<Vec<u8>>> {
     let common = format!("{} HTTP/1.1\r\nhost: {}\r\n", arguments.path, arguments.server);
-    let requests = match &arguments.bodies {
+    Ok(match &arguments.bodies {
         None => vec![format!("GET {common}\r\n").into_bytes()],
         Some(file) => {
             let post = |body: &str| {
@@ -359,7 +354,17 @@ async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> 
             };
             std::fs::read_to_string(file)?.lines().map(post).collect()
         }
-    };
+    })
+}
+
+async fn run(arguments: Arguments) -> Result<serde_json::Value, Box<dyn Error>> {
+    if arguments.kind == Loop::Gaps {
+        return Ok(gaps(arguments.seconds));
+    }
+    if arguments.kernel_time && arguments.kind != Loop::Open {
+        return Err("--kernel-time counts for --loop open alone".into());
+    }
+    let requests = requests(&arguments)?;
     let mut streams = Vec::new();
     for _ in 0..arguments.connections {
         let stream = TcpStream::connect(&arguments.server).await?;
