@@ -1,5 +1,5 @@
 //! Owns a second core that helps the first, the way an idle worker of the engine does: it offers
-//! its seat, looks for a while, and sleeps until it is woken.
+//! its seat, sleeps until it is woken, and looks for a while after it has helped.
 //!
 //! Refuses to know what it computes. Bound: one thread, which ends with the value.
 
@@ -32,13 +32,12 @@ impl Shared {
         let ends = || self.ends.load(Ordering::Acquire);
         while !ends() {
             self.seats.offer(HELPER);
-            if !self.seats.spin(HELPER, ends) {
-                let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
-                while !self.seats.is_asked(HELPER) && !ends() {
-                    asleep = self.wake.wait(asleep).unwrap_or_else(PoisonError::into_inner);
-                }
+            let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+            while !self.seats.is_asked(HELPER) && !ends() {
+                asleep = self.wake.wait(asleep).unwrap_or_else(PoisonError::into_inner);
             }
-            self.seats.leave(HELPER, true);
+            drop(asleep);
+            self.seats.help(HELPER, ends);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Owns the small models that this crate's tests share, and the operator that goes wrong.
+//! Owns the small models that this crate's tests share, the operator that goes wrong and the team
+//! that divides everything.
 //!
 //! Refuses to know any test's purpose. Bound: compiled for tests only.
 
@@ -6,6 +7,7 @@ use crate::artifact::{Artifact, Signature, Task};
 use crate::error::ModelError;
 use crate::file::{LayerWeights, ModelFile};
 use crate::graph::{Dim, Graph, Node, NodeView, Port};
+use crate::kernels::Team;
 use crate::program::{Build, Built, Context, Inputs, Operator, RunError};
 use crate::spec::{ModelSpec, Preprocessing};
 use crate::tensor::{DType, Tensor};
@@ -17,6 +19,19 @@ pub const FAMILIES: &[&[(&str, &str, Build)]] = &[&[("truststram", "Trap", trap)
 pub const PANICS_AT: f32 = 13.0;
 /// What makes `Trap` fail.
 pub const FAILS_AT: f32 = 14.0;
+
+/// A team of so many, for which everything is worth dividing; it does its parts backwards.
+pub struct Backwards(pub usize);
+
+impl Team for Backwards {
+    fn parts(&self, _nanos: usize) -> usize {
+        self.0
+    }
+
+    fn run(&self, parts: usize, task: &(dyn Fn(usize) + Sync)) {
+        (0..parts).rev().for_each(task);
+    }
+}
 
 #[derive(Debug)]
 struct Trap;

@@ -12,7 +12,7 @@ use crate::random::Random;
 struct Backwards;
 
 impl Team for Backwards {
-    fn size(&self) -> usize {
+    fn parts(&self, _nanos: usize) -> usize {
         3
     }
 

@@ -14,8 +14,8 @@ use super::{Activation, Alone, Isa, Team};
 const SCORES_MAX: usize = 8_192;
 /// Rows of such a block, where texts are long.
 const ROWS_MIN: usize = 8;
-/// Products of one part below which asking another core costs more than it saves.
-const PART_PRODUCTS_MIN: usize = 1 << 19;
+/// Products of queries with keys that a core makes in a nanosecond, with all that follows of them.
+const PRODUCTS_PER_NANO: usize = 16;
 
 /// What is attended to.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ pub fn attention_f32(isa: Isa, team: &dyn Team, attention: Attention<'_>, scratc
     }
     let Attention { heads, size, scale, offsets, .. } = attention;
     let products: usize = attention.lengths().map(|length| length * length * size * heads).sum();
-    let parts = team.size().min(products / PART_PRODUCTS_MIN).clamp(1, heads);
+    let parts = team.parts(products / PRODUCTS_PER_NANO).clamp(1, heads);
     let longest = attention.lengths().max().unwrap_or(0);
     let part_count = scratch_count(longest, size);
     // Room to begin at a cache line.

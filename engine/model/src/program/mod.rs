@@ -15,4 +15,4 @@ mod tests;
 pub use build::{BuildOptions, Program};
 pub use memory::{MemoryReport, NodeBytes};
 pub use operator::{Build, Built, Context, Inputs, Operator, RunError, Scratch};
-pub use session::{Session, evaluate};
+pub use session::{Session, evaluate, evaluate_by};

@@ -153,6 +153,19 @@ pub fn evaluate(
     options: &BuildOptions,
     inputs: Vec<Tensor>,
 ) -> Result<Vec<Tensor>, ModelError> {
+    evaluate_by(graph, options, inputs, &Alone)
+}
+
+/// The same by a team.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_by(
+    graph: &Graph,
+    options: &BuildOptions,
+    inputs: Vec<Tensor>,
+    team: &dyn Team,
+) -> Result<Vec<Tensor>, ModelError> {
     let program = Arc::new(Program::build(graph, options)?);
     if inputs.len() != program.inputs().len() {
         let found = format!("{} inputs", inputs.len());
@@ -163,7 +176,7 @@ pub fn evaluate(
     for (index, input) in inputs.into_iter().enumerate() {
         *session.input_mut(index) = input;
     }
-    session.run(&Alone, None)?;
+    session.run(team, None)?;
     let count = session.program.output_sources.len();
     Ok((0..count).filter_map(|index| session.output(index).cloned()).collect())
 }

@@ -152,17 +152,12 @@ impl<T: Send> Worker<T> {
         loop {
             seats.offer(node_seat);
             let goes_on = group.rest(seat, || seats.is_asked(node_seat));
-            let mut helps = !group.has_waiting();
-            if !seats.leave(node_seat, helps) || !helps {
+            if group.has_waiting() || !seats.is_asked(node_seat) {
+                seats.leave(node_seat);
                 return goes_on;
             }
-            // The next step of the same program may ask again at once.
-            while helps {
-                self.stats().helped.add(1);
-                seats.offer(node_seat);
-                seats.spin(node_seat, || group.has_waiting());
-                helps = seats.leave(node_seat, !group.has_waiting()) && !group.has_waiting();
-            }
+            let helped = seats.help(node_seat, || group.has_waiting());
+            self.stats().helped.add(helped as u64);
             if group.has_waiting() {
                 return true;
             }

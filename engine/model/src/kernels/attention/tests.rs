@@ -2,19 +2,7 @@
 
 use super::*;
 use crate::kernels::tests::{bits, numbers, same_on_all};
-
-/// Runs its parts backwards, as if by other cores.
-struct Backwards;
-
-impl Team for Backwards {
-    fn size(&self) -> usize {
-        5
-    }
-
-    fn run(&self, parts: usize, task: &(dyn Fn(usize) + Sync)) {
-        (0..parts).rev().for_each(task);
-    }
-}
+use crate::testing::Backwards;
 
 fn run(isa: Isa, team: &dyn Team, qkv: &[f32], offsets: &[u32], heads: usize) -> Vec<f32> {
     let tokens = offsets[offsets.len() - 1] as usize;
@@ -65,7 +53,7 @@ fn texts_attend_to_themselves() {
         let width = heads * size;
         let qkv = numbers(5, tokens * 3 * width, 2.0);
         let found = same_on_all(|isa| run(isa, &Alone, &qkv, &offsets, heads));
-        assert_eq!(bits(&run(Isa::detect(), &Backwards, &qkv, &offsets, heads)), bits(&found));
+        assert_eq!(bits(&run(Isa::detect(), &Backwards(5), &qkv, &offsets, heads)), bits(&found));
         for pair in offsets.windows(2) {
             let (start, end) = (pair[0] as usize, pair[1] as usize);
             let text = &qkv[start * 3 * width..end * 3 * width];

@@ -11,7 +11,7 @@ use super::{Layer, Weights};
 use crate::error::ModelError;
 use crate::kernels::lanes::{COUNT, Kernel, Lanes, dispatch};
 use crate::kernels::tiles::{Finish, Int8, Job, Number, Panels, multiply, vectors};
-use crate::kernels::{Isa, Team};
+use crate::kernels::{EACH_MAX, Isa, Team, run_each};
 
 /// Weights packed as groups of four signed 8-bit numbers.
 #[derive(Debug)]
@@ -167,6 +167,33 @@ struct Quantise<'a> {
     zeros: &'a mut [i32],
 }
 
+/// Numbers that a core quantises in a nanosecond.
+const QUANTISED_PER_NANO: usize = 3;
+
+impl Quantise<'_> {
+    /// With the help of the team where that pays.
+    fn divide(self, isa: Isa, team: &dyn Team) {
+        let parts = team.parts(self.x.len() / QUANTISED_PER_NANO).min(EACH_MAX);
+        if parts == 1 {
+            return dispatch(isa, self);
+        }
+        let Self { columns, input, .. } = self;
+        let rows = self.scales.len().div_ceil(parts);
+        let row_bytes = columns.div_ceil(4) * 4;
+        let parts = self.x.chunks(rows * columns).zip(self.rows.chunks_mut(rows * row_bytes));
+        let each = self.scales.chunks_mut(rows).zip(self.zeros.chunks_mut(rows));
+        let parts = parts.zip(each).map(|((x, rows), (scales, zeros))| Quantise {
+            x,
+            columns,
+            input,
+            rows,
+            scales,
+            zeros,
+        });
+        run_each(team, parts, |part| dispatch(isa, part));
+    }
+}
+
 impl Kernel for Quantise<'_> {
     type Output = ();
 
@@ -252,20 +279,17 @@ pub fn linear_i8(
     scratch.rows.resize(bytes.max(scratch.rows.len()), 0);
     scratch.scales.resize(rows.max(scratch.scales.len()), 0.0);
     scratch.zeros.resize(rows.max(scratch.zeros.len()), 0);
-    if inputs > 0 {
-        dispatch(
-            isa,
-            Quantise {
-                x: &x[..rows * inputs],
-                columns: inputs,
-                input: weights.input,
-                rows: &mut scratch.rows[..bytes],
-                scales: scratch.scales,
-                zeros: scratch.zeros,
-            },
-        );
-    } else {
-        scratch.scales[..rows].fill(0.0);
+    let quantise = Quantise {
+        x: &x[..rows * inputs],
+        columns: inputs,
+        input: weights.input,
+        rows: &mut scratch.rows[..bytes],
+        scales: &mut scratch.scales[..rows],
+        zeros: &mut scratch.zeros[..rows],
+    };
+    match inputs {
+        0 => quantise.scales.fill(0.0),
+        _ => quantise.divide(isa, team),
     }
     let finish = Finish {
         row_scales: scratch.scales.as_ptr(),

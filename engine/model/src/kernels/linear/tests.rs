@@ -3,19 +3,7 @@
 use super::*;
 use crate::kernels::tests::{bits, numbers, same_on_all, sets};
 use crate::kernels::{Activation, Alone, Gemm, Isa, Team, gemm_f32};
-
-/// Runs its parts backwards, as if by other cores.
-struct Backwards(usize);
-
-impl Team for Backwards {
-    fn size(&self) -> usize {
-        self.0
-    }
-
-    fn run(&self, parts: usize, task: &(dyn Fn(usize) + Sync)) {
-        (0..parts).rev().for_each(task);
-    }
-}
+use crate::testing::Backwards;
 
 /// Rows, inputs and outputs: every remainder of tiles, panels and lanes.
 const SHAPES: [(usize, usize, usize); 15] = [
@@ -96,7 +84,9 @@ fn f32_layers_are_right_and_the_same_everywhere() {
 
 #[test]
 fn a_team_changes_nothing() {
-    for (rows, inputs, outputs) in [(3, 700, 1001), (200, 150, 100), (33, 256, 600)] {
+    for (rows, inputs, outputs) in
+        [(3, 700, 1001), (200, 150, 100), (33, 256, 600), (9, 784, 200), (1, 30, 200)]
+    {
         let x = numbers(1, rows * inputs, 1.0);
         let w = numbers(2, outputs * inputs, 1.0);
         let weights = Weights::new(&w, outputs, inputs, false).unwrap();
@@ -159,15 +149,20 @@ fn int8_layers_are_near_and_the_same_everywhere() {
         let weights = Weights::new(&w, outputs, inputs, false).unwrap();
         let pack = |input| PackedI8::quantise(weights, None).unwrap().reading(input);
         let expected = exact(&x, &w, &bias, inputs);
-        let run = |isa, x: &[f32], input| {
+        let run_by = |isa, team: &dyn Team, x: &[f32], input| {
             let (mut bytes, mut scales, mut zeros) = (vec![7], vec![], vec![]);
             let scratch = Int8Scratch { rows: &mut bytes, scales: &mut scales, zeros: &mut zeros };
             let mut out = vec![9.0; rows * outputs];
             let layer =
                 Layer { weights: &pack(input), bias: Some(&bias), activation: Activation::None };
-            linear_i8(isa, &Alone, x, rows, layer, scratch, &mut out);
+            linear_i8(isa, team, x, rows, layer, scratch, &mut out);
             out
         };
+        let run = |isa, x: &[f32], input| run_by(isa, &Alone, x, input);
+        for size in [2, 3, 7] {
+            let alone = run(Isa::detect(), &x, Input::Dynamic);
+            assert_eq!(alone, run_by(Isa::detect(), &Backwards(size), &x, Input::Dynamic));
+        }
         for input in [Input::Dynamic, Input::Static { scale: 2.0 / 255.0, zero_point: 128 }] {
             let found = same_on_all(|isa| run(isa, &x, input));
             for (found, (exact, size)) in found.iter().zip(&expected) {

@@ -1,17 +1,23 @@
 //! Threads that help each other: every part once, panics kept, nobody waited for in vain.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use super::*;
 
+/// Work for sleepers, too.
+const LARGE: usize = 1 << 20;
+/// Work for those who look.
+const SMALL: usize = 2 * LOOKER_NANOS_MIN;
+
 /// A helper that serves its seat until it is told to end.
 fn serve(seats: &Seats, seat: usize, ends: &AtomicBool) {
-    while !ends.load(Ordering::Acquire) {
+    let ends = || ends.load(Ordering::Acquire);
+    while !ends() {
         seats.offer(seat);
-        while !seats.spin(seat, || ends.load(Ordering::Acquire)) {
+        while !seats.is_asked(seat) && !ends() {
             std::thread::yield_now();
         }
-        seats.leave(seat, true);
+        seats.help(seat, ends);
     }
 }
 
@@ -52,7 +58,10 @@ fn two_that_work_do_not_wait_for_each_other() {
                     });
                     seats.offer(me);
                     // Idle for no time at all: work may or may not have come.
-                    seats.leave(me, me == 0);
+                    match me {
+                        0 => drop(seats.help(me, || false)),
+                        _ => seats.leave(me),
+                    }
                 }
             });
         }
@@ -72,7 +81,7 @@ fn work_that_nobody_takes_is_done_alone_and_a_refusal_is_no_loss() {
         woken.fetch_add(1, Ordering::Relaxed);
         // It has got a request meanwhile, so it gives the work back; then waking fails, too.
         assert!(seats.is_asked(1));
-        assert!(seats.leave(1, false));
+        seats.leave(1);
         panic!("nobody there");
     };
     let done = AtomicU32::new(0);
@@ -89,7 +98,58 @@ fn work_that_nobody_takes_is_done_alone_and_a_refusal_is_no_loss() {
     TeamOfThreads::new(&seats, 0, 2, &|_| {}).run(5, &count);
     assert_eq!(done.load(Ordering::Relaxed), 10);
     assert_eq!(seats.idle_count(), 1);
-    assert!(!seats.leave(1, true));
+    assert_eq!(seats.help(1, || true), 0);
+    assert_eq!(seats.idle_count(), 0);
+}
+
+#[test]
+fn small_work_asks_those_who_look_and_invites_a_sleeper_now_and_then() {
+    let seats = Seats::new(2);
+    let (woken, ends) = (AtomicU32::new(0), AtomicBool::new(false));
+    let wake = |_| {
+        woken.fetch_add(1, Ordering::Relaxed);
+    };
+    let team = TeamOfThreads::new(&seats, 0, 2, &wake);
+    assert_eq!((team.parts(LARGE), team.parts(SMALL)), (1, 1));
+    seats.offer(1);
+    assert_eq!(team.parts(LARGE), 2);
+    for _ in 1..INVITES_EVERY {
+        assert_eq!(team.parts(SMALL), 1);
+        assert_eq!(team.parts(SMALL - 1), 1);
+    }
+    assert!(!seats.is_asked(1));
+    assert_eq!(team.parts(SMALL), 1);
+    assert!(seats.is_asked(1));
+    assert_eq!((woken.load(Ordering::Relaxed), seats.idle_count()), (1, 1));
+    std::thread::scope(|scope| {
+        let helper = scope.spawn(|| {
+            let mut helped = 0;
+            while !ends.load(Ordering::Acquire) {
+                helped += seats.help(1, || ends.load(Ordering::Acquire));
+                // As if it had been invited again.
+                seats.offer(1);
+                seats.seats[1].change(State::Asleep, State::Invited);
+            }
+            helped
+        });
+        let owner = std::thread::current().id();
+        let by_helper = AtomicU32::new(0);
+        while by_helper.load(Ordering::Relaxed) < 100 {
+            let parts = team.parts(SMALL);
+            let done = AtomicU32::new(0);
+            team.run(parts, &|_| {
+                done.fetch_add(1, Ordering::Relaxed);
+                match std::thread::current().id() == owner {
+                    true => std::thread::yield_now(),
+                    false => drop(by_helper.fetch_add(1, Ordering::Relaxed)),
+                }
+            });
+            assert_eq!(done.load(Ordering::Relaxed) as usize, parts);
+        }
+        ends.store(true, Ordering::Release);
+        assert!(helper.join().unwrap() >= 50, "two parts at most by one call for help");
+    });
+    assert_eq!(woken.load(Ordering::Relaxed), 1, "who looks needs no waking");
 }
 
 #[test]
@@ -104,7 +164,7 @@ fn a_panic_reaches_the_owner_after_all_have_ended() {
                 while !seats.is_asked(1) {
                     std::thread::yield_now();
                 }
-                assert!(seats.leave(1, true));
+                assert_eq!(seats.help(1, || false), 1);
             });
             let team = TeamOfThreads::new(&seats, 0, 2, &|_| {});
             let result = catch_unwind(AssertUnwindSafe(|| {

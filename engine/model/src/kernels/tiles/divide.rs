@@ -9,8 +9,12 @@ use super::{Floats, ProductKernel, halves_product, int8_product, vectors};
 use crate::kernels::lanes::{COUNT, Kernel, Lanes, dispatch};
 use crate::kernels::{Isa, Team};
 
-/// Products of one part below which asking another core costs more than it saves.
-const PART_PRODUCTS_MIN: usize = 1 << 19;
+/// Words of weights that a core multiplies with a row in a nanosecond.
+const WORDS_PER_NANO: usize = 64;
+/// So many rows take as long as one, which waits for the weights.
+const ROWS_OF_ONE: usize = 3;
+/// Bytes of weights that each core keeps in its second cache from one run to the next.
+const NEAR_BYTES: usize = 640 << 10;
 /// Bytes of weights that stay in the second cache while all rows pass them.
 const CHUNK_BYTES: usize = 384 << 10;
 
@@ -49,22 +53,25 @@ pub fn multiply(isa: Isa, team: &dyn Team, number: Number, job: &Job) {
     let rows = job.rows.1.saturating_sub(job.rows.0);
     let panels = vectors(job.columns).div_ceil(PANEL);
     let job = job.at_panels(0, panels);
-    let products = rows.saturating_mul(job.columns).saturating_mul(job.words);
-    let parts = team.size().min(products / PART_PRODUCTS_MIN);
+    let weights = job.columns.saturating_mul(job.words);
+    let parts = team.parts(rows.max(ROWS_OF_ONE).saturating_mul(weights) / WORDS_PER_NANO);
     if parts <= 1 {
         return part(isa, number, &job);
     }
-    // Columns first: then no core reads the weights of another. Rows where there are few panels.
-    if panels >= 4 * parts || rows < 16 * parts {
+    // By columns no core reads the weights of another. By rows where there are few panels, or where
+    // each core has all weights near: then less is exchanged, and the next layer finds its rows.
+    let stays = weights.saturating_mul(size_of::<u32>()) <= NEAR_BYTES && rows >= 4 * parts;
+    if !stays && (panels >= 4 * parts || rows < 16 * parts) {
         let parts = parts.min(panels);
         team.run(parts, &|index| {
             let bound = |index| index * panels / parts;
             part(isa, number, &job.at_panels(bound(index), bound(index + 1)));
         });
     } else {
-        let blocks = rows.div_ceil(8);
+        let block = if rows >= 16 * parts { 8 } else { 4 };
+        let blocks = rows.div_ceil(block);
         team.run(parts, &|index| {
-            let bound = |index| job.rows.0 + rows.min(index * blocks / parts * 8);
+            let bound = |index| job.rows.0 + rows.min(index * blocks / parts * block);
             part(isa, number, &job.at_rows(bound(index), bound(index + 1)));
         });
     }

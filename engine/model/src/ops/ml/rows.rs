@@ -21,6 +21,13 @@ impl<'a, T> Rows<'a, T> {
     pub fn row(&self, index: usize) -> &'a [T] {
         &self.values[index * self.width..][..self.width]
     }
+
+    /// The first rows and the others; there must be so many.
+    pub fn split_at(&self, count: usize) -> (Self, Self) {
+        let (first, rest) = self.values.split_at(count * self.width);
+        let rest = Self { values: rest, count: self.count - count, ..*self };
+        (Self { values: first, count, ..*self }, rest)
+    }
 }
 
 /// How many rows a shape has and how long they are; one dimension is one row.

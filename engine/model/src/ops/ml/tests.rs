@@ -16,6 +16,34 @@ fn texts(values: &[&str]) -> Attribute {
     Attribute::Strings(values.iter().map(|value| (*value).to_owned()).collect())
 }
 
+/// The settings of a forest of one tree: 1 where the first feature is at most 0, or else 2.
+fn stump() -> [(&'static str, Attribute); 12] {
+    [
+        ("n_targets", Attribute::Int(1)),
+        ("nodes_treeids", ints(&[0; 3])),
+        ("nodes_nodeids", ints(&[0, 1, 2])),
+        ("nodes_featureids", ints(&[0; 3])),
+        ("nodes_values", floats(&[0.0; 3])),
+        ("nodes_modes", texts(&["BRANCH_LEQ", "LEAF", "LEAF"])),
+        ("nodes_truenodeids", ints(&[1, 0, 0])),
+        ("nodes_falsenodeids", ints(&[2, 0, 0])),
+        ("target_treeids", ints(&[0; 2])),
+        ("target_nodeids", ints(&[1, 2])),
+        ("target_ids", ints(&[0; 2])),
+        ("target_weights", floats(&[1.0, 2.0])),
+    ]
+}
+
+#[test]
+fn trees_may_be_walked_by_a_team() {
+    let rows: Vec<f32> = (0..300).map(|row| ((row * 7) % 5) as f32 - 2.0).collect();
+    let wanted = rows.iter().map(|x| if *x <= 0.0 { 1.0_f32 } else { 2.0 }).collect();
+    let case = Case::new("TreeEnsembleRegressor", 18).domain("ai.onnx.ml");
+    let case = case.input(Tensor::of(&[300, 1], rows).unwrap());
+    let case = stump().into_iter().fold(case, |case, (name, value)| case.with(name, value));
+    case.gives(&Tensor::of(&[300, 1], wanted).unwrap());
+}
+
 #[test]
 fn what_is_learnt_counts_as_memory() {
     let case = |operator: &str, settings: &[(&str, Attribute)], bytes: u64| {
@@ -37,20 +65,6 @@ fn what_is_learnt_counts_as_memory() {
         ("rho", floats(&[0.0])),
     ];
     case("SVMRegressor", &vectors, 36);
-    let forest = [
-        ("n_targets", Attribute::Int(1)),
-        ("nodes_treeids", ints(&[0; 3])),
-        ("nodes_nodeids", ints(&[0, 1, 2])),
-        ("nodes_featureids", ints(&[0; 3])),
-        ("nodes_values", floats(&[0.0; 3])),
-        ("nodes_modes", texts(&["BRANCH_LEQ", "LEAF", "LEAF"])),
-        ("nodes_truenodeids", ints(&[1, 0, 0])),
-        ("nodes_falsenodeids", ints(&[2, 0, 0])),
-        ("target_treeids", ints(&[0; 2])),
-        ("target_nodeids", ints(&[1, 2])),
-        ("target_ids", ints(&[0; 2])),
-        ("target_weights", floats(&[1.0, 2.0])),
-    ];
     // Three nodes of 8 bytes with the number of a leaf each, two weights.
-    case("TreeEnsembleRegressor", &forest, 44);
+    case("TreeEnsembleRegressor", &stump(), 44);
 }

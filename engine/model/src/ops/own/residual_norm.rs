@@ -5,7 +5,7 @@
 use super::texts::{rows, typed};
 use crate::error::ModelError;
 use crate::graph::NodeView;
-use crate::kernels::layer_norm_rows;
+use crate::kernels::{EACH_MAX, layer_norm_rows, run_each};
 use crate::ops::registry::Family;
 use crate::program::{Built, Context, Inputs, MemoryReport, Operator, RunError};
 use crate::tensor::{DType, Tensor};
@@ -45,6 +45,9 @@ impl Norm {
     }
 }
 
+/// Numbers that a core adds and normalises in a nanosecond.
+const NORMALISED_PER_NANO: usize = 2;
+
 #[derive(Debug)]
 struct ResidualNorm(Norm);
 
@@ -62,7 +65,17 @@ impl Operator for ResidualNorm {
             return Err(RunError::input(format_args!("{count} and {others} rows"), "as many"));
         }
         let out = context.shape_as::<f32>(&mut outputs[0], &[count, gamma.len()])?;
-        layer_norm_rows(context.isa, x, Some(residual), gamma, Some(beta), *epsilon, out);
+        let norm = |x: &[f32], residual: &[f32], out: &mut [f32]| {
+            layer_norm_rows(context.isa, x, Some(residual), gamma, Some(beta), *epsilon, out);
+        };
+        let parts = context.team.parts(x.len() / NORMALISED_PER_NANO).min(EACH_MAX);
+        if parts == 1 {
+            norm(x, residual, out);
+            return Ok(());
+        }
+        let size = count.div_ceil(parts) * gamma.len();
+        let each = x.chunks(size).zip(residual.chunks(size)).zip(out.chunks_mut(size));
+        run_each(context.team, each, |((x, residual), out)| norm(x, residual, out));
         Ok(())
     }
 

@@ -2,8 +2,10 @@
 
 use crate::error::ModelError;
 use crate::graph::{Attribute, Dim, Graph, Node, Port};
-use crate::program::{BuildOptions, evaluate};
+use crate::ops::support::same_by_a_team;
+use crate::program::{BuildOptions, evaluate, evaluate_by};
 use crate::tensor::Tensor;
+use crate::testing::Backwards;
 
 fn floats(dims: &[usize], values: &[f32]) -> Tensor {
     Tensor::of(dims, values.to_vec()).unwrap()
@@ -43,8 +45,10 @@ fn run(
     }
     graph.nodes.push(node);
     graph.outputs.push(Port { value: out, dtype: crate::tensor::DType::F32, dims: None });
-    let given = given.iter().flatten().cloned().collect();
-    let found = evaluate(&graph, &BuildOptions::default(), given)?;
+    let given: Vec<Tensor> = given.iter().flatten().cloned().collect();
+    let options = BuildOptions::default();
+    let found = evaluate(&graph, &options, given.clone())?;
+    same_by_a_team(&found, &evaluate_by(&graph, &options, given, &Backwards(3))?);
     Ok(found[0].values::<f32>().unwrap().to_vec())
 }
 

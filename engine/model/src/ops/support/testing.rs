@@ -4,8 +4,9 @@
 
 use crate::error::ModelError;
 use crate::graph::{Attribute, Graph, Node, Port};
-use crate::program::{BuildOptions, Program, evaluate};
+use crate::program::{BuildOptions, Program, evaluate, evaluate_by};
 use crate::tensor::Tensor;
+use crate::testing::Backwards;
 
 /// One node to run.
 pub struct Case {
@@ -18,6 +19,21 @@ pub struct Case {
 /// Whole numbers in a row.
 pub fn ints(values: &[i64]) -> Tensor {
     Tensor::of(&[values.len()], values.to_vec()).unwrap()
+}
+
+/// Asserts that it changed nothing who computed; NaN is equal to itself here.
+pub fn same_by_a_team(alone: &[Tensor], divided: &[Tensor]) {
+    assert_eq!(alone.len(), divided.len());
+    for (alone, divided) in alone.iter().zip(divided) {
+        match (alone.values::<f32>(), divided.values::<f32>()) {
+            (Some(alone), Some(divided)) => assert_eq!(bits(alone), bits(divided), "by a team"),
+            _ => assert_eq!(format!("{alone:?}"), format!("{divided:?}"), "by a team"),
+        }
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
 }
 
 impl Case {
@@ -81,7 +97,10 @@ impl Case {
     /// The outputs, or why there are none.
     pub fn run(self) -> Result<Vec<Tensor>, ModelError> {
         let (graph, given) = self.graph();
-        evaluate(&graph, &BuildOptions::default(), given)
+        let options = BuildOptions::default();
+        let outputs = evaluate(&graph, &options, given.clone())?;
+        same_by_a_team(&outputs, &evaluate_by(&graph, &options, given, &Backwards(3))?);
+        Ok(outputs)
     }
 
     /// The node alone, and what it is given.

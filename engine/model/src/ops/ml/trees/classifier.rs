@@ -122,7 +122,7 @@ impl<T: Pack> Classifier<T> {
         let classes = self.labels.len();
         let scores = context.shape_as::<f32>(scores, &[rows.count, classes])?;
         sums.resize(scores.len(), T::ZERO);
-        self.ensemble.run(rows, Gather::Sum, sums, context.scratch)?;
+        self.ensemble.run(rows, Gather::Sum, sums, context)?;
         // Scores come first: they are made of the sums in place.
         let sums = &mut sums[..];
         self.labels.write(labels, context, rows.count, |row| {

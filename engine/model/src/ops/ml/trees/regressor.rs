@@ -83,7 +83,7 @@ impl<T: Pack> Finish<T> {
         sums: &mut [T],
         context: &mut Context<'_>,
     ) -> Result<(), RunError> {
-        ensemble.run(rows, self.how, sums, context.scratch)?;
+        ensemble.run(rows, self.how, sums, context)?;
         for sums in sums.chunks_exact_mut(self.bases.len()) {
             for (sum, base) in sums.iter_mut().zip(&self.bases) {
                 *sum += *base;
