@@ -24,7 +24,7 @@ from peers import CONNECTIONS_MAX, HaProxy, Nginx, TrustStram, Upstream
 
 CONNECTIONS = 64
 IDLE_CONNECTIONS = min(10_000, CONNECTIONS_MAX - 100)
-ROUNDS = 3
+ROUNDS = 5
 # A rate that all can take, so that latencies are compared at the same load.
 SHARE = 0.5
 LIMITED = ["--status", "429"]
@@ -129,6 +129,10 @@ def measure(loads: Loads, peers: list, case: tuple) -> dict:
     result = {key: {name: median(found, name) for name in
                     ("cpu_us", "per_second", "p50_us", "p99_us", "p999_us", "memory_bytes")}
               for key, found in windows.items()}
+    # Of windows that follow each other: the host is not as fast from minute to minute.
+    for key, found in windows.items():
+        result[key]["of_nginx"] = statistics.median(
+            own["cpu_us"] / other["cpu_us"] for own, other in zip(found, windows["nginx"]))
     if case[3] == "plain":
         rate = SHARE * min(one["per_second"] for one in result.values())
         opened = {peer.key: [] for peer in peers}
@@ -167,8 +171,9 @@ def text(host: dict, peers: list, results: dict, versions: dict) -> str:
     lines = [
         "One process of each on one core, the clients and the server behind them on the other; CPU is"
         " utime+stime of all",
-        f"processes of a peer per request at saturation ({CONNECTIONS} connections); median of"
-        f" {ROUNDS} windows, peers in turn.",
+        f"processes of a peer per request at saturation ({CONNECTIONS} connections); medians of"
+        f" {ROUNDS} windows, peers in turn,",
+        "and of the ratios of each round.",
         "Latencies of plain HTTP: an open loop of Poisson arrivals at half of what the slowest peer"
         " reaches, the same for all;",
         "of TLS and HTTP/2: of the closed loop at saturation.",
@@ -183,7 +188,7 @@ def text(host: dict, peers: list, results: dict, versions: dict) -> str:
             continue
         for peer in peers:
             found = results[key][peer.key]
-            ratio = found["cpu_us"] / results[key]["nginx"]["cpu_us"]
+            ratio = found["of_nginx"]
             goal = ""
             if reach and peer.key == "truststram":
                 goal = f"  {'at most' if reach > 1 else 'below'} {reach}:" \

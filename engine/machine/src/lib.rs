@@ -27,6 +27,7 @@ pub mod signal;
 pub mod socket;
 mod system_calls;
 pub mod thread;
+pub mod tick;
 pub mod topology;
 
 pub use allocator::set_up_allocator;
@@ -48,4 +49,5 @@ pub use room::MemoryRoom;
 pub use signal::{Signal, Signals};
 pub use socket::send_window;
 pub use thread::{Degraded, Placement, Priority, Thread, ThreadSpec, spawn};
+pub use tick::tick_ms;
 pub use topology::{Node, Topology};

@@ -164,6 +164,16 @@ impl CpuClock {
     }
 }
 
+/// The time of the monotonic clock as of the kernel's last tick.
+pub fn coarse_time() -> std::time::Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one `timespec` into `time`, which lives on this stack frame. The
+    // call cannot fail: this clock is as old as the kernels that io_uring needs.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    let (seconds, nanoseconds) = (time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs());
+    std::time::Duration::new(seconds, u32::try_from(nanoseconds).unwrap_or(0))
+}
+
 /// Makes the calling thread nice: niceness belongs to a thread under Linux, whatever POSIX says.
 pub fn lower_priority(nice: i32) -> io::Result<()> {
     // SAFETY: the call takes numbers only; process 0 is the calling thread.

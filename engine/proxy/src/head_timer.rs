@@ -7,10 +7,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
+use truststram_machine::tick_ms;
 
 use crate::dated::AnswerDate;
 
@@ -79,13 +80,58 @@ pub(crate) struct HeadTimer {
     seen: u32,
     limits: HeadLimits,
     in_head: bool,
-    deadline: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
+    /// In milliseconds of the tick.
+    deadline: Option<u64>,
+    alarm: Option<Alarm>,
+}
+
+/// What wakes a connection, at its deadline or before.
+#[derive(Debug)]
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    /// The deadline that it was set for.
+    set_for: u64,
+    /// Whom it wakes, once it knows.
+    wakes: Option<Waker>,
+}
+
+impl Alarm {
+    fn new(deadline: u64) -> Self {
+        let sleep = Box::pin(tokio::time::sleep_until(moment_of(deadline)));
+        Self { sleep, set_for: deadline, wakes: None }
+    }
+
+    fn set(&mut self, deadline: u64) {
+        self.sleep.as_mut().reset(moment_of(deadline));
+        (self.set_for, self.wakes) = (deadline, None);
+    }
+
+    /// Ends when it goes off, and tells the task then, which costs something the first time only.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let waker = context.waker();
+        let is_known = self.wakes.as_ref().is_some_and(|wakes| wakes.will_wake(waker));
+        if is_known && !self.sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        let polled = self.sleep.as_mut().poll(context);
+        if polled.is_pending() && !is_known {
+            self.wakes = Some(waker.clone());
+        }
+        polled
+    }
+}
+
+fn moment_of(deadline: u64) -> Instant {
+    Instant::now() + Duration::from_millis(deadline.saturating_sub(tick_ms()))
+}
+
+fn after(now: u64, limit: Duration) -> u64 {
+    now.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl HeadTimer {
     pub(crate) fn new(limits: HeadLimits) -> Self {
-        Self { turn: Arc::default(), seen: 0, limits, in_head: false, deadline: None, sleep: None }
+        Self { turn: Arc::default(), seen: 0, limits, in_head: false, deadline: None, alarm: None }
     }
 
     pub(crate) fn turn(&self) -> &Arc<Turn> {
@@ -117,8 +163,8 @@ impl HeadTimer {
             }
             return false;
         }
-        let now = Instant::now();
-        now >= *self.deadline.get_or_insert(now + self.limits.head)
+        let now = tick_ms();
+        now >= *self.deadline.get_or_insert(after(now, self.limits.head))
     }
 
     /// Ends when the connection has waited long enough; with whether a head had begun.
@@ -128,20 +174,18 @@ impl HeadTimer {
         }
         let is_first = self.seen == 0;
         let limit = if self.in_head || is_first { self.limits.head } else { self.limits.idle };
-        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + limit);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let deadline = *self.deadline.get_or_insert_with(|| after(tick_ms(), limit));
+        let alarm = self.alarm.get_or_insert_with(|| Alarm::new(deadline));
         loop {
-            // A timer that was set for an earlier time goes off and is set anew: most connections
-            // never get there, and arming it for each request would cost more.
-            if sleep.deadline() > deadline {
-                sleep.as_mut().reset(deadline);
+            // An alarm that was set for an earlier time goes off and is set anew: most connections
+            // never get there, and setting it for each request would cost more.
+            if alarm.set_for > deadline {
+                alarm.set(deadline);
             }
-            match sleep.as_mut().poll(context) {
+            match alarm.poll(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) if sleep.deadline() >= deadline => {
-                    return Poll::Ready(self.in_head);
-                }
-                Poll::Ready(()) => sleep.as_mut().reset(deadline),
+                Poll::Ready(()) if alarm.set_for >= deadline => return Poll::Ready(self.in_head),
+                Poll::Ready(()) => alarm.set(deadline),
             }
         }
     }

@@ -14,6 +14,7 @@ mod auth;
 mod authorising;
 mod background;
 mod bind;
+mod byte_set;
 mod cache;
 mod canned;
 mod compress;

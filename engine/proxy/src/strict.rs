@@ -8,6 +8,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 use pingora_http::RequestHeader;
 
+use crate::byte_set::ByteSet;
 use crate::refusal::Refusal;
 
 /// Longest target: the API's own largest one is a filter of 16 KiB, percent-encoded.
@@ -84,6 +85,9 @@ fn is_target(target: &[u8]) -> bool {
     is_form && !target.contains(&b'#')
 }
 
+/// What a host may have (RFC 3986 section 3.2.2), and the colons of an address.
+const OF_NAME: ByteSet = ByteSet::alphanumeric_and(b"-._~!$&'()*+;=%:");
+
 /// Whether this is a host, perhaps with a port (RFC 3986 section 3.2), and nothing else.
 pub(crate) fn is_authority(text: &[u8]) -> bool {
     let (host, port) = match text.strip_prefix(b"[") {
@@ -98,14 +102,13 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
         }
         None => text.split_at(text.iter().position(|&byte| byte == b':').unwrap_or(text.len())),
     };
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%:".contains(byte);
     let is_port = match port {
         [] | [b':'] => true,
         [b':', digits @ ..] => std::str::from_utf8(digits)
             .is_ok_and(|digits| !digits.starts_with('+') && digits.parse::<u16>().is_ok()),
         _ => false,
     };
-    !host.is_empty() && host.iter().all(is_name) && is_port
+    !host.is_empty() && host.iter().all(|byte| OF_NAME.has(*byte)) && is_port
 }
 
 /// One way to find the end of the body.

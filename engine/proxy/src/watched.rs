@@ -50,6 +50,12 @@ impl<S: IO> Watched<S> {
         Self { stream, turn, seen: 0, place: Place::Before, redated: None }
     }
 
+    /// What is read from without a look; whatever of it goes to Pingora is to be
+    /// [looked](Self::look) at before.
+    pub(crate) fn unseen(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// Looks at what was read.
     pub(crate) fn look(&mut self, bytes: &[u8]) {
         let Some(head) = self.turn.head() else { return };

@@ -53,7 +53,7 @@ enum Candidate<'a> {
 
 /// What becomes of a request.
 pub(super) enum Done {
-    Answered(Ready),
+    Answered(Box<Ready>),
     /// It is passed on.
     Passing(Box<Passing>),
     /// The router answers it.
@@ -189,13 +189,15 @@ impl App {
                 && route.auth.is_required != Some(true)
                 && !route.auth.needs_certificate
         });
+        if !is_plain {
+            return false;
+        }
         let is_open = self.guard.as_ref().is_none_or(|guard| {
             let asks_nobody = !guard.is_required && !table.asks_anybody;
             asks_nobody && (guard.access)(&plain.method, plain.path) != Access::Proof
         });
         let limit = route.and_then(|route| route.body_bytes_max).unwrap_or(self.body_bytes_max);
-        is_plain
-            && is_open
+        is_open
             && plain.body.len() + plain.missing <= limit
             && !plain.has_encoded_body()
             && !(self.streams)(&plain.method, plain.path)
@@ -355,7 +357,7 @@ impl App {
         request: &Request<'_>,
         place: usize,
         [every, own]: [Option<&Gate>; 2],
-    ) -> Option<Ready> {
+    ) -> Option<Box<Ready>> {
         let now_ms = request.began_us / 1_000;
         let refused = |gate: Option<&Gate>| {
             let gate = gate?;
@@ -383,7 +385,7 @@ impl App {
         route: Option<usize>,
         status: u16,
         limited: &LimitHeaders,
-    ) -> Option<Ready> {
+    ) -> Option<Box<Ready>> {
         let (table, scheme) = (request.table, request.caller.scheme());
         let kind = (status, request.plain.path, scheme);
         let made = self.refusals.of(table.number, kind, || {

@@ -4,7 +4,7 @@
 //! that is used again, and the refusals of [`PARTS_MAX`] first parts of paths for each network
 //! thread.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -45,7 +45,7 @@ impl Prepared {
 type Made = (u16, Scheme, Arc<Prepared>);
 
 /// Refusals by the first part of the path.
-type ByPart = HashMap<Box<str>, Vec<Made>>;
+type ByPart = BTreeMap<Box<str>, Vec<Made>>;
 
 /// The refusals of one table.
 #[derive(Debug, Default)]
@@ -59,11 +59,13 @@ impl Refusals {
         (status, path, scheme): (u16, &str, Scheme),
         make: impl FnOnce() -> Option<Prepared>,
     ) -> Option<Arc<Prepared>> {
-        let part = path.split('/').nth(1).unwrap_or_default();
+        let part = path.strip_prefix('/').unwrap_or(path);
+        let end = part.bytes().position(|byte| byte == b'/').unwrap_or(part.len());
+        let part = &part[..end];
         // A map is whole between any two of its operations.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != table {
-            *known = (table, HashMap::new());
+            *known = (table, BTreeMap::new());
         }
         let of_part = known.1.get(part).map_or(&[][..], Vec::as_slice);
         let is_it = |made: &&Made| (made.0, made.1) == (status, scheme);

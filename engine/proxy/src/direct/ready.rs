@@ -10,11 +10,12 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 use super::admitted::{Admitted, Record};
+use super::write::keep_room;
 
 /// Bodies up to this size are copied behind their head, so that one write takes both.
 pub(super) const COPIED_BYTES_MAX: usize = 16 << 10;
 
-/// An answer that is ready to be sent.
+/// An answer that is ready to be sent. In a box from the beginning: it is handed on several times.
 pub(super) struct Ready {
     pub(super) admitted: Admitted,
     pub(super) status: u16,
@@ -31,13 +32,13 @@ impl Ready {
         admitted: Admitted,
         (status, mut first, body): (u16, Vec<u8>, Bytes),
         record: Option<Box<Record>>,
-    ) -> Self {
+    ) -> Box<Self> {
         let mut rest = body;
         if rest.len() <= COPIED_BYTES_MAX {
             first.extend_from_slice(&rest);
             rest = Bytes::new();
         }
-        Self { admitted, status, record, first, rest, sent: 0, is_written: false }
+        Box::new(Self { admitted, status, record, first, rest, sent: 0, is_written: false })
     }
 
     /// Bytes that are out.
@@ -74,5 +75,11 @@ impl Ready {
             self.is_written = true;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        keep_room(std::mem::take(&mut self.first));
     }
 }

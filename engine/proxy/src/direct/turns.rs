@@ -17,7 +17,7 @@ use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::{IO, Shutdown};
 use pingora_proxy::HttpProxy;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
@@ -162,7 +162,7 @@ impl<S: IO> Wait<'_, S> {
         &mut self,
         context: &mut Context<'_>,
         held: &mut BytesMut,
-        sending: &mut Option<Ready>,
+        sending: &mut Option<Box<Ready>>,
         stall: &mut Option<Pin<Box<Sleep>>>,
     ) -> Poll<Next> {
         loop {
@@ -194,10 +194,10 @@ impl<S: IO> Wait<'_, S> {
         context: &mut Context<'_>,
         room: &mut [u8],
         held: &mut BytesMut,
-    ) -> Poll<Result<Ready, Next>> {
+    ) -> Poll<Result<Box<Ready>, Next>> {
         loop {
             let mut buffer = ReadBuf::new(&mut room[held.len()..]);
-            match Pin::new(&mut *self.stream).poll_read(context, &mut buffer) {
+            match Pin::new(self.stream.unseen()).poll_read(context, &mut buffer) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
                 Poll::Ready(_) => return Poll::Ready(Err(Next::Over { in_order: false })),
@@ -206,15 +206,19 @@ impl<S: IO> Wait<'_, S> {
             room[..held.len()].copy_from_slice(held);
             let read = &room[..end];
             let is_last = self.turns.is_stopping.load(Ordering::Relaxed) || *self.left == Some(0);
-            let is_odd = self.turn.has_odd_line();
-            let done =
-                (!is_odd).then(|| self.turns.app.answer_directly(read, self.caller, !is_last));
-            let next = match done.flatten() {
+            // What is answered directly was read strictly, and needs no other look.
+            let done = match self.turn.has_odd_line() {
+                false => self.turns.app.answer_directly(read, self.caller, !is_last),
+                true => None,
+            };
+            let next = match done {
                 Some(Done::Answered(answer)) => Ok(answer),
                 Some(Done::Passing(passing)) => Err(Next::Pass(passing)),
                 Some(Done::Calling(local)) => Err(Next::Call(local)),
                 begun => {
+                    self.stream.look(&read[held.len()..]);
                     held.extend_from_slice(&read[held.len()..]);
+                    let is_odd = self.turn.has_odd_line();
                     let is_begun = begun.is_some() || may_become_head(held);
                     if !is_odd && end < room.len() && is_begun {
                         continue;

@@ -2,7 +2,7 @@
 //!
 //! Refuses to decide which answer it is. Bound: one answer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
@@ -32,7 +32,7 @@ impl App {
         admitted: Admitted,
         limited: &LimitHeaders,
         made: &Prepared,
-    ) -> Ready {
+    ) -> Box<Ready> {
         let mut head = begin_head(made, limited);
         self.write_date(&mut head, admitted.began_us);
         self.finish(request, admitted, (made.status, head, made.body.clone()))
@@ -43,7 +43,7 @@ impl App {
         request: &Request<'_>,
         admitted: Admitted,
         (status, mut head, body): (u16, Vec<u8>, Bytes),
-    ) -> Ready {
+    ) -> Box<Ready> {
         self.stats.direct.add(1);
         put(&mut head, b"x-request-id", &admitted.id.to_hex());
         end_head(&mut head, admitted.keeps);
@@ -106,7 +106,9 @@ pub(super) fn prepared(
 /// A head of what never changes and of what limits say.
 pub(super) fn begin_head(made: &Prepared, limited: &LimitHeaders) -> Vec<u8> {
     let body_bytes = if made.body.len() <= COPIED_BYTES_MAX { made.body.len() } else { 0 };
-    let mut head = Vec::with_capacity(made.head.len() + 512 + body_bytes);
+    let mut head = SPARE.take();
+    head.clear();
+    head.reserve(made.head.len() + 512 + body_bytes);
     head.extend_from_slice(&made.head);
     limited.write(&mut Lines(&mut head));
     head
@@ -123,7 +125,11 @@ impl Headers for Lines<'_> {
     fn remove(&mut self, _name: &HeaderName) {}
 
     fn set(&mut self, name: &HeaderName, value: HeaderValue) {
-        put(self.0, name.as_str().as_bytes(), value.as_bytes());
+        self.set_text(name, value.as_bytes());
+    }
+
+    fn set_text(&mut self, name: &HeaderName, text: &[u8]) {
+        put(self.0, name.as_str().as_bytes(), text);
     }
 
     fn add(&mut self, name: &HeaderName, value: HeaderValue) {
@@ -147,7 +153,20 @@ pub(super) fn end_head(head: &mut Vec<u8>, keeps: bool) {
 /// How long a date that was written is still the time.
 const DATE_US: u64 = 250_000;
 
+/// Larger rooms are not kept for the next answer.
+const SPARE_BYTES_MAX: usize = 4 << 10;
+
+/// Keeps the room of an answer that is out for the next one of this thread.
+pub(super) fn keep_room(room: Vec<u8>) {
+    if room.capacity() <= SPARE_BYTES_MAX {
+        // A thread that ends has no next one.
+        let _ = SPARE.try_with(|spare| spare.set(room));
+    }
+}
+
 thread_local! {
+    /// Room for the next answer.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// When a date was written, and the date.
     static DATE_NOW: RefCell<(Option<u64>, Vec<u8>)> = const { RefCell::new((None, Vec::new())) };
 }

@@ -18,7 +18,9 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LimitHeaders {
     policy: Option<HeaderValue>,
-    state: Option<HeaderValue>,
+    /// Empty where nothing was counted. It is a value wherever the policy is one: both have the
+    /// same names.
+    state: String,
     retry_after_s: Option<u64>,
 }
 
@@ -38,20 +40,26 @@ impl LimitHeaders {
     }
 
     pub(crate) fn of(limits: &Limits, policy: Option<HeaderValue>, verdict: &Verdict) -> Self {
-        let mut text = String::new();
+        let mut state = String::new();
         for (part, excess) in limits.rates.iter().zip(verdict.excess) {
             let Some(excess) = excess else { continue };
             let left = (u64::from(part.burst) * 1_000).saturating_sub(excess) / 1_000;
             let reset_s = part.zone.rate().ms_to_drain(excess).div_ceil(1_000);
-            let comma = if text.is_empty() { "" } else { ", " };
-            let _ = write!(text, "{comma}\"{}\";r={left};t={reset_s}", part.zone.name());
+            push_state(&mut state, part.zone.name(), left, reset_s);
         }
         let retry_after_s = match verdict.outcome {
             Outcome::Rejected(wait_ms) if !limits.is_dry_run => Some(wait_ms.div_ceil(1_000)),
             _ => None,
         };
-        let state = HeaderValue::try_from(text).ok().filter(|value| !value.is_empty());
-        Self { policy: policy.filter(|_| state.is_some()), state, retry_after_s }
+        Self::new(policy, state, retry_after_s)
+    }
+
+    /// Neither a policy without a state nor one that is no value.
+    fn new(policy: Option<HeaderValue>, state: String, retry_after_s: Option<u64>) -> Self {
+        match policy.filter(|_| !state.is_empty()) {
+            Some(policy) => Self { policy: Some(policy), state, retry_after_s },
+            None => Self { retry_after_s, ..Self::default() },
+        }
     }
 
     /// The policies of the days of `limits`; made once, as those above.
@@ -64,16 +72,13 @@ impl LimitHeaders {
 
     /// What is left of days.
     pub(crate) fn of_day(limits: &Limits, policy: Option<HeaderValue>, taken: &Taken) -> Self {
-        let mut text = String::new();
+        let mut state = String::new();
         for (part, used) in limits.days.iter().zip(taken.used) {
             let Some(used) = used else { continue };
-            let comma = if text.is_empty() { "" } else { ", " };
-            let (name, left) = (part.zone.name(), part.at_most.saturating_sub(used));
-            let _ = write!(text, "{comma}\"{name}\";r={left};t={}", taken.left_s);
+            let left = part.at_most.saturating_sub(used);
+            push_state(&mut state, part.zone.name(), left, taken.left_s);
         }
-        let state = HeaderValue::try_from(text).ok().filter(|value| !value.is_empty());
-        let retry_after_s = taken.is_over.then_some(taken.left_s);
-        Self { policy: policy.filter(|_| state.is_some()), state, retry_after_s }
+        Self::new(policy, state, taken.is_over.then_some(taken.left_s))
     }
 
     /// Those of a request for which too many others are under way.
@@ -88,30 +93,80 @@ impl LimitHeaders {
 
     /// These and those of limits that were asked after them.
     pub(crate) fn and(self, later: Self) -> Self {
-        let both = |one: Option<HeaderValue>, other: Option<HeaderValue>| match (one, other) {
+        let policy = match (self.policy, later.policy) {
             (Some(one), Some(other)) => {
                 let both = [one.as_bytes(), b", ", other.as_bytes()].concat();
                 HeaderValue::from_bytes(&both).ok()
             }
             (one, other) => one.or(other),
         };
-        Self {
-            policy: both(self.policy, later.policy),
-            state: both(self.state, later.state),
-            retry_after_s: self.retry_after_s.max(later.retry_after_s),
-        }
+        let state = match (self.state.is_empty(), later.state.is_empty()) {
+            (true, _) => later.state,
+            (false, true) => self.state,
+            (false, false) => [&self.state, ", ", &later.state].concat(),
+        };
+        let retry_after_s = self.retry_after_s.max(later.retry_after_s);
+        Self { policy, state, retry_after_s }
     }
 
     /// Adds them to an answer.
     pub(crate) fn write(&self, headers: &mut impl Headers) {
         if let Some(policy) = &self.policy {
-            headers.set(&POLICY, policy.clone());
+            headers.set_text(&POLICY, policy.as_bytes());
         }
-        if let Some(state) = &self.state {
-            headers.set(&STATE, state.clone());
+        if !self.state.is_empty() {
+            headers.set_text(&STATE, self.state.as_bytes());
         }
         if let Some(seconds) = self.retry_after_s {
-            headers.set(&header::RETRY_AFTER, HeaderValue::from(seconds));
+            let text = Digits::of(seconds);
+            headers.set_text(&header::RETRY_AFTER, text.as_str().as_bytes());
+        }
+    }
+}
+
+/// Adds what is left by a zone, and when it has all again.
+fn push_state(state: &mut String, zone: &str, left: u64, reset_s: u64) {
+    state.reserve(zone.len() + 24);
+    state.push_str(if state.is_empty() { "\"" } else { ", \"" });
+    state.push_str(zone);
+    state.push_str("\";r=");
+    state.push_str(Digits::of(left).as_str());
+    state.push_str(";t=");
+    state.push_str(Digits::of(reset_s).as_str());
+}
+
+/// A number as text, without what `write!` costs: each answer has three of them.
+struct Digits {
+    digits: [u8; 20],
+    first: usize,
+}
+
+impl Digits {
+    fn of(mut number: u64) -> Self {
+        let (mut digits, mut first) = ([0; 20], 20);
+        loop {
+            first -= 1;
+            digits[first] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return Self { digits, first };
+            }
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[self.first..]).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_whole() {
+        for number in [0, 9, 10, 4_294_967_296, u64::MAX] {
+            assert_eq!(Digits::of(number).as_str(), number.to_string());
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Refuses to wait and to answer. Bound: [`USES_MAX`] zones of each kind.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::day::DayUse;
@@ -12,6 +13,11 @@ use super::zone::{InFlightZone, Looked, RateZone};
 
 /// Most zones of each kind that one listener or route uses.
 pub(crate) const USES_MAX: usize = 8;
+
+thread_local! {
+    /// Room for the keys of one request.
+    static KEYS: RefCell<[Vec<u8>; USES_MAX]> = const { RefCell::new([const { Vec::new() }; USES_MAX]) };
+}
 
 /// How a zone of rates is used.
 #[derive(Clone, Debug)]
@@ -121,9 +127,17 @@ impl Limits {
 
     /// Decides by the rates. A zone that refuses leaves those before it as they were.
     pub(crate) fn by_rate(&self, subject: &Subject<'_>, now_ms: u64) -> Verdict {
+        KEYS.with_borrow_mut(|keys| self.by_rate_with(subject, now_ms, keys))
+    }
+
+    fn by_rate_with(
+        &self,
+        subject: &Subject<'_>,
+        now_ms: u64,
+        keys: &mut [Vec<u8>; USES_MAX],
+    ) -> Verdict {
         let rates = &self.rates[..self.rates.len().min(USES_MAX)];
         let mut excess = [None; USES_MAX];
-        let mut keys: [Vec<u8>; USES_MAX] = Default::default();
         for (index, part) in rates.iter().enumerate() {
             let key = &mut keys[index];
             part.zone.key().write(subject, key);

@@ -159,6 +159,13 @@ pub(crate) trait Headers {
     fn remove(&mut self, name: &HeaderName);
     fn set(&mut self, name: &HeaderName, value: HeaderValue);
     fn add(&mut self, name: &HeaderName, value: HeaderValue);
+
+    /// Sets a field to what is a value.
+    fn set_text(&mut self, name: &HeaderName, text: &[u8]) {
+        if let Ok(value) = HeaderValue::from_bytes(text) {
+            self.set(name, value);
+        }
+    }
 }
 
 impl Headers for HeaderMap {

@@ -279,14 +279,19 @@ fn is_host(name: &str) -> bool {
     (1..=HOST_BYTES_MAX).contains(&name.len()) && (is_v6 || name.bytes().all(is_part))
 }
 
-/// The host of `authority` in lower case, without port and last dot, written into `buffer`.
-pub(crate) fn host_of<'a>(authority: &str, buffer: &'a mut [u8; HOST_BYTES_MAX]) -> &'a str {
-    let end = match authority.find(']') {
+/// The host of `authority` in lower case, without port and last dot; written into `buffer` where it
+/// does not stand there like that.
+pub(crate) fn host_of<'a>(authority: &'a str, buffer: &'a mut [u8; HOST_BYTES_MAX]) -> &'a str {
+    let find = |wanted| authority.bytes().position(|byte| byte == wanted);
+    let end = match find(b']') {
         Some(bracket) => bracket + 1,
-        None => authority.find(':').unwrap_or(authority.len()),
+        None => find(b':').unwrap_or(authority.len()),
     };
     let host = authority[..end].trim_end_matches('.');
     let Some(target) = buffer.get_mut(..host.len()) else { return "" };
+    if !host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return host;
+    }
     target.copy_from_slice(host.as_bytes());
     target.make_ascii_lowercase();
     // It was a text, and changing the case of ASCII letters leaves it one.
