@@ -16,7 +16,8 @@ pub(crate) const USES_MAX: usize = 8;
 
 thread_local! {
     /// Room for the keys of one request.
-    static KEYS: RefCell<[Vec<u8>; USES_MAX]> = const { RefCell::new([const { Vec::new() }; USES_MAX]) };
+    static KEYS: RefCell<[Vec<u8>; USES_MAX]> =
+        const { RefCell::new([const { Vec::new() }; USES_MAX]) };
 }
 
 /// How a zone of rates is used.
