@@ -28,4 +28,4 @@ pub use picked::{OUTSIDE, pick};
 pub use product::{Multiplied, Product};
 pub use strided::View;
 #[cfg(test)]
-pub use testing::{Case, ints, same_by_a_team};
+pub use testing::{Case, evaluate_twice, ints};

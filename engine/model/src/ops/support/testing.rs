@@ -21,15 +21,19 @@ pub fn ints(values: &[i64]) -> Tensor {
     Tensor::of(&[values.len()], values.to_vec()).unwrap()
 }
 
-/// Asserts that it changed nothing who computed; NaN is equal to itself here.
-pub fn same_by_a_team(alone: &[Tensor], divided: &[Tensor]) {
-    assert_eq!(alone.len(), divided.len());
-    for (alone, divided) in alone.iter().zip(divided) {
+/// The outputs of a graph. Asserts that they are the same by a team; NaN is equal to itself here.
+pub fn evaluate_twice(graph: &Graph, given: Vec<Tensor>) -> Result<Vec<Tensor>, ModelError> {
+    let options = BuildOptions::default();
+    let outputs = evaluate(graph, &options, given.clone())?;
+    let by_team = evaluate_by(graph, &options, given, &Backwards(3))?;
+    assert_eq!(outputs.len(), by_team.len());
+    for (alone, divided) in outputs.iter().zip(&by_team) {
         match (alone.values::<f32>(), divided.values::<f32>()) {
             (Some(alone), Some(divided)) => assert_eq!(bits(alone), bits(divided), "by a team"),
             _ => assert_eq!(format!("{alone:?}"), format!("{divided:?}"), "by a team"),
         }
     }
+    Ok(outputs)
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -97,10 +101,7 @@ impl Case {
     /// The outputs, or why there are none.
     pub fn run(self) -> Result<Vec<Tensor>, ModelError> {
         let (graph, given) = self.graph();
-        let options = BuildOptions::default();
-        let outputs = evaluate(&graph, &options, given.clone())?;
-        same_by_a_team(&outputs, &evaluate_by(&graph, &options, given, &Backwards(3))?);
-        Ok(outputs)
+        evaluate_twice(&graph, given)
     }
 
     /// The node alone, and what it is given.
